@@ -1,0 +1,73 @@
+"""Every error this package raises on purpose.
+
+    HrmSweepError
+    ├── InputError (also ValueError)   what a person gave us cannot be used: one line, exit code 2
+    │   ├── ConfigError                a config key
+    │   ├── SpaceError                 a search space
+    │   ├── StudyError                 a study, its storage or its name
+    │   ├── DataError                  a data set on disk
+    │   ├── CheckpointError            a checkpoint
+    │   ├── RecordError                the record in a run folder
+    │   └── TrackingError              the tracking server or its database
+    ├── Diverged                       a loss is not finite any more: the run ends, the study goes on
+    └── Interrupted                    somebody asked the run to stop
+
+Anything else that reaches a user is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class HrmSweepError(Exception):
+    """The root: catch this to catch all of ours."""
+
+
+class InputError(HrmSweepError, ValueError):
+    """Bad input. The message is one line: what came, the rule, a way out."""
+
+
+class ConfigError(InputError):
+    """A config value breaks a rule.
+
+    The key is given as its owner knows it (`hidden_dim`); who knows where the owner lives in the
+    tree, and what the user typed, renames it: see `hrm_sweep.config.build`.
+    """
+
+    def __init__(self, key: str, value: object, rule: str, way_out: str = "") -> None:
+        self.key, self.value, self.rule, self.way_out = key, value, rule, way_out
+        super().__init__(key, value, rule, way_out)
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}: {self.rule}" + (f"; {self.way_out}" if self.way_out else "")
+
+
+class SpaceError(InputError):
+    """A sweep string or search space cannot be used."""
+
+
+class StudyError(InputError):
+    """A study, its name or its storage cannot be used."""
+
+
+class DataError(InputError):
+    """A data set on disk cannot be used."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint is missing, damaged or of another model."""
+
+
+class RecordError(InputError):
+    """The record of a run is damaged, edited or incomplete."""
+
+
+class TrackingError(InputError):
+    """A tracking server or its database cannot be used."""
+
+
+class Diverged(HrmSweepError):
+    """A loss or weight is not finite any more."""
+
+
+class Interrupted(HrmSweepError):
+    """The run was asked to stop and has written down how far it came."""
