@@ -1,0 +1,1 @@
+"""The tasks a model can learn."""
