@@ -1,1 +1,18 @@
-"""The tasks a model can learn."""
+"""The tasks a model can learn: `build_task` makes the one that a config describes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hrm_sweep.learning.data.configs import CopyIncrementConfig
+
+if TYPE_CHECKING:
+    from hrm_sweep.learning.data.task import Task
+
+
+def build_task(config: CopyIncrementConfig, *, seed: int) -> Task:
+    """The task of `config`; equal config and seed (>= 0) give equal puzzles, orders and draws."""
+    # here and not above: the configs of this package are read at every start, without torch
+    from hrm_sweep.learning.data.copy_increment import build_copy_increment
+
+    return build_copy_increment(config, seed=seed)

@@ -1,0 +1,188 @@
+"""`data=copy_increment`: a grid of colours, a rule, and the grid that the rule makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrm_sweep.learning.data.chance import Chance
+from hrm_sweep.learning.data.configs import NUM_COLOURS, CopyIncrementConfig, apportion
+from hrm_sweep.learning.data.task import FIRST_COLOUR, IGNORE, PAD, Batch, Puzzles, Task, narrow
+
+EOS = 1
+VOCAB_SIZE = FIRST_COLOUR + NUM_COLOURS
+
+
+def build_copy_increment(config: CopyIncrementConfig, *, seed: int) -> CopyIncrement:
+    """Generates the puzzles: the same for equal (config, seed), on every platform."""
+    patterns = config.active_patterns
+    held_out_counts = apportion(config.num_eval_puzzles, [1.0] * len(patterns))
+    train_counts = apportion(config.num_puzzles, [config.patterns[name] for name in patterns])
+    train, held_out = [], []
+    for number, pattern in enumerate(patterns):
+        unseen = draw_grids(
+            held_out_counts[number], Chance(seed, "held out", pattern), config, apart_from=None
+        )
+        seen = draw_grids(
+            train_counts[number], Chance(seed, "train", pattern), config, apart_from=unseen
+        )
+        held_out.append(_puzzles(unseen, number, config))
+        train.append(_puzzles(seen, number, config))
+    return CopyIncrement(config, train=_joined(train), held_out=_joined(held_out), seed=seed)
+
+
+class CopyIncrement(Task):
+    """The task with its noise and its curriculum."""
+
+    def __init__(
+        self, config: CopyIncrementConfig, *, train: Puzzles, held_out: Puzzles, seed: int
+    ) -> None:
+        num_rules = len(config.active_patterns) if config.identifiers == "per_pattern" else 1
+        super().__init__(
+            config.name,
+            train=train,
+            held_out=held_out,
+            patterns=config.active_patterns,
+            vocab_size=VOCAB_SIZE,
+            num_identifiers=1 + num_rules,
+            shape=(config.canvas, config.canvas),
+            seed=seed,
+        )
+        self._noise = config.noise
+        self._curriculum = config.curriculum
+        self._ease = ease(train)
+        self._noise_of_epoch: tuple[int, Tensor] | None = None
+
+    def order(self, epoch: int) -> Tensor:
+        """All puzzles, or the easiest share of each pattern that the curriculum states."""
+        order = super().order(epoch)
+        share = share_of_epoch(self._curriculum, epoch)
+        if share == 1:
+            return order
+        allowed = self._ease < share
+        return order[allowed[order]]
+
+    def draw(self, indices: Tensor, epoch: int) -> Batch:
+        """The puzzles, their inputs noisy; labels stay those of the clean input."""
+        batch = super().draw(indices, epoch)
+        if self._noise == 0:
+            return batch
+        shift = self._shifts(epoch)[indices]
+        colours = batch.inputs - FIRST_COLOUR
+        noisy = torch.where(colours >= 0, (colours + shift) % NUM_COLOURS, colours)
+        return replace(batch, inputs=noisy + FIRST_COLOUR)
+
+    def _shifts(self, epoch: int) -> Tensor:
+        """int8 [N, T], by how much each cell's colour is moved this epoch; most are 0."""
+        if self._noise_of_epoch is None or self._noise_of_epoch[0] != epoch:
+            chance = Chance(self.seed, epoch, "noise").uniform(len(self.train), self.seq_len)
+            # below the threshold a uniform number is uniform still: it also picks the colour
+            other = 1 + (chance / self._noise * (NUM_COLOURS - 1))
+            self._noise_of_epoch = epoch, narrow(np.where(chance < self._noise, other, 0))
+        return self._noise_of_epoch[1]
+
+
+def apply_rule(pattern: str, grids: np.ndarray, recolour: list[int]) -> np.ndarray:
+    """What `pattern` makes of `grids` [N, side, side], colours from 0."""
+    rules = {
+        "copy": lambda: grids,
+        "increment": lambda: (grids + 1) % NUM_COLOURS,
+        "decrement": lambda: (grids - 1) % NUM_COLOURS,
+        "mirror": lambda: grids[:, :, ::-1],
+        "transpose": lambda: grids.swapaxes(1, 2),
+        "recolour": lambda: np.array(recolour)[grids],
+    }
+    return rules[pattern]()
+
+
+def on_canvas(grids: np.ndarray, canvas: int) -> np.ndarray:
+    """Tokens [N, canvas * canvas] of grids [N, side, side]: EOS closes each row and column."""
+    count, side, _ = grids.shape
+    tokens = np.full((count, canvas, canvas), PAD, dtype=np.int8)
+    tokens[:, :side, :side] = grids + FIRST_COLOUR
+    tokens[:, :side, side] = EOS
+    tokens[:, side, :side] = EOS
+    return tokens.reshape(count, canvas * canvas)
+
+
+def draw_grids(
+    count: int, chance: Chance, config: CopyIncrementConfig, *, apart_from: np.ndarray | None
+) -> np.ndarray:
+    """int8 [count, 1 + grid * grid]: a side and its colours; -1 fills the rest. No two are equal.
+
+    Row follows row in the stream of `chance`, so a smaller count gives the first rows of a larger.
+    """
+    cells = config.grid * config.grid
+    known = np.empty((0, 1 + cells), np.int8) if apart_from is None else apart_from
+    others = len(known)
+    while (missing := others + count - len(known)) > 0:
+        # never a few at a time: the last of all existing grids would take for ever
+        drawn = chance.uniform(max(missing, 1024), 1 + cells)
+        sides = config.smallest_grid + drawn[:, 0] * (config.grid - config.smallest_grid + 1)
+        rows = np.concatenate([sides[:, None], drawn[:, 1:] * NUM_COLOURS], axis=1).astype(np.int8)
+        rows[:, 1:][np.arange(cells) >= rows[:, :1].astype(np.int64) ** 2] = -1
+        known = _without_repeats(np.concatenate([known, rows]))
+    return known[others : others + count]
+
+
+def ease(puzzles: Puzzles) -> Tensor:
+    """float64 [N], from 0 for the easiest puzzle of a pattern to just below 1 for its hardest.
+
+    Smaller grids are easier, and among grids of a size those of fewer colours.
+    """
+    colours = puzzles.inputs.numpy()
+    cells = (colours >= FIRST_COLOUR).sum(axis=1)
+    variety = sum((colours == FIRST_COLOUR + c).any(axis=1) for c in range(NUM_COLOURS))
+    difficulty = cells * (NUM_COLOURS + 1) + variety
+    ranks = np.empty(len(colours))
+    patterns = puzzles.patterns.numpy()
+    for pattern in np.unique(patterns):
+        members = np.flatnonzero(patterns == pattern)
+        by_ease = members[np.argsort(difficulty[members], kind="stable")]
+        ranks[by_ease] = np.arange(len(members)) / len(members)
+    return torch.from_numpy(ranks)
+
+
+def share_of_epoch(schedule: Mapping[int, float] | None, epoch: int) -> float:
+    """The share of the puzzles that a curriculum shows in `epoch` (from 1)."""
+    if schedule is None:
+        return 1.0
+    return schedule[max(start for start in schedule if start <= max(epoch, 1))]
+
+
+def _puzzles(rows: np.ndarray, number: int, config: CopyIncrementConfig) -> Puzzles:
+    """The puzzles of pattern `number` for rows of `draw_grids`."""
+    pattern = config.active_patterns[number]
+    inputs = np.empty((len(rows), config.canvas**2), np.int8)
+    outputs = np.empty_like(inputs)
+    for side in range(config.smallest_grid, config.grid + 1):
+        here = rows[:, 0] == side
+        grids = rows[here, 1 : 1 + side * side].reshape(-1, side, side)
+        inputs[here] = on_canvas(grids, config.canvas)
+        outputs[here] = on_canvas(apply_rule(pattern, grids, config.recolour), config.canvas)
+    identifier = 1 + number if config.identifiers == "per_pattern" else 1
+    return Puzzles(
+        inputs=narrow(inputs),
+        labels=narrow(np.where(outputs == PAD, IGNORE, outputs)),
+        identifiers=torch.full((len(rows),), identifier),
+        patterns=torch.full((len(rows),), number),
+    )
+
+
+def _joined(parts: list[Puzzles]) -> Puzzles:
+    return Puzzles(
+        inputs=torch.cat([part.inputs for part in parts]),
+        labels=torch.cat([part.labels for part in parts]),
+        identifiers=torch.cat([part.identifiers for part in parts]),
+        patterns=torch.cat([part.patterns for part in parts]),
+    )
+
+
+def _without_repeats(rows: np.ndarray) -> np.ndarray:
+    """The first of each group of equal rows, in the order they came."""
+    _, first = np.unique(rows, axis=0, return_index=True)
+    return rows[np.sort(first)]
