@@ -1,0 +1,191 @@
+"""The two pictures of a run, from its plain records: `training_metrics.png`, drawn here, and
+`prediction_vs_groundtruth.png`. Both are drawn off the training path, so torch stays out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from hrm_sweep.files import replacing
+from hrm_sweep.learning.grids import draw_predictions, predictions_figure
+
+__all__ = ["draw_predictions", "draw_training_metrics", "predictions_figure", "training_figure"]
+
+TRAIN, EVAL, GOOD, BAD = "#8a8f98", "#16324f", "#0a7d4b", "#c1121f"
+# Okabe and Ito's colours, which colour-blind readers tell apart too; their yellow made darker
+PATTERNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08900", "#56b4e9")
+SOLVED = 0.99
+"""Exact match from which a pattern is called solved."""
+MARKED = 30
+"""Up to so many epochs, each has its dot."""
+
+History = Sequence[Mapping[str, Any]]
+
+
+def draw_training_metrics(history: History, path: Path, *, best_epoch: int | None = None) -> None:
+    """Writes `training_figure` as the PNG file `path`."""
+    figure = training_figure(history, best_epoch=best_epoch)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def training_figure(history: History, *, best_epoch: int | None = None) -> Figure:
+    """Exact match and token accuracy (overall, per pattern), loss and learning rate by epoch.
+
+    Args:
+        history: one mapping for each epoch: `epoch` and metrics by name. What is missing or not
+            finite (nan, None, "nan") leaves a gap; a loss that is not finite is pointed out.
+        best_epoch: the epoch to mark; by default the first of the highest `eval/exact_match`.
+    """
+    figure = Figure(figsize=(11, 7.4), dpi=120, layout="constrained", facecolor="white")
+    (exact, tokens), (loss, rate) = figure.subplots(2, 2)
+    best = _best_epoch(history) if best_epoch is None else best_epoch
+    for axes, metric in ((exact, "exact_match"), (tokens, "token_accuracy")):
+        _line(axes, history, f"eval/{metric}", "held out, all", EVAL, width=2.4)
+        _line(axes, history, f"train/{metric}", "training", TRAIN)
+        for pattern, colour in zip(_patterns(history), cycle(PATTERNS), strict=False):
+            label = pattern + _when_solved(history, pattern)
+            _line(axes, history, f"eval/{metric}/{pattern}", label, colour, width=1.4)
+    _line(exact, history, "eval/validity", "valid grids", GOOD, style="--")
+    _line(
+        exact,
+        history,
+        "eval/mode_share",
+        "the most common token's share of answers",
+        BAD,
+        style=":",
+    )
+    _line(loss, history, "train/loss", "training", TRAIN)
+    _line(loss, history, "eval/loss", "held out, all", EVAL, width=2.4)
+    _line(rate, history, "optimizer/lr", "learning rate", EVAL)
+    titles = ("Exact match", "Token accuracy", "Loss", "Learning rate")
+    for axes, title in zip((exact, tokens, loss, rate), titles, strict=True):
+        _finish(axes, title, history, best)
+    _point_out_divergence(loss, history)
+    for axes in (exact, tokens):
+        axes.set_ylim(-0.03, 1.03)
+        axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    labels = _labels(exact, tokens, loss)
+    if labels:
+        figure.legend(
+            labels.values(), labels.keys(), loc="outside lower center",
+            ncols=min(4, len(labels)), fontsize=9, frameon=False,
+        )  # fmt: skip
+    figure.suptitle(_headline(history, best), fontsize=12, fontweight="bold", color=EVAL)
+    return figure
+
+
+def _line(
+    axes: Axes,
+    history: History,
+    name: str,
+    label: str,
+    colour: str,
+    *,
+    width: float = 1.8,
+    style: str = "-",
+) -> None:
+    """The metric `name` by epoch, if it has a finite value at all."""
+    values = _series(history, name)
+    if np.isfinite(values).any():
+        axes.plot(
+            [row["epoch"] for row in history], values, style, color=colour, label=label,
+            linewidth=width, marker="o" if len(history) <= MARKED else None,
+            markersize=2.2 + width / 2,
+        )  # fmt: skip
+
+
+def _finish(axes: Axes, title: str, history: History, best: int | None) -> None:
+    """What all panels share: title, scales, and the line at the best epoch."""
+    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=EVAL)
+    axes.set_xlabel("epoch", fontsize=9)
+    axes.tick_params(labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e6e8ec", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    if history:
+        axes.set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
+    drawn = np.concatenate([np.empty(0), *(line.get_ydata() for line in axes.lines)])
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        axes.text(0.5, 0.5, "no finite value", ha="center", color=BAD, transform=axes.transAxes)
+    elif title == "Loss" and drawn.min() > 0 and drawn.max() > 20 * drawn.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}")
+    if best is not None:
+        axes.axvline(best, color=GOOD, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+
+
+def _point_out_divergence(axes: Axes, history: History) -> None:
+    """A red band over the epochs whose loss was measured and is not finite."""
+    epochs = [
+        row["epoch"]
+        for row in history
+        if "train/loss" in row and not math.isfinite(_number(row["train/loss"]))
+    ]
+    for epoch in epochs:
+        axes.axvspan(epoch - 0.5, epoch + 0.5, color=BAD, alpha=0.12, linewidth=0)
+    if epochs:
+        axes.annotate(
+            "not finite", (epochs[0] - 0.4, 0.92), xycoords=("data", "axes fraction"),
+            color=BAD, fontsize=9,
+        )  # fmt: skip
+
+
+def _headline(history: History, best: int | None) -> str:
+    if best is None:
+        return f"{len(history)} epoch{'s' * (len(history) != 1)}"
+    at_best = next((row for row in history if row["epoch"] == best), {})
+    share = _number(at_best.get("eval/exact_match"))
+    value = f": {share:.1%} exact match on held-out puzzles" if math.isfinite(share) else ""
+    return f"Best epoch {best} of {history[-1]['epoch']} (dashed){value}"
+
+
+def _labels(*panels: Axes) -> dict[str, Any]:
+    """Label -> line, each label once."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        lines, labels = axes.get_legend_handles_labels()
+        for line, label in zip(lines, labels, strict=True):
+            found.setdefault(label, line)
+    return found
+
+
+def _best_epoch(history: History) -> int | None:
+    values = _series(history, "eval/exact_match")
+    if not np.isfinite(values).any():
+        return None
+    return int(history[int(np.nanargmax(values))]["epoch"])
+
+
+def _when_solved(history: History, pattern: str) -> str:
+    """When the pattern was first solved, as a part of its label."""
+    solved = np.flatnonzero(_series(history, f"eval/exact_match/{pattern}") >= SOLVED)
+    return f" ({SOLVED:.0%} at epoch {history[solved[0]]['epoch']})" if len(solved) else ""
+
+
+def _patterns(history: History) -> list[str]:
+    """Pattern names in the order in which the metrics name them."""
+    start = "eval/exact_match/"
+    names = dict.fromkeys(name for row in history for name in row if name.startswith(start))
+    return [name.removeprefix(start) for name in names]
+
+
+def _series(history: History, name: str) -> np.ndarray:
+    return np.array([_number(row.get(name)) for row in history], dtype=float)
+
+
+def _number(value: Any) -> float:
+    """A finite number, or nan for whatever else a record holds."""
+    number = math.nan if value is None else float(value)
+    return number if math.isfinite(number) else math.nan
