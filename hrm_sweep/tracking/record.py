@@ -2,30 +2,40 @@
 
 Every line is one JSON object, numbered from 0 and closed by a CRC-32 of all that stands before it:
 
-    {"n": 3, "time": 1763811000123, "event": "metrics", "step": 1, "values": {...}, "crc": "9a1b02cd"}
+    {"n": 3, "time": 1763811000123, "event": "metrics", "step": 1, "values": {}, "crc": "9a1b02cd"}
 
 `time` is in milliseconds since 1970 and frozen here: whoever projects the record (MLflow, Optuna,
-figures) uses it, so that a replay adds nothing. Events, in the order they come:
+figures) uses it, so that a replay adds nothing. Line 0 also has `record`, which names this record
+among all others, wherever its folder is copied to. Events, in the order they come:
 
-* `started`: who the run is (`name`, `params`, `tags`, `artifacts`), once for each attempt;
+* `started`: who the run is (`name`, `kind`, `params`, `tags`, `description`), once an attempt;
+* `dataset`: what it learns from (`name`, `train_size`, `eval_size`, `digest`);
 * `metrics`: `step` and `values`; not-a-number and infinities are the strings "nan", "inf", "-inf";
-* `finished`: the `outcome` and, where it has them, `best` values, `reason`, `traceback`. Last.
+* `finished`: the `outcome` and, where it has them, `best` values, `reason`, `traceback` and the
+  `artifacts` to keep (names below the folder). Last, unless another attempt follows.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import math
 import os
 import time
+import uuid
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+from hrm_sweep import files
 from hrm_sweep.errors import RecordError
+from hrm_sweep.redact import redacted_tree
 
 FILE_NAME = "record.jsonl"
+PATIENCE_SECONDS = 2.0
+"""How long opening waits for a holder that only looks whether the run still lives."""
 
 
 class Entry(NamedTuple):
@@ -38,47 +48,111 @@ class Entry(NamedTuple):
 
 
 class Record:
-    """The writing end; one process holds it. An entry is on disk when `append` returns."""
+    """The writing end. An entry is on disk when `append` returns.
+
+    One process holds it, by a lock that dies with the process: `settle` tells the dead by it.
+
+    Raises:
+        RecordError: another process writes it, the folder cannot be written, or a line was changed.
+    """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / FILE_NAME).open("r+b" if (folder / FILE_NAME).exists() else "w+b")
-        entries, whole = _parse(self._file.read(), folder)
-        self._file.truncate(whole)  # a torn last line: its writer was killed inside it
-        self._file.seek(whole)
+        self._path = folder / FILE_NAME
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", 0)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            _hold(self._file, self._path)
+            entries, self._end = _parse(self._file.read(), folder)
+            self._file.truncate(self._end)  # a torn last line: its writer was killed inside it
+        except RecordError:
+            self._file.close()
+            raise
         self._next = len(entries)
+        self.attempt = _attempt(entries)
+        """The `started` entry of an attempt that was unfinished when the record was opened."""
+        if not entries:
+            files.sync_folder(folder)
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def append(self, event: str, **fields: Any) -> None:
-        """Writes one entry durably; `fields` hold JSON values, numbers may be non-finite."""
-        head = {"n": self._next, "time": time.time_ns() // 1_000_000, "event": event}
-        self._file.write(_line({**head, **fields}))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._next += 1
+        """Writes one entry durably; `fields` hold JSON values, secrets in them are masked.
+
+        Raises:
+            RecordError: the disk is full or gone; the entries before this one are whole.
+        """
+        self._append(event, _marked(redacted_tree(fields)))
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the measurements of one step."""
-        self.append("metrics", step=step, values={k: _number(v) for k, v in values.items()})
+        """Writes the measurements of one step; values may be non-finite."""
+        self._append(
+            "metrics", {"step": step, "values": {k: _number(v) for k, v in values.items()}}
+        )
 
     def close(self) -> None:
         self._file.close()
+
+    def _append(self, event: str, fields: dict[str, Any]) -> None:
+        head = {"n": self._next, "time": time.time_ns() // 1_000_000, "event": event}
+        if self._next == 0:
+            head["record"] = uuid.uuid4().hex
+        assert not fields.keys() & head.keys(), "a field has the name of one of ours"
+        line = _line({**head, **fields})
+        try:
+            self._write(line)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # if this fails too, the next opening repairs it
+                self._file.truncate(self._end)
+            raise self._unwritable(error) from error
+        self._end += len(line)
+        self._next += 1
+
+    def _write(self, line: bytes) -> None:
+        written = 0
+        while written < len(line):
+            written += os.pwrite(self._file.fileno(), line[written:], self._end + written)
+        os.fsync(self._file.fileno())
+
+    def _unwritable(self, error: OSError) -> RecordError:
+        return RecordError(
+            f"{self._path}: cannot be written ({error.strerror}); "
+            "what was written before is safe; free the disk or take another folder"
+        )
 
 
 class RecordReader:
     """The reading end: follows a record while another process writes it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._offset, self._next = folder, 0, 0
+        self._folder, self._next = folder, 0
+        self.offset = 0
+        """Bytes of the record that have been read as whole entries."""
 
     def new_entries(self) -> list[Entry]:
-        """The whole entries that came since the last call; a torn tail waits for its rest."""
+        """The whole entries that came since the last call; a torn tail waits for its rest.
+
+        Raises:
+            RecordError: a line was changed or lost.
+        """
         try:
             with (self._folder / FILE_NAME).open("rb") as file:
-                file.seek(self._offset)
+                if file.seek(0, os.SEEK_END) < self.offset:
+                    raise RecordError(
+                        f"{self._folder / FILE_NAME}: lines are missing at its end; "
+                        "somebody has cut or replaced this record"
+                    )
+                file.seek(self.offset)
                 entries, whole = _parse(file.read(), self._folder, first=self._next)
         except FileNotFoundError:
             return []
-        self._offset += whole
+        self.offset += whole
         self._next += len(entries)
         return entries
 
@@ -99,12 +173,76 @@ def values_of(entry: Entry) -> dict[str, float]:
     return {name: float(value) for name, value in entry.fields["values"].items()}
 
 
+def is_open(entries: list[Entry]) -> bool:
+    """Whether the last attempt has not said how it ended."""
+    return _attempt(entries) is not None
+
+
+def settle(folder: Path) -> bool:
+    """Writes down that a run was killed, if its process is gone without a word.
+
+    Returns:
+        True if it was written now; False if the run lives, has ended, or never started.
+    """
+    if not (folder / FILE_NAME).exists() or _is_held(folder / FILE_NAME):
+        return False
+    if not is_open(read(folder)):
+        return False
+    with Record(folder) as record:
+        if record.attempt is None:  # somebody else was faster
+            return False
+        record.append(
+            "finished",
+            outcome="killed",
+            best={},
+            reason="its process ended without a word: a signal, no memory left, or a power cut",
+            artifacts=record.attempt.fields.get("artifacts", []),
+        )
+    return True
+
+
+def _attempt(entries: list[Entry]) -> Entry | None:
+    ends = [entry for entry in entries if entry.event in ("started", "finished")]
+    return ends[-1] if ends and ends[-1].event == "started" else None
+
+
+def _is_held(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _hold(file: BinaryIO, path: Path) -> None:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise RecordError(
+                    f"{path}: another process is writing it; wait for its end or stop it"
+                ) from None
+            time.sleep(0.02)
+
+
 def _number(value: float) -> float | str:
-    return value if math.isfinite(value) else str(float(value))
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
+def _marked(value: Any) -> Any:
+    """A tree of JSON values without non-finite numbers, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _marked(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_marked(inner) for inner in value]
+    return _number(value) if isinstance(value, float) else value
 
 
 def _line(fields: dict[str, Any]) -> bytes:
-    body = json.dumps(fields, allow_nan=False, ensure_ascii=False)[:-1].encode()
+    body = json.dumps(fields, allow_nan=False)[:-1].encode()
     return body + b', "crc": "%08x"}\n' % zlib.crc32(body)
 
 
@@ -112,16 +250,25 @@ def _parse(data: bytes, folder: Path, *, first: int = 0) -> tuple[list[Entry], i
     """Entries of `data` and the length of their lines; only the last line may be incomplete."""
     entries: list[Entry] = []
     whole = data.rfind(b"\n") + 1
-    for line in data[:whole].splitlines():
-        number = first + len(entries)
-        body, _, crc = line.rpartition(b', "crc": "')
-        if crc != b'%08x"}' % zlib.crc32(body):
-            raise RecordError(
-                f"{folder / FILE_NAME}, line {number + 1}: changed after it was written "
-                "(its checksum does not fit); this record proves nothing any more"
-            )
-        fields = json.loads(body + b"}")
-        if fields.pop("n") != number:
-            raise RecordError(f"{folder / FILE_NAME}, line {number + 1}: lines are missing before it")
-        entries.append(Entry(number, fields.pop("time"), fields.pop("event"), fields))
+    begin = 0
+    while begin < whole:
+        end = data.index(b"\n", begin) + 1
+        line, number = data[begin : end - 1], first + len(entries)
+        if end == len(data) and b"\0" in line:
+            return entries, begin  # a power cut: the disk has the line's end, not all before it
+        entries.append(_entry(line, number, folder))
+        begin = end
     return entries, whole
+
+
+def _entry(line: bytes, number: int, folder: Path) -> Entry:
+    body, _, crc = line.rpartition(b', "crc": "')
+    if crc != b'%08x"}' % zlib.crc32(body):
+        raise RecordError(
+            f"{folder / FILE_NAME}, line {number + 1}: changed after it was written "
+            "(its checksum does not fit); this record proves nothing any more"
+        )
+    fields = json.loads(body + b"}")
+    if fields.pop("n") != number:
+        raise RecordError(f"{folder / FILE_NAME}, line {number + 1}: lines are missing before it")
+    return Entry(number, fields.pop("time"), fields.pop("event"), fields)

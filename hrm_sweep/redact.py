@@ -1,0 +1,58 @@
+"""Keeps passwords out of everything that is shown or stored."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+MASK = "***"
+
+_SECRET_KEYS = (
+    r"(?:ssl)?password|passwd|pwd|secret(?:_?key)?|(?:api|access)_?key|(?:auth|access)_?token"
+)
+_IN_URI = re.compile(
+    r"(?P<before>[a-z][a-z0-9+.-]*://[^\s/?#\"'<>:@]*:)"
+    r"(?!\d{1,5}(?:[/?#]|$))"  # host:port, not user:password
+    r"(?:(?!://)[^\s\"'<>])*@",  # greedy: people put @ and / into passwords without escaping them
+    re.IGNORECASE,
+)
+_TOKEN_IN_URL = re.compile(r"(?P<before>https?://)[^\s/?#\"'<>:@]+@", re.IGNORECASE)
+_NAMED = re.compile(
+    rf"(?P<before>(?<![a-z0-9])[\"']?(?:{_SECRET_KEYS})[\"']?\s*[=:]\s*[\"']?)"
+    r"[^\s\"'&;,)}\]]+",
+    re.IGNORECASE,
+)
+_KEY = re.compile(rf"(?:^|[._/])(?:{_SECRET_KEYS})$", re.IGNORECASE)
+_IN_ENVIRONMENT = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
+
+
+def redacted(text: str) -> str:
+    """`text` with the secrets in it masked: a URI, an error message, a whole traceback.
+
+    Masked are passwords in URIs, lone tokens before the host of a web address, values named
+    `password=`, `api_key:` and the like, and the values of the environment variables that hold the
+    tracking server's password.
+    """
+    for name in _IN_ENVIRONMENT:
+        secret = os.environ.get(name, "")
+        if len(secret) > 3:  # shorter ones would mask ordinary words
+            text = text.replace(secret, MASK)
+    text = _IN_URI.sub(rf"\g<before>{MASK}@", text)
+    text = _TOKEN_IN_URL.sub(rf"\g<before>{MASK}@", text)
+    return _NAMED.sub(rf"\g<before>{MASK}", text)
+
+
+def redacted_tree(value: Any) -> Any:
+    """A JSON value with `redacted` applied to each string, and values under secret keys masked."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {key: _under(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted_tree(inner) for inner in value]
+    return value
+
+
+def _under(key: str, value: Any) -> Any:
+    return MASK if value and isinstance(value, str) and _KEY.search(key) else redacted_tree(value)

@@ -1,0 +1,290 @@
+"""The record survives its writer: kills, full disks, edits, and readers that look meanwhile."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+from hrm_sweep.errors import RecordError
+from hrm_sweep.tracking.record import (
+    FILE_NAME,
+    Record,
+    RecordReader,
+    is_open,
+    read,
+    settle,
+    values_of,
+)
+
+SOMEBODY_ELSE = """
+import os, sys, time
+from pathlib import Path
+from hrm_sweep.tracking.record import Record
+record = Record(Path(sys.argv[1]))
+record.append("started", name="run", artifacts=["config.yaml"])
+"""
+
+
+def write(folder: Path, *steps: int) -> None:
+    with Record(folder) as record:
+        record.append("started", name="run")
+        for step in steps:
+            record.metrics(step, {"train/loss": 1 / step})
+
+
+def somebody_else(folder: Path, then: str) -> subprocess.Popen[str]:
+    """A process that writes the record of `folder`; its first line of output says it has begun."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SOMEBODY_ELSE + "print('go', flush=True)\n" + then, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "go\n"
+    return process
+
+
+def test_what_is_appended_is_read_in_order(tmp_path):
+    before = time.time_ns() // 1_000_000
+    write(tmp_path, 1, 2)
+    started, first, second = read(tmp_path)
+    assert (started.number, started.event, started.fields["name"]) == (0, "started", "run")
+    assert [values_of(first), values_of(second)] == [{"train/loss": 1.0}, {"train/loss": 0.5}]
+    assert before <= started.time_ms <= first.time_ms <= second.time_ms
+
+
+def test_a_line_is_json_with_a_checksum_of_its_own(tmp_path):
+    write(tmp_path, 1)
+    line = (tmp_path / FILE_NAME).read_bytes().splitlines()[1]
+    body, crc = line.split(b', "crc": "')
+    assert json.loads(line)["values"] == {"train/loss": 1.0}
+    assert crc == f'{zlib.crc32(body):08x}"}}'.encode()
+
+
+def test_a_record_keeps_its_name_when_it_is_copied_and_reopened(tmp_path):
+    write(tmp_path / "a", 1)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / FILE_NAME).write_bytes((tmp_path / "a" / FILE_NAME).read_bytes())
+    write(tmp_path / "b", 2)
+    write(tmp_path / "c", 1)
+    a, b, c = (read(tmp_path / name)[0].fields["record"] for name in "abc")
+    assert a == b != c
+    assert "record" not in read(tmp_path / "b")[2].fields
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e-300, 0.1, 3])
+def test_every_number_comes_back(tmp_path, value):
+    with Record(tmp_path) as record:
+        record.metrics(1, {"x": value})
+    (entry,) = read(tmp_path)
+    assert repr(values_of(entry)["x"]) == repr(float(value))
+
+
+def test_text_of_any_kind_comes_back(tmp_path):
+    text = 'Ärger \ud800 \0 \r\n \u2028 "quoted" \', "crc": "00000000"}'
+    with Record(tmp_path) as record:
+        record.append("finished", reason=text, best={"loss": math.nan})
+    (entry,) = read(tmp_path)
+    assert (entry.fields["reason"], entry.fields["best"]) == (text, {"loss": "nan"})
+
+
+def test_no_password_reaches_the_file(tmp_path):
+    with Record(tmp_path) as record:
+        record.append("started", params={"storage": "postgresql://me:c4n4ry@h/db"})
+        record.append("finished", traceback="OperationalError: mysql://me:c4n4ry@h/db is down")
+    assert "c4n4ry" not in (tmp_path / FILE_NAME).read_text()
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        pytest.param(b"{", id="first byte"),
+        pytest.param(b'{"n": 3, "time": 17638', id="half a line"),
+        pytest.param(
+            b'{"n": 3, "time": 1, "event": "metrics", "crc": "00000000"}', id="no newline"
+        ),
+        pytest.param(b"\0" * 300, id="blocks never written"),
+        pytest.param(b"\0" * 300 + b'"crc": "9a1b02cd"}\n', id="only the last block written"),
+    ],
+)
+def test_a_torn_tail_waits_for_readers_and_is_repaired_by_the_next_writer(tmp_path, tail):
+    write(tmp_path, 1, 2)
+    path = tmp_path / FILE_NAME
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+    reader = RecordReader(tmp_path)
+    assert [entry.number for entry in reader.new_entries()] == [0, 1, 2]
+    assert path.read_bytes() == whole + tail
+    with Record(tmp_path) as record:
+        assert path.read_bytes() == whole
+        record.metrics(3, {"train/loss": 0.3})
+    assert [entry.number for entry in reader.new_entries()] == [3]
+
+
+def test_every_cut_leaves_the_whole_lines(tmp_path):
+    write(tmp_path, 1, 2)
+    path = tmp_path / FILE_NAME
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        assert len(read(tmp_path)) == whole[:length].count(b"\n")
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_changed_line_is_named(tmp_path, number):
+    write(tmp_path, 1, 2, 4)
+    path = tmp_path / FILE_NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[number] = lines[number].replace(b'"time": 1', b'"time": 2')
+    path.write_bytes(b"".join(lines))
+    words = rf"{path}, line {number + 1}: changed after it was written"
+    with pytest.raises(RecordError, match=words):
+        read(tmp_path)
+    with pytest.raises(RecordError, match=words):
+        Record(tmp_path)
+
+
+def test_a_missing_line_is_named(tmp_path):
+    write(tmp_path, 1, 2, 4)
+    path = tmp_path / FILE_NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2] + lines[3:]))
+    with pytest.raises(RecordError, match="line 3: lines are missing before it"):
+        read(tmp_path)
+
+
+def test_lines_lost_at_the_end_are_noticed_by_who_has_read_them(tmp_path):
+    write(tmp_path, 1, 2)
+    reader = RecordReader(tmp_path)
+    reader.new_entries()
+    path = tmp_path / FILE_NAME
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    with pytest.raises(RecordError, match="lines are missing at its end"):
+        reader.new_entries()
+
+
+def test_no_record_is_said_in_one_line(tmp_path):
+    with pytest.raises(RecordError, match=r"no record\.jsonl here; a run folder has one"):
+        read(tmp_path)
+
+
+def test_a_reader_follows_a_writing_process_and_never_sees_half_a_line(tmp_path):
+    writer = somebody_else(
+        tmp_path, "for step in range(1, 301): record.metrics(step, {'x' * 200: step})"
+    )
+    reader, seen = RecordReader(tmp_path), []
+    while writer.poll() is None:
+        seen += reader.new_entries()
+    seen += reader.new_entries()
+    assert [entry.number for entry in seen] == list(range(301))
+    assert [values_of(entry)["x" * 200] for entry in seen[1:]] == list(range(1, 301))
+
+
+def test_a_killed_writer_loses_nothing_it_had_acknowledged(tmp_path):
+    for _ in range(5):
+        writer = somebody_else(
+            tmp_path,
+            "for step in range(1, 10**6):\n"
+            "    record.metrics(step, {'x' * 5000: step})\n"
+            "    print(step, flush=True)",
+        )
+        time.sleep(0.05)
+        writer.send_signal(signal.SIGKILL)
+        assert writer.stdout is not None
+        acknowledged = writer.stdout.read().split()
+        assert writer.wait() == -signal.SIGKILL
+        steps = [entry.fields["step"] for entry in read(tmp_path) if entry.event == "metrics"]
+        assert len(acknowledged) > 3
+        assert int(acknowledged[-1]) <= steps[-1]
+    assert [entry.number for entry in read(tmp_path)] == list(range(len(read(tmp_path))))
+
+
+def test_a_full_disk_is_said_and_leaves_a_record_that_goes_on(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            SOMEBODY_ELSE + "import resource, signal\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+            "try:\n"
+            "    for step in range(1, 100): record.metrics(step, {'x' * 30: step})\n"
+            "except Exception as error: print(step, type(error).__name__, error)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, resource.RLIM_INFINITY))\n"
+            "record.metrics(step, {'after': 1.0})\n",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    step, name, words = done.stdout.split(maxsplit=2)
+    assert name == "RecordError"
+    assert (
+        "record.jsonl: cannot be written (File too large); what was written before is safe" in words
+    )
+    *before, after = read(tmp_path)[1:]
+    assert [entry.fields["step"] for entry in before] == list(range(1, int(step)))
+    assert values_of(after) == {"after": 1.0}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(RecordError, match="cannot be written"):
+        Record(tmp_path / "run")
+
+
+def test_only_one_process_writes(tmp_path):
+    writer = somebody_else(tmp_path, "time.sleep(60)")
+    try:
+        with pytest.raises(RecordError, match="another process is writing it"):
+            Record(tmp_path)
+        assert not settle(tmp_path)
+    finally:
+        writer.kill()
+        writer.wait()
+    Record(tmp_path).close()
+
+
+def test_a_run_whose_process_is_gone_is_settled_once(tmp_path):
+    writer = somebody_else(tmp_path, "record.metrics(1, {'x': 1}); time.sleep(60)")
+    writer.kill()
+    writer.wait()
+    assert is_open(read(tmp_path))
+    assert settle(tmp_path)
+    assert not settle(tmp_path)
+    finished = read(tmp_path)[-1]
+    assert finished.event == "finished"
+    assert finished.fields["outcome"] == "killed"
+    assert finished.fields["reason"].startswith("its process ended without a word")
+    assert finished.fields["artifacts"] == ["config.yaml"]
+
+
+def test_nothing_is_settled_where_nothing_is_open(tmp_path):
+    assert not settle(tmp_path)
+    with Record(tmp_path) as record:
+        record.append("started", name="run")
+        record.append("finished", outcome="complete")
+    assert not settle(tmp_path)
+    assert len(read(tmp_path)) == 2
+
+
+def test_an_entry_costs_milliseconds(tmp_path):
+    values = {f"eval/exact_match/{pattern}": 0.5 for pattern in range(20)}
+    with Record(tmp_path) as record:
+        costs = []
+        for step in range(50):
+            begin = time.perf_counter()
+            record.metrics(step, values)
+            costs.append(time.perf_counter() - begin)
+    assert sorted(costs)[25] < 0.02

@@ -1,0 +1,72 @@
+"""No password gets through; what is no password stays readable."""
+
+from __future__ import annotations
+
+import pytest
+
+from hrm_sweep.redact import redacted, redacted_tree
+
+CANARY = "c4n4ry-Sesame"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"postgresql://me:{CANARY}@db/mlflow", id="URI"),
+        pytest.param(f"postgresql+psycopg://me:{CANARY}@db:5432/mlflow?sslmode=on", id="driver"),
+        pytest.param(f"https://:{CANARY}@host/", id="no user"),
+        pytest.param(f"https://{CANARY}@host/", id="token for a user"),
+        pytest.param(f"mysql://me:p@{CANARY}/@h/db", id="at and slash in the password"),
+        pytest.param(f"postgresql://h/db?user=me&password={CANARY}&x=1", id="query"),
+        pytest.param(f"host=h password={CANARY} dbname=d", id="libpq words"),
+        pytest.param(f"{{'password': '{CANARY}', 'port': 5}}", id="repr of a dict"),
+        pytest.param(f'{{"api_key": "{CANARY}"}}', id="JSON"),
+        pytest.param(f"study.storage.PASSWORD={CANARY}", id="override"),
+        pytest.param(
+            f"Error: API request to http://me:{CANARY}@h:5000/api failed; http://me:{CANARY}@h too",
+            id="twice in a message",
+        ),
+    ],
+)
+def test_a_secret_is_masked(text):
+    assert CANARY not in redacted(text)
+    assert "***" in redacted(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("http://127.0.0.1:5000/#/experiments/1?search=a@b", id="port"),
+        pytest.param("http://localhost:5000", id="port at the end"),
+        pytest.param("sqlite:////home/me/mlruns/mlflow.db", id="SQLite"),
+        pytest.param("postgresql://me@host/db", id="user without password"),
+        pytest.param("model.pad_token=0 data.num_tokens=12", id="tokens of a model"),
+        pytest.param("eval/token_accuracy: 0.5", id="metric"),
+    ],
+)
+def test_what_is_no_secret_stays(text):
+    assert redacted(text) == text
+
+
+def test_the_rest_of_a_uri_stays_readable():
+    assert redacted("postgresql://me:pw@db:5432/runs") == "postgresql://me:***@db:5432/runs"
+
+
+def test_the_password_in_the_environment_is_masked_wherever_it_stands(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", CANARY)
+    assert CANARY not in redacted(f"ValueError: {CANARY!r} is no number")
+
+
+def test_a_tree_is_masked_by_its_keys_and_in_its_strings():
+    tree = {
+        "study.storage": f"postgresql://me:{CANARY}@h/d",
+        "db.password": CANARY,
+        "lr": 0.001,
+        "lines": [f"password={CANARY}", None, True],
+    }
+    assert redacted_tree(tree) == {
+        "study.storage": "postgresql://me:***@h/d",
+        "db.password": "***",
+        "lr": 0.001,
+        "lines": ["password=***", None, True],
+    }
