@@ -1,3 +1,6 @@
-"""Tracked, resumable, reproducible hyper-parameter studies on Hydra, Optuna and MLflow."""
+"""Tracked, reproducible hyper-parameter studies on Hydra, Optuna and MLflow."""
 
+from hrm_sweep.study import trial
+
+__all__ = ["trial"]
 __version__ = "0.1.0"

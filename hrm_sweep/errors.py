@@ -10,7 +10,8 @@
     │   ├── RecordError                the record in a run folder
     │   └── TrackingError              the tracking server or its database
     ├── Diverged                       a loss is not finite any more: the run ends, the study goes on
-    └── Interrupted                    somebody asked the run to stop
+    ├── Interrupted                    somebody asked the run to stop
+    └── WorkerDied                     the process of a run is gone: a signal, no memory left
 
 Anything else that reaches a user is a bug and keeps its traceback.
 """
@@ -71,3 +72,7 @@ class Diverged(HrmSweepError):
 
 class Interrupted(HrmSweepError):
     """The run was asked to stop and has written down how far it came."""
+
+
+class WorkerDied(HrmSweepError):
+    """The process of a run died under it."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from hrm_sweep.errors import InputError
 
 
 @contextmanager
@@ -47,6 +51,32 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def make_folder(folder: Path) -> None:
+    """Creates the folder if it is not there, and makes sure that files can be written into it.
+
+    Raises:
+        InputError: it cannot be created or written; what this call created is gone again.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); run in a folder of yours, "
+            "or free the disk"
+        ) from None
+
+
+def set_aside(path: Path) -> Path:
+    """Renames `path` to the first free of `path.1`, `path.2`, … and returns that."""
+    for number in itertools.count(1):
+        target = path.with_name(f"{path.name}.{number}")
+        if not target.exists():
+            return path.rename(target)
+    raise AssertionError
 
 
 @contextmanager

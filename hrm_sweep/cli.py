@@ -1,0 +1,72 @@
+"""The command line: Hydra's, with mistakes told in one line.
+
+Exit codes: 0 done, 1 nothing came out (the run failed, no trial is complete), 2 bad input,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from hrm_sweep import config, runtime
+from hrm_sweep.errors import HrmSweepError, InputError
+from hrm_sweep.launch.job import Job
+
+VERSION_BASE = "1.3"
+
+
+def main() -> None:
+    """`python -m hrm_sweep` and `hrm-sweep`."""
+    config.register_resolvers()
+    wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: the words are ours
+    try:
+        _run()
+    except (InputError, HydraException, OmegaConfBaseException) as error:
+        if wants_tracebacks:
+            raise
+        _exit(2, explained(error))
+    except HrmSweepError as error:
+        _exit(1, str(error))
+    except KeyboardInterrupt:
+        _exit(130)
+
+
+def explained(error: Exception) -> str:
+    """A mistake in one line, whoever found it."""
+    return " ".join(str(error).split())
+
+
+def _run() -> None:
+    arguments: Namespace = get_args_parser().parse_known_args()[0]
+    shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
+    if not (shows or arguments.multirun or arguments.shell_completion):
+        _check_single_run(arguments)
+    app = hydra.main(version_base=VERSION_BASE, config_path=str(config.CONF), config_name="config")
+    app(Job(_task, ["eval/exact_match"], runtime.command()))()
+
+
+def _task(cfg: Any) -> dict[str, float]:
+    from hrm_sweep.run import task  # torch: only where something is trained
+
+    return task(cfg)
+
+
+def _check_single_run(arguments: Namespace) -> None:
+    """Hydra makes the output folder before the task sees its config; look at it before that."""
+    with hydra.initialize_config_dir(str(config.CONF), version_base=VERSION_BASE):
+        config.check(hydra.compose("config", overrides=arguments.overrides))
+
+
+def _exit(code: int, words: str = "") -> None:
+    if words:
+        print(words, file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,173 @@
+"""The composed config as typed objects: the one place where a config is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from hrm_sweep import runtime
+from hrm_sweep.errors import ConfigError
+from hrm_sweep.learning.configs import DATA, MODELS, OPTIMIZERS, TrainerConfig
+from hrm_sweep.study import words
+
+CONF = next(
+    folder
+    for folder in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf")
+    if folder.is_dir()  # inside the package in a wheel, beside it in a checkout
+)
+
+
+@dataclass(kw_only=True, slots=True)
+class RootConfig:
+    """The keys a person types most; the groups read them."""
+
+    lr: float
+    hidden_dim: int
+    batch_size: int
+    epochs: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError("seed", self.seed, "must be 0 or more")
+
+
+@dataclass(kw_only=True, slots=True)
+class StudyConfig:
+    """What a study is asked for; checked here, read by the sweeper through `hydra.sweeper`."""
+
+    objective: str
+    direction: str
+    n_trials: int
+    workers: int
+    name: str
+    storage: str
+    sampler: Any = None
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("maximize", "minimize"):
+            raise ConfigError("direction", self.direction, "must be maximize or minimize")
+        for key in ("n_trials", "workers"):
+            if getattr(self, key) < 1:
+                raise ConfigError(key, getattr(self, key), "must be 1 or more")
+        if not self.name or "/" in self.name or self.name in (".", "..", "train"):
+            raise ConfigError(
+                "name", self.name, "must be one folder's name, and not train", "try my-study"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class TrackingConfig:
+    """Where records are projected to."""
+
+    name: str
+    uri: str | None = None
+    experiment: str = "hrm_sweep"
+
+    def __post_init__(self) -> None:
+        if self.name not in ("mlflow", "off"):
+            raise ConfigError("name", self.name, "must be mlflow or off")
+
+
+@dataclass(kw_only=True, slots=True)
+class Config:
+    """One run: everything that its numbers depend on, and where it is kept."""
+
+    root: RootConfig
+    model: Any
+    data: Any
+    optimizer: Any
+    trainer: TrainerConfig
+    study: StudyConfig
+    tracking: TrackingConfig
+
+
+def build(cfg: DictConfig) -> Config:
+    """Checks a composed config, and its groups against each other.
+
+    Raises:
+        ConfigError: a key breaks a rule; it bears the name that a person would type.
+    """
+    config = Config(
+        root=_typed(cfg, "", RootConfig),
+        model=_typed(cfg, "model", _named(cfg, "model", MODELS)),
+        data=_typed(cfg, "data", _named(cfg, "data", DATA)),
+        optimizer=_typed(cfg, "optimizer", _named(cfg, "optimizer", OPTIMIZERS)),
+        trainer=_typed(cfg, "trainer", TrainerConfig),
+        study=_typed(cfg, "study", StudyConfig),
+        tracking=_typed(cfg, "tracking", TrackingConfig),
+    )
+    known = [*EVAL_METRICS, *config.data.metric_names()]
+    if config.study.objective not in known:
+        raise ConfigError(
+            "study.objective",
+            config.study.objective,
+            "no metric of that name",
+            words.did_you_mean(config.study.objective, known) or f"choose from {', '.join(known)}",
+        )
+    return config
+
+
+EVAL_METRICS = ("eval/loss", "eval/token_accuracy", "eval/exact_match", "eval/mode_share", "eval/segments")
+
+
+def check(cfg: DictConfig) -> None:
+    """Raises for a config that cannot run; what `hydra.sweeper.check` names."""
+    build(cfg)
+
+
+def register_resolvers() -> None:
+    """The interpolations that `conf/` uses. The name of a study is made once for each command."""
+    OmegaConf.register_new_resolver("study_name", runtime.new_name, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("usable_cores", runtime.usable_cores, replace=True)
+
+
+def _named(cfg: DictConfig, group: str, classes: Mapping[str, type]) -> type:
+    name = cfg[group].name
+    if name not in classes:
+        raise ConfigError(f"{group}.name", name, f"must be one of {', '.join(classes)}")
+    return classes[name]
+
+
+def _typed(cfg: DictConfig, group: str, schema: type) -> Any:
+    """The group as an instance of its class; `""` is the root."""
+    node = cfg[group] if group else {key: cfg[key] for key in RootConfig.__annotations__}
+    prefix = f"{group}." if group else ""
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(node) if not group else node, resolve=True)
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
+    except ConfigError as error:
+        key = _typed_as(cfg, prefix + error.key)
+        raise ConfigError(key, error.value, error.rule, error.way_out) from None
+    except ValidationError as error:
+        key = error.full_key or ""
+        raise ConfigError(
+            _typed_as(cfg, prefix + key), OmegaConf.select(cfg, prefix + key), _rule(error)
+        ) from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(group, "…", str(error).splitlines()[0]) from None
+
+
+def _typed_as(cfg: DictConfig, key: str) -> str:
+    """`optimizer.lr: ${lr}` is typed as `lr`."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    raw = node._get_node(name) if isinstance(node, DictConfig) and name in node else None
+    text = raw._value() if raw is not None else None
+    if isinstance(text, str) and text.startswith("${") and text[2:-1] in cfg:
+        return text[2:-1]
+    return key
+
+
+def _rule(error: ValidationError) -> str:
+    kind = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+    words_of_it = str(error).splitlines()[0]
+    for name, spoken in kind.items():
+        if name in words_of_it:
+            return f"must be {spoken}"
+    return words_of_it

@@ -1,0 +1,172 @@
+"""Warm local processes that run Hydra jobs, one at a time each."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from concurrent.futures import Future
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from pathlib import Path
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cloudpickle
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, run_job, setup_globals
+from omegaconf import DictConfig, open_dict
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from hrm_sweep.errors import WorkerDied
+from hrm_sweep.study import trial
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Pool:
+    """A fixed number of spawned processes; a killed one fails its job only and is replaced.
+
+    Args:
+        workers: processes.
+        threads: threads of each, set before anything that reads the variables is imported.
+        preload: modules that a worker imports before its first job arrives.
+        job: what a worker needs to run jobs: Hydra's context, the config, the task function.
+    """
+
+    def __init__(self, *, workers: int, threads: int, preload: Sequence[str], job: tuple) -> None:
+        spawn = multiprocessing.get_context("spawn")  # fork copies locks of threads that are gone
+        self._stop = spawn.RawValue("b", 0)  # a lock in it could die with a killed worker
+        payload = cloudpickle.dumps((*job, Singleton.get_state()))
+        self._pool = ProcessPool(
+            max_workers=workers,
+            context=spawn,
+            initializer=_start_worker,
+            initargs=(payload, self._stop, threads, tuple(preload)),
+        )
+
+        self._pool.schedule(os.getpid)  # the pool starts its processes with its first task
+
+    def submit(self, overrides: Sequence[str], job_idx: int) -> Future[JobReturn]:
+        """Runs one job in the next free worker; the future raises WorkerDied if that one dies."""
+        return _translated(self._pool.schedule(_run, args=(list(overrides), job_idx)))
+
+    def ask_to_stop(self) -> None:
+        """Jobs that report to their trial's handle end at the next report."""
+        self._stop.value = 1
+
+    def close(self) -> None:
+        """Ends the processes, idle or not."""
+        self._pool.stop()
+        self._pool.join()
+
+
+def _translated(inner: ProcessFuture) -> Future[JobReturn]:
+    outer: Future[JobReturn] = Future()
+
+    def settle(done: ProcessFuture) -> None:
+        if done.cancelled():
+            outer.set_exception(WorkerDied("its process was stopped"))
+        elif isinstance(error := done.exception(), ProcessExpired):
+            outer.set_exception(WorkerDied(_death(error.exitcode)))
+        elif error is not None:
+            outer.set_exception(error)
+        else:
+            outer.set_result(pickle.loads(done.result()))
+
+    inner.add_done_callback(settle)
+    return outer
+
+
+def _death(exit_code: int) -> str:
+    if exit_code == -signal.SIGKILL:
+        return "its process was killed by SIGKILL (no memory left, or somebody's kill -9)"
+    if exit_code < 0:
+        return f"its process was killed by {signal.Signals(-exit_code).name}"
+    return f"its process ended with exit code {exit_code}"
+
+
+_context: tuple[Any, DictConfig, Any]
+
+
+def _start_worker(payload: bytes, stop: Any, threads: int, preload: tuple[str, ...]) -> None:
+    global _context
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
+    _die_with_parent()
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    for module in preload:
+        importlib.import_module(module)
+    setup_globals()
+    hydra_context, config, task, singletons = pickle.loads(payload)
+    Singleton.set_state(singletons)
+    _context = hydra_context, config, task
+    trial.stop_requested = lambda: bool(stop.value)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # linux/prctl.h
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _run(overrides: list[str], job_idx: int) -> bytes:
+    hydra_context, config, task = _context
+    job_config = hydra_context.config_loader.load_sweep_config(config, overrides)
+    with open_dict(job_config):
+        job_config.hydra.job.id = str(job_idx)
+        job_config.hydra.job.num = job_idx
+    folder = Path(str(job_config.hydra.sweep.dir), str(job_config.hydra.sweep.subdir))
+    with _output_to(folder / "run.log"):
+        done = run_job(
+            hydra_context=hydra_context,
+            task_function=task,
+            config=job_config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+    return _pickled(done)
+
+
+@contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Whatever is printed, also by C code, goes to the run's log; the screen is the parent's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = [os.dup(1), os.dup(2)]
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, old in enumerate(kept, start=1):
+            os.dup2(old, descriptor)
+            os.close(old)
+
+
+def _pickled(done: JobReturn) -> bytes:
+    """Hydra executes plugin modules twice, and their config classes pickle only by value."""
+    try:
+        data = cloudpickle.dumps(done)
+        pickle.loads(data)
+    except Exception as error:
+        value = done._return_value
+        done.return_value = RuntimeError(
+            f"{type(value).__name__}: {value} (it cannot be sent between processes: {error})"
+        )
+        data = cloudpickle.dumps(done)
+    return data

@@ -1,0 +1,223 @@
+"""The engine: keeps every slot of the launcher busy with the next trial of the plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import optuna
+from optuna.trial import TrialState
+
+from hrm_sweep.errors import WorkerDied
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.study.plan import Plan
+from hrm_sweep.study.space import Space
+from hrm_sweep.tracking.record import Record, RecordReader, values_of
+
+TICK_SECONDS = 0.1
+STOP_SECONDS = 10.0
+"""How long Ctrl-C waits for running trials to reach their next report."""
+
+
+class Slots(Protocol):
+    """Where trials run: see `hrm_sweep.launch`."""
+
+    num_slots: int
+
+    def submit(self, overrides: Sequence[str], job_idx: int) -> Future[Any]: ...
+    def flush(self) -> None: ...
+    def ask_to_stop(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Row:
+    """One trial as a person follows it."""
+
+    number: int
+    params: Mapping[str, Any]
+    folder: Path
+    begin: float
+    """`time.monotonic()` when it was handed out."""
+    seconds: float = 0.0
+    step: int = 0
+    num_steps: int | None = None
+    values: dict[str, float] = field(default_factory=dict)
+    """The newest measurement; the final values once the trial is complete."""
+    outcome: Outcome | None = None
+    """None while it runs."""
+    reason: str = ""
+
+
+class Observer(Protocol):
+    """Watches a study from its first trial to its last: the screen, the projector."""
+
+    def begin(self, engine: Engine) -> None: ...
+    def tick(self) -> None: ...
+    def settled(self, row: Row) -> None: ...
+    def end(self) -> None: ...
+
+
+class _Running(NamedTuple):
+    trial: optuna.Trial
+    row: Row
+    reader: RecordReader
+
+
+class Engine:
+    """Runs a plan to its end.
+
+    Args:
+        objective: name of the value that a trial is told with.
+        folder: of the study; a trial's is its number below it.
+    """
+
+    def __init__(
+        self,
+        *,
+        study: optuna.Study,
+        space: Space,
+        plan: Plan,
+        slots: Slots,
+        objective: str,
+        folder: Path,
+        observers: Sequence[Observer],
+    ) -> None:
+        self.study, self.space, self.plan, self.slots = study, space, plan, slots
+        self.objective, self.folder = objective, folder
+        self.rows: dict[int, Row] = {}
+        self.returns: dict[int, Any] = {}
+        """What the launcher gave back, by trial number."""
+        self._observers = observers
+        self._running: dict[Future[Any], _Running] = {}
+
+    def run(self) -> None:
+        """Runs every trial of the plan.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C, once running trials have stopped at their next report
+                and are told; a second Ctrl-C does not wait for them.
+        """
+        for observer in self._observers:
+            observer.begin(self)
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+        finally:
+            self.slots.close()
+            for observer in self._observers:
+                observer.end()
+
+    def best(self) -> list[Row]:
+        """Complete trials, the best first; equal ones in the order they were tried."""
+        complete = [row for row in self.rows.values() if row.outcome is Outcome.COMPLETE]
+        sign = -1 if self.study.direction.name == "MAXIMIZE" else 1
+        return sorted(complete, key=lambda row: (sign * row.values[self.objective], row.number))
+
+    def _run(self) -> None:
+        self._fill()
+        while self._running:
+            self._turn()
+            self._fill()
+
+    def _turn(self) -> None:
+        done, _ = wait(self._running, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
+        for running in self._running.values():
+            self._follow(running)
+        for future in done:
+            self._settle(future)
+        for observer in self._observers:
+            observer.tick()
+
+    def _fill(self) -> None:
+        while len(self._running) < self.slots.num_slots and (trial := self.plan.next()):
+            folder = self.folder / str(trial.number)
+            trial.set_user_attr("folder", str(folder))
+            row = Row(trial.number, trial.params, folder, begin=time.monotonic())
+            self.rows[trial.number] = row
+            future = self.slots.submit(self.space.overrides(trial.params), trial.number)
+            self._running[future] = _Running(trial, row, RecordReader(folder))
+        self.slots.flush()
+
+    def _follow(self, running: _Running) -> None:
+        """Reads what the trial wrote since: for the screen, and for Optuna's curves."""
+        row = running.row
+        for entry in running.reader.new_entries():
+            if entry.event == "expected":
+                row.num_steps = entry.fields["num_steps"]
+            elif entry.event == "metrics":
+                row.step, row.values = entry.fields["step"], values_of(entry)
+                if self.objective in row.values:
+                    running.trial.report(row.values[self.objective], row.step)
+            elif entry.event == "finished":
+                row.outcome = Outcome.named(entry.fields["outcome"])
+                row.reason, row.values = entry.fields["reason"], entry.fields["best"] or row.values
+
+    def _settle(self, future: Future[Any]) -> None:
+        """The record says how a run ended, unless it ended before its record or without a word."""
+        running = self._running.pop(future)
+        row = running.row
+        row.seconds = time.monotonic() - row.begin
+        error = future.exception()
+        if error is None:
+            self.returns[row.number] = future.result()
+        self._follow(running)
+        if isinstance(error, WorkerDied):
+            row.outcome, row.reason = Outcome.KILLED, str(error)
+            _close_record_of_the_dead(row)
+        elif row.outcome is None:
+            row.outcome, row.reason = Outcome.FAILED, _words_of(error or self.returns[row.number])
+        self._tell(running.trial, row)
+
+    def _tell(self, trial: optuna.Trial, row: Row) -> None:
+        assert row.outcome is not None
+        complete = row.outcome is Outcome.COMPLETE
+        trial.set_user_attr("outcome", row.outcome.word)
+        if row.reason:
+            trial.set_user_attr("reason", row.reason)
+        for observer in self._observers:
+            observer.settled(row)
+        value = row.values[self.objective] if complete else None
+        self.study.tell(trial, value, state=TrialState[row.outcome.optuna_state])
+
+    def _stop(self) -> None:
+        self.slots.ask_to_stop()
+        give_up = time.monotonic() + STOP_SECONDS
+        try:
+            while self._running and time.monotonic() < give_up:
+                self._turn()
+        except KeyboardInterrupt:
+            pass
+        self.slots.close()
+        for running in self._running.values():
+            row = running.row
+            row.outcome, row.reason = Outcome.INTERRUPTED, f"stopped after step {row.step}"
+            _close_record_of_the_dead(row)
+            self._tell(running.trial, row)
+
+
+def _close_record_of_the_dead(row: Row) -> None:
+    """Whoever wrote the record is gone and can no longer say how the run ended."""
+    assert row.outcome is not None
+    record = Record(row.folder)
+    record.append("finished", outcome=row.outcome.word, best={}, reason=row.reason, artifacts=[])
+    record.close()
+
+
+def _words_of(failure: Any) -> str:
+    """The exception of a job that failed before it had a record: its config did not compose."""
+    if not isinstance(failure, BaseException):
+        try:
+            with redirect_stderr(StringIO()):  # Hydra prints there before it raises
+                return f"it returned {failure.return_value!r} and left no record"
+        except Exception as error:
+            failure = error
+    return " ".join(f"{type(failure).__name__}: {failure}".split())

@@ -1,0 +1,69 @@
+"""What a study leaves in its folder: its own record, and its results as Hydra users know them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hrm_sweep import files
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.study.engine import Engine, Row
+from hrm_sweep.tracking.record import Record
+
+FILE_NAME = "optimization_results.yaml"
+
+
+class Results:
+    """Keeps the record of the study itself: its best value after each trial, and how it ended."""
+
+    def __init__(self, folder: Path, **started: Any) -> None:
+        self._folder = folder
+        self._record = Record(folder)
+        self._record.append("started", kind="study", **started)
+
+    def begin(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def tick(self) -> None:
+        """Only ends of trials are written."""
+
+    def settled(self, row: Row) -> None:
+        if row.outcome is Outcome.COMPLETE:
+            best = self._engine.best()[0]
+            name = self._engine.objective
+            self._record.metrics(row.number, {name: row.values[name], f"best/{name}": best.values[name]})
+
+    def end(self) -> None:
+        """Writes the results, whole, and closes the record. The study is as good as its trials."""
+        engine = self._engine
+        best = engine.best()
+        outcomes = Counter(row.outcome for row in engine.rows.values())
+        outcome = Outcome.COMPLETE if best else Outcome.FAILED
+        if outcomes[Outcome.INTERRUPTED]:
+            outcome = Outcome.INTERRUPTED
+        counted = {known.word: outcomes[known] for known in Outcome if outcomes[known]}
+        files.write_text(self._folder / FILE_NAME, OmegaConf.to_yaml(_summary(engine, counted)))
+        self._record.append(
+            "finished",
+            outcome=outcome.word,
+            best={engine.objective: best[0].values[engine.objective]} if best else {},
+            reason=", ".join(f"{number} {word}" for word, number in counted.items()),
+            artifacts=["multirun.yaml", FILE_NAME],
+        )
+        self._record.close()
+
+
+def _summary(engine: Engine, counted: dict[str, int]) -> dict[str, Any]:
+    summary: dict[str, Any] = {"name": "optuna"}
+    if best := engine.best():
+        summary |= {
+            "best_params": dict(best[0].params),
+            "best_value": best[0].values[engine.objective],
+            "best_trial": best[0].number,
+            "best_folder": str(best[0].folder),
+            "best_overrides": engine.space.overrides(best[0].params),
+        }
+    return summary | {"objective": engine.objective, "trials": counted}

@@ -1,0 +1,206 @@
+"""What a person sees of a study: a head, trials while they run, a table and the next commands.
+
+On a terminal the trials are a live table; in a pipe or a file they are plain lines, one for each
+tenth of a trial and one for its end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from fnmatch import fnmatch
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.study import words
+from hrm_sweep.study.engine import Engine, Row
+
+WIDTH = 100
+LIVE_ROWS = 12
+FINAL_ROWS = 20
+SECONDS_BETWEEN_PICTURES = 0.25
+
+
+class Screen:
+    """Watches an engine and tells a person.
+
+    Args:
+        head: lines about the study, printed first.
+        columns: metrics to show, by name; `*` stands for any rest.
+    """
+
+    def __init__(self, *, head: Sequence[str], columns: Sequence[str]) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:
+            self._console.width = WIDTH
+        self._head, self._columns = head, columns
+        self._live: Live | None = None
+        self._drawn = 0.0
+        self._said: Counter[int] = Counter()
+
+    def begin(self, engine: Engine) -> None:
+        self._engine, self._begin = engine, time.monotonic()
+        for line in self._head:
+            self._console.print(line)
+        self._console.print()
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+
+    def tick(self) -> None:
+        if self._live is None:
+            for row in self._running():
+                self._say_tenth(row)
+        elif time.monotonic() - self._drawn >= SECONDS_BETWEEN_PICTURES:
+            self._drawn = time.monotonic()
+            self._live.update(self._picture(), refresh=True)
+
+    def settled(self, row: Row) -> None:
+        if self._live is None:
+            self._console.print(self._line(row, self._ending(row)))
+
+    def end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+        rows = self._engine.rows.values()
+        outcomes = Counter(row.outcome for row in rows)
+        told = ", ".join(f"{outcomes[outcome]} {outcome.word}" for outcome in Outcome if outcomes[outcome])
+        took = words.duration(time.monotonic() - self._begin)
+        self._console.print()
+        if told:
+            self._console.print(f"Finished in {took}: {told}\n")
+        self._console.print(self._final_table())
+        self._say_reasons()
+
+    def say(self, text: str) -> None:
+        """Prints a line below everything else."""
+        self._console.print(text)
+
+    def _running(self) -> list[Row]:
+        return [row for row in self._engine.rows.values() if row.outcome is None]
+
+    def _metrics(self, row: Row) -> list[str]:
+        """The columns' metrics that this row has; its objective if no columns were asked for."""
+        patterns = self._columns or [self._engine.objective]
+        return [name for pattern in patterns for name in row.values if fnmatch(name, pattern)]
+
+    # Plain lines
+
+    def _say_tenth(self, row: Row) -> None:
+        tenths = 10 * row.step // row.num_steps if row.num_steps else row.step
+        if tenths > self._said[row.number] and row.step < (row.num_steps or row.step + 1):
+            self._said[row.number] = tenths
+            self._console.print(self._line(row, self._left(row)))
+
+    def _line(self, row: Row, ending: str) -> str:
+        parts = [f"trial {row.number}", _point(row), _progress(row)]
+        parts += [f"{words.label(name)} {words.measured(name, row.values[name])}" for name in self._metrics(row)]
+        return "  ".join(part for part in [*parts, ending] if part)
+
+    def _ending(self, row: Row) -> str:
+        assert row.outcome is not None
+        if row.outcome is Outcome.COMPLETE:
+            return f"done in {words.duration(row.seconds)}"
+        return f"{row.outcome.word}: {row.reason}"
+
+    def _left(self, row: Row) -> str:
+        seconds = _seconds_left(row)
+        return "" if seconds is None else f"{words.duration(seconds)} left"
+
+    # The live table
+
+    def _picture(self) -> Group:
+        rows = list(self._engine.rows.values())[-LIVE_ROWS:]
+        rows = sorted({row.number: row for row in [*self._running(), *rows]}.values(), key=lambda row: row.number)
+        metrics = list(dict.fromkeys(name for row in rows for name in self._metrics(row)))
+        table = _table(["", "trial", *_names(rows), "step", *map(words.label, metrics), "left"])
+        for row in rows:
+            mark = ">" if row.outcome is None else " "
+            ending = self._left(row) if row.outcome is None else _short_ending(row)
+            values = [words.measured(name, row.values.get(name)) for name in metrics]
+            table.add_row(mark, str(row.number), *_settings(row), _progress(row), *values, ending)
+        return Group(table, Text(self._status()))
+
+    def _status(self) -> str:
+        engine = self._engine
+        done = sum(row.outcome is not None for row in engine.rows.values())
+        parts = [f"  {done} of {engine.plan.num_trials} done"]
+        if best := engine.best():
+            value = words.measured(engine.objective, best[0].values[engine.objective])
+            parts.append(f"best {value} (trial {best[0].number})")
+        if (seconds := self._study_seconds_left()) is not None:
+            parts.append(f"about {words.duration(seconds)} left")
+        return " · ".join(parts)
+
+    def _study_seconds_left(self) -> float | None:
+        engine = self._engine
+        done = [row.seconds for row in engine.rows.values() if row.outcome is Outcome.COMPLETE]
+        running = [seconds for row in self._running() if (seconds := _seconds_left(row)) is not None]
+        waiting = engine.plan.num_trials - len(engine.rows)
+        if not done:
+            return None if waiting or not running else max(running)
+        mean = sum(done) / len(done)
+        return (sum(running) + waiting * mean) / engine.slots.num_slots
+
+    # The end
+
+    def _final_table(self) -> Table | str:
+        best = self._engine.best()
+        if not best:
+            return "No trial is complete, so there is no best one."
+        metrics = [self._engine.objective]
+        metrics += [name for name in self._metrics(best[0]) if name not in metrics]
+        table = _table(["", "trial", *_names(best), *map(words.label, metrics), "time"])
+        for row in best[:FINAL_ROWS]:
+            values = [words.measured(name, row.values.get(name)) for name in metrics]
+            mark = "*" if row is best[0] else " "
+            table.add_row(mark, str(row.number), *_settings(row), *values, words.duration(row.seconds))
+        if len(best) > FINAL_ROWS:
+            table.caption = f"and {len(best) - FINAL_ROWS} more"
+        return table
+
+    def _say_reasons(self) -> None:
+        for row in self._engine.rows.values():
+            if row.outcome not in (None, Outcome.COMPLETE):
+                self._console.print(self._line(row, self._ending(row)))
+        self._console.print()
+
+
+def _table(names: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, justify="left" if name in ("", "trial") else "right", no_wrap=True)
+    return table
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    return list(rows[0].params) if rows else []
+
+
+def _settings(row: Row) -> list[str]:
+    return [words.setting(value) for value in row.params.values()]
+
+
+def _point(row: Row) -> str:
+    return " ".join(f"{name}={words.setting(value)}" for name, value in row.params.items())
+
+
+def _progress(row: Row) -> str:
+    return f"{row.step}/{row.num_steps}" if row.num_steps else str(row.step or "")
+
+
+def _seconds_left(row: Row) -> float | None:
+    if not row.step or not row.num_steps:
+        return None
+    return (time.monotonic() - row.begin) / row.step * (row.num_steps - row.step)
+
+
+def _short_ending(row: Row) -> str:
+    assert row.outcome is not None
+    done = row.outcome is Outcome.COMPLETE
+    return f"done {words.duration(row.seconds)}" if done else row.outcome.word

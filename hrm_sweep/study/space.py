@@ -1,0 +1,204 @@
+"""The search space: Hydra's sweep grammar on one side, Optuna's distributions on the other.
+
+A space whose every dimension can be enumerated (comma list, `choice`, `range`, `glob`) is a grid;
+one with an `interval` is searched by sampling.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString, RangeSweep
+from hydra.errors import HydraException
+
+from hrm_sweep.errors import SpaceError
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Value = bool | int | float | str | None
+"""What Optuna can store as a parameter."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One searched key."""
+
+    key: str
+    """As it stands in the override, with its `+`."""
+    distribution: BaseDistribution
+    choices: Mapping[Value, str] | None
+    """Value -> override text, in Hydra's order; None when it cannot be enumerated."""
+
+    @property
+    def name(self) -> str:
+        """The parameter's name in Optuna, MLflow and tables."""
+        return self.key.lstrip("+")
+
+    def override(self, value: Value) -> str:
+        """The override that sets this value; plain Python numbers give the same bits back."""
+        text = self.choices.get(value) if self.choices else None
+        return f"{self.key}={repr(value) if text is None else text}"
+
+
+@dataclass(frozen=True)
+class Space:
+    """The overrides of a sweep: fixed strings and dimensions, in the order they were typed."""
+
+    parts: tuple[str | Dimension, ...] = field(default=())
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Dimension))
+
+    @property
+    def is_finite(self) -> bool:
+        return all(dimension.choices is not None for dimension in self.dimensions)
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """What Optuna is told, by parameter name.
+
+        A sampler may propose only the numbers of a list, so there it is categorical. A grid has no
+        sampler: its lists of numbers keep their order and scale, and may grow later.
+        """
+        return {
+            dimension.name: _ordered(dimension) if self.is_finite else dimension.distribution
+            for dimension in self.dimensions
+        }
+
+    def overrides(self, params: Mapping[str, Value]) -> list[str]:
+        """The task overrides of one point, fixed ones in their place."""
+        return [
+            part if isinstance(part, str) else part.override(params[part.name])
+            for part in self.parts
+        ]
+
+    def points(self) -> Iterator[dict[str, Value]]:
+        """Every point of a finite space, in Hydra's order: the last key turns fastest."""
+        names = [dimension.name for dimension in self.dimensions]
+        choices = [dimension.choices or () for dimension in self.dimensions]
+        for values in itertools.product(*choices):
+            yield dict(zip(names, values, strict=True))
+
+    def corners(self, *, at_most: int) -> list[dict[str, Value]]:
+        """Points that show early what cannot be composed.
+
+        All of a finite space if they are few; else each end (of a categorical dimension: each
+        choice) on its own beside the first ends of the others, then combined as far as `at_most`
+        allows.
+        """
+        if self.is_finite:
+            points = list(itertools.islice(self.points(), at_most + 1))
+            if len(points) <= at_most:
+                return points
+        ends = {dimension.name: _ends(dimension) for dimension in self.dimensions}
+        first = {name: values[0] for name, values in ends.items()}
+        singles = [first | {name: value} for name, values in ends.items() for value in values]
+        combined = (dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values()))
+        return singles + list(itertools.islice(combined, max(0, at_most - len(singles))))
+
+
+def parse_space(overrides: list[Override]) -> Space:
+    """The space of a sweep's overrides; of two for one key the later counts, as in Hydra.
+
+    Raises:
+        SpaceError: a sweep that names nothing to search, or cannot be searched as written.
+    """
+    parts: dict[str, str | Dimension] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        parts[key] = _dimension(key, override) if override.is_sweep_override() else _fixed(override)
+    return Space(tuple(parts.values()))
+
+
+def _fixed(override: Override) -> str:
+    return override.input_line or f"{override.get_key_element()}={override.get_value_element_as_str()}"
+
+
+def _dimension(key: str, override: Override) -> Dimension:
+    sweep = override.value()
+    tags = set(getattr(sweep, "tags", ()))
+    if unknown := tags - {"log"}:
+        raise SpaceError(
+            f"{override.input_line}: unknown tag {', '.join(sorted(unknown))}; "
+            "the one we know is log: tag(log, interval(1e-5, 1e-2))"
+        )
+    try:
+        if isinstance(sweep, IntervalSweep):
+            return Dimension(key, _interval(sweep, log="log" in tags), None)
+        choices = _choices(override)
+        if isinstance(sweep, RangeSweep):
+            return Dimension(key, _range(list(choices), sweep, log="log" in tags), choices)
+        return Dimension(key, _choice(list(choices)), choices)
+    except (ValueError, HydraException) as error:
+        raise SpaceError(f"{override.input_line}: {error}") from error
+
+
+def _choices(override: Override) -> dict[Value, str]:
+    """Value -> text. Lists, dicts and the like are parameters by their text."""
+    elements = list(override.sweep_iterator())
+    texts = [Override._get_value_element_as_str(element) for element in elements]  # noqa: SLF001
+    if not elements:
+        raise ValueError("names no value, so there is nothing to search; give at least one")
+    choices: dict[Value, str] = {}
+    for element, text in zip(elements, texts, strict=True):
+        plain = element.text if isinstance(element, QuotedString) else element
+        value = plain if isinstance(plain, (bool, int, float, str)) or plain is None else text
+        if value in choices:  # 1 and 1.0 and True are one key to Python, and one point to a person
+            raise ValueError(f"the value {text} stands in it twice; name it once")
+        choices[value] = text
+    return choices
+
+
+def _interval(sweep: IntervalSweep, *, log: bool) -> BaseDistribution:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    low, high = sweep.start, sweep.end
+    if low is None or high is None or not low < high:
+        raise ValueError(f"an interval needs low < high, got {low} and {high}")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
+
+
+def _range(values: list[Any], sweep: RangeSweep, *, log: bool) -> BaseDistribution:
+    """Hydra's range leaves out its end, Optuna's includes it: the last value is the end here."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    low, high, step = min(values), max(values), abs(sweep.step or 1)
+    if log and step != 1:
+        raise ValueError("a range with a step cannot be searched on a log scale; use an interval")
+    if all(isinstance(value, int) for value in values):
+        return IntDistribution(low, high, step=int(step), log=log)
+    return FloatDistribution(low, high, step=None if log else float(step), log=log)
+
+
+def _choice(values: list[Any]) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution
+
+    return CategoricalDistribution(values)
+
+
+def _ordered(dimension: Dimension) -> BaseDistribution:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    values: list[Any] = list(dimension.choices or ())
+    if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in values):
+        return dimension.distribution
+    low, high = min(values), max(values)
+    log = low > 0 and high >= 10 * low
+    if all(isinstance(value, int) for value in values):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
+
+
+def _ends(dimension: Dimension) -> list[Value]:
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(dimension.distribution, CategoricalDistribution):
+        return list(dimension.distribution.choices)
+    return [dimension.distribution.low, dimension.distribution.high]  # type: ignore[attr-defined]

@@ -1,0 +1,115 @@
+"""The handle that a task function reports to, inside a study and outside.
+
+    from hrm_sweep.study import trial
+
+    def task(cfg):
+        for step in range(1, 11):
+            trial.current().log({"loss": 1 / step}, step=step)
+        return 0.1
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hrm_sweep import files
+from hrm_sweep.errors import Diverged, Interrupted
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.tracking.record import Record
+
+
+class Trial:
+    """One run, seen from inside: where it writes, and to whom it tells its measurements."""
+
+    def __init__(self, folder: Path, record: Record) -> None:
+        self.folder = folder
+        self.values: dict[str, float] = {}
+        """The run's final values by name; the study's objective is one of them."""
+        self._record = record
+        self._artifacts: list[str] = []
+        self._outcome, self._reason = Outcome.COMPLETE, ""
+
+    def log(self, values: Mapping[str, float], *, step: int) -> None:
+        """Writes measurements of one step (counted from 1) durably.
+
+        Raises:
+            Interrupted: somebody asked the study to stop; what was logged is safe.
+        """
+        self._record.metrics(step, values)
+        if stop_requested():
+            raise Interrupted(f"stopped after step {step}")
+
+    def expect(self, num_steps: int) -> None:
+        """Says how many steps the run will have, so that a person sees how much is left."""
+        self._record.append("expected", num_steps=num_steps)
+
+    def dataset(self, **described: Any) -> None:
+        """Says what the run learns from: `name`, `train_size`, `eval_size`, `digest`."""
+        self._record.append("dataset", **described)
+
+    def artifact(self, *names: str) -> None:
+        """Names files of the run folder that are to be kept with the run in MLflow."""
+        self._artifacts += [name for name in names if name not in self._artifacts]
+
+    def conclude(self, outcome: Outcome, reason: str = "") -> None:
+        """Says how the run ended, where that is not by an exception."""
+        self._outcome, self._reason = outcome, reason
+
+    def _close(self, seconds: float, error: BaseException | None) -> None:
+        if error is not None:
+            self.conclude(*_ending(error))
+        values = {name: value for name, value in self.values.items() if math.isfinite(value)}
+        told = {"outcome": self._outcome.word, "best": values, "reason": self._reason}
+        files.write_json(self.folder / "result.json", told | {"seconds": round(seconds, 3)})
+        trace = "".join(traceback.format_exception(error)) if error else ""
+        self._record.append("finished", **told, traceback=trace, artifacts=self._artifacts)
+
+
+_current: Trial | None = None
+stop_requested: Callable[[], bool] = lambda: False  # noqa: E731 - a pool's worker puts its own here
+
+
+def current() -> Trial:
+    """The handle of the run that is going on in this process.
+
+    Raises:
+        LookupError: there is none; wrap the task function in `hrm_sweep.launch.job.Job`, or let
+            `hydra/sweeper=hrm_sweep` do it.
+    """
+    if _current is None:
+        raise LookupError("no trial is running in this process")
+    return _current
+
+
+@contextmanager
+def session(folder: Path, **started: Any) -> Iterator[Trial]:
+    """Keeps the record of one run in `folder`, from its `started` entry to its outcome."""
+    global _current
+    record = Record(folder)
+    record.append("started", **started)
+    _current, begin, error = Trial(folder, record), time.monotonic(), None
+    try:
+        yield _current
+    except BaseException as caught:
+        error = caught
+        raise
+    finally:
+        _current._close(time.monotonic() - begin, error)
+        _current = None
+        record.close()
+
+
+def _ending(error: BaseException) -> tuple[Outcome, str]:
+    if isinstance(error, Interrupted):
+        return Outcome.INTERRUPTED, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return Outcome.INTERRUPTED, "stopped by Ctrl-C"
+    if isinstance(error, Diverged):
+        return Outcome.DIVERGED, str(error)
+    return Outcome.FAILED, f"{type(error).__name__}: {error}"

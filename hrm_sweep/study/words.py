@@ -1,0 +1,52 @@
+"""Numbers, names and times as a person reads them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+def label(metric: str) -> str:
+    """`eval/exact_match` is "exact match" in a table, `eval/exact_match/copy` is "copy"."""
+    return metric.rpartition("/")[2].replace("_", " ")
+
+
+def measured(metric: str, value: float | None) -> str:
+    """A share as per cent, anything else with four digits; a dash for what is not there yet."""
+    if value is None:
+        return "-"
+    if any(word in metric for word in ("accuracy", "exact_match", "share")):
+        return f"{100 * value:.1f} %"
+    return f"{value:.4g}"
+
+
+def setting(value: Any) -> str:
+    """A parameter as a table shows it: 0.0001 is 1e-4, long fractions have four digits."""
+    if not isinstance(value, float):
+        return str(value)
+    digits = value if len(repr(value)) <= 8 else float(f"{value:.4g}")
+    mantissa, _, exponent = f"{digits:.15e}".partition("e")
+    scientific = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return min(repr(digits), scientific, key=len)
+
+
+def duration(seconds: float) -> str:
+    """14 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def count(number: int, noun: str) -> str:
+    """1 trial, 2 trials."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean a, b?` with the names nearest to a mistyped one, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=3)
+    return f"did you mean {' or '.join(near)}?" if near else ""

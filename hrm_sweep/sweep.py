@@ -1,0 +1,188 @@
+"""A sweep: Hydra's sweep arguments in, a finished study out. What `hydra/sweeper=hrm_sweep` calls."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hrm_sweep import files, runtime
+from hrm_sweep.errors import StudyError
+from hrm_sweep.launch.batches import Batches
+from hrm_sweep.launch.job import Job
+from hrm_sweep.study import words
+from hrm_sweep.study.engine import Engine
+from hrm_sweep.study.plan import Plan, make_plan
+from hrm_sweep.study.results import Results
+from hrm_sweep.study.screen import Screen
+from hrm_sweep.study.space import Dimension, Space, parse_space
+
+CORNERS = 64
+"""Points composed and checked before the first trial, if the space has that many."""
+
+
+class Sweep:
+    """One sweep of one app; the arguments are those of `HrmSweeperConf`."""
+
+    def __init__(
+        self,
+        hydra_context: HydraContext,
+        task: TaskFunction,
+        config: DictConfig,
+        *,
+        params: dict[str, str] | None,
+        study_name: str | None,
+        objective: str,
+        direction: str,
+        n_trials: int,
+        max_batch_size: int | None,
+        storage: str,
+        seed: int | None,
+        sampler: Any,
+        tracking: Any,
+        check: str | None,
+        columns: Sequence[str],
+    ) -> None:
+        self._loader, self._config = hydra_context.config_loader, config
+        self._params = params or {}
+        self._folder = Path(str(config.hydra.sweep.dir))
+        self._name = study_name or runtime.new_name()
+        self._objective, self._direction, self._n_trials = objective, direction, n_trials
+        self._max_batch_size, self._storage, self._seed = max_batch_size, storage, seed
+        self._sampler, self._tracking, self._columns = sampler, tracking, columns
+        self._check = get_method(check) if check else lambda cfg: None
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context,
+            task_function=Job(task, [objective], runtime.command(), study=self._name),
+            config=config,
+        )
+
+    def run(self, arguments: list[str]) -> list[list[Any]]:
+        """Checks everything, runs the study and says what came out.
+
+        Returns:
+            Batches of JobReturn in the order of the trials.
+
+        Raises:
+            InputError: something that was given cannot be used; nothing has been created.
+        """
+        space = self._parse(arguments)
+        self._check_corners(space)
+        if (self._folder / "multirun.yaml").exists():
+            files.set_aside(self._folder)
+        files.make_folder(self._folder)
+        slots = self._slots(space)
+        engine = self._engine(space, slots, arguments)
+        OmegaConf.save(self._config, self._folder / "multirun.yaml")
+        engine.run()
+        self._say_what_next(engine)
+        return self._batches(engine.returns)
+
+    def _parse(self, arguments: list[str]) -> Space:
+        texts = [f"{key}={value}" for key, value in self._params.items()] + arguments
+        parser = OverridesParser.create(config_loader=self._loader)
+        return parse_space(parser.parse_overrides(texts))
+
+    def _check_corners(self, space: Space) -> None:
+        """Composes and checks points of the space, so that a mistake is met now and not at night."""
+        for point in space.corners(at_most=CORNERS):
+            self._check(self._loader.load_sweep_config(self._config, space.overrides(point)))
+
+    def _slots(self, space: Space) -> Any:
+        """The launcher as slots: a rolling window if it takes single jobs, batches if not."""
+        if hasattr(self._launcher, "submit"):
+            self._launcher.start()
+            return self._launcher
+        size = self._max_batch_size or (len(list(space.points())) if space.is_finite else 1)
+        return Batches(self._launcher, num_slots=size)
+
+    def _engine(self, space: Space, slots: Any, arguments: list[str]) -> Engine:
+        from hrm_sweep.study import ledger
+
+        storage = ledger.open_storage(self._storage)
+        self._shown_storage = ledger.shown(self._storage)
+        study = ledger.open_study(storage, self._name, self._direction)
+        study.sampler = self._make_sampler()
+        plan = make_plan(study, space, num_trials=self._n_trials)
+        self._screen = Screen(head=self._head(space, plan, slots), columns=self._columns)
+        results = Results(
+            self._folder,
+            name=self._name,
+            params={dimension.name: str(dimension.distribution) for dimension in space.dimensions},
+            tags={"hrm_sweep.study": self._name},
+            description=f"    {shlex.join([*runtime.command(), '-m', *arguments])}\n",
+        )
+        return Engine(
+            study=study,
+            space=space,
+            plan=plan,
+            slots=slots,
+            objective=self._objective,
+            folder=self._folder,
+            observers=[results, *self._projectors(), self._screen],
+        )
+
+    def _make_sampler(self) -> Any:
+        return instantiate(self._sampler, seed=self._seed)
+
+    def _projectors(self) -> list[Any]:
+        if self._tracking.name == "off":
+            return []
+        from hrm_sweep.projector import ProjectorProcess
+
+        return [ProjectorProcess(self._folder, uri=self._tracking.uri, experiment=self._tracking.experiment)]
+
+    def _head(self, space: Space, plan: Plan, slots: Any) -> list[str]:
+        sizes = ", ".join(_described(dimension) for dimension in space.dimensions)
+        how = (
+            f"Grid of {plan.num_trials}, every point once"
+            if space.is_finite
+            else f"Search of {plan.num_trials} trials, proposed by {self._sampler['_target_'].rpartition('.')[2]}"
+        )
+        return [
+            f"Study {self._name} · {sizes or 'one point'} · objective {self._objective}, {self._direction}",
+            f"{how} · {words.count(slots.num_slots, 'worker')}",
+        ]
+
+    def _say_what_next(self, engine: Engine) -> None:
+        for line in self._next_commands(engine):
+            self._screen.say(line)
+
+    def _next_commands(self, engine: Engine) -> Iterator[str]:
+        best = engine.best()
+        if best:
+            yield f"  best folder  {best[0].folder}"
+            yield f"  once more    {shlex.join([*runtime.command(), *engine.space.overrides(best[0].params)])}"
+        if self._tracking.name != "off":
+            yield f"  compare      {ui_command(self._tracking.uri)}"
+        yield f"  explore      optuna-dashboard {self._shown_storage}"
+
+    def _batches(self, returns: dict[int, Any]) -> list[list[Any]]:
+        jobs = [returns[number] for number in sorted(returns)]
+        size = self._max_batch_size or max(1, len(jobs))
+        return [jobs[first : first + size] for first in range(0, len(jobs), size)]
+
+
+def _described(dimension: Dimension) -> str:
+    if dimension.choices is not None:
+        return f"{dimension.name} {len(dimension.choices)}"
+    distribution: Any = dimension.distribution
+    scale = ", log" if distribution.log else ""
+    return f"{dimension.name} {words.setting(distribution.low)} to {words.setting(distribution.high)}{scale}"
+
+
+def ui_command(uri: str | None) -> str:
+    """What starts the MLflow UI. Its own defaults accept hosts that only look like ours."""
+    if uri and uri.startswith("http"):
+        return f"{uri} in a browser"
+    return (
+        f"mlflow ui --backend-store-uri {uri or 'sqlite:///mlruns/mlflow.db'} --host 127.0.0.1 "
+        "--port 5000 --allowed-hosts localhost:5000,127.0.0.1:5000"
+    )

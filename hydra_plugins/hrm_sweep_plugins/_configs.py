@@ -1,0 +1,55 @@
+"""The schemas of our plugins. The underscore keeps Hydra from executing this module a second time,
+which would make two classes of each: pickled configs need one."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+
+@dataclass
+class HrmSweeperConf:
+    _target_: str = "hydra_plugins.hrm_sweep_plugins.sweeper.HrmSweeper"
+    _recursive_: bool = False
+    params: dict[str, str] | None = None
+    """Search space: key -> sweep, as on the command line, which wins."""
+    study_name: str | None = None
+    """null: a date and two words."""
+    objective: str = "objective"
+    """Name of the value that a trial is judged by."""
+    direction: str = "minimize"
+    """minimize or maximize."""
+    n_trials: int = 20
+    """Trials of a search; a grid has as many as points."""
+    max_batch_size: int | None = None
+    """With a launcher that takes batches: jobs in one."""
+    storage: str = "sqlite:///multirun/optuna.db"
+    seed: int | None = None
+    """Of the sampler."""
+    sampler: Any = field(default_factory=lambda: {"_target_": "optuna.samplers.TPESampler"})
+    tracking: Any = field(default_factory=lambda: {"name": "mlflow", "uri": None})
+    check: str | None = None
+    """Dotted path of a function that raises for a composed config that cannot run."""
+    columns: list[str] = field(default_factory=list)
+    """Metrics shown while trials run; * stands for any rest."""
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="hrm_sweep", node=HrmSweeperConf, provider="hrm_sweep"
+)
+
+
+@dataclass
+class PoolLauncherConf:
+    _target_: str = "hydra_plugins.hrm_sweep_plugins.launcher.PoolLauncher"
+    workers: int | None = None
+    """Processes that work at the same time; null: as many as this process has cores."""
+    threads: int = 1
+    """Threads of each (OMP_NUM_THREADS and its like)."""
+    preload: list[str] = field(default_factory=list)
+    """Modules that a worker imports while it waits for its first job."""
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="pool", node=PoolLauncherConf, provider="hrm_sweep"
+)

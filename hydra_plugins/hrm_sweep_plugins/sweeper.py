@@ -1,0 +1,43 @@
+"""`hydra/sweeper=hrm_sweep`: a sweep is an Optuna study, tracked in MLflow."""
+
+import sys
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from hydra_plugins.hrm_sweep_plugins import _configs  # noqa: F401 - registers hydra/sweeper=hrm_sweep
+
+
+class HrmSweeper(Sweeper):
+    """Hands everything to `hrm_sweep.sweep`, which is imported when a sweep begins."""
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from hrm_sweep.sweep import Sweep
+
+        self._sweep = Sweep(hydra_context, task_function, config, **self._settings)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Runs the study.
+
+        Returns:
+            Batches of JobReturn in the order of the trials, as Hydra's own sweepers do.
+
+        Raises:
+            SystemExit: bad input (2), Ctrl-C (130): whatever there is to say has been said.
+        """
+        from hrm_sweep.errors import InputError
+
+        try:
+            return self._sweep.run(arguments)
+        except InputError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from error
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None

@@ -1,0 +1,60 @@
+"""Hydra's own suites for plugins, against our sweeper and our launcher."""
+
+import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.test_utils.launcher_common_tests import (
+    BatchedSweeperTestSuite,
+    IntegrationTestSuite,
+    LauncherTestSuite,
+)
+
+UNTRACKED = ["hydra/sweeper=hrm_sweep", "hydra.sweeper.tracking.name=off"]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_hydra_finds_both_plugins():
+    assert "HrmSweeper" in {found.__name__ for found in Plugins.instance().discover(Sweeper)}
+    assert "PoolLauncher" in {found.__name__ for found in Plugins.instance().discover(Launcher)}
+
+
+@pytest.mark.parametrize(
+    ("launcher_name", "overrides"),
+    [
+        pytest.param("pool", ["hydra.launcher.workers=1"], id="pool under Hydra's sweeper"),
+        pytest.param("pool", ["hydra.launcher.workers=2", *UNTRACKED], id="pool under ours"),
+        pytest.param("basic", UNTRACKED, id="Hydra's launcher under our sweeper"),
+    ],
+)
+class TestLauncher(LauncherTestSuite):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("launcher_name", "overrides"),
+    [
+        pytest.param("pool", [*UNTRACKED, "hydra.sweeper.max_batch_size=2"], id="pool"),
+        pytest.param("basic", [*UNTRACKED, "hydra.sweeper.max_batch_size=2"], id="basic"),
+    ],
+)
+class TestBatchedSweeper(BatchedSweeperTestSuite):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("task_launcher_cfg", "extra_flags"),
+    [
+        pytest.param(
+            {},
+            ["-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool", "hydra.sweeper.tracking.name=off"],
+            id="pool under our sweeper",
+        )
+    ],
+)
+class TestIntegration(IntegrationTestSuite):
+    pass
