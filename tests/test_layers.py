@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from small import hrm_config
 from torch import Tensor
 
 from hrm_sweep.learning import kernels, layers
@@ -100,7 +101,9 @@ def test_the_norm_of_a_sum_and_its_gradient():
 
 
 def test_the_norm_of_nothing_is_nothing():
-    assert torch.equal(rms_norm_of_sum(torch.zeros(1, 1, 4), torch.zeros(1, 1, 4)).sum(), torch.tensor(0.0))
+    assert torch.equal(
+        rms_norm_of_sum(torch.zeros(1, 1, 4), torch.zeros(1, 1, 4)).sum(), torch.tensor(0.0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,7 @@ def test_weights_are_drawn_with_the_deviation_asked_for():
     assert not layers.truncated_normal(3, 3, std=0.0).any()
 
 
-def test_the_first_token_alone_is_the_first_of_all(hrm_config):
+def test_the_first_token_alone_is_the_first_of_all():
     level = layers.Level(hrm_config(num_heads=2, hidden_dim=16), num_layers=2)
     rope = layers.RotaryPositions(T, 8)()
     state, injection = torch.randn(2, B, T, 16)

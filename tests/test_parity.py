@@ -24,9 +24,9 @@ from hrm_sweep.learning.model import build_model
 BESIDE_THE_CHECKOUT = Path(__file__).parents[2] / "shared" / "golden" / "hrm_parity.json"
 TOLERANCE = 1e-4
 SAME_NAME = (
-    "num_heads expansion pos_encodings puzzle_emb_ndim H_cycles L_cycles H_layers L_layers "
-    "halt_max_steps halt_exploration_prob"
-).split()
+    *("num_heads", "expansion", "pos_encodings", "puzzle_emb_ndim", "H_cycles", "L_cycles"),
+    *("H_layers", "L_layers", "halt_max_steps", "halt_exploration_prob"),
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

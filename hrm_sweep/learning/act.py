@@ -1,0 +1,119 @@
+"""Adaptive computation time: a puzzle is thought about in segments until the model halts.
+
+HRM (arXiv:2506.21734, section 2) learns the value of halting and of going on by Q-learning; TRM
+(arXiv:2510.04871, section 4.6) asks only whether the answer is right.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hrm_sweep.learning.cores import Core, RecursiveCore
+
+
+class Carry(NamedTuple):
+    """What B rows bring from one segment to the next; it carries no gradient."""
+
+    states: tuple[Tensor, ...]
+    """Each [B, T, D]."""
+    steps: Tensor
+    """[B], segments that the row's puzzle has had."""
+    halted: Tensor
+    """[B], the puzzle is finished: the row starts anew with whatever stands there next."""
+
+
+class Thought(NamedTuple):
+    """What one segment says."""
+
+    logits: Tensor
+    """[B, S, V]."""
+    q_halt: Tensor | None = None
+    """[B], logits: the answer is right. None without a halting head."""
+    q_continue: Tensor | None = None
+    """[B], logits: it will be right if the row goes on. None unless it is learnt."""
+    target_q_continue: Tensor | None = None
+    """[B], what q_continue shall become, 0 to 1. Only in training."""
+
+
+class ACT(nn.Module):
+    """A core and its halting. In evaluation every row gets `max_steps` segments, as published;
+    who evaluates may ask `would_halt` and stop earlier."""
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        loss: str,
+        halting: str | None = None,
+        max_steps: int = 1,
+        exploration: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.inner = core
+        self.loss, self.halting = loss, halting
+        self.max_steps, self.exploration = max_steps, exploration
+
+    def initial_carry(self, rows: int) -> Carry:
+        """All rows halted: each starts anew in the first segment."""
+        first = self.inner.initial_states()
+        return Carry(
+            tuple(state.expand(rows, self.inner.tokens, -1) for state in first),
+            steps=torch.zeros(rows, dtype=torch.int64),
+            halted=torch.ones(rows, dtype=torch.bool),
+        )
+
+    def forward(
+        self,
+        carry: Carry,
+        inputs_BS: Tensor,
+        identifiers_B: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Carry, Thought]:
+        """One segment of every row; `generator` gives the randomness of exploration."""
+        x_BTD = self.inner.embed(inputs_BS, identifiers_B)
+        answer_BTD, states = self.inner.think(self._restarted(carry), x_BTD)
+        states = tuple(state.detach() for state in states)
+        steps = torch.where(carry.halted, 1, carry.steps + 1)
+        last = steps >= self.max_steps
+        logits = self.inner.logits(answer_BTD)
+        if not isinstance(self.inner, RecursiveCore):
+            return Carry(states, steps, last), Thought(logits)
+        q_halt, q_continue = self.inner.q_values(answer_BTD)
+        learns = self.halting == "q_learning"
+        thought = Thought(logits, q_halt, q_continue if learns else None)
+        halted = last
+        if self.training and self.max_steps > 1:
+            halted = last | (self.would_halt(thought) & self._explored(steps, generator))
+            if learns:
+                following = self.inner.next_q_values(states, x_BTD.detach())
+                thought = thought._replace(target_q_continue=_target(last, *following))
+        return Carry(states, steps, halted), thought
+
+    def would_halt(self, thought: Thought) -> Tensor:
+        """[B], whether a row halts of its own will."""
+        if thought.q_halt is None:
+            return torch.ones(len(thought.logits), dtype=torch.bool)
+        rival = 0.0 if thought.q_continue is None else thought.q_continue
+        return thought.q_halt.detach() > rival
+
+    def _restarted(self, carry: Carry) -> tuple[Tensor, ...]:
+        anew = carry.halted.view(-1, 1, 1)
+        first = self.inner.initial_states()
+        return tuple(torch.where(anew, a, b) for a, b in zip(first, carry.states, strict=True))
+
+    def _explored(self, steps: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Whether a row may halt: some draw a least number of segments, anew in each segment."""
+        if not self.exploration:
+            return torch.ones_like(steps, dtype=torch.bool)
+        chosen = torch.rand(len(steps), generator=generator) < self.exploration
+        least = torch.randint(2, self.max_steps + 1, steps.shape, generator=generator)
+        return ~chosen | (steps >= least)
+
+
+def _target(last: Tensor, next_q_halt: Tensor, next_q_continue: Tensor) -> Tensor:
+    """The better of both values one segment on (HRM, equation of the Q targets)."""
+    best = torch.maximum(next_q_halt, next_q_continue)
+    return torch.sigmoid(torch.where(last, next_q_halt, best))

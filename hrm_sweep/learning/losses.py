@@ -1,0 +1,88 @@
+"""What training minimises, row by row, so that rows with nothing to score can be left out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hrm_sweep.learning.act import Thought
+from hrm_sweep.learning.data.task import IGNORE
+
+
+class Losses(NamedTuple):
+    """Losses of one segment, each [B]; 0 where a row has nothing to score."""
+
+    total: Tensor
+    """lm + (q_halt + q_continue) / 2, as published."""
+    lm: Tensor
+    """Mean over the row's scored tokens."""
+    q_halt: Tensor
+    """Of "the answer is right", for a model with a halting head."""
+    q_continue: Tensor
+    """Against the bootstrapped target, where Q-learning gives one."""
+
+
+class Score(NamedTuple):
+    """How right one segment's answer is, each [B]."""
+
+    tokens: Tensor
+    """Scored tokens of the row."""
+    right: Tensor
+    """Those that are right."""
+
+    @property
+    def real(self) -> Tensor:
+        """Whether the row has anything to score; the others never count."""
+        return self.tokens > 0
+
+    @property
+    def exact(self) -> Tensor:
+        """Whether a real row is right in all of it."""
+        return (self.right == self.tokens) & self.real
+
+
+def score(predictions_BS: Tensor, labels_BS: Tensor) -> Score:
+    """Counts the predicted tokens that are right, where there is a label."""
+    scored = labels_BS != IGNORE
+    return Score(scored.sum(dim=-1), ((predictions_BS == labels_BS) & scored).sum(dim=-1))
+
+
+def segment_losses(thought: Thought, labels_BS: Tensor, achieved: Score, *, loss: str) -> Losses:
+    """The losses of `thought`; `achieved` tells the halting head what it should have known."""
+    tokens = token_losses(thought.logits, labels_BS, loss).sum(dim=-1)
+    lm = tokens / achieved.tokens.clamp_min(1)
+    real = achieved.real.to(lm.dtype)
+    q_halt = q_continue = torch.zeros_like(lm)
+    if thought.q_halt is not None:
+        q_halt = real * _bce(thought.q_halt, achieved.exact.to(lm.dtype))
+    if thought.q_continue is not None and thought.target_q_continue is not None:
+        q_continue = real * _bce(thought.q_continue, thought.target_q_continue)
+    return Losses(lm + 0.5 * (q_halt + q_continue), lm, q_halt, q_continue)
+
+
+def token_losses(logits_BSV: Tensor, labels_BS: Tensor, loss: str) -> Tensor:
+    """Minus the log probability of every label, [B, S]; 0 where the label is IGNORE.
+
+    `loss` is `softmax`, or `stablemax` (arXiv:2501.04697, definition 5), in which s(x) takes the
+    place of exp(x).
+    """
+    if loss == "softmax":
+        log_probabilities = functional.log_softmax(logits_BSV, dim=-1)
+    else:
+        weights = stablemax_weights(logits_BSV)
+        log_probabilities = weights.log() - weights.sum(dim=-1, keepdim=True).log()
+    scored = labels_BS != IGNORE
+    places = labels_BS.where(scored, 0).unsqueeze(-1)
+    return -log_probabilities.gather(-1, places).squeeze(-1).where(scored, 0.0)
+
+
+def stablemax_weights(x: Tensor) -> Tensor:
+    """s(x) = x + 1 from 0 up, 1 / (1 - x) below; no overflow, and finite gradients everywhere."""
+    return functional.relu(x) + 1 / (1 + functional.relu(-x))
+
+
+def _bce(logits: Tensor, targets: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")

@@ -1,0 +1,32 @@
+"""From a config to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hrm_sweep.learning.act import ACT
+from hrm_sweep.learning.checkpoint import load_weights
+from hrm_sweep.learning.configs import HRMConfig, ModelConfig, TransformerConfig
+from hrm_sweep.learning.cores import HRM, TRM, Sizes, Transformer
+
+
+def build_model(config: ModelConfig, task: Sizes) -> ACT:
+    """The model of `config` for `task`, its weights drawn from torch's global generator.
+
+    Raises:
+        CheckpointError: `config.init_from` cannot be read or is of another model.
+    """
+    if isinstance(config, TransformerConfig):
+        model = ACT(Transformer(config, task), loss=config.loss)
+    else:
+        core = HRM(config, task) if isinstance(config, HRMConfig) else TRM(config, task)
+        model = ACT(
+            core,
+            loss=config.loss,
+            halting=config.halting,
+            max_steps=config.halt_max_steps,
+            exploration=config.halt_exploration_prob,
+        )
+    if config.init_from is not None:
+        load_weights(model, Path(config.init_from))
+    return model

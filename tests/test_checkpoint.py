@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from hrm_sweep.errors import CheckpointError
+from hrm_sweep.learning import checkpoint
+
+CONTENT = {"model": {"weight": torch.arange(6.0).view(2, 3)}, "epoch": 3, "best": None}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    checkpoint.save(tmp_path / "model.pth", CONTENT)
+    return tmp_path / "model.pth"
+
+
+def test_what_is_saved_comes_back(saved):
+    content = checkpoint.load(saved)
+    assert torch.equal(content["model"]["weight"], CONTENT["model"]["weight"])
+    assert (content["epoch"], content["best"]) == (3, None)
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["model.pth", "model.pth.sha256"]
+
+
+def test_the_digest_is_what_sha256sum_checks(saved):
+    digest = hashlib.sha256(saved.read_bytes()).hexdigest()
+    assert Path(f"{saved}.sha256").read_text() == f"{digest}  model.pth\n"
+    assert checkpoint.save(saved, CONTENT) == hashlib.sha256(saved.read_bytes()).hexdigest()
+
+
+def test_any_flipped_bit_is_noticed(saved):
+    whole = saved.read_bytes()
+    for place in range(0, len(whole), len(whole) // 25):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        saved.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"model\.pth: damaged, its SHA-256 is not"):
+            checkpoint.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param(lambda path: path.unlink(), "no checkpoint here", id="missing"),
+        pytest.param(
+            lambda path: Path(f"{path}.sha256").unlink(),
+            r"its digest model\.pth\.sha256 is missing",
+            id="digest missing",
+        ),
+        pytest.param(lambda path: path.write_bytes(b""), "damaged", id="emptied"),
+    ],
+)
+def test_what_cannot_be_trusted_is_not_loaded(saved, spoil, words):
+    spoil(saved)
+    with pytest.raises(CheckpointError, match=words):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda path: torch.save(Path("code"), path), id="an object"),
+        pytest.param(lambda path: path.write_text("weights"), id="a text"),
+        pytest.param(lambda path: torch.save(torch.ones(2), path), id="a lone tensor"),
+    ],
+)
+def test_what_is_no_checkpoint_is_said_in_one_line(tmp_path, write):
+    path = tmp_path / "weights"
+    write(path)
+    with pytest.raises(
+        CheckpointError, match=r"weights: (not a checkpoint|holds a Tensor)"
+    ) as error:
+        checkpoint.load_weights(torch.nn.Linear(1, 1), path)
+    assert "\n" not in str(error.value)
+
+
+WRITER = """
+import sys, torch
+from pathlib import Path
+from hrm_sweep.learning import checkpoint
+for number in range(10_000):
+    weight = torch.full((500, 500), float(number))
+    checkpoint.save(Path(sys.argv[1]), {"number": number, "weight": weight})
+    print(number, flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_checkpoint_that_loads(tmp_path):
+    path = tmp_path / "model.pth"
+    for delay in (0.0, 0.004, 0.009):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        for _ in range(3):
+            number = int(writer.stdout.readline())
+        time.sleep(delay)
+        os.kill(writer.pid, signal.SIGKILL)
+        number = max([number, *map(int, writer.stdout.read().split())])
+        writer.wait()
+        content = checkpoint.load(path)
+        assert content["number"] in (number, number + 1)
+        assert (content["weight"] == content["number"]).all()
