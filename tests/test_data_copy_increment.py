@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.learning.data import build_task
-from hrm_sweep.learning.data.configs import PATTERNS, CopyIncrementConfig, apportion
+from hrm_sweep.learning.data.checks import apportion
+from hrm_sweep.learning.data.configs import PATTERNS, CopyIncrementConfig
 
 YAML = Path(__file__).parents[1] / "conf" / "data" / "copy_increment.yaml"
 TABLE = [3, 7, 0, 9, 1, 8, 2, 6, 4, 5]
@@ -278,8 +279,8 @@ def test_the_metrics_it_adds_are_known_before_training():
         ),
         pytest.param(
             {"num_puzzles": 10**12},
-            "num_puzzles=1000000000000: would take 72000 GB of memory on canvas=6; "
-            "stay below 13888888 puzzles in all",
+            "num_puzzles=1000000000000: with num_eval_puzzles=256, 36 tokens each, would take "
+            "72000 GB of memory; stay below 13888888 puzzles in all",
             id="more than memory",
         ),
         pytest.param(

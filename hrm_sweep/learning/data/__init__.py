@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hrm_sweep.learning.data.configs import CopyIncrementConfig
+from hrm_sweep.learning.data.configs import DataConfig, SudokuConfig
 
 if TYPE_CHECKING:
     from hrm_sweep.learning.data.task import Task
 
 
-def build_task(config: CopyIncrementConfig, *, seed: int) -> Task:
+def build_task(config: DataConfig, *, seed: int) -> Task:
     """The task of `config`; equal config and seed (>= 0) give equal puzzles, orders and draws."""
     # here and not above: the configs of this package are read at every start, without torch
+    if isinstance(config, SudokuConfig):
+        from hrm_sweep.learning.data.sudoku import build_sudoku
+
+        return build_sudoku(config, seed=seed)
     from hrm_sweep.learning.data.copy_increment import build_copy_increment
 
     return build_copy_increment(config, seed=seed)

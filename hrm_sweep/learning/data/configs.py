@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Optional
+from typing import Optional, TypeAlias
 
 from hrm_sweep.errors import ConfigError
-
-MISSING: Any = "???"
-"""OmegaConf's mark for a value that the YAML file has to give."""
+from hrm_sweep.learning.data.checks import (
+    MISSING,
+    apportion,
+    at_least,
+    check_curriculum,
+    check_memory,
+    one_of,
+    per_pattern_metrics,
+)
 
 NUM_COLOURS = 10
 PATTERNS = ("copy", "increment", "decrement", "mirror", "transpose", "recolour")
-MAX_TOKENS = 1_000_000_000
-"""Bytes of inputs and labels that generated puzzles may take."""
+BOXES = {"2x2": (2, 2), "2x3": (2, 3), "3x3": (3, 3)}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -123,61 +125,87 @@ class CopyIncrementConfig:
                     f"puzzles of the pattern {name}, but only {existing} exist",
                     "use fewer puzzles or a larger grid",
                 )
-        tokens = 2 * (self.num_puzzles + self.num_eval_puzzles) * self.canvas**2
-        if tokens > MAX_TOKENS:
+        check_memory(self.num_puzzles, self.num_eval_puzzles, self.canvas**2)
+
+
+@dataclass(kw_only=True, slots=True)
+class SudokuConfig:
+    """Sudokus with exactly one solution."""
+
+    name: str = MISSING
+    batch_size: int = MISSING
+    """Puzzles of one optimiser step."""
+    box: str = MISSING
+    """Rows x columns of a box: 2x2 for boards of 4x4, 2x3 for 6x6, 3x3 for 9x9."""
+    num_puzzles: int = MISSING
+    """Training puzzles. More of them, same seed: the fewer are among them."""
+    num_eval_puzzles: int = MISSING
+    """Held-out puzzles; the same for any number of training puzzles."""
+    givens: Optional[list[int]] = MISSING  # noqa: UP045 - OmegaConf reads this form
+    """Fewest and most given digits; null: a range for each box."""
+    augment: bool = MISSING
+    """Whether a training puzzle is shown as another of its symmetric forms at every draw."""
+    apart: str = MISSING
+    """What no held-out puzzle shares with a training puzzle: `puzzle`, the puzzle itself, or
+    `symmetry`, all of its symmetric forms."""
+
+    def __post_init__(self) -> None:
+        at_least("batch_size", self.batch_size, 1)
+        at_least("num_puzzles", self.num_puzzles, 1)
+        at_least("num_eval_puzzles", self.num_eval_puzzles, 1)
+        one_of("box", self.box, tuple(BOXES))
+        one_of("apart", self.apart, ("puzzle", "symmetry"))
+        self._check_givens()
+        check_memory(self.num_puzzles, self.num_eval_puzzles, self.side**2)
+
+    @property
+    def side(self) -> int:
+        rows, columns = BOXES[self.box]
+        return rows * columns
+
+    @property
+    def givens_range(self) -> tuple[int, int]:
+        """Fewest and most givens of a puzzle."""
+        if self.givens is None:
+            return self.default_givens
+        return self.givens[0], self.givens[1]
+
+    @property
+    def default_givens(self) -> tuple[int, int]:
+        return {"2x2": (5, 8), "2x3": (10, 16), "3x3": (24, 34)}[self.box]
+
+    def metric_names(self) -> list[str]:
+        """What this task adds to the evaluation's metrics."""
+        return ["eval/validity", *per_pattern_metrics(["sudoku"])]
+
+    def _check_givens(self) -> None:
+        # the fewest known to leave one solution (9x9: McGuire et al., arXiv:1201.0749), and the
+        # fewest that a board emptied by chance reaches in more than one case of twenty
+        fewest, reached = {"2x2": (4, 4), "2x3": (8, 8), "3x3": (17, 23)}[self.box]
+        most = self.side**2 - 1
+        way_out = f"try givens=[{self.default_givens[0]}, {self.default_givens[1]}]"
+        if self.givens is None:
+            return
+        if len(self.givens) != 2 or not fewest <= self.givens[0] <= self.givens[1] <= most:
             raise ConfigError(
-                "num_puzzles",
-                self.num_puzzles,
-                f"would take {tokens / 1e9:.0f} GB of memory on canvas={self.canvas}",
-                f"stay below {MAX_TOKENS // (2 * self.canvas**2)} puzzles in all",
+                "givens",
+                self.givens,
+                f"must be the fewest and the most, from {fewest} to {most} for box={self.box}",
+                way_out,
+            )
+        if self.givens[1] < reached:
+            raise ConfigError(
+                "givens",
+                self.givens,
+                f"hardly any puzzle of box={self.box} has less than {reached}",
+                way_out,
             )
 
 
-def apportion(total: int, weights: list[float]) -> list[int]:
-    """Whole shares of `total` by weight, the largest remainders rounded up, earlier ones first."""
-    exact = [total * weight / sum(weights) for weight in weights]
-    shares = [math.floor(share) for share in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda i: (shares[i] - exact[i], i))
-    for i in by_remainder[: total - sum(shares)]:
-        shares[i] += 1
-    return shares
+DataConfig: TypeAlias = CopyIncrementConfig | SudokuConfig
 
-
-def per_pattern_metrics(patterns: Iterable[str]) -> list[str]:
-    """The names of the metrics that exist for each pattern."""
-    return [
-        f"eval/{kind}/{name}" for kind in ("exact_match", "token_accuracy") for name in patterns
-    ]
-
-
-def at_least(key: str, value: int, lowest: int) -> None:
-    """Raises ConfigError unless `value` >= `lowest`."""
-    if value < lowest:
-        raise ConfigError(key, value, f"must be at least {lowest}", f"try {key}={lowest}")
-
-
-def one_of(key: str, value: str, choices: tuple[str, ...], *, shown: object = None) -> None:
-    """Raises ConfigError unless `value` is one of `choices`; `shown` is what the user typed."""
-    if value not in choices:
-        close = difflib.get_close_matches(value, choices, n=1)
-        raise ConfigError(
-            key,
-            value if shown is None else shown,
-            f"must be one of {', '.join(choices)}" if shown is None else "no pattern of that name",
-            f"did you mean {close[0]}?" if close else f"there are {', '.join(choices)}",
-        )
-
-
-def check_curriculum(schedule: dict[int, float] | None) -> None:
-    """Raises ConfigError unless the shares rise to 1 from epoch 1 on."""
-    if schedule is None:
-        return
-    shares = [schedule[epoch] for epoch in sorted(schedule)]
-    rises = all(a < b for a, b in pairwise(shares))
-    if not shares or min(schedule) != 1 or not rises or not shares[0] > 0 or shares[-1] != 1:
-        raise ConfigError(
-            "curriculum",
-            schedule,
-            "must name epoch 1 and shares above 0 that rise to 1",
-            "write curriculum={1: 0.25, 5: 0.5, 10: 1.0}, or null for all puzzles from the start",
-        )
+DATA: dict[str, type[DataConfig]] = {
+    "copy_increment": CopyIncrementConfig,
+    "sudoku": SudokuConfig,
+}
+"""The class for each `name` in the YAML files."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hrm_sweep.learning.data.chance import Chance
-from hrm_sweep.learning.data.configs import NUM_COLOURS, CopyIncrementConfig, apportion
+from hrm_sweep.learning.data.checks import apportion
+from hrm_sweep.learning.data.configs import NUM_COLOURS, CopyIncrementConfig
 from hrm_sweep.learning.data.task import FIRST_COLOUR, IGNORE, PAD, Batch, Puzzles, Task, narrow
 
 EOS = 1
