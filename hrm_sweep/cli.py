@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import config, runtime
+from hrm_sweep import config, files, recipe, runtime
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.launch.job import Job
+from hrm_sweep.mistakes import explained
 
 VERSION_BASE = "1.3"
 
@@ -33,16 +36,11 @@ def main() -> None:
     except (InputError, HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
             raise
-        _exit(2, explained(error))
+        _exit(2, str(error) if isinstance(error, InputError) else _explained(error))
     except HrmSweepError as error:
         _exit(1, str(error))
     except KeyboardInterrupt:
         _exit(130)
-
-
-def explained(error: Exception) -> str:
-    """A mistake in one line, whoever found it."""
-    return " ".join(str(error).split())
 
 
 def _run() -> None:
@@ -63,7 +61,17 @@ def _task(cfg: Any) -> dict[str, float]:
 def _check_single_run(arguments: Namespace) -> None:
     """Hydra makes the output folder before the task sees its config; look at it before that."""
     with hydra.initialize_config_dir(str(config.CONF), version_base=VERSION_BASE):
-        config.check(hydra.compose("config", overrides=arguments.overrides))
+        cfg = hydra.compose("config", arguments.overrides, return_hydra_config=True)
+        config.check(cfg)
+        files.check_writable(Path(cfg.hydra.run.dir))
+
+
+def _explained(error: Exception) -> str:
+    overrides = get_args_parser().parse_known_args()[0].overrides
+    with hydra.initialize_config_dir(str(config.CONF), version_base=VERSION_BASE):
+        tree = OmegaConf.to_container(hydra.compose("config"))
+    keys = recipe.flatten(cast("dict[str, Any]", tree))
+    return explained(error, command=runtime.command(), overrides=overrides, keys=keys)
 
 
 def _exit(code: int, words: str = "") -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf.errors import MissingMandatoryValue, ValidationError
 
 from hrm_sweep import runtime
 from hrm_sweep.errors import ConfigError
@@ -113,7 +114,13 @@ def build(cfg: DictConfig) -> Config:
     return config
 
 
-EVAL_METRICS = ("eval/loss", "eval/token_accuracy", "eval/exact_match", "eval/mode_share", "eval/segments")
+EVAL_METRICS = (
+    "eval/loss",
+    "eval/token_accuracy",
+    "eval/exact_match",
+    "eval/mode_share",
+    "eval/segments",
+)
 
 
 def check(cfg: DictConfig) -> None:
@@ -136,21 +143,29 @@ def _named(cfg: DictConfig, group: str, classes: Mapping[str, type]) -> type:
 
 def _typed(cfg: DictConfig, group: str, schema: type) -> Any:
     """The group as an instance of its class; `""` is the root."""
-    node = cfg[group] if group else {key: cfg[key] for key in RootConfig.__annotations__}
     prefix = f"{group}." if group else ""
     try:
-        plain = OmegaConf.to_container(OmegaConf.create(node) if not group else node, resolve=True)
+        node = cfg[group] if group else OmegaConf.masked_copy(cfg, [*RootConfig.__annotations__])
+        plain = OmegaConf.to_container(node, resolve=True)
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
     except ConfigError as error:
         key = _typed_as(cfg, prefix + error.key)
-        raise ConfigError(key, error.value, error.rule, error.way_out) from None
+        came = OmegaConf.select(cfg, key)
+        rule, way_out = (
+            _with_typed_keys(cfg, prefix, schema, text) for text in (error.rule, error.way_out)
+        )
+        raise ConfigError(key, error.value if came is None else came, rule, way_out) from None
     except ValidationError as error:
-        key = error.full_key or ""
+        key = prefix + (error.full_key or "")
+        rule, example = _type_rule(error)
+        typed = _typed_as(cfg, key)
+        way_out = f"such as {typed}={example}" if example else ""
+        raise ConfigError(typed, OmegaConf.select(cfg, key), rule, way_out) from None
+    except MissingMandatoryValue as error:
+        name = str(error).splitlines()[0].rpartition(" ")[2]
         raise ConfigError(
-            _typed_as(cfg, prefix + key), OmegaConf.select(cfg, prefix + key), _rule(error)
+            prefix + name, "???", "is needed", "it was deleted or left open"
         ) from None
-    except OmegaConfBaseException as error:
-        raise ConfigError(group, "…", str(error).splitlines()[0]) from None
 
 
 def _typed_as(cfg: DictConfig, key: str) -> str:
@@ -164,10 +179,18 @@ def _typed_as(cfg: DictConfig, key: str) -> str:
     return key
 
 
-def _rule(error: ValidationError) -> str:
-    kind = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-    words_of_it = str(error).splitlines()[0]
-    for name, spoken in kind.items():
-        if name in words_of_it:
-            return f"must be {spoken}"
-    return words_of_it
+def _with_typed_keys(cfg: DictConfig, prefix: str, schema: type, text: str) -> str:
+    """`num_heads=4` in the words of its owner is `model.num_heads=4` to a person."""
+    names = "|".join(field.name for field in fields(schema))
+    return re.sub(rf"\b({names})=", lambda match: f"{_typed_as(cfg, prefix + match[1])}=", text)
+
+
+def _type_rule(error: ValidationError) -> tuple[str, str]:
+    """What a value of the wrong type should have been, and an example."""
+    kinds = {
+        "Integer": ("must be a whole number", "4"),
+        "Float": ("must be a number", "1e-3"),
+        "Boolean": ("must be true or false", "true"),
+    }
+    first = str(error).splitlines()[0]
+    return next((rule for kind, rule in kinds.items() if kind in first), (first, ""))

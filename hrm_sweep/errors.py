@@ -9,7 +9,7 @@
     │   ├── CheckpointError            a checkpoint
     │   ├── RecordError                the record in a run folder
     │   └── TrackingError              the tracking server or its database
-    ├── Diverged                       a loss is not finite any more: the run ends, the study goes on
+    ├── Diverged                       a loss is not finite any more; the study goes on
     ├── Interrupted                    somebody asked the run to stop
     └── WorkerDied                     the process of a run is gone: a signal, no memory left
 
@@ -39,7 +39,9 @@ class ConfigError(InputError):
         super().__init__(key, value, rule, way_out)
 
     def __str__(self) -> str:
-        return f"{self.key}={self.value}: {self.rule}" + (f"; {self.way_out}" if self.way_out else "")
+        return f"{self.key}={self.value}: {self.rule}" + (
+            f"; {self.way_out}" if self.way_out else ""
+        )
 
 
 class SpaceError(InputError):

@@ -53,20 +53,20 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def make_folder(folder: Path) -> None:
-    """Creates the folder if it is not there, and makes sure that files can be written into it.
+def check_writable(folder: Path) -> None:
+    """Makes sure that `folder` can be created and written, without creating it.
 
     Raises:
-        InputError: it cannot be created or written; what this call created is gone again.
+        InputError: it cannot.
     """
+    ancestor = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=ancestor):
             pass
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); run in a folder of yours, "
-            "or free the disk"
+            f"{folder}: cannot be written ({ancestor}: {error.strerror}); "
+            "start in a folder that you may write to, on a disk that is not full"
         ) from None
 
 

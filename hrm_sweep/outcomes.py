@@ -9,10 +9,12 @@ class Outcome(Enum):
     """Value: (name in records, tags and tables; Optuna trial state; MLflow run status)."""
 
     COMPLETE = ("complete", "COMPLETE", "FINISHED")
+    UNJUDGED = ("unjudged", "FAIL", "FINISHED")
+    """The task came back, but with nothing that it could be judged by."""
     DIVERGED = ("diverged", "FAIL", "FAILED")
     """A loss or the objective is not finite."""
     FAILED = ("failed", "FAIL", "FAILED")
-    """The task raised, called sys.exit, or returned no objective."""
+    """The task raised or called sys.exit."""
     KILLED = ("killed", "FAIL", "KILLED")
     """The process died: a signal, or no memory left."""
     INTERRUPTED = ("interrupted", "FAIL", "KILLED")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
 from hrm_sweep import config as configuration
-from hrm_sweep import files
 from hrm_sweep.config import Config
-from hrm_sweep.learning import checkpoint
 from hrm_sweep.learning.data import build_task
-from hrm_sweep.learning.evaluate import examples
 from hrm_sweep.learning.model import build_model
 from hrm_sweep.learning.trainer import Trainer
 from hrm_sweep.study import trial

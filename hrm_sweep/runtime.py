@@ -16,17 +16,19 @@ from typing import Any
 PACKAGES = ("hrm-sweep", "torch", "numpy", "hydra-core", "omegaconf", "optuna", "mlflow")
 
 _QUALITIES = (
-    "able amber apt bold brave brisk calm clear crisp daring deft eager fair fine fleet fond frank "
-    "free fresh gentle glad golden grand happy hardy honest keen kind light lively loyal lucid mellow "
-    "merry mild neat noble patient plain prime proud quick quiet rapid ready sharp silent silver "
-    "sleek smart solid spry steady still sunny swift tidy true vivid warm wise witty"
+    "able amber apt bold brave brisk calm clear crisp daring deft eager fair fine fleet fond "
+    "frank free fresh gentle glad golden grand happy hardy honest keen kind light lively loyal "
+    "lucid mellow merry mild neat noble patient plain prime proud quick quiet rapid ready sharp "
+    "silent silver sleek smart solid spry steady still sunny swift tidy true vivid warm wise "
+    "witty"
 ).split()
 _ANIMALS = (
-    "badger bear beaver bison bobcat crane crow deer dingo dove eagle egret elk falcon ferret finch "
-    "fox gazelle gecko goose hare hawk hedgehog heron ibex ibis jackal jay kestrel koala lark lemur "
-    "linnet lion lynx magpie marten mole moose newt ocelot orca osprey otter owl panda pelican "
-    "pika plover puffin quail rabbit raven robin salmon seal sparrow stork swan swift tapir tern "
-    "thrush tiger toad trout turtle viper vole walrus weasel whale wolf wombat wren yak zebra"
+    "badger bear beaver bison bobcat crane crow deer dingo dove eagle egret elk falcon ferret "
+    "finch fox gazelle gecko goose hare hawk hedgehog heron ibex ibis jackal jay kestrel koala "
+    "lark lemur linnet lion lynx magpie marten mole moose newt ocelot orca osprey otter owl "
+    "panda pelican pika plover puffin quail rabbit raven robin salmon seal sparrow stork swan "
+    "swift tapir tern thrush tiger toad trout turtle viper vole walrus weasel whale wolf wombat "
+    "wren yak zebra"
 ).split()
 
 

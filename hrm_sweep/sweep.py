@@ -1,4 +1,4 @@
-"""A sweep: Hydra's sweep arguments in, a finished study out. What `hydra/sweeper=hrm_sweep` calls."""
+"""A sweep: Hydra's sweep arguments in, a finished study out; what `hydra/sweeper=hrm_sweep` is."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import files, runtime
-from hrm_sweep.errors import StudyError
 from hrm_sweep.launch.batches import Batches
 from hrm_sweep.launch.job import Job
+from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.plan import Plan, make_plan
@@ -40,7 +40,7 @@ class Sweep:
         params: dict[str, str] | None,
         study_name: str | None,
         objective: str,
-        direction: str,
+        direction: Any,
         n_trials: int,
         max_batch_size: int | None,
         storage: str,
@@ -57,7 +57,7 @@ class Sweep:
         self._objective, self._direction, self._n_trials = objective, direction, n_trials
         self._max_batch_size, self._storage, self._seed = max_batch_size, storage, seed
         self._sampler, self._tracking, self._columns = sampler, tracking, columns
-        self._check = get_method(check) if check else lambda cfg: None
+        self._check = get_method(check) if check else None
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context,
             task_function=Job(task, [objective], runtime.command(), study=self._name),
@@ -72,17 +72,22 @@ class Sweep:
 
         Raises:
             InputError: something that was given cannot be used; nothing has been created.
+            SystemExit: trials failed and none is complete (1).
         """
         space = self._parse(arguments)
         self._check_corners(space)
-        if (self._folder / "multirun.yaml").exists():
-            files.set_aside(self._folder)
-        files.make_folder(self._folder)
-        slots = self._slots(space)
-        engine = self._engine(space, slots, arguments)
-        OmegaConf.save(self._config, self._folder / "multirun.yaml")
-        engine.run()
+        files.check_writable(self._folder)
+        slots = self._slots(space)  # workers import what they need while the storage is opened
+        try:
+            engine = self._engine(space, slots, arguments)
+            engine.run()
+        finally:
+            slots.close()
         self._say_what_next(engine)
+        if not engine.best() and any(
+            row.outcome is not Outcome.UNJUDGED for row in engine.rows.values()
+        ):
+            raise SystemExit(1)
         return self._batches(engine.returns)
 
     def _parse(self, arguments: list[str]) -> Space:
@@ -91,27 +96,31 @@ class Sweep:
         return parse_space(parser.parse_overrides(texts))
 
     def _check_corners(self, space: Space) -> None:
-        """Composes and checks points of the space, so that a mistake is met now and not at night."""
+        """Composes and checks points of the space: a mistake is met now and not at night."""
         for point in space.corners(at_most=CORNERS):
-            self._check(self._loader.load_sweep_config(self._config, space.overrides(point)))
+            composed = self._loader.load_sweep_config(self._config, space.overrides(point))
+            if self._check is not None:
+                self._check(composed)
 
     def _slots(self, space: Space) -> Any:
         """The launcher as slots: a rolling window if it takes single jobs, batches if not."""
-        if hasattr(self._launcher, "submit"):
-            self._launcher.start()
-            return self._launcher
+        launcher: Any = self._launcher
+        if hasattr(launcher, "submit"):
+            launcher.start()
+            return launcher
         size = self._max_batch_size or (len(list(space.points())) if space.is_finite else 1)
-        return Batches(self._launcher, num_slots=size)
+        return Batches(launcher, num_slots=size)
 
     def _engine(self, space: Space, slots: Any, arguments: list[str]) -> Engine:
         from hrm_sweep.study import ledger
 
         storage = ledger.open_storage(self._storage)
         self._shown_storage = ledger.shown(self._storage)
-        study = ledger.open_study(storage, self._name, self._direction)
+        study = ledger.create_study(storage, self._name, self._direction)
         study.sampler = self._make_sampler()
         plan = make_plan(study, space, num_trials=self._n_trials)
         self._screen = Screen(head=self._head(space, plan, slots), columns=self._columns)
+        self._make_folder()
         results = Results(
             self._folder,
             name=self._name,
@@ -129,6 +138,13 @@ class Sweep:
             observers=[results, *self._projectors(), self._screen],
         )
 
+    def _make_folder(self) -> None:
+        """The study's folder; one that holds another study is kept beside it."""
+        if (self._folder / "multirun.yaml").exists():
+            files.set_aside(self._folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self._config, self._folder / "multirun.yaml")
+
     def _make_sampler(self) -> Any:
         return instantiate(self._sampler, seed=self._seed)
 
@@ -137,17 +153,20 @@ class Sweep:
             return []
         from hrm_sweep.projector import ProjectorProcess
 
-        return [ProjectorProcess(self._folder, uri=self._tracking.uri, experiment=self._tracking.experiment)]
+        return [
+            ProjectorProcess(
+                self._folder, uri=self._tracking.uri, experiment=self._tracking.experiment
+            )
+        ]
 
     def _head(self, space: Space, plan: Plan, slots: Any) -> list[str]:
         sizes = ", ".join(_described(dimension) for dimension in space.dimensions)
-        how = (
-            f"Grid of {plan.num_trials}, every point once"
-            if space.is_finite
-            else f"Search of {plan.num_trials} trials, proposed by {self._sampler['_target_'].rpartition('.')[2]}"
-        )
+        how = f"Grid of {plan.num_trials}, every point once"
+        if not space.is_finite:
+            sampler = self._sampler["_target_"].rpartition(".")[2]
+            how = f"Search of {words.count(plan.num_trials, 'trial')}, proposed by {sampler}"
         return [
-            f"Study {self._name} · {sizes or 'one point'} · objective {self._objective}, {self._direction}",
+            f"Study {self._name} · {sizes or 'one point'} · {self._direction} {self._objective}",
             f"{how} · {words.count(slots.num_slots, 'worker')}",
         ]
 
@@ -156,10 +175,10 @@ class Sweep:
             self._screen.say(line)
 
     def _next_commands(self, engine: Engine) -> Iterator[str]:
-        best = engine.best()
-        if best:
-            yield f"  best folder  {best[0].folder}"
-            yield f"  once more    {shlex.join([*runtime.command(), *engine.space.overrides(best[0].params)])}"
+        for best in engine.best()[:1]:
+            overrides = engine.space.overrides(best.params)
+            yield f"  best folder  {best.folder}"
+            yield f"  once more    {shlex.join([*runtime.command(), *overrides])}"
         if self._tracking.name != "off":
             yield f"  compare      {ui_command(self._tracking.uri)}"
         yield f"  explore      optuna-dashboard {self._shown_storage}"
@@ -174,8 +193,8 @@ def _described(dimension: Dimension) -> str:
     if dimension.choices is not None:
         return f"{dimension.name} {len(dimension.choices)}"
     distribution: Any = dimension.distribution
-    scale = ", log" if distribution.log else ""
-    return f"{dimension.name} {words.setting(distribution.low)} to {words.setting(distribution.high)}{scale}"
+    low, high = words.setting(distribution.low), words.setting(distribution.high)
+    return f"{dimension.name} {low} to {high}{', log' if distribution.log else ''}"
 
 
 def ui_command(uri: str | None) -> str:

@@ -51,7 +51,12 @@ class TestBatchedSweeper(BatchedSweeperTestSuite):
     [
         pytest.param(
             {},
-            ["-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool", "hydra.sweeper.tracking.name=off"],
+            [
+                "-m",
+                "hydra/sweeper=hrm_sweep",
+                "hydra/launcher=pool",
+                "hydra.sweeper.tracking.name=off",
+            ],
             id="pool under our sweeper",
         )
     ],

@@ -1,4 +1,4 @@
-"""Stock Hydra launchers as slots: they take a batch of jobs and give nothing back before its end."""
+"""Stock Hydra launchers as slots: they take a batch and give nothing back before its end."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _judge(handle: trial.Trial, returned: Any, objectives: Sequence[str]) -> Non
     values = _named(returned, objectives)
     if values is None:
         handle.conclude(
-            Outcome.FAILED,
+            Outcome.UNJUDGED,
             f"the task returned {returned!r}; it must return {', '.join(objectives)}: "
             "a number, a tuple of numbers or a dict of named numbers",
         )

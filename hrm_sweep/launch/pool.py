@@ -10,11 +10,11 @@ import pickle
 import signal
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cloudpickle
@@ -69,7 +69,7 @@ class Pool:
 def _translated(inner: ProcessFuture) -> Future[JobReturn]:
     outer: Future[JobReturn] = Future()
 
-    def settle(done: ProcessFuture) -> None:
+    def settle(done: Future) -> None:
         if done.cancelled():
             outer.set_exception(WorkerDied("its process was stopped"))
         elif isinstance(error := done.exception(), ProcessExpired):

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import optuna
 import sqlalchemy
@@ -15,6 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hrm_sweep import files
 from hrm_sweep.errors import StudyError
+
+Direction = Literal["maximize", "minimize"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # the screen shows trials, not Optuna's log
 
@@ -41,23 +43,21 @@ def open_storage(url: str) -> RDBStorage:
     return storage
 
 
-def open_study(storage: RDBStorage, name: str, direction: str) -> optuna.Study:
-    """The study of that name, created if it is new.
+def create_study(storage: RDBStorage, name: str, direction: Direction) -> optuna.Study:
+    """A new study.
 
     Raises:
-        StudyError: the direction is none, or not the one that the study was made with.
+        StudyError: the direction is none, or there is a study of that name.
     """
-    if direction not in ("maximize", "minimize"):
+    if direction not in get_args(Direction):
         raise StudyError(f"study.direction={direction}: must be maximize or minimize")
-    study = optuna.create_study(
-        storage=storage, study_name=name, direction=direction, load_if_exists=True
-    )
-    if study.direction.name.lower() != direction:
+    try:
+        return optuna.create_study(storage=storage, study_name=name, direction=direction)
+    except optuna.exceptions.DuplicatedStudyError:
         raise StudyError(
-            f"study.direction={direction}: study {name} was made to "
-            f"{study.direction.name.lower()}; take that, or another study.name"
-        )
-    return study
+            f"study.name={name}: there is a study of that name; "
+            "take another, or leave study.name out for a new one"
+        ) from None
 
 
 def shown(url: str) -> str:

@@ -34,7 +34,9 @@ class Results:
         if row.outcome is Outcome.COMPLETE:
             best = self._engine.best()[0]
             name = self._engine.objective
-            self._record.metrics(row.number, {name: row.values[name], f"best/{name}": best.values[name]})
+            self._record.metrics(
+                row.number, {name: row.values[name], f"best/{name}": best.values[name]}
+            )
 
     def end(self) -> None:
         """Writes the results, whole, and closes the record. The study is as good as its trials."""

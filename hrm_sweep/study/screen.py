@@ -69,7 +69,9 @@ class Screen:
             self._live.stop()
         rows = self._engine.rows.values()
         outcomes = Counter(row.outcome for row in rows)
-        told = ", ".join(f"{outcomes[outcome]} {outcome.word}" for outcome in Outcome if outcomes[outcome])
+        told = ", ".join(
+            f"{outcomes[outcome]} {outcome.word}" for outcome in Outcome if outcomes[outcome]
+        )
         took = words.duration(time.monotonic() - self._begin)
         self._console.print()
         if told:
@@ -99,7 +101,10 @@ class Screen:
 
     def _line(self, row: Row, ending: str) -> str:
         parts = [f"trial {row.number}", _point(row), _progress(row)]
-        parts += [f"{words.label(name)} {words.measured(name, row.values[name])}" for name in self._metrics(row)]
+        parts += [
+            f"{words.label(name)} {words.measured(name, row.values[name])}"
+            for name in self._metrics(row)
+        ]
         return "  ".join(part for part in [*parts, ending] if part)
 
     def _ending(self, row: Row) -> str:
@@ -116,7 +121,10 @@ class Screen:
 
     def _picture(self) -> Group:
         rows = list(self._engine.rows.values())[-LIVE_ROWS:]
-        rows = sorted({row.number: row for row in [*self._running(), *rows]}.values(), key=lambda row: row.number)
+        rows = sorted(
+            {row.number: row for row in [*self._running(), *rows]}.values(),
+            key=lambda row: row.number,
+        )
         metrics = list(dict.fromkeys(name for row in rows for name in self._metrics(row)))
         table = _table(["", "trial", *_names(rows), "step", *map(words.label, metrics), "left"])
         for row in rows:
@@ -140,7 +148,9 @@ class Screen:
     def _study_seconds_left(self) -> float | None:
         engine = self._engine
         done = [row.seconds for row in engine.rows.values() if row.outcome is Outcome.COMPLETE]
-        running = [seconds for row in self._running() if (seconds := _seconds_left(row)) is not None]
+        running = [
+            seconds for row in self._running() if (seconds := _seconds_left(row)) is not None
+        ]
         waiting = engine.plan.num_trials - len(engine.rows)
         if not done:
             return None if waiting or not running else max(running)
@@ -159,7 +169,9 @@ class Screen:
         for row in best[:FINAL_ROWS]:
             values = [words.measured(name, row.values.get(name)) for name in metrics]
             mark = "*" if row is best[0] else " "
-            table.add_row(mark, str(row.number), *_settings(row), *values, words.duration(row.seconds))
+            table.add_row(
+                mark, str(row.number), *_settings(row), *values, words.duration(row.seconds)
+            )
         if len(best) > FINAL_ROWS:
             table.caption = f"and {len(best) - FINAL_ROWS} more"
         return table

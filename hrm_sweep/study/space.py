@@ -98,7 +98,9 @@ class Space:
         ends = {dimension.name: _ends(dimension) for dimension in self.dimensions}
         first = {name: values[0] for name, values in ends.items()}
         singles = [first | {name: value} for name, values in ends.items() for value in values]
-        combined = (dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values()))
+        combined = (
+            dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())
+        )
         return singles + list(itertools.islice(combined, max(0, at_most - len(singles))))
 
 
@@ -116,7 +118,9 @@ def parse_space(overrides: list[Override]) -> Space:
 
 
 def _fixed(override: Override) -> str:
-    return override.input_line or f"{override.get_key_element()}={override.get_value_element_as_str()}"
+    return (
+        override.input_line or f"{override.get_key_element()}={override.get_value_element_as_str()}"
+    )
 
 
 def _dimension(key: str, override: Override) -> Dimension:
@@ -141,7 +145,7 @@ def _dimension(key: str, override: Override) -> Dimension:
 def _choices(override: Override) -> dict[Value, str]:
     """Value -> text. Lists, dicts and the like are parameters by their text."""
     elements = list(override.sweep_iterator())
-    texts = [Override._get_value_element_as_str(element) for element in elements]  # noqa: SLF001
+    texts = [Override._get_value_element_as_str(element) for element in elements]
     if not elements:
         raise ValueError("names no value, so there is nothing to search; give at least one")
     choices: dict[Value, str] = {}

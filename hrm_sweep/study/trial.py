@@ -1,11 +1,11 @@
 """The handle that a task function reports to, inside a study and outside.
 
-    from hrm_sweep.study import trial
+from hrm_sweep.study import trial
 
-    def task(cfg):
-        for step in range(1, 11):
-            trial.current().log({"loss": 1 / step}, step=step)
-        return 0.1
+def task(cfg):
+    for step in range(1, 11):
+        trial.current().log({"loss": 1 / step}, step=step)
+    return 0.1
 """
 
 from __future__ import annotations
@@ -65,10 +65,13 @@ class Trial:
         if error is not None:
             self.conclude(*_ending(error))
         values = {name: value for name, value in self.values.items() if math.isfinite(value)}
-        told = {"outcome": self._outcome.word, "best": values, "reason": self._reason}
-        files.write_json(self.folder / "result.json", told | {"seconds": round(seconds, 3)})
+        told = {"outcome": self._outcome.word, "reason": self._reason}
+        result = told | {"values": values, "seconds": round(seconds, 3)}
+        files.write_json(self.folder / "result.json", result)
         trace = "".join(traceback.format_exception(error)) if error else ""
-        self._record.append("finished", **told, traceback=trace, artifacts=self._artifacts)
+        self._record.append(
+            "finished", **told, best=values, traceback=trace, artifacts=self._artifacts
+        )
 
 
 _current: Trial | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,7 +24,7 @@ def measured(metric: str, value: float | None) -> str:
 
 def setting(value: Any) -> str:
     """A parameter as a table shows it: 0.0001 is 1e-4, long fractions have four digits."""
-    if not isinstance(value, float):
+    if not isinstance(value, float) or not math.isfinite(value):
         return str(value)
     digits = value if len(repr(value)) <= 8 else float(f"{value:.4g}")
     mantissa, _, exponent = f"{digits:.15e}".partition("e")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -23,7 +23,7 @@ class PoolLauncher(Launcher):
 
         self.num_slots = workers or usable_cores()
         self._threads, self._preload = threads, list(preload)
-        self._pool: "Pool | None" = None
+        self._pool: Pool | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -1,0 +1,211 @@
+"""Training, told in the order it happens; who calls `epochs` records, prunes and draws."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from hrm_sweep.errors import Diverged
+from hrm_sweep.learning.act import ACT, Carry
+from hrm_sweep.learning.best import Best
+from hrm_sweep.learning.configs import OptimizerConfig, TrainerConfig
+from hrm_sweep.learning.data.task import Task
+from hrm_sweep.learning.evaluate import evaluate
+from hrm_sweep.learning.losses import Losses, Score, score, segment_losses
+from hrm_sweep.learning.metrics import Measurement, Sums
+from hrm_sweep.learning.optim import Average, Stepper, Weights, compute_dtype
+from hrm_sweep.learning.stream import Stream
+
+
+class Trainer:
+    """Trains `model` on `task`, one optimizer step for each segment of thought.
+
+    Its numbers are a function of the model's weights, the task, the configs and the seed, for one
+    kind of CPU and number of threads. `state` holds all that the next epoch depends on.
+    """
+
+    def __init__(
+        self,
+        model: ACT,
+        task: Task,
+        optimizer_config: OptimizerConfig,
+        trainer_config: TrainerConfig,
+        *,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        torch.set_num_threads(trainer_config.threads)
+        self.model, self.task, self.config = model, task, trainer_config
+        self.epoch = 0
+        """Epochs finished."""
+        self.best = Best(trainer_config)
+        self._weights = Weights(model, compute_dtype(trainer_config.precision))
+        self._stepper = Stepper(model, self._weights, optimizer_config)
+        self._average: Average | None = None
+        if trainer_config.ema is not None:
+            self._average = Average(self._weights, trainer_config.ema)
+        self._stream = Stream(task, batch_size)
+        self._carry = model.initial_carry(batch_size)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._steps = 0
+        self._last_good = "nothing yet"
+
+    def epochs(self) -> Iterator[Measurement]:
+        """Trains epoch after epoch, evaluates, and yields what that gave.
+
+        After early stopping the model has its best weights again.
+
+        Raises:
+            Diverged: a loss or a gradient is not finite; the weights are those before that step.
+        """
+        while self.epoch < self.config.epochs and not self.best.patience_is_over:
+            started = time.perf_counter()
+            sums = self._train_epoch()
+            seconds = time.perf_counter() - started
+            values = {f"train/{name}": mean for name, mean in sums.means().items()}
+            values["optimizer/lr"] = self._stepper.lr
+            values["time/examples_per_second"] = self._stream.drawn / seconds
+            values |= self.evaluate()
+            self.epoch += 1
+            if self.best.judge(self.epoch, values):
+                self.best.weights = self.weights()
+            yield Measurement(self.epoch, values)
+        if self.best.patience_is_over:
+            self._restore_best()
+
+    def evaluate(self) -> dict[str, float]:
+        """Metrics of the held-out puzzles, with the average of the weights if one is kept."""
+        with self._evaluated_weights():
+            values = evaluate(self.model, self.task)
+        if not math.isfinite(values["eval/loss"]):
+            self._raise_diverged("eval/loss", values["eval/loss"])
+        return values
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the model's state, by name, as it is evaluated."""
+        with self._evaluated_weights():
+            return _copied(self.model.state_dict())
+
+    def state(self) -> dict[str, Any]:
+        """Everything the next epoch depends on, tensors and plain values; between two epochs."""
+        return {
+            "epoch": self.epoch,
+            "steps": self._steps,
+            "last_good": self._last_good,
+            "model": _copied(self.model.state_dict()),
+            "optimizer": _copied(self._stepper.state()),
+            "average": None
+            if self._average is None
+            else {"vector": self._average.vector.clone(), "steps": self._average.steps},
+            "stream": self._stream.state(),
+            "carry": {
+                "states": [state.clone() for state in self._carry.states],
+                "steps": self._carry.steps.clone(),
+                "halted": self._carry.halted.clone(),
+            },
+            "generator": self._generator.get_state(),
+            "best": self.best.state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes back to where `state` was taken; the next epochs are bit for bit the same."""
+        self.epoch, self._steps = state["epoch"], state["steps"]
+        self._last_good = state["last_good"]
+        self.model.load_state_dict(state["model"])
+        self._weights.publish()
+        self._stepper.load_state(_copied(state["optimizer"]))
+        if self._average is not None:
+            self._average.vector.copy_(state["average"]["vector"])
+            self._average.steps = state["average"]["steps"]
+        self._stream.load_state(state["stream"])
+        carry = _copied(state["carry"])
+        self._carry = Carry(tuple(carry["states"]), carry["steps"], carry["halted"])
+        self._generator.set_state(state["generator"])
+        self.best.load_state(state["best"])
+
+    def _train_epoch(self) -> Sums:
+        sums = Sums()
+        self.model.train()
+        self._stream.start(self.epoch + 1)
+        self._stream.fill()
+        while True:  # one segment at least, even if the task has fewer puzzles than there are rows
+            self._train_segment(sums)
+            if not self._stream.fill():
+                return sums
+
+    def _train_segment(self, sums: Sums) -> None:
+        """One segment of every row, and one step of the optimizer."""
+        batch = self._stream.batch
+        carry, thought = self.model(self._carry, batch.inputs, batch.identifiers, self._generator)
+        achieved = score(thought.logits.argmax(dim=-1), batch.labels)
+        losses = segment_losses(thought, batch.labels, achieved, loss=self.model.loss)
+        loss = losses.total.sum() / len(batch)
+        self._steps += 1
+        if not math.isfinite(loss.item()):
+            self._raise_diverged("train/loss", loss.item())
+        loss.backward()
+        progress = (self.epoch + self._stream.share_drawn) / self.config.epochs
+        norm = self._stepper.step(progress)
+        if not math.isfinite(norm):
+            self._raise_diverged("the gradient's length", norm)
+        if self._average is not None:
+            self._average.step()
+        self._carry = carry._replace(halted=carry.halted | ~achieved.real)
+        self._stream.release(self._carry.halted)
+        self._last_good = f"train/loss={loss.item():.6g} at step {self._steps}"
+        _count(sums, losses, achieved, carry.halted)
+
+    def _evaluated_weights(self) -> AbstractContextManager[None]:
+        if self._average is None:
+            return nullcontext()
+        return self._weights.replaced_by(self._average.vector)
+
+    def _restore_best(self) -> None:
+        assert self.best.weights is not None
+        self.model.load_state_dict(self.best.weights)
+        self._weights.publish()
+        if self._average is not None:
+            self._average.vector.copy_(self._weights.vector.detach())
+
+    def _raise_diverged(self, name: str, value: float) -> NoReturn:
+        raise Diverged(
+            f"{name} is {value} at step {self._steps} (epoch {self.epoch + 1}); "
+            f"last good: {self._last_good}"
+        )
+
+
+@torch.no_grad()
+def _count(sums: Sums, losses: Losses, achieved: Score, halted: Tensor) -> None:
+    """Losses of every segment; how right the answer is when a row is finished, as published."""
+    finished = halted & achieved.real
+    total, lm, q_halt, real, right, tokens, exact, rows = torch.stack(
+        [
+            losses.total.sum(),
+            losses.lm.sum(),
+            losses.q_halt.sum(),
+            achieved.real.sum(),
+            achieved.right[finished].sum(),
+            achieved.tokens[finished].sum(),
+            achieved.exact[finished].sum(),
+            finished.sum(),
+        ]
+    ).tolist()
+    sums.add({"loss": total, "lm_loss": lm, "q_halt_loss": q_halt}, real)
+    sums.add({"token_accuracy": right}, tokens)
+    sums.add({"exact_match": exact}, rows)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(item) for item in value]
+    return value

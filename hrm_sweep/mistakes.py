@@ -1,0 +1,46 @@
+"""Hydra's and OmegaConf's complaints as one line: what came, the rule, a way out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+
+from hydra.errors import MissingConfigException, OverrideParseException
+
+from hrm_sweep.study import words
+
+
+def explained(
+    error: Exception, *, command: Sequence[str], overrides: Sequence[str], keys: Iterable[str]
+) -> str:
+    """One line for a person who typed `command overrides`; `keys` are those they can set."""
+    text = " ".join(str(error).split())
+    if match := re.match(r"Ambiguous value for argument '(.*?)' 1\.", text):
+        again = shlex.join([*command, "-m", *overrides])
+        return f"{match[1]}: several values need -m (a study): {again}"
+    if match := re.match(r"Could not override '(.*?)'", text):
+        return _unknown_key(match[1], overrides, keys)
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        options = sorted(error.options)
+        hint = words.did_you_mean(option, options) or f"choose from {', '.join(options)}"
+        return f"{group}={option}: no such option; {hint}"
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
+    return text
+
+
+def _unknown_key(key: str, overrides: Sequence[str], keys: Iterable[str]) -> str:
+    typed = next((text for text in overrides if text.lstrip("+~").startswith(f"{key}=")), key)
+    near = words.did_you_mean(key, keys)
+    return f"{typed}: no key of that name; {near or 'see --help for the keys there are'}"
+
+
+def _unreadable(override: str) -> str:
+    if "=" not in override:
+        return f"{override}: not a setting; write key=value (lr=1e-3), see --help for the keys"
+    return (
+        f"{override}: cannot be read; close every bracket and quote, and put quotes around the "
+        "whole setting if your shell sees special characters in it"
+    )

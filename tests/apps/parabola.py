@@ -1,0 +1,37 @@
+"""An app with nothing of HRM in it: the minimum of a parabola, in ten steps."""
+
+import os
+import signal
+import sys
+import time
+
+import hydra
+from omegaconf import DictConfig
+
+from hrm_sweep import trial
+
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg: DictConfig) -> float | None:
+    handle = trial.current()
+    handle.expect(10)
+    for step in range(1, 11):
+        handle.log({"objective": (cfg.x - 2) ** 2 + 1 / step}, step=step)
+        time.sleep(cfg.get("pause", 0))
+    match cfg.get("end", "well"):
+        case "raise":
+            raise ValueError("this one\nraises")
+        case "exit":
+            sys.exit(3)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "diverge":
+            return float("nan")
+        case "nothing":
+            return None
+    assert "torch" not in sys.modules
+    return float((cfg.x - 2) ** 2)
+
+
+if __name__ == "__main__":
+    main()

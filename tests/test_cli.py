@@ -1,0 +1,108 @@
+"""What a person types at the prompt, and the one line that answers a mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from hrm_sweep import cli
+
+FLAGS = [
+    pytest.param(["--help"], "python -m hrm_sweep -m lr=1e-4,5e-4,1e-3", id="help"),
+    pytest.param(["--cfg", "job"], "hidden_dim: ${hidden_dim}", id="config"),
+    pytest.param(["--cfg", "hydra"], "hrm_sweep_plugins.sweeper.HrmSweeper", id="Hydra's config"),
+    pytest.param(["--info", "defaults"], "| study/sampler", id="info"),
+    pytest.param(["--info", "plugins"], "HrmSweeper", id="plugins"),
+]
+
+MISTAKES = [
+    pytest.param(["lrr=3"], "lrr=3: no key of that name; did you mean lr?", id="mistyped key"),
+    pytest.param(["model.hiden_dim=3"], "did you mean model.hidden_dim", id="mistyped group key"),
+    pytest.param(["lr=abc"], "lr=abc: must be a number; such as lr=1e-3", id="no number"),
+    pytest.param(["lr="], "lr=: must be a number", id="empty"),
+    pytest.param(["lr=-1"], "lr=-1: must be above 0", id="negative"),
+    pytest.param(["batch_size=0"], "batch_size=0: must be at least 1", id="zero"),
+    pytest.param(["epochs=2.5"], "epochs=2.5: must be a whole number", id="half an epoch"),
+    pytest.param(["seed=-1"], "seed=-1: must be 0 or more", id="seed"),
+    pytest.param(["~lr"], "lr=???: is needed", id="deleted key"),
+    pytest.param(
+        ["hidden_dim=100", "model.num_heads=3"],
+        "hidden_dim=100: must be a multiple of model.num_heads=3; try hidden_dim=",
+        id="heads",
+    ),
+    pytest.param(
+        ["model=gru"], "model=gru: no such option; choose from hrm, transformer, trm", id="option"
+    ),
+    pytest.param(
+        ["lr=1e-4,1e-3"],
+        "lr=1e-4,1e-3: several values need -m (a study): ",
+        id="comma list without -m",
+    ),
+    pytest.param(["lr=[1"], "lr=[1: cannot be read; close every bracket", id="bracket"),
+    pytest.param(["bogus"], "bogus: not a setting; write key=value", id="a bare word"),
+    pytest.param(
+        ["study.objective=eval/exact_mach"],
+        "study.objective=eval/exact_mach: no metric of that name; did you mean eval/exact_match",
+        id="objective",
+    ),
+    pytest.param(["study.name=a/b"], "study.name=a/b: must be one folder's name", id="study name"),
+    pytest.param(["-m", "lr=1e-3,abc"], "lr=abc: must be a number", id="second point of a grid"),
+    pytest.param(["-m", "hidden_dim=64,65"], "hidden_dim=65: must be a multiple", id="corner"),
+    pytest.param(["-m", "model=hrm,gru"], "model=gru: no such option", id="option in a sweep"),
+    pytest.param(["-m", "lrr=1,2"], "lrr=1,2: no key of that name", id="mistyped key in a sweep"),
+    pytest.param(["-m", "lr=interval(3, 1)"], "low < high, got 3.0 and 1.0", id="interval"),
+    pytest.param(["-m", "study.direction=up"], "must be maximize or minimize", id="direction"),
+    pytest.param(
+        ["-m", "lr=1,2", "study.storage=nosuchdb://x"],
+        "study.storage=nosuchdb://x: cannot be opened",
+        id="storage",
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # main() sets it; this puts it back afterwards
+    yield
+    GlobalHydra.instance().clear()
+
+
+def run(arguments: list[str], monkeypatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["hrm-sweep", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return int(caught.value.code or 0)
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2_and_creates_nothing(
+    arguments, words, monkeypatch, capfd, tmp_path
+):
+    assert run(arguments, monkeypatch) == 2
+    printed = capfd.readouterr().err.strip()
+    assert words in printed
+    assert "\n" not in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("arguments", "words"), FLAGS)
+def test_flags_show_without_training(arguments, words, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "hrm_sweep", *arguments], capture_output=True, text=True, check=True
+    )
+    assert words in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["-m", "lr=1e-4,1e-3"]], ids=["train", "study"])
+def test_a_folder_that_cannot_be_written_is_named(arguments, monkeypatch, capfd, tmp_path):
+    Path("multirun").touch()  # root may write anywhere, but not below a file
+    assert run(arguments, monkeypatch) == 2
+    printed = capfd.readouterr().err.strip()
+    assert "multirun" in printed
+    assert "cannot be written" in printed
+    assert "\n" not in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["multirun"]

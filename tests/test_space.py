@@ -1,0 +1,119 @@
+"""Sweep strings become dimensions; points become overrides."""
+
+import itertools
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hrm_sweep.errors import SpaceError
+from hrm_sweep.study.space import Space, parse_space
+
+
+def space_of(*overrides: str) -> Space:
+    return parse_space(OverridesParser.create().parse_overrides(list(overrides)))
+
+
+@pytest.mark.parametrize(
+    ("text", "distribution"),
+    [
+        pytest.param("x=interval(0, 1)", FloatDistribution(0.0, 1.0), id="interval"),
+        pytest.param(
+            "x=tag(log, interval(1e-4, 1e-2))", FloatDistribution(1e-4, 1e-2, log=True), id="log"
+        ),
+        pytest.param("x=int(interval(2, 9))", IntDistribution(2, 9), id="int stays an integer"),
+        pytest.param(
+            "x=tag(log, int(interval(1, 64)))",
+            IntDistribution(1, 64, log=True),
+            id="int on a log scale",
+        ),
+        pytest.param("x=range(8, 64, 8)", IntDistribution(8, 56, step=8), id="range, end left out"),
+        pytest.param(
+            "x=range(0, 1, 0.25)", FloatDistribution(0.0, 0.75, step=0.25), id="float range"
+        ),
+        pytest.param("x=choice(64, 128)", CategoricalDistribution([64, 128]), id="choice"),
+        pytest.param("x=a,b,null", CategoricalDistribution(["a", "b", None]), id="words and null"),
+        pytest.param(
+            "x=[1,2],[3]", CategoricalDistribution(["[1,2]", "[3]"]), id="lists by their text"
+        ),
+    ],
+)
+def test_a_sweep_string_becomes_a_distribution(text, distribution):
+    (dimension,) = space_of(text).dimensions
+    assert (dimension.name, dimension.distribution) == ("x", distribution)
+
+
+@pytest.mark.parametrize(
+    ("text", "distribution"),
+    [
+        pytest.param("x=1,2,4", IntDistribution(1, 4), id="whole numbers"),
+        pytest.param("x=1e-4,5e-4,1e-3", FloatDistribution(1e-4, 1e-3, log=True), id="a decade"),
+        pytest.param("x=0,0.5", FloatDistribution(0, 0.5), id="with zero"),
+        pytest.param("x=true,false", CategoricalDistribution([True, False]), id="booleans"),
+        pytest.param("x=1,auto", CategoricalDistribution([1, "auto"]), id="mixed"),
+    ],
+)
+def test_numbers_of_a_grid_keep_their_order_and_scale(text, distribution):
+    assert space_of(text).distributions == {"x": distribution}
+
+
+def test_numbers_of_a_search_stay_a_list():
+    searched = space_of("x=64,128", "y=interval(0, 1)")
+    assert searched.distributions["x"] == CategoricalDistribution([64, 128])
+
+
+def test_a_grid_is_walked_in_hydras_order_with_every_override_in_its_place():
+    space = space_of("a=1,2", "fixed=7", "+b=x,y", "~gone")
+    written = [space.overrides(point) for point in space.points()]
+    expected = [
+        [f"a={a}", "fixed=7", f"+b={b}", "~gone"] for a, b in itertools.product([1, 2], "xy")
+    ]
+    assert written == expected
+
+
+def test_of_two_overrides_for_a_key_the_later_counts():
+    assert list(space_of("a=1,2", "a=5").points()) == [{}]
+    assert space_of("a=1,2", "a=5").overrides({}) == ["a=5"]
+
+
+@pytest.mark.parametrize("value", [1e-4, 0.1 + 0.2, 5e-324, 1 / 3, 1e22])
+def test_a_sampled_number_gives_the_same_bits_back(value):
+    (text,) = space_of("x=interval(0, 1e23)").overrides({"x": value})
+    (override,) = OverridesParser.create().parse_overrides([text])
+    assert override.value() == value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("x=interval(3, 1)", "low < high, got 3.0 and 1.0", id="interval upside down"),
+        pytest.param(
+            "x=tag(lg, interval(1, 3))", "unknown tag lg; the one we know is log", id="tag"
+        ),
+        pytest.param("x=range(5, 5)", "nothing to search", id="empty range"),
+        pytest.param("x=1,2,1", "the value 1 stands in it twice", id="twice"),
+        pytest.param("x=tag(log, range(2, 9, 2))", "use an interval", id="log range with a step"),
+        pytest.param(
+            "x=tag(log, interval(0, 1))", "x=tag(log, interval(0, 1)): ", id="log of zero"
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_named(text, words):
+    with pytest.raises(SpaceError) as caught:
+        space_of(text)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(text)
+
+
+def test_the_corners_of_a_small_grid_are_all_its_points():
+    assert len(space_of("a=1,2,3", "b=1,2").corners(at_most=64)) == 6
+
+
+def test_the_corners_of_a_large_space_show_each_choice_and_both_ends():
+    space = space_of("a=range(0, 1000)", "b=x,y,z", "c=interval(0.5, 2)")
+    corners = space.corners(at_most=64)
+    assert len(corners) <= 64
+    assert {corner["a"] for corner in corners} == {0, 999}
+    assert {corner["b"] for corner in corners} == {"x", "y", "z"}
+    assert {corner["c"] for corner in corners} == {0.5, 2.0}
+    assert {"a": 999, "b": "z", "c": 2.0} in corners

@@ -1,0 +1,240 @@
+"""Whole studies of a small app, through the front door: a process, its files, its databases."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+from omegaconf import OmegaConf
+
+from hrm_sweep.tracking import record
+
+APP = Path(__file__).parent / "apps" / "parabola.py"
+UNTRACKED = "hydra.sweeper.tracking.name=off"
+
+
+def command(*overrides: str) -> list[str]:
+    flags = [
+        "-m",
+        "hydra/sweeper=hrm_sweep",
+        "hydra/launcher=pool",
+        "hydra.sweep.dir=multirun/study",
+    ]
+    return [
+        sys.executable,
+        str(APP),
+        *flags,
+        UNTRACKED,
+        "hydra.sweeper.study_name=study",
+        *overrides,
+    ]
+
+
+def sweep(*overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*overrides), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def study() -> optuna.Study:
+    return optuna.load_study(study_name="study", storage="sqlite:///multirun/optuna.db")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+class TestGrid:
+    """One study, looked at from every side."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @staticmethod
+    def printed(tmp_path_factory):
+        folder = tmp_path_factory.mktemp("grid")
+        before = Path.cwd()
+        os.chdir(folder)
+        done = sweep("+x=3,1,2", "+y=a,b")
+        yield folder, done
+        os.chdir(before)
+
+    @pytest.fixture(autouse=True)
+    def _in_its_folder(self, printed, monkeypatch):
+        monkeypatch.chdir(printed[0])
+
+    def test_it_ends_well(self, printed):
+        assert printed[1].returncode == 0, printed[1].stderr
+
+    def test_every_point_runs_once_in_hydras_order(self):
+        params = [tuple(trial.params.values()) for trial in study().get_trials()]
+        assert params == [(3, "a"), (3, "b"), (1, "a"), (1, "b"), (2, "a"), (2, "b")]
+
+    def test_trial_number_is_job_number_is_folder_name(self):
+        for trial in study().get_trials():
+            folder = Path(trial.user_attrs["folder"])
+            hydra = OmegaConf.load(folder / ".hydra" / "hydra.yaml").hydra
+            assert folder.name == str(trial.number) == str(hydra.job.num)
+            x, y = trial.params.values()
+            assert OmegaConf.load(folder / "overrides.yaml") == [f"+x={x}", f"+y={y}"]
+
+    def test_values_and_curves_are_in_optuna(self):
+        for trial in study().get_trials():
+            expected = (trial.params["x"] - 2) ** 2
+            assert trial.value == expected
+            assert trial.intermediate_values == {
+                step: pytest.approx(expected + 1 / step) for step in range(1, 11)
+            }
+
+    def test_a_run_folder_tells_how_it_ended(self):
+        result = json.loads(Path("multirun/study/4/result.json").read_text())
+        assert (result["outcome"], result["values"]) == ("complete", {"objective": 0.0})
+        entries = record.read(Path("multirun/study/4"))
+        assert [entry.event for entry in entries] == [
+            "started",
+            "expected",
+            *["metrics"] * 10,
+            "finished",
+        ]
+
+    def test_the_table_has_the_best_first_and_the_next_commands(self, printed):
+        table = printed[1].stdout.partition("Finished in")[2]
+        assert re.search(r"\* +4 +2 +a +0 ", table)
+        assert f"once more    python {APP} +x=2 +y=a" in table
+        assert "best folder  multirun/study/4" in table
+
+    def test_results_are_left_as_hydra_users_know_them(self):
+        results = OmegaConf.load("multirun/study/optimization_results.yaml")
+        assert results.best_params == {"x": 2, "y": "a"}
+        assert results.best_value == 0
+        assert results.trials == {"complete": 6}
+        assert Path("multirun/study/multirun.yaml").exists()
+
+    def test_a_study_of_that_name_is_not_overwritten(self):
+        again = sweep("+x=1,2")
+        assert again.returncode == 2
+        assert "study.name=study: there is a study of that name" in again.stderr
+        assert len(study().get_trials()) == 6
+
+
+def test_a_failing_trial_is_told_with_its_reason_and_the_others_go_on():
+    done = sweep("+x=1", "+end=well,raise,exit,die,diverge,nothing")
+    assert done.returncode == 0
+    told = {trial.params["end"]: trial for trial in study().get_trials()}
+    assert told["well"].state.name == "COMPLETE"
+    assert {trial.state.name for end, trial in told.items() if end != "well"} == {"FAIL"}
+    reasons = {end: trial.user_attrs.get("reason") for end, trial in told.items()}
+    assert reasons["raise"] == "ValueError: this one\nraises"
+    assert reasons["exit"] == "HrmSweepError: the task called sys.exit(3)"
+    assert "killed by SIGKILL" in reasons["die"]
+    assert reasons["diverge"] == "objective is nan"
+    assert reasons["nothing"].startswith(
+        "the task returned None; it must return objective: a number"
+    )
+    outcomes = {end: trial.user_attrs["outcome"] for end, trial in told.items()}
+    assert outcomes == {
+        "well": "complete",
+        "raise": "failed",
+        "exit": "failed",
+        "die": "killed",
+        "diverge": "diverged",
+        "nothing": "unjudged",
+    }
+    for end, trial in told.items():
+        last = record.read(Path(trial.user_attrs["folder"]))[-1]
+        assert (last.event, last.fields["outcome"]) == ("finished", outcomes[end])
+    assert "trial 3  end=die  10/10  objective 1.1  killed: its process was killed" in done.stdout
+    assert "Finished" in done.stdout
+    assert "1 complete, 1 unjudged, 1 diverged, 2 failed, 1 killed" in done.stdout
+
+
+def test_a_study_without_a_complete_trial_says_so_and_exits_with_1():
+    done = sweep("+x=1,2", "+end=raise")
+    assert done.returncode == 1
+    assert "No trial is complete, so there is no best one." in done.stdout
+
+
+def test_an_interval_is_searched_by_the_sampler_with_a_seed():
+    overrides = ("+x=interval(0, 4)", "hydra.sweeper.n_trials=4", "hydra.sweeper.seed=1")
+    assert sweep(*overrides, "hydra.launcher.workers=1").returncode == 0
+    trials = study().get_trials()
+    sampler = optuna.samplers.TPESampler(seed=1)
+    alone = optuna.create_study(sampler=sampler)
+    alone.optimize(lambda trial: (trial.suggest_float("x", 0, 4) - 2) ** 2, n_trials=4)
+    assert [trial.params for trial in trials] == [trial.params for trial in alone.get_trials()]
+
+
+def test_the_space_may_stand_in_the_config():
+    Path("space.yaml").write_text("hydra: {sweeper: {params: {+x: '1,2', +pause: '0,0.001'}}}")
+    done = sweep("+pause=0", "--config-dir=.", "--config-name=space")
+    assert done.returncode == 0, done.stderr
+    assert [trial.params for trial in study().get_trials()] == [{"x": 1}, {"x": 2}]
+
+
+def test_hydras_own_launcher_takes_the_trials_in_a_batch():
+    done = sweep("+x=1,2,3", "hydra/launcher=basic")
+    assert done.returncode == 0, done.stderr
+    assert [trial.value for trial in study().get_trials()] == [1, 0, 1]
+
+
+def test_two_workers_work_at_the_same_time_and_tell_their_progress():
+    done = sweep("+x=1,3", "+pause=0.1", "hydra.launcher.workers=2")
+    for number, x in enumerate((1, 3)):
+        assert re.search(
+            rf"^trial {number}  x={x}  \d/10  objective 1\.\d+  1 s left$", done.stdout, re.M
+        )
+    first, second = study().get_trials()
+    assert second.datetime_start < first.datetime_complete
+
+
+class TestCtrlC:
+    """The terminal sends SIGINT to the whole group."""
+
+    def start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            command("+x=1,2,3,4", "+pause=0.3"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        until(lambda: len(list(Path("multirun/study").glob("*/record.jsonl"))) >= 2)
+        return process
+
+    def test_it_ends_cleanly_with_the_children_gone(self):
+        process = self.start()
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        printed, errors = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+        assert "2 interrupted" in printed
+        until(lambda: not any(child.is_running() for child in children))
+        assert [trial.state.name for trial in study().get_trials()] == [
+            "FAIL",
+            "FAIL",
+            "WAITING",
+            "WAITING",
+        ]
+        last = record.read(Path("multirun/study/0"))[-1]
+        assert last.fields["outcome"] == "interrupted"
+
+    def test_the_children_of_a_killed_sweep_die_with_it(self):
+        process = self.start()
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.communicate()
+        until(lambda: not any(child.is_running() for child in children))
+
+
+def until(condition, *, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
