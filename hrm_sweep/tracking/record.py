@@ -178,15 +178,23 @@ def is_open(entries: list[Entry]) -> bool:
     return _attempt(entries) is not None
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a living process holds the record in `folder`."""
+    with (folder / FILE_NAME).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def settle(folder: Path) -> bool:
     """Writes down that a run was killed, if its process is gone without a word.
 
     Returns:
         True if it was written now; False if the run lives, has ended, or never started.
     """
-    if not (folder / FILE_NAME).exists() or _is_held(folder / FILE_NAME):
-        return False
-    if not is_open(read(folder)):
+    if not (folder / FILE_NAME).exists() or is_held(folder) or not is_open(read(folder)):
         return False
     with Record(folder) as record:
         if record.attempt is None:  # somebody else was faster
@@ -204,15 +212,6 @@ def settle(folder: Path) -> bool:
 def _attempt(entries: list[Entry]) -> Entry | None:
     ends = [entry for entry in entries if entry.event in ("started", "finished")]
     return ends[-1] if ends and ends[-1].event == "started" else None
-
-
-def _is_held(path: Path) -> bool:
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def _hold(file: BinaryIO, path: Path) -> None:

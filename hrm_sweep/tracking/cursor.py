@@ -1,0 +1,138 @@
+"""How far each run folder of a study has been sent to MLflow, as kept in its `mlflow.json`.
+
+A cursor saves work, it is not the truth: without it everything is sent again, which adds nothing.
+It names no server, so no password can get into it; the experiment's identity says where it counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from hrm_sweep import files
+from hrm_sweep.errors import RecordError
+from hrm_sweep.tracking import record
+
+FILE_NAME = "mlflow.json"
+
+
+@dataclass(kw_only=True, slots=True)
+class Cursor:
+    """What of one record is in MLflow."""
+
+    run_id: str = ""
+    experiment_id: str = ""
+    destination: str = ""
+    """Identity of the experiment; see `hrm_sweep.tracking.mlflow.Destination`."""
+    record: str = ""
+    """Name of the record that was sent from this folder."""
+    next: int = 0
+    """Number of the next entry to send."""
+    size: int = 0
+    """Bytes of the record when the run was finished."""
+    artifacts: list[str] = field(default_factory=list)
+    """Files that are there whole, of the last attempt."""
+    finished: bool = False
+    """Nothing is left: MLflow has the run's end too, or somebody deleted the run there."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Cursor:
+        """The cursor of a run folder; a new one where there is none that can be read."""
+        try:
+            kept = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+            return cls(**{known.name: kept[known.name] for known in fields(cls)})
+        except (OSError, ValueError, KeyError, TypeError):
+            return cls()
+
+    def is_done_with(self, folder: Path) -> bool:
+        """Whether the record has not grown since its end was sent."""
+        return self.finished and self.size == (folder / record.FILE_NAME).stat().st_size
+
+    def save(self, folder: Path) -> None:
+        files.write_json(folder / FILE_NAME, asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backlog:
+    """What is written down in run folders and not in MLflow yet."""
+
+    runs: int = 0
+    measurements: int = 0
+    """Steps, each with all its values."""
+    files: int = 0
+    sent: int = 0
+    """Measurements that were sent by who says this."""
+    reason: str = ""
+    """Why something waits, or what else a person should know; one line without secrets."""
+
+    def __str__(self) -> str:
+        if not self.runs:
+            return "everything is in MLflow"
+        counts = [_count(self.measurements, "measurement"), _count(self.files, "file")]
+        what = " and ".join(count for count in counts if not count.startswith("0 "))
+        which = f"{what} of {_count(self.runs, 'run')}" if what else _count(self.runs, "run")
+        return f"{which} not in MLflow yet" + (f" ({self.reason})" if self.reason else "")
+
+
+def run_folders(root: Path) -> Iterator[Path]:
+    """`root` and the run folders below it, each after the one it belongs to."""
+    if (root / record.FILE_NAME).exists():
+        yield root
+    for name in sorted(numbers(root), key=int):
+        yield from run_folders(root / name)
+
+
+def numbers(folder: Path) -> set[str]:
+    """Names of the subfolders that are numbers: the trials of a study, the repeats of a trial."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.name.isdecimal() and entry.is_dir()}
+    except FileNotFoundError:
+        return set()
+
+
+def waiting(root: Path, *, reason: str = "") -> Backlog:
+    """What of a study waits, counted from its folders alone."""
+    runs = measurements = kept = 0
+    for folder in run_folders(root):
+        cursor = Cursor.load(folder)
+        if cursor.is_done_with(folder):
+            continue
+        try:
+            entries = record.read(folder)
+        except RecordError as error:
+            reason = reason or str(error)
+            continue
+        new = entries[cursor.next :]
+        last = entries[-1] if entries else None
+        if last is None or not (new or (last.event == "finished" and not cursor.finished)):
+            continue
+        runs += 1
+        measurements += sum(entry.event == "metrics" for entry in new)
+        if last.event == "finished":
+            kept += len(set(last.fields.get("artifacts", ())) - set(cursor.artifacts))
+    return Backlog(runs=runs, measurements=measurements, files=kept, reason=reason)
+
+
+def settle_dead(root: Path) -> bool:
+    """Writes down the end of each run below `root` whose process died without a word.
+
+    Returns:
+        True if some run goes on: a process holds its record.
+    """
+    alive = False
+    for folder in run_folders(root):
+        if Cursor.load(folder).is_done_with(folder):
+            continue
+        with contextlib.suppress(RecordError):  # a damaged one is named when it is sent
+            record.settle(folder)
+        alive |= record.is_held(folder)
+    return alive
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,221 @@
+"""One MLflow run as seen by who fills it: a few verbs, each of which may be repeated.
+
+Importing this module imports MLflow, which costs seconds: only the projector's process does.
+Every verb raises `Unreachable`, `Refused` or `Gone`; the client's own retries, which go on for
+minutes, are off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.store.db import utils as database_utils
+from mlflow.tracking import MlflowClient
+
+from hrm_sweep.errors import TrackingError
+from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking.mlflow_errors import Gone, translated
+from hrm_sweep.tracking.mlflow_limits import (
+    MAX_DIGEST,
+    METRICS_A_BATCH,
+    PARAMS_A_BATCH,
+    Names,
+    legal_tags,
+    param_text,
+)
+
+TIMEOUT_SECONDS = 5
+RECORD_TAG = "hrm_sweep.record"
+"""Names the record that a run shows: a run whose creation was not answered is found by it."""
+
+
+class Point(NamedTuple):
+    """One value of one metric."""
+
+    name: str
+    value: float
+    time_ms: int
+    step: int
+
+
+class Destination:
+    """An experiment on a tracking server or in a database.
+
+    `identity` tells it from every other experiment, wherever the server moves to.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: Experiment) -> None:
+        self._client, self.experiment_id = client, experiment.experiment_id
+        self.identity = _identity(experiment)
+
+    def is_still_there(self) -> bool:
+        """Whether the experiment is the one that this object was made for."""
+        with translated():
+            return _identity(self._client.get_experiment(self.experiment_id)) == self.identity
+
+    def open(self, run_id: str) -> MlflowRun:
+        return MlflowRun(self._client, run_id)
+
+    def find_or_create(
+        self, record: str, *, name: str, start_ms: int, tags: Mapping[str, str]
+    ) -> MlflowRun:
+        """The run that shows `record`; a second call, whatever happened to the first, finds it.
+
+        Raises:
+            Gone: there was one, and somebody deleted it.
+        """
+        found = self._showing(record)
+        if found:
+            run = self.open(found[0].info.run_id)
+            if found[0].info.lifecycle_stage == "deleted":
+                raise Gone(f"the run {name} was deleted in MLflow")
+            run.tags(tags)
+            return run
+        with translated():
+            made = self._client.create_run(
+                self.experiment_id,
+                start_time=start_ms,
+                tags={RECORD_TAG: record, **legal_tags(tags)},
+                run_name=name,
+            )
+        return self.open(made.info.run_id)
+
+    def remove_doubles(self, record: str, run_id: str) -> None:
+        """Deletes runs that show `record` too: a creation that was given up and came late."""
+        for run in self._showing(record):
+            if run.info.run_id != run_id and run.info.lifecycle_stage == "active":
+                with translated():
+                    self._client.delete_run(run.info.run_id)
+
+    def _showing(self, record: str) -> list[Run]:
+        """Runs with this record, those that nobody deleted first."""
+        with translated():
+            runs = self._client.search_runs(
+                [self.experiment_id], f"tags.`{RECORD_TAG}` = '{record}'", ViewType.ALL
+            )
+        return sorted(runs, key=lambda run: (run.info.lifecycle_stage != "active", run.info.run_id))
+
+
+class MlflowRun:
+    """One run. Each verb may be repeated with the same arguments: a repetition adds nothing."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client, self.run_id = client, run_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Long values are cut and say so. Params are immutable: other values are refused."""
+        names = Names()
+        params = [Param(names(name), param_text(value)) for name, value in values.items()]
+        for first in range(0, len(params), PARAMS_A_BATCH):
+            with translated():
+                self._client.log_batch(
+                    self.run_id, params=params[first : first + PARAMS_A_BATCH], synchronous=True
+                )
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        tags = [RunTag(name, value) for name, value in legal_tags(values).items()]
+        with translated():
+            self._client.log_batch(self.run_id, tags=tags, synchronous=True)
+
+    def metrics(self, points: Sequence[Point]) -> None:
+        """Exactly once, because time and step are the record's: MLflow drops an equal row."""
+        for first in range(0, len(points), METRICS_A_BATCH):
+            batch = [Metric(*point) for point in points[first : first + METRICS_A_BATCH]]
+            with translated():
+                self._client.log_batch(self.run_id, metrics=batch, synchronous=True)
+
+    def dataset(self, described: Mapping[str, Any]) -> None:
+        dataset = Dataset(
+            name=str(described["name"]),
+            digest=str(described["digest"])[:MAX_DIGEST],
+            source_type="code",
+            source=json.dumps({"data": described["name"]}),
+            profile=json.dumps(dict(described), default=str),
+        )
+        used = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+        with translated():
+            self._client.log_inputs(self.run_id, [used])
+
+    def artifact(self, path: Path, name: str) -> None:
+        """Sends one file; it has its name in MLflow only when it is whole there."""
+        folder = str(PurePosixPath(name).parent)
+        with translated():
+            self._client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
+
+    def reopen(self) -> None:
+        """Another attempt begins."""
+        with translated():
+            self._client.update_run(self.run_id, status="RUNNING")
+
+    def finish(self, status: str, end_ms: int) -> None:
+        with translated():
+            self._client.set_terminated(self.run_id, status, end_ms)
+
+
+def connect(uri: str, experiment: str) -> Destination:
+    """Opens the experiment, creates it if there is none, and the database too.
+
+    Raises:
+        TrackingError: the database is of another version, or the experiment was deleted.
+        Unreachable: the server does not answer.
+    """
+    be_patient(TIMEOUT_SECONDS)
+    path = mlflow_store.database_path(uri)
+    if path:
+        mlflow_store.build(path)
+    mlflow_store.check(uri)
+    with translated():
+        client = MlflowClient(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            found = _create_experiment(client, uri, experiment)
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"tracking.experiment={experiment}: was deleted in MLflow; take another name, or run: "
+            f"mlflow experiments restore --experiment-id {found.experiment_id}"
+        )
+    return Destination(client, found)
+
+
+def be_patient(seconds: int) -> None:
+    """Sets how long a request may take. MLflow reads all of these at each request."""
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(seconds)
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    os.environ.setdefault("PGCONNECT_TIMEOUT", str(seconds))
+    database_utils.MAX_RETRY_COUNT = 1  # its 15 retries take most of an hour
+
+
+def _create_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:
+    path = mlflow_store.database_path(uri)
+    if path is None and not uri.startswith(mlflow_store.SERVERS):
+        path = Path("mlruns/mlflow.db").absolute()  # of a database elsewhere, files stay here
+    try:
+        # where there is a server, it knows best where files go
+        client.create_experiment(name, mlflow_store.artifact_root(path) if path else None)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody was faster
+            raise
+    made = client.get_experiment_by_name(name)
+    assert made is not None
+    return made
+
+
+def _identity(experiment: Experiment) -> str:
+    return f"{experiment.experiment_id}/{experiment.creation_time}"

@@ -1,0 +1,62 @@
+"""What MLflow allows: which names, how long, how many at once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from hrm_sweep.redact import redacted
+
+MAX_NAME, MAX_PARAM, MAX_DIGEST = 250, 6000, 36
+MAX_TAG = 5000
+"""8000 today; servers before 3.0 take less."""
+PARAMS_A_BATCH, METRICS_A_BATCH = 100, 1000
+
+
+class Names:
+    """Names as MLflow allows them; different ones stay different."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        legal = legal_name(name)
+        if self._taken.setdefault(legal, name) != name:
+            legal = legal_name(f"{legal}-{name.encode().hex()}")
+            self._taken[legal] = name
+        return legal
+
+
+def legal_name(name: str) -> str:
+    """`name` with what MLflow forbids replaced by `_`, cut to its longest name."""
+    parts = [re.sub(r"[^\w.\- :]", "_", part) for part in name.split("/")]
+    legal = "/".join("_" if part in ("", ".", "..") else part for part in parts)
+    if legal.startswith(".."):
+        legal = f"_{legal}"
+    return legal if len(legal) <= MAX_NAME else legal[: MAX_NAME - 3] + "..."
+
+
+def clean(text: str) -> str:
+    """`text` without what some database refuses: halves of characters, and zeros."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
+
+
+def cut(text: str, length: int) -> str:
+    """`text`, or as much of its beginning as fits together with a mark that says so."""
+    mark = f" ... (cut, {len(text)} characters)"
+    return text if len(text) <= length else text[: length - len(mark)] + mark
+
+
+def legal_tags(values: Mapping[str, str]) -> dict[str, str]:
+    return {
+        legal_name(name): cut(clean(redacted(str(value))), MAX_TAG)
+        for name, value in values.items()
+    }
+
+
+def param_text(value: Any) -> str:
+    """A value as a person types it in an override: true, null, 0.0001."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return cut(clean(redacted(text)), MAX_PARAM)

@@ -1,0 +1,156 @@
+"""Where MLflow keeps its runs: the address, and the SQLite database that needs no server.
+
+MLflow is imported only to build a database, so that a study can check its address at its start.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sqlite3
+from pathlib import Path
+
+from hrm_sweep import files
+from hrm_sweep.errors import TrackingError
+from hrm_sweep.redact import redacted
+
+SERVERS = ("http", "https", "databricks")
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_SQLITE = "sqlite:///"
+
+
+def resolve_uri(uri: str | None) -> str:
+    """The address that runs are sent to, with an absolute path where it has one.
+
+    Args:
+        uri: None takes MLFLOW_TRACKING_URI from the environment, or, where that is not set, a
+            database in `mlruns/` of the current folder.
+
+    Raises:
+        TrackingError: MLflow cannot keep runs there.
+    """
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlruns/mlflow.db"
+    scheme = re.split(r"[:+]", uri, maxsplit=1)[0] if ":" in uri else uri
+    if scheme not in SERVERS + DATABASES:
+        folder = Path(uri.removeprefix("file://")).absolute()
+        raise TrackingError(
+            f"tracking.uri={redacted(uri)}: MLflow keeps no runs in plain folders any more; "
+            f"try {_SQLITE}{folder}/mlflow.db or http://HOST:PORT"
+        )
+    if scheme != "sqlite":
+        return uri.rstrip("/")
+    if ":memory:" in uri or not uri.removeprefix(_SQLITE) or not uri.startswith(_SQLITE):
+        raise TrackingError(
+            f"tracking.uri={uri}: must name a file that several processes can open; "
+            f"try {_SQLITE}mlruns/mlflow.db"
+        )
+    return _SQLITE + str(database_path(uri))
+
+
+def database_path(uri: str) -> Path | None:
+    """The absolute path of a SQLite database, None if the address is none."""
+    if not uri.startswith(_SQLITE):
+        return None
+    return Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
+
+
+def check(uri: str) -> None:
+    """Makes sure that the installed MLflow, which is not imported, can use a database that exists.
+
+    Raises:
+        TrackingError: it was made by another version; the message has the command that helps.
+    """
+    path = database_path(uri)
+    if path is None or not path.exists():
+        return
+    found, known = _revision(path), _known_revisions()
+    version = importlib.metadata.version("mlflow")
+    if found not in known:
+        raise TrackingError(
+            f"{path}: made by a newer MLflow than the {version} that is installed here; "
+            "run: pip install --upgrade mlflow"
+        )
+    if any(found in parents for parents in known.values()):
+        raise TrackingError(
+            f"{path}: made by an older MLflow than the {version} that is installed here; "
+            f"copy the file to keep it, then run: mlflow db upgrade {_SQLITE}{path}"
+        )
+
+
+def build(path: Path) -> None:
+    """Creates the database `path` if there is none, whole or not at all.
+
+    Any number of processes may call this at once, and any of them may be killed inside: MLflow's
+    own first start survives neither, so it happens in a temporary file, once, under a lock.
+
+    Raises:
+        TrackingError: the folder cannot be written.
+    """
+    if path.exists():
+        return
+    try:
+        with files.locked(path.with_name(f".{path.name}.lock")):
+            for left_by_the_killed in path.parent.glob(f".{path.name}.[0-9]*"):
+                left_by_the_killed.unlink()
+            if not path.exists():
+                with files.replacing(path) as temporary:
+                    _create_tables(temporary, artifact_root(path))
+    except OSError as error:
+        raise TrackingError(
+            f"{path}: cannot be created ({error.strerror}); run in a folder of yours, or name "
+            f"another place: tracking.uri={_SQLITE}/PATH/mlflow.db"
+        ) from error
+
+
+def artifact_root(database: Path) -> str:
+    """The URI of the folder for artifacts beside a database."""
+    return (database.parent / "artifacts").as_uri()
+
+
+def _create_tables(path: Path, artifacts: str) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    event.listen(Engine, "connect", _hurry)
+    try:
+        SqlAlchemyStore(f"{_SQLITE}{path}", artifacts).engine.dispose()
+    finally:
+        event.remove(Engine, "connect", _hurry)
+
+
+def _hurry(connection: sqlite3.Connection, _: object) -> None:
+    """A thousand waits for the disk less: the file is made durable as a whole, afterwards."""
+    connection.execute("PRAGMA synchronous = OFF")
+
+
+def _revision(path: Path) -> str:
+    try:
+        connection = sqlite3.connect(path)
+        try:
+            ((found,),) = connection.execute("SELECT version_num FROM alembic_version")
+        finally:
+            connection.close()
+    except (sqlite3.Error, ValueError) as error:
+        raise TrackingError(
+            f"{path}: no MLflow database ({error}); move the file away, a new one is made then"
+        ) from error
+    return str(found)
+
+
+def _known_revisions() -> dict[str, set[str]]:
+    """Revisions of the database that the installed MLflow knows, each with the ones before it."""
+    package = importlib.util.find_spec("mlflow")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    known = {}
+    root = Path(package.submodule_search_locations[0])
+    for script in (root / "store/db_migrations/versions").glob("*.py"):
+        text = script.read_text(encoding="utf-8")
+        revision = re.search(r"^revision\b[^=]*= *[\"'](\w+)", text, re.MULTILINE)
+        before = re.search(r"^down_revision\b[^=]*=(.*)", text, re.MULTILINE)
+        if revision and before:
+            known[revision[1]] = set(re.findall(r"[\"'](\w+)[\"']", before[1]))
+    return known

@@ -1,0 +1,206 @@
+"""One record on its way into one MLflow run."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+
+from hrm_sweep.errors import RecordError
+from hrm_sweep.tracking import record
+from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.mlflow import Destination
+from hrm_sweep.tracking.mlflow_limits import METRICS_A_BATCH
+from hrm_sweep.tracking.record import Entry, RecordReader
+from hrm_sweep.tracking.telling import Telling, status
+
+RETRY_REFUSED_SECONDS = 60.0
+
+
+class ProjectedRun:
+    """Follows the record of one folder and sends it, batch by batch.
+
+    What was sent stands in the folder's cursor. A kill between the sending and the cursor means
+    that a batch is sent again, with the same times and steps: MLflow keeps one of each.
+    """
+
+    def __init__(self, folder: Path, parent: ProjectedRun | None, destination: str) -> None:
+        self.folder, self.parent = folder, parent
+        self.sent = 0
+        """Measurements sent."""
+        self.reason = ""
+        """Why it was postponed."""
+        self._cursor = Cursor.load(folder)
+        if self._cursor.destination != destination:
+            self._cursor = Cursor(destination=destination)
+        self._is_unread = True
+        self._forget()
+        self.look_again()
+
+    @property
+    def run_id(self) -> str:
+        return self._cursor.run_id
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing is left to send, and nothing will come unless another attempt begins."""
+        return self._cursor.finished
+
+    @property
+    def is_alive(self) -> bool:
+        """Its record was read and has an attempt that goes on."""
+        return not self._is_unread and not self.is_done and self._telling.finished is None
+
+    @property
+    def is_waiting(self) -> bool:
+        """There is something to send."""
+        if self.is_done:
+            return False
+        return self._is_unread or bool(self._pending) or self._telling.finished is not None
+
+    @property
+    def is_postponed(self) -> bool:
+        return time.monotonic() < self._retry_at
+
+    @property
+    def is_due(self) -> bool:
+        return self.is_waiting and not self.is_postponed
+
+    @property
+    def num_measurements(self) -> int:
+        """Measurements that wait, as far as the record was read."""
+        return sum(entry.event == "metrics" for entry in self._pending)
+
+    @property
+    def num_files(self) -> int:
+        """Files that wait."""
+        ends = [entry for entry in self._pending if entry.event == "finished"]
+        end = ends[-1] if ends else self._telling.finished
+        names = end.fields.get("artifacts", ()) if end else ()
+        return len(set(names) - set(self._cursor.artifacts))
+
+    def look_again(self) -> None:
+        """Wakes a run that was done, if its record has changed since: another attempt has begun."""
+        if self.is_done and _size(self.folder) != self._cursor.size:
+            self._cursor.finished = False
+            self._is_unread = True
+            self._forget()
+
+    def advance(self, destination: Destination, pictures: Callable[[Path], Iterable[str]]) -> bool:
+        """Reads what is new and sends one batch, or, after the last one, files and the end.
+
+        Returns:
+            False if there was nothing to send.
+
+        Raises:
+            Unreachable, Refused, Gone: see `mlflow_errors`; nothing is lost, the cursor stands.
+        """
+        try:
+            self._read()
+        except RecordError as error:
+            self._conclude_damaged(destination, str(error))
+            self.postpone(str(error))
+            return True
+        self.reason = ""
+        if self._pending:
+            self._send(self._batch(), destination)
+        elif self._telling.finished is not None and not self.is_done:
+            self._finish(self._telling.finished, destination, pictures)
+        else:
+            return False
+        return True
+
+    def postpone(self, reason: str) -> None:
+        """This run cannot be sent now; the others can."""
+        self.reason = reason
+        self._retry_at = time.monotonic() + RETRY_REFUSED_SECONDS
+
+    def give_up(self) -> None:
+        """Leaves the run as it is in MLflow, for ever."""
+        self._cursor.finished, self._cursor.size = True, _size(self.folder)
+        self._cursor.save(self.folder)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Keeps nothing of the record in memory; it is read from its beginning when need be."""
+        self._reader = RecordReader(self.folder)
+        self._telling = Telling(self.folder)
+        self._pending: deque[Entry] = deque()
+        self._retry_at = 0.0
+
+    def _read(self) -> None:
+        if not self._is_unread and _size(self.folder) == self._reader.offset:
+            return
+        entries = self._reader.new_entries()
+        if self._is_unread and entries:
+            self._check_name(entries[0].fields["record"])
+        for entry in entries:
+            if entry.number < self._cursor.next:
+                self._telling.note(entry)
+            else:
+                self._pending.append(entry)
+        self._is_unread = False
+
+    def _check_name(self, name: str) -> None:
+        if self._cursor.record not in ("", name):  # the folder holds another record than it did
+            self._cursor = Cursor(destination=self._cursor.destination)
+        self._cursor.record = name
+
+    def _batch(self) -> list[Entry]:
+        """The next entry; if it is a measurement, as many of them as fit into one request."""
+        batch: list[Entry] = []
+        values = 0
+        for entry in islice(self._pending, METRICS_A_BATCH):
+            values += len(entry.fields.get("values", ()))
+            if batch and (entry.event != "metrics" or values > METRICS_A_BATCH):
+                break
+            batch.append(entry)
+            if entry.event != "metrics":
+                break
+        return batch
+
+    def _send(self, batch: list[Entry], destination: Destination) -> None:
+        first = batch[0]
+        if first.event == "started" or not self.run_id:
+            parent_id = self.parent.run_id if self.parent else ""
+            self._telling.start(first, self._cursor, destination, parent_id)
+        run = destination.open(self.run_id)
+        if first.event == "metrics":
+            self._telling.measure(run, batch)
+        elif first.event == "dataset":
+            run.dataset(first.fields)
+        elif first.event == "finished":
+            self._telling.conclude(run, first)
+        for entry in batch:
+            self._telling.note(self._pending.popleft())
+            self.sent += entry.event == "metrics"
+        self._cursor.next = batch[-1].number + 1
+        self._cursor.save(self.folder)
+
+    def _finish(
+        self, end: Entry, destination: Destination, pictures: Callable[[Path], Iterable[str]]
+    ) -> None:
+        """Sends the files and, last, the status: a run that has ended in MLflow is whole there."""
+        run = destination.open(self.run_id)
+        self._telling.send_files(run, self._cursor, pictures(self.folder))
+        destination.remove_doubles(self._cursor.record, self.run_id)
+        run.finish(status(end.fields["outcome"]), end.time_ms)
+        self._cursor.finished, self._cursor.size = True, self._reader.offset
+        self._cursor.save(self.folder)
+        self._forget()
+
+    def _conclude_damaged(self, destination: Destination, reason: str) -> None:
+        """What a damaged record still says cannot be believed; MLflow is not left in the dark."""
+        if self.run_id:
+            run = destination.open(self.run_id)
+            run.tags({"hrm_sweep.outcome": "failed", "hrm_sweep.reason": reason})
+            run.finish("FAILED", int((self.folder / record.FILE_NAME).stat().st_mtime * 1000))
+
+
+def _size(folder: Path) -> int:
+    try:
+        return (folder / record.FILE_NAME).stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,200 @@
+"""From records to MLflow: a run's folder, or a study's folder with all the runs below it.
+
+Nothing here trains and nothing that trains waits for this: the records are complete without it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import random
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TextIO
+
+from hrm_sweep.errors import TrackingError
+from hrm_sweep.redact import redacted
+from hrm_sweep.tracking import mlflow, record
+from hrm_sweep.tracking.cursor import Backlog, numbers, waiting
+from hrm_sweep.tracking.mlflow_errors import Gone, Refused, Unreachable, plain
+from hrm_sweep.tracking.mlflow_store import resolve_uri
+from hrm_sweep.tracking.projected_run import ProjectedRun
+
+TURN_SECONDS = 0.5
+"""How long a step works on runs that have ended before it looks at the living ones again."""
+MAX_DELAY_SECONDS = 8.0
+MAX_TIMEOUT_SECONDS = 40
+LOOKS_A_STEP = 200
+"""Ended runs of which a step looks whether another attempt has begun; it takes them in turn."""
+
+Pictures = Callable[[Path], Iterable[str]]
+
+
+def no_pictures(_: Path) -> Iterable[str]:
+    return ()
+
+
+class Projection:
+    """Sends the records at and below `root` to one experiment, as they grow, exactly once.
+
+    Args:
+        root: a study's folder (its record becomes the parent run, its numbered subfolders the
+            children), or the folder of a single run.
+        tracking_uri: see `resolve_uri`.
+        pictures: is called with the folder of each run that has ended, before its files are sent;
+            draws, and returns the names of what it drew.
+
+    Raises:
+        TrackingError: MLflow cannot keep runs at the address.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        tracking_uri: str | None,
+        experiment: str,
+        pictures: Pictures = no_pictures,
+    ) -> None:
+        self._root, self._experiment, self._pictures = root, experiment, pictures
+        self._uri = resolve_uri(tracking_uri)
+        self._destination: mlflow.Destination | None = None
+        self._lock: TextIO | None = None
+        self._runs: dict[Path, ProjectedRun] = {}
+        self._children: dict[Path, set[str]] = {}
+        self._looked = 0
+        self._delay, self._retry_at, self._timeout = 0.0, 0.0, mlflow.TIMEOUT_SECONDS
+        self._unconnected = Backlog()
+        self.reason = ""
+        """Why the last attempt to send failed, "" if it did not."""
+        self.progress = 0
+        """Grows with all that is done."""
+
+    @property
+    def sent(self) -> int:
+        """Measurements sent."""
+        return sum(run.sent for run in self._runs.values())
+
+    def step(self) -> Backlog:
+        """Sends what is new, living runs first; returns what is left.
+
+        That the server fails is no error: what it did not take waits for a later step, and the
+        pauses between attempts grow to `MAX_DELAY_SECONDS`.
+        """
+        if time.monotonic() >= self._retry_at:
+            try:
+                self._send()
+            except Gone:
+                self._start_over()
+            except (TrackingError, OSError) as error:
+                self._back_off(error)
+        return self.backlog()
+
+    def backlog(self) -> Backlog:
+        """What is left. Measurements in records that were not opened yet are not counted."""
+        if self._destination is None:
+            return self._unconnected
+        left = [run for run in self._runs.values() if run.is_waiting]
+        return Backlog(
+            runs=len(left),
+            measurements=sum(run.num_measurements for run in left),
+            files=sum(run.num_files for run in left),
+            sent=self.sent,
+            reason=self.reason or next((run.reason for run in left if run.reason), ""),
+        )
+
+    def close(self) -> None:
+        """Lets another process send these runs."""
+        if self._lock:
+            self._lock.close()
+
+    def _send(self) -> None:
+        if self._destination is None:
+            if not self._locked():
+                return
+            self._destination = mlflow.connect(self._uri, self._experiment)
+            self.progress += 1
+        self._add(self._root, None)
+        self._add_children(self._root, self._runs.get(self._root))
+        for run in [run for run in self._runs.values() if not run.is_done]:
+            self._add_children(run.folder, run)
+        self._take_turns(list(self._runs.values()), self._destination)
+        self._delay, self.reason, self._timeout = 0.0, "", mlflow.TIMEOUT_SECONDS
+        mlflow.be_patient(self._timeout)
+
+    def _take_turns(self, runs: list[ProjectedRun], destination: mlflow.Destination) -> None:
+        for run in runs:
+            if run.is_alive and not run.is_postponed:
+                self._advance(run, destination)
+        end = time.monotonic() + TURN_SECONDS
+        for run in reversed(runs):  # the newest first: of those not read yet, they may be alive
+            while run.is_due and not run.is_alive and time.monotonic() < end:
+                if not self._advance(run, destination):
+                    break
+        for run in runs[self._looked : self._looked + LOOKS_A_STEP]:
+            run.look_again()
+        self._looked = (self._looked + LOOKS_A_STEP) * (self._looked + LOOKS_A_STEP < len(runs))
+
+    def _advance(self, run: ProjectedRun, destination: mlflow.Destination) -> bool:
+        """One batch, or the end, of one run. False if nothing could be done."""
+        parent = run.parent
+        if parent and not parent.run_id and not parent.is_done:
+            return parent.is_due and self._advance(parent, destination)
+        try:
+            worked = run.advance(destination, self._pictures)
+        except Gone:
+            if not destination.is_still_there():
+                raise
+            run.give_up()  # a person deleted this run, and does not want it back
+            worked = True
+        except Refused as error:
+            run.postpone(f"run {run.folder.name}: {error}")
+            worked = False
+        self.progress += worked
+        return worked
+
+    def _locked(self) -> bool:
+        """Two projections of one folder at once would create each run twice."""
+        if self._lock is None and self._root.is_dir():
+            file = (self._root / ".mlflow.lock").open("a")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                raise Unreachable("another process is sending these runs") from None
+            self._lock = file
+        return self._lock is not None
+
+    def _add(self, folder: Path, parent: ProjectedRun | None) -> bool:
+        assert self._destination is not None
+        if folder in self._runs or not (folder / record.FILE_NAME).exists():
+            return folder in self._runs
+        run = ProjectedRun(folder, parent, self._destination.identity)
+        self._runs[folder] = run
+        self._add_children(folder, run)
+        return True
+
+    def _add_children(self, folder: Path, run: ProjectedRun | None) -> None:
+        known = self._children.setdefault(folder, set())
+        for name in sorted(numbers(folder) - known, key=int):
+            if self._add(folder / name, run):
+                known.add(name)
+
+    def _start_over(self) -> None:
+        """The experiment is another one than it was: its database was replaced."""
+        self._destination = None
+        self._runs.clear()
+        self._children.clear()
+
+    def _back_off(self, error: Exception) -> None:
+        unreachable = isinstance(error, (Unreachable, OSError))
+        self.reason = str(error)
+        if unreachable:
+            self.reason = f"{redacted(self._uri)}: {plain(str(error))}"
+        self._delay = min(MAX_DELAY_SECONDS, 2 * self._delay or 0.5)
+        self._retry_at = time.monotonic() + self._delay * random.uniform(0.8, 1.2)
+        if "no answer in time" in self.reason:
+            self._timeout = min(MAX_TIMEOUT_SECONDS, 2 * self._timeout)
+            mlflow.be_patient(self._timeout)
+        if self._destination is None:
+            self._unconnected = waiting(self._root, reason=self.reason)

@@ -1,0 +1,173 @@
+"""What the entries of a record mean in MLflow."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from hrm_sweep import files
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.tracking import record
+from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.mlflow import Destination, MlflowRun, Point
+from hrm_sweep.tracking.mlflow_limits import Names, clean
+from hrm_sweep.tracking.record import Entry
+
+TRACEBACK = "traceback.txt"
+
+Measured = dict[tuple[str, int], float | str]
+"""Values, or the marks of values that are not finite, by metric and step."""
+
+
+class Telling:
+    """Tells MLflow about one run folder; everything may be told twice.
+
+    Remembers of the entries that were told what the later ones depend on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.finished: Entry | None = None
+        """The end of the last attempt, once it is told."""
+        self._attempts = 0
+        self._known: Measured = {}
+        """What the attempts before this one measured."""
+        self._marked: set[str] = set()
+        self._names = Names()
+
+    def note(self, entry: Entry) -> None:
+        """The entry has been told."""
+        if entry.event == "started":
+            self._attempts += 1
+            self.finished = None
+            if self._attempts > 1:
+                self._known = _measured(record.read(self._folder)[: entry.number])
+        elif entry.event == "metrics":
+            for name, value in entry.fields["values"].items():
+                self._names(name)
+                if not math.isfinite(float(value)):
+                    self._marked.add(name)
+        elif entry.event == "finished":
+            self.finished = entry
+
+    def start(self, entry: Entry, cursor: Cursor, destination: Destination, parent_id: str) -> None:
+        """Creates the run, or opens it again for another attempt."""
+        fields, attempt = entry.fields, self._attempts + 1
+        tags = {
+            "mlflow.source.name": "hrm_sweep",
+            "mlflow.source.type": "LOCAL",
+            "hrm_sweep.attempt": str(attempt),
+            "hrm_sweep.outcome": "running",
+            **fields.get("tags", {}),
+        }
+        if fields.get("description"):
+            tags["mlflow.note.content"] = fields["description"]
+        if parent_id:
+            tags["mlflow.parentRunId"] = parent_id
+        if cursor.run_id:
+            run = destination.open(cursor.run_id)
+            run.tags(tags | self._reason_before())
+            run.reopen()
+        else:
+            name = fields.get("name", self._folder.name)
+            run = destination.find_or_create(
+                cursor.record, name=name, start_ms=entry.time_ms, tags=tags
+            )
+            cursor.run_id, cursor.experiment_id = run.run_id, destination.experiment_id
+        if attempt == 1:
+            run.params(fields.get("params", {}))
+        cursor.artifacts, cursor.finished = [], False
+
+    def measure(self, run: MlflowRun, batch: Iterable[Entry]) -> None:
+        """Tells finite values as metrics. Of others, MLflow would store 0 or 1.8e308: a tag."""
+        points: list[Point] = []
+        marks: dict[str, str] = {}
+        for entry in batch:
+            step = entry.fields["step"]
+            for name, value in entry.fields["values"].items():
+                if self._known.get((name, step)) == value:
+                    continue  # another attempt has measured the same
+                if math.isfinite(float(value)):
+                    points.append(Point(self._names(name), float(value), entry.time_ms, step))
+                elif name not in self._marked:
+                    marks.setdefault(name, f"{value} at step {step}")
+        run.metrics(points)
+        _mark(run, marks)
+
+    def conclude(self, run: MlflowRun, entry: Entry) -> None:
+        """Tells how the attempt ended, but not yet that it did: its files are to come."""
+        values = {
+            name if name.startswith("best/") else f"best/{name}": float(value)
+            for name, value in entry.fields.get("best", {}).items()
+        }
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        run.metrics([Point(self._names(k), v, entry.time_ms, 0) for k, v in finite.items()])
+        _mark(run, {name: str(values[name]) for name in values.keys() - finite.keys()})
+        tags = {"hrm_sweep.outcome": entry.fields["outcome"]}
+        if entry.fields.get("reason"):
+            tags["hrm_sweep.reason"] = entry.fields["reason"]
+        run.tags(tags)
+
+    def send_files(self, run: MlflowRun, cursor: Cursor, drawn: Iterable[str]) -> None:
+        """Sends the files that the end of the run names, one by one."""
+        assert self.finished is not None
+        fields = self.finished.fields
+        names = [*fields.get("artifacts", ()), *drawn]
+        if fields.get("traceback"):
+            files.write_text(self._folder / TRACEBACK, clean(fields["traceback"]))
+            names.append(TRACEBACK)
+        refused = []
+        for name in dict.fromkeys(names):
+            if name in cursor.artifacts:
+                continue
+            why = why_not(self._folder, name)
+            if not why:
+                run.artifact(self._folder / name, name)
+                cursor.artifacts.append(name)
+                cursor.save(self._folder)
+            elif why != MISSING or fields["outcome"] == "complete":
+                refused.append(f"{name} {why}")
+        if refused:
+            run.tags({"hrm_sweep.files_not_sent": "; ".join(refused)})
+
+    def _reason_before(self) -> dict[str, str]:
+        reason = self.finished.fields.get("reason") if self.finished else None
+        return {"hrm_sweep.reason": f"attempt {self._attempts}: {reason}"} if reason else {}
+
+
+MISSING = "is missing"
+
+
+def why_not(folder: Path, name: str) -> str:
+    """Why a file may not be sent, "" if it may."""
+    path = folder / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        return "points out of the run's folder"
+    if not re.fullmatch(r"[\w.\-+=, /]+", name):
+        return "has characters that do not survive the way"
+    if not path.is_file():
+        return MISSING
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return "is a link out of the run's folder"
+    return ""
+
+
+def status(outcome: str) -> str:
+    """The status of a run in MLflow; what nobody knows has failed."""
+    return next((known.mlflow_status for known in Outcome if known.word == outcome), "FAILED")
+
+
+def _mark(run: MlflowRun, marks: Mapping[str, str]) -> None:
+    if marks:
+        run.tags({f"hrm_sweep.not_finite/{name}": text for name, text in marks.items()})
+
+
+def _measured(entries: Iterable[Entry]) -> Measured:
+    return {
+        (name, entry.fields["step"]): value
+        for entry in entries
+        if entry.event == "metrics"
+        for name, value in entry.fields["values"].items()
+    }
