@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Optional, TypeAlias
 
 from hrm_sweep.errors import ConfigError
@@ -16,9 +17,11 @@ from hrm_sweep.learning.data.checks import (
     one_of,
     per_pattern_metrics,
 )
+from hrm_sweep.learning.data.published import read_header
 
 NUM_COLOURS = 10
 PATTERNS = ("copy", "increment", "decrement", "mirror", "transpose", "recolour")
+SAMPLINGS = ("all", "one_per_group")
 BOXES = {"2x2": (2, 2), "2x3": (2, 3), "3x3": (3, 3)}
 
 
@@ -202,10 +205,68 @@ class SudokuConfig:
             )
 
 
-DataConfig: TypeAlias = CopyIncrementConfig | SudokuConfig
+@dataclass(kw_only=True, slots=True)
+class PuzzlesConfig:
+    """A folder in the format of the published HRM and TRM data set builders."""
+
+    name: str = MISSING
+    batch_size: int = MISSING
+    """Puzzles of one optimiser step."""
+    path: str = MISSING
+    """The folder that holds train/ and test/."""
+    sampling: str = MISSING
+    """What an epoch is: `all` examples once, or, as published, `one_per_group`: one puzzle drawn
+    from each group (a puzzle and its augmented copies)."""
+    num_eval_puzzles: Optional[int] = MISSING  # noqa: UP045 - OmegaConf reads this form
+    """Held-out examples to evaluate, drawn by chance; null: all of them."""
+
+    def __post_init__(self) -> None:
+        at_least("batch_size", self.batch_size, 1)
+        one_of("sampling", self.sampling, SAMPLINGS)
+        if self.num_eval_puzzles is not None:
+            at_least("num_eval_puzzles", self.num_eval_puzzles, 1)
+        if not self.path.strip():
+            raise ConfigError("path", self.path, "must name a folder", "try path=data/my-puzzles")
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.path).expanduser()
+
+    def metric_names(self) -> list[str]:
+        """What this task adds to the evaluation's metrics: those of each held-out set.
+
+        Raises:
+            DataError: the folder has no readable header.
+        """
+        return per_pattern_metrics(read_header(self.folder / "test").sets)
+
+
+@dataclass(kw_only=True, slots=True)
+class SeedConfig:
+    """The ten puzzles of the experiment that this project grew from: 5 copy and 3 increment to
+    train on, 2 increment held out, 5x5 colours on a 30x30 canvas, one identifier for all."""
+
+    name: str = MISSING
+    batch_size: int = MISSING
+    """Rows of one optimiser step."""
+    sampling: str = MISSING
+    """What an epoch is: one of the 8 puzzles (`one_per_group`: they are one group), or `all`."""
+
+    def __post_init__(self) -> None:
+        at_least("batch_size", self.batch_size, 1)
+        one_of("sampling", self.sampling, SAMPLINGS)
+
+    def metric_names(self) -> list[str]:
+        """What this task adds to the evaluation's metrics; no copy puzzle is held out."""
+        return per_pattern_metrics(["increment"])
+
+
+DataConfig: TypeAlias = CopyIncrementConfig | SudokuConfig | PuzzlesConfig | SeedConfig
 
 DATA: dict[str, type[DataConfig]] = {
     "copy_increment": CopyIncrementConfig,
     "sudoku": SudokuConfig,
+    "puzzles": PuzzlesConfig,
+    "seed": SeedConfig,
 }
 """The class for each `name` in the YAML files."""

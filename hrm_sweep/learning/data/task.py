@@ -7,7 +7,7 @@ Sizes: B rows of a batch, N puzzles, T tokens of a puzzle. Token 0 is PAD in eve
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +108,6 @@ class Task:
         num_identifiers: int,
         shape: tuple[int, int],
         seed: int,
-        pads_batches: bool = False,
     ) -> None:
         self.name = name
         self.train = train
@@ -121,8 +120,6 @@ class Task:
         self.shape = shape
         """Rows and columns of a picture; their product is `seq_len`."""
         self.seed = seed
-        self.pads_batches = pads_batches
-        """Whether a smaller batch is filled up by `Batch.padded`, as in the original experiment."""
 
     @property
     def seq_len(self) -> int:
@@ -135,6 +132,15 @@ class Task:
     def draw(self, indices: Tensor, epoch: int) -> Batch:  # noqa: ARG002 - subclasses use the epoch
         """The training puzzles at `indices` [B] as this epoch shows them (noise, symmetries)."""
         return self.train.take(indices)
+
+    def batches(self, epoch: int, rows: int) -> Iterator[Batch]:
+        """The epoch in whole batches of `rows` rows, the last one filled up with padding rows.
+
+        So the published loader does it; where rows take their next puzzle one by one, `order` and
+        `draw` are enough.
+        """
+        for indices in self.order(epoch).split(rows):
+            yield self.draw(indices, epoch).padded(rows)
 
     def extra_metrics(self, inputs: Tensor, predictions: Tensor) -> Mapping[str, Tensor]:  # noqa: ARG002
         """Further figures of each row, float32 [B] in 0..1, by name; both arguments are [B, T].

@@ -1,0 +1,54 @@
+"""`data=seed`: the ten puzzles of the experiment that this project grew from, as it posed them.
+
+A copy puzzle draws from all ten colours, an increment puzzle from the first nine, so that it never
+wraps around; all bear one identifier, so that nothing but a colour 9 tells which rule applies; and
+the eight training puzzles are one group, of which the published sampler takes one an epoch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from hrm_sweep.learning.data.chance import Chance
+from hrm_sweep.learning.data.configs import NUM_COLOURS, SeedConfig
+from hrm_sweep.learning.data.copy_increment import VOCAB_SIZE, on_canvas
+from hrm_sweep.learning.data.groups import GroupedTask
+from hrm_sweep.learning.data.task import IGNORE, PAD, Puzzles, narrow
+
+SIDE, CANVAS = 5, 30
+COPIES, INCREMENTS, HELD_OUT = 5, 3, 2
+PATTERNS = ("copy", "increment")
+
+
+def build_seed(config: SeedConfig, *, seed: int) -> GroupedTask:
+    """The ten puzzles; the original's own numbers are not known, so chance draws others."""
+    copies = Chance(seed, "copy").integers(NUM_COLOURS, COPIES, SIDE, SIDE)
+    increments = Chance(seed, "increment").integers(
+        NUM_COLOURS - 1, INCREMENTS + HELD_OUT, SIDE, SIDE
+    )
+    train = np.concatenate([copies, increments[:INCREMENTS]])
+    return GroupedTask(
+        config.name,
+        train=_puzzles(train, np.repeat([0, 1], [COPIES, INCREMENTS])),
+        held_out=_puzzles(increments[INCREMENTS:], np.repeat([1], HELD_OUT)),
+        puzzle_starts=np.arange(len(train) + 1),
+        group_starts=np.array([0, len(train)]),
+        sampling=config.sampling,
+        patterns=PATTERNS,
+        vocab_size=VOCAB_SIZE,
+        num_identifiers=2,
+        shape=(CANVAS, CANVAS),
+        seed=seed,
+    )
+
+
+def _puzzles(grids: np.ndarray, patterns: np.ndarray) -> Puzzles:
+    """Pattern 1 adds one to every colour."""
+    answers = on_canvas(grids + patterns[:, None, None], CANVAS)
+    return Puzzles(
+        inputs=narrow(on_canvas(grids, CANVAS)),
+        labels=narrow(np.where(answers == PAD, IGNORE, answers)),
+        identifiers=torch.ones(len(grids), dtype=torch.int64),
+        patterns=torch.from_numpy(patterns),
+    )
