@@ -11,12 +11,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.learning.data.configs import (
-    MISSING,
-    CopyIncrementConfig,
-    at_least,
-    one_of,
-)
+from hrm_sweep.learning.data.checks import MISSING, at_least, one_of
+from hrm_sweep.learning.data.configs import DATA as DATA
 
 
 @dataclass(kw_only=True, slots=True)
@@ -183,9 +179,6 @@ MODELS: dict[str, type] = {
     "hrm": HRMConfig,
     "trm": TRMConfig,
     "transformer": TransformerConfig,
-}
-DATA: dict[str, type] = {
-    "copy_increment": CopyIncrementConfig,
 }
 OPTIMIZERS: dict[str, type] = {
     "adamw": AdamWConfig,
