@@ -14,11 +14,13 @@ from typing import Any, cast
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import config, files, recipe, runtime
+from hrm_sweep import config, files, recipe, runtime, solo
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.launch.job import Job
 from hrm_sweep.mistakes import explained
@@ -49,10 +51,16 @@ def _run() -> None:
     if not (shows or arguments.multirun or arguments.shell_completion):
         _check_single_run(arguments)
     app = hydra.main(version_base=VERSION_BASE, config_path=str(config.CONF), config_name="config")
-    app(Job(_task, ["eval/exact_match"], runtime.command()))()
+    try:
+        app(Job(_task, [], runtime.command()))()
+    finally:
+        solo.end()
 
 
-def _task(cfg: Any) -> dict[str, float]:
+def _task(cfg: DictConfig) -> dict[str, float]:
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.RUN:
+        return solo.train(cfg, columns=hydra_config.sweeper.columns)
     from hrm_sweep.run import task  # torch: only where something is trained
 
     return task(cfg)

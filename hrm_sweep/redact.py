@@ -12,9 +12,9 @@ _SECRET_KEYS = (
     r"(?:ssl)?password|passwd|pwd|secret(?:_?key)?|(?:api|access)_?key|(?:auth|access)_?token"
 )
 _IN_URI = re.compile(
-    r"(?P<before>[a-z][a-z0-9+.-]*://[^\s/?#\"'<>:@]*:)"
+    r"(?P<before>(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}://[^\s/?#\"'<>:@]{0,200}:)"
     r"(?!\d{1,5}(?:[/?#]|$))"  # host:port, not user:password
-    r"(?:(?!://)[^\s\"'<>])*@",  # greedy: people put @ and / into passwords without escaping them
+    r"(?:(?!://)[^\s\"'<>]){0,500}@",  # greedy: people put @ and / into passwords
     re.IGNORECASE,
 )
 _TOKEN_IN_URL = re.compile(r"(?P<before>https?://)[^\s/?#\"'<>:@]+@", re.IGNORECASE)

@@ -40,6 +40,7 @@ class Sweep:
         params: dict[str, str] | None,
         study_name: str | None,
         objective: str,
+        tie_breaker: str | None,
         direction: Any,
         n_trials: int,
         max_batch_size: int | None,
@@ -55,9 +56,12 @@ class Sweep:
         self._folder = Path(str(config.hydra.sweep.dir))
         self._name = study_name or runtime.new_name()
         self._objective, self._direction, self._n_trials = objective, direction, n_trials
+        self._tie_breaker = tie_breaker
         self._max_batch_size, self._storage, self._seed = max_batch_size, storage, seed
         self._sampler, self._tracking, self._columns = sampler, tracking, columns
         self._check = get_method(check) if check else None
+        if isinstance(task, Job):  # an app that keeps records of single runs as well
+            task = task.task
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context,
             task_function=Job(task, [objective], runtime.command(), study=self._name),
@@ -134,6 +138,7 @@ class Sweep:
             plan=plan,
             slots=slots,
             objective=self._objective,
+            tie_breaker=self._tie_breaker,
             folder=self._folder,
             observers=[results, *self._projectors(), self._screen],
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from hrm_sweep.redact import redacted, redacted_tree
@@ -55,6 +57,13 @@ def test_the_rest_of_a_uri_stays_readable():
 def test_the_password_in_the_environment_is_masked_wherever_it_stands(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", CANARY)
     assert CANARY not in redacted(f"ValueError: {CANARY!r} is no number")
+
+
+@pytest.mark.parametrize("text", ["y", "a://b:", "password=", "password", "'", "http://x@"])
+def test_long_texts_cost_no_more_than_their_length(text):
+    begin = time.perf_counter()
+    redacted(text * (200_000 // len(text)))
+    assert time.perf_counter() - begin < 2
 
 
 def test_a_tree_is_masked_by_its_keys_and_in_its_strings():

@@ -1,9 +1,12 @@
-"""The three steps between a block's linear layers, lean on a CPU: fewer passes over memory than
-autograd's own, each with its backward written by hand. Norm and attention compute in fp32 or wider,
-whatever dtype comes from and goes into the linear layers.
+"""A post-norm block of attention and SwiGLU, forward and backward, written for one CPU core.
 
-Shapes, here and in `layers`: B rows, T tokens, D hidden, N heads, K numbers of a head, M width of
-the MLP. `qkv_BTE` has E = 3 D: queries, keys and values of all heads, one after the other.
+PyTorch's own operators leave half of a small model's step to passes over memory and to calls. Here
+a block is one autograd node; its parts work in place where they may, and each has its backward
+beside it. Linear layers compute in the dtype of their weights; norm and attention in that of the
+states, fp32 or wider.
+
+Shapes in names: B rows, T tokens, R = B · T of both, D hidden, N heads, K numbers of a head, E the
+3 D of queries, keys and values, M width of the MLP.
 """
 
 from __future__ import annotations
@@ -15,170 +18,175 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-NORM_EPSILON = 1e-5
-"""As published; keeps the norm of a zero state finite."""
+NORM_EPSILON = torch.tensor(1e-5)  # as published; keeps the norm of a zero state finite
 LONGEST_PLAIN = 160
 """Tokens up to which writing all attention weights down beats PyTorch's blockwise kernel."""
 
 
-class Rope(NamedTuple):
-    """Tables of rotary positions (`layers.RotaryPositions` makes them): the pair (x, y) of numbers
-    k and k + K/2 becomes (x cos - y sin, y cos + x sin). Scaled by K^-1/4, so that the product of a
-    query and a key is scaled by 1 / sqrt(K)."""
+class BlockWeights(NamedTuple):
+    """The linear layers of a block, each [outputs, inputs], all of one dtype."""
 
-    cos: Tensor
-    """[T, K]; both halves are equal."""
-    sin: Tensor
-    """[T, K/2]."""
-
-
-def rms_norm_of_sum(x_BTD: Tensor, y_BTD: Tensor) -> Tensor:
-    """(x + y) / sqrt(mean((x + y)²) + epsilon), arXiv:1910.07467 without a weight; in x's dtype."""
-    if not torch.is_grad_enabled():
-        return _norm_forward(x_BTD, y_BTD)[0]
-    return _RMSNormOfSum.apply(x_BTD, y_BTD)
+    qkv_ED: Tensor
+    """The two numbers of a head that turn together are neighbours: see `layers.Attention`."""
+    out_DD: Tensor
+    gate_up_MD: Tensor
+    down_DM: Tensor
 
 
-def attention(qkv_BTE: Tensor, num_heads: int, rope: Rope | None) -> Tensor:
-    """softmax(q·k / sqrt(K)) v of every head, each token seeing all; [B, T, D] in qkv's dtype."""
-    if qkv_BTE.shape[1] > LONGEST_PLAIN:
-        return _blockwise_attention(qkv_BTE, num_heads, rope)
-    if not torch.is_grad_enabled():
-        return _attention_forward(qkv_BTE, num_heads, rope)[0]
-    return _Attention.apply(qkv_BTE, num_heads, rope)
+class Frame(NamedTuple):
+    """What rows of a flat state [R, D] mean."""
+
+    tokens: int
+    num_heads: int
+    turns_TK: Tensor | None
+    """Complex [T, K / 2], by which pairs of numbers of a query or key turn (`layers.turns`), scaled
+    by K^-1/4; None: they do not turn."""
 
 
-def swiglu(gate_up_BTM: Tensor) -> Tensor:
-    """silu(gate) · up of [gate, up], arXiv:2002.05202; [B, T, M] from [B, T, 2 M]."""
-    if not torch.is_grad_enabled():
-        gate, up = gate_up_BTM.chunk(2, dim=-1)
-        return functional.silu(gate).mul_(up)
-    return _SwiGLU.apply(gate_up_BTM)
+def block(x_RD: Tensor, weights: BlockWeights, frame: Frame) -> Tensor:
+    """The states after the block, [R, D]."""
+    if torch.is_grad_enabled():
+        return _Block.apply(x_RD, *weights, frame)
+    return _forward(x_RD, weights, frame)[0]
 
 
-class _RMSNormOfSum(torch.autograd.Function):
+@torch.no_grad()
+def block_first_token(x_RD: Tensor, weights: BlockWeights, frame: Frame) -> Tensor:
+    """The states [B, D] of every first token after the block: all see, but only these move."""
+    dtype = weights.qkv_ED.dtype
+    first_BD = x_RD.view(-1, frame.tokens, x_RD.shape[-1])[:, 0]
+    qkv = torch.mm(x_RD.to(dtype), weights.qkv_ED.t())
+    seen, _ = _attention(qkv, frame, x_RD.dtype, queries=1)
+    middle, _ = _norm_of_sum(first_BD, torch.mm(seen, weights.out_DD.t()))
+    hidden, _ = _swiglu(torch.mm(middle.to(dtype), weights.gate_up_MD.t()))
+    return _norm_of_sum(middle, torch.mm(hidden, weights.down_DM.t()))[0]
+
+
+class _Block(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
-        out, inverse = _norm_forward(x, y)
-        ctx.save_for_backward(out, inverse)
-        ctx.y_dtype = y.dtype
-        return out
+    def forward(
+        ctx: Any, x: Tensor, qkv: Tensor, out: Tensor, gate_up: Tensor, down: Tensor, frame: Frame
+    ) -> Tensor:
+        weights = BlockWeights(qkv, out, gate_up, down)
+        result, kept = _forward(x, weights, frame)
+        ctx.save_for_backward(*weights, *kept)
+        ctx.frame = frame
+        return result
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        out, inverse = ctx.saved_tensors
-        along = (grad * out).mean(dim=-1, keepdim=True)
-        grad_sum = torch.addcmul(grad, out, along, value=-1).mul_(inverse)
-        return grad_sum, grad_sum.to(ctx.y_dtype)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        w_qkv, w_out, w_gate_up, w_down, *kept = ctx.saved_tensors
+        x, heads, p, seen, middle, middle_inverse, y, gate_up, silu, hidden, z, z_inverse = kept
+        grad = _norm_backward(grad, z, z_inverse)
+        grad_down = grad.to(w_down.dtype)
+        grad_gate_up = _swiglu_backward(torch.mm(grad_down, w_down), gate_up, silu)
+        grad.add_(torch.mm(grad_gate_up, w_gate_up))
+        grad = _norm_backward(grad, middle, middle_inverse)
+        grad_out = grad.to(w_out.dtype)
+        grad_qkv = _attention_backward(torch.mm(grad_out, w_out), heads, p, ctx.frame)
+        grad.add_(torch.mm(grad_qkv, w_qkv))
+        return (
+            grad,
+            torch.mm(grad_qkv.t(), x),
+            torch.mm(grad_out.t(), seen),
+            torch.mm(grad_gate_up.t(), y),
+            torch.mm(grad_down.t(), hidden),
+            None,
+        )
 
 
-def _norm_forward(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(x: Tensor, weights: BlockWeights, frame: Frame) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The result, and what the backward needs of the way to it."""
+    dtype = weights.qkv_ED.dtype
+    a = x.to(dtype)
+    seen, (heads, p) = _attention(torch.mm(a, weights.qkv_ED.t()), frame, x.dtype)
+    middle, middle_inverse = _norm_of_sum(x, torch.mm(seen, weights.out_DD.t()))
+    y = middle.to(dtype)
+    gate_up = torch.mm(y, weights.gate_up_MD.t())
+    hidden, silu = _swiglu(gate_up)
+    z, z_inverse = _norm_of_sum(middle, torch.mm(hidden, weights.down_DM.t()))
+    kept = (a, heads, p, seen, middle, middle_inverse, y, gate_up, silu, hidden, z, z_inverse)
+    return z, kept
+
+
+def _norm_of_sum(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """(x + y) / rms(x + y), RMSNorm without a weight (arXiv:1910.07467), and 1 / rms."""
     total = x + y.to(x.dtype)
-    inverse = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
-    inverse.square_().div_(x.shape[-1]).add_(NORM_EPSILON).rsqrt_()
+    length = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
+    inverse = torch.addcmul(NORM_EPSILON, length, length, value=1 / x.shape[-1]).rsqrt_()
     return total.mul_(inverse), inverse
 
 
-class _Attention(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, qkv: Tensor, num_heads: int, rope: Rope | None) -> Tensor:
-        out, heads, weights = _attention_forward(qkv, num_heads, rope)
-        ctx.save_for_backward(heads, weights)
-        ctx.rope, ctx.dtype = rope, qkv.dtype
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        heads, weights = ctx.saved_tensors
-        _, B, N, T, K = heads.shape
-        q, k, v = heads.view(3, B * N, T, K)
-        grad_out = _into_heads(grad, 1, N, heads.dtype)[0].view(B * N, T, K)
-        grad_weights = torch.bmm(grad_out, v.transpose(1, 2)).mul_(weights)
-        # softmax: p (g - sum(p g)); p g is what grad_weights holds by now
-        grad_scores = grad_weights.addcmul_(
-            weights, grad_weights.sum(dim=-1, keepdim=True), value=-1
-        )
-        grads = torch.empty_like(heads)
-        grad_q, grad_k, grad_v = grads.view(3, B * N, T, K)
-        torch.bmm(weights.transpose(1, 2), grad_out, out=grad_v)
-        torch.bmm(grad_scores, k, out=grad_q)
-        torch.bmm(grad_scores.transpose(1, 2), q, out=grad_k)
-        _turn(grads, ctx.rope, direction=-1)
-        return _out_of_heads(grads, ctx.dtype), None, None
+def _norm_backward(grad: Tensor, out: Tensor, inverse: Tensor) -> Tensor:
+    along = (grad * out).sum(dim=-1, keepdim=True)
+    return torch.addcmul(grad, out, along, value=-1 / out.shape[-1]).mul_(inverse)
 
 
-def _attention_forward(
-    qkv: Tensor, num_heads: int, rope: Rope | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    heads = _into_heads(qkv, 3, num_heads, torch.promote_types(qkv.dtype, torch.float32))
-    _turn(heads, rope)
-    _, B, N, T, K = heads.shape
-    q, k, v = heads.view(3, B * N, T, K)
-    weights = torch.softmax(torch.bmm(q, k.transpose(1, 2)), dim=-1)
-    out = torch.bmm(weights, v)
-    return _out_of_heads(out.view(1, B, N, T, K), qkv.dtype), heads, weights
+def _swiglu(gate_up: Tensor) -> tuple[Tensor, Tensor]:
+    """silu(gate) · up, arXiv:2002.05202, and silu(gate)."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    silu = functional.silu(gate)
+    return silu * up, silu
 
 
-def _blockwise_attention(qkv: Tensor, num_heads: int, rope: Rope | None) -> Tensor:
-    dtype = torch.promote_types(qkv.dtype, torch.float32)
-    q, k, v = qkv.to(dtype).unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
-    if rope is None:
-        out = functional.scaled_dot_product_attention(q, k, v)
+def _swiglu_backward(grad: Tensor, gate_up: Tensor, silu: Tensor) -> Tensor:
+    gate, up = gate_up.chunk(2, dim=-1)
+    grads = torch.empty_like(gate_up)
+    grad_gate, grad_up = grads.chunk(2, dim=-1)
+    torch.mul(grad, silu, out=grad_up)
+    torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
+    return grads
+
+
+def _attention(
+    qkv_RE: Tensor, frame: Frame, wide: torch.dtype, queries: int | None = None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """softmax(q·k / sqrt(K)) v of every head, each token seeing all, [R, D]; its heads [3, B, N, T,
+    K] and weights [B N, T, T]. With `queries`, only the first tokens of each row ask."""
+    heads = _into_heads(qkv_RE, 3, frame, wide)
+    _turn(heads, frame.turns_TK)
+    q, k, v = heads.flatten(1, 2)
+    if queries is not None:
+        q = q[:, :queries]
+    p = torch.softmax(torch.bmm(q, k.transpose(1, 2)), dim=-1)
+    seen = torch.bmm(p, v)
+    return _out_of_heads(seen.unflatten(0, heads.shape[1:3])[None], qkv_RE.dtype), (heads, p)
+
+
+def _attention_backward(grad_RD: Tensor, heads: Tensor, p: Tensor, frame: Frame) -> Tensor:
+    q, k, v = heads.flatten(1, 2)
+    grad = _into_heads(grad_RD, 1, frame, heads.dtype).flatten(0, 2)
+    grad_p = torch.bmm(grad, v.transpose(1, 2))
+    grad_scores = torch.ops.aten._softmax_backward_data(grad_p, p, -1, p.dtype)
+    grads = torch.empty_like(heads)
+    grad_q, grad_k, grad_v = grads.flatten(1, 2)
+    torch.bmm(grad_scores, k, out=grad_q)
+    torch.bmm(grad_scores.transpose(1, 2), q, out=grad_k)
+    torch.bmm(p.transpose(1, 2), grad, out=grad_v)
+    _turn(grads, None if frame.turns_TK is None else frame.turns_TK.conj())
+    return _out_of_heads(grads, grad_RD.dtype)
+
+
+def _into_heads(x: Tensor, parts: int, frame: Frame, dtype: torch.dtype) -> Tensor:
+    """[R, parts · D] as contiguous [parts, B, N, T, K], cast on the way."""
+    size = x.shape[-1] // (parts * frame.num_heads)
+    apart = x.view(-1, frame.tokens, parts, frame.num_heads, size).permute(2, 0, 3, 1, 4)
+    return apart.to(dtype, copy=True, memory_format=torch.contiguous_format)
+
+
+def _out_of_heads(heads: Tensor, dtype: torch.dtype) -> Tensor:
+    """[parts, B, N, T, K] as contiguous [R, parts · D], cast on the way."""
+    parts, rows, num_heads, tokens, size = heads.shape
+    joined = torch.empty(rows, tokens, parts, num_heads, size, dtype=dtype)
+    joined.copy_(heads.permute(1, 3, 0, 2, 4))
+    return joined.view(rows * tokens, parts * num_heads * size)
+
+
+def _turn(heads: Tensor, turns: Tensor | None) -> None:
+    """Turns queries and keys by their place and scales both by K^-1/4, in place."""
+    qk = heads[:2]
+    if turns is None:
+        qk.mul_(heads.shape[-1] ** -0.25)
     else:
-        q, k = (_turned(heads, rope) for heads in (q, k))
-        out = functional.scaled_dot_product_attention(q, k, v, scale=1.0)
-    return out.transpose(1, 2).flatten(2).to(qkv.dtype)
-
-
-def _turned(heads_BNTK: Tensor, rope: Rope) -> Tensor:
-    x, y = heads_BNTK.chunk(2, dim=-1)
-    aside = torch.cat((-y * rope.sin, x * rope.sin), dim=-1)
-    return torch.addcmul(aside, heads_BNTK, rope.cos)
-
-
-def _into_heads(x_BTE: Tensor, parts: int, num_heads: int, dtype: torch.dtype) -> Tensor:
-    """[B, T, parts · D] as contiguous [parts, B, N, T, K], cast on the way."""
-    parts_PBNTK = x_BTE.unflatten(-1, (parts, num_heads, -1)).permute(2, 0, 3, 1, 4)
-    return parts_PBNTK.to(dtype, copy=True, memory_format=torch.contiguous_format)
-
-
-def _out_of_heads(heads_PBNTK: Tensor, dtype: torch.dtype) -> Tensor:
-    """[parts, B, N, T, K] as contiguous [B, T, parts · D], cast on the way."""
-    x_BTPNK = heads_PBNTK.permute(1, 3, 0, 2, 4)
-    return x_BTPNK.to(dtype, memory_format=torch.contiguous_format).contiguous().flatten(2)
-
-
-def _turn(heads_PBNTK: Tensor, rope: Rope | None, *, direction: int = 1) -> None:
-    """Rotates queries and keys in place and scales both by K^-1/4."""
-    qk = heads_PBNTK[:2]
-    size = qk.shape[-1]
-    if rope is None:
-        qk.mul_(size**-0.25)
-        return
-    half = size // 2
-    before = qk.clone()
-    qk.mul_(rope.cos)
-    qk[..., :half].addcmul_(before[..., half:], rope.sin, value=-direction)
-    qk[..., half:].addcmul_(before[..., :half], rope.sin, value=direction)
-
-
-class _SwiGLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
-        gate, up = gate_up.chunk(2, dim=-1)
-        silu = functional.silu(gate)
-        ctx.save_for_backward(gate_up, silu)
-        return silu * up
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        gate_up, silu = ctx.saved_tensors
-        gate, up = gate_up.chunk(2, dim=-1)
-        grads = torch.empty_like(gate_up)
-        grad_gate, grad_up = grads.chunk(2, dim=-1)
-        torch.mul(grad, silu, out=grad_up)
-        torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
-        return grads
+        torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(turns)

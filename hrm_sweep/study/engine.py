@@ -48,6 +48,8 @@ class Row:
     seconds: float = 0.0
     step: int = 0
     num_steps: int | None = None
+    pace: float | None = None
+    """Seconds a step takes, from the second step on."""
     values: dict[str, float] = field(default_factory=dict)
     """The newest measurement; the final values once the trial is complete."""
     outcome: Outcome | None = None
@@ -64,10 +66,25 @@ class Observer(Protocol):
     def end(self) -> None: ...
 
 
+class _Clock:
+    """How long a step takes, once there are two of them; starting up does not count."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, int] | None = None
+
+    def pace(self, step: int, time_ms: int) -> float | None:
+        """Seconds for a step, up to this one."""
+        if self._first is None:
+            self._first = step, time_ms
+        first_step, first_ms = self._first
+        return (time_ms - first_ms) / 1000 / (step - first_step) if step > first_step else None
+
+
 class _Running(NamedTuple):
     trial: optuna.Trial
     row: Row
     reader: RecordReader
+    clock: _Clock
 
 
 class Engine:
@@ -75,6 +92,7 @@ class Engine:
 
     Args:
         objective: name of the value that a trial is told with.
+        tie_breaker: name of a value that is lower for the better of two equal trials.
         folder: of the study; a trial's is its number below it.
     """
 
@@ -86,11 +104,12 @@ class Engine:
         plan: Plan,
         slots: Slots,
         objective: str,
+        tie_breaker: str | None,
         folder: Path,
         observers: Sequence[Observer],
     ) -> None:
         self.study, self.space, self.plan, self.slots = study, space, plan, slots
-        self.objective, self.folder = objective, folder
+        self.objective, self.tie_breaker, self.folder = objective, tie_breaker, folder
         self.rows: dict[int, Row] = {}
         self.returns: dict[int, Any] = {}
         """What the launcher gave back, by trial number."""
@@ -117,10 +136,15 @@ class Engine:
                 observer.end()
 
     def best(self) -> list[Row]:
-        """Complete trials, the best first; equal ones in the order they were tried."""
-        complete = [row for row in self.rows.values() if row.outcome is Outcome.COMPLETE]
+        """Complete trials, the best first; in the end the order is that of the plan."""
         sign = -1 if self.study.direction.name == "MAXIMIZE" else 1
-        return sorted(complete, key=lambda row: (sign * row.values[self.objective], row.number))
+
+        def rank(row: Row) -> tuple[float, float, int]:
+            tie = row.values.get(self.tie_breaker, 0.0) if self.tie_breaker else 0.0
+            return sign * row.values[self.objective], tie, row.number
+
+        complete = [row for row in self.rows.values() if row.outcome is Outcome.COMPLETE]
+        return sorted(complete, key=rank)
 
     def _run(self) -> None:
         self._fill()
@@ -144,7 +168,7 @@ class Engine:
             row = Row(trial.number, trial.params, folder, begin=time.monotonic())
             self.rows[trial.number] = row
             future = self.slots.submit(self.space.overrides(trial.params), trial.number)
-            self._running[future] = _Running(trial, row, RecordReader(folder))
+            self._running[future] = _Running(trial, row, RecordReader(folder), _Clock())
         self.slots.flush()
 
     def _follow(self, running: _Running) -> None:
@@ -155,6 +179,7 @@ class Engine:
                 row.num_steps = entry.fields["num_steps"]
             elif entry.event == "metrics":
                 row.step, row.values = entry.fields["step"], values_of(entry)
+                row.pace = running.clock.pace(row.step, entry.time_ms)
                 if self.objective in row.values:
                     running.trial.report(row.values[self.objective], row.step)
             elif entry.event == "finished":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from fnmatch import fnmatch
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -88,8 +87,7 @@ class Screen:
 
     def _metrics(self, row: Row) -> list[str]:
         """The columns' metrics that this row has; its objective if no columns were asked for."""
-        patterns = self._columns or [self._engine.objective]
-        return [name for pattern in patterns for name in row.values if fnmatch(name, pattern)]
+        return words.chosen(row.values, self._columns or [self._engine.objective])
 
     # Plain lines
 
@@ -100,12 +98,9 @@ class Screen:
             self._console.print(self._line(row, self._left(row)))
 
     def _line(self, row: Row, ending: str) -> str:
-        parts = [f"trial {row.number}", _point(row), _progress(row)]
-        parts += [
-            f"{words.label(name)} {words.measured(name, row.values[name])}"
-            for name in self._metrics(row)
-        ]
-        return "  ".join(part for part in [*parts, ending] if part)
+        values = words.told(row.values, self._metrics(row))
+        parts = [f"trial {row.number}", _point(row), _progress(row), values, ending]
+        return "  ".join(part for part in parts if part)
 
     def _ending(self, row: Row) -> str:
         assert row.outcome is not None
@@ -207,9 +202,9 @@ def _progress(row: Row) -> str:
 
 
 def _seconds_left(row: Row) -> float | None:
-    if not row.step or not row.num_steps:
+    if row.pace is None or row.num_steps is None:
         return None
-    return (time.monotonic() - row.begin) / row.step * (row.num_steps - row.step)
+    return row.pace * (row.num_steps - row.step)
 
 
 def _short_ending(row: Row) -> str:

@@ -31,6 +31,8 @@ class Trial:
         self.folder = folder
         self.values: dict[str, float] = {}
         """The run's final values by name; the study's objective is one of them."""
+        self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []
+        """Called with step and values after each report."""
         self._record = record
         self._artifacts: list[str] = []
         self._outcome, self._reason = Outcome.COMPLETE, ""
@@ -42,6 +44,8 @@ class Trial:
             Interrupted: somebody asked the study to stop; what was logged is safe.
         """
         self._record.metrics(step, values)
+        for listener in self.listeners:
+            listener(step, values)
         if stop_requested():
             raise Interrupted(f"stopped after step {step}")
 

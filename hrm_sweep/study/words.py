@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from typing import Any
 
 
@@ -20,6 +21,17 @@ def measured(metric: str, value: float | None) -> str:
     if any(word in metric for word in ("accuracy", "exact_match", "share")):
         return f"{100 * value:.1f} %"
     return f"{value:.4g}"
+
+
+def chosen(values: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """The names that fit a pattern (`*` stands for any rest), in the order of the patterns."""
+    names = list(values)
+    return [name for pattern in patterns for name in names if fnmatch(name, pattern)]
+
+
+def told(values: Mapping[str, float], names: Iterable[str]) -> str:
+    """`loss 0.0122  exact match 98.4 %`."""
+    return "  ".join(f"{label(name)} {measured(name, values[name])}" for name in names)
 
 
 def setting(value: Any) -> str:

@@ -34,10 +34,13 @@ def resolve_uri(uri: str | None) -> str:
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlruns/mlflow.db"
     scheme = re.split(r"[:+]", uri, maxsplit=1)[0] if ":" in uri else uri
     if scheme not in SERVERS + DATABASES:
-        folder = Path(uri.removeprefix("file://")).absolute()
+        shown = redacted(uri)
+        way_out = f"{_SQLITE}{Path(shown.removeprefix('file://')).absolute()}/mlflow.db"
+        if re.fullmatch(r"[\w.-]+:\d+", uri):
+            way_out = f"http://{uri}"
         raise TrackingError(
-            f"tracking.uri={redacted(uri)}: MLflow keeps no runs in plain folders any more; "
-            f"try {_SQLITE}{folder}/mlflow.db or http://HOST:PORT"
+            f"tracking.uri={shown}: must begin with http://, https:// or a database's name "
+            f"(MLflow keeps no runs in plain folders any more); try {way_out}"
         )
     if scheme != "sqlite":
         return uri.rstrip("/")

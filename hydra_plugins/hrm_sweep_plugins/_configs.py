@@ -17,6 +17,8 @@ class HrmSweeperConf:
     """null: a date and two words."""
     objective: str = "objective"
     """Name of the value that a trial is judged by."""
+    tie_breaker: str | None = None
+    """Name of a value that is lower for the better of two trials with equal objectives."""
     direction: str = "minimize"
     """minimize or maximize."""
     n_trials: int = 20

@@ -1,0 +1,62 @@
+"""A single run as a person follows it: `python -m hrm_sweep` without `-m`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig
+
+from hrm_sweep.study import trial, words
+
+MOST_LINES = 40
+
+_projector: Any = None
+
+
+def train(cfg: DictConfig, *, columns: Sequence[str]) -> dict[str, float]:
+    """Trains once, prints a line for each epoch, and says what came out and where it is.
+
+    Args:
+        columns: metrics to show, by name; `*` stands for any rest.
+    """
+    global _projector
+    handle = trial.current()
+    print(f"Run {handle.folder.name} · {cfg.model.name} on {cfg.data.name}\n", flush=True)
+    if cfg.tracking.name != "off":
+        from hrm_sweep.projector import ProjectorProcess
+
+        _projector = ProjectorProcess(handle.folder, cfg.tracking.uri, cfg.tracking.experiment)
+    from hrm_sweep.run import task  # torch: only where something is trained
+
+    handle.listeners.append(_printer(cfg.epochs, columns))
+    values = task(cfg)
+    print(f"\nBest epoch: {words.told(values, words.chosen(values, columns))}\n")
+    print(f"  folder       {handle.folder}")
+    return values
+
+
+def end() -> None:
+    """Waits until the tracker has everything, or says what is waiting."""
+    if _projector is not None:
+        _projector.close()
+
+
+def _printer(epochs: int, columns: Sequence[str]) -> Callable[[int, Mapping[str, float]], None]:
+    first: list[float] = []  # when epoch 1 ended; starting up does not count
+    every = -(-epochs // MOST_LINES)
+
+    def say(epoch: int, values: Mapping[str, float]) -> None:
+        if epoch == 1:
+            first.append(time.monotonic())
+        if epoch % every and epoch < epochs:
+            return
+        ending = ""
+        if 1 < epoch < epochs:
+            pace = (time.monotonic() - first[0]) / (epoch - 1)
+            ending = f"  {words.duration(pace * (epochs - epoch))} left"
+        measured = words.told(values, words.chosen(values, columns))
+        print(f"epoch {epoch}/{epochs}  {measured}{ending}", flush=True)
+
+    return say
