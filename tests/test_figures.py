@@ -113,16 +113,25 @@ def test_the_best_epoch_may_be_given():
 
 
 def test_the_legend_tells_when_each_pattern_was_solved():
-    figure = training_figure(history_of(5, PATTERNS))
+    figure = training_figure(history_of(7, PATTERNS))
     assert legend_of(figure) == [
         "held out, all",
         "training",
         "copy (99% at epoch 3)",
         "increment (99% at epoch 4)",
         "decrement (99% at epoch 5)",
-        "mirror",
-        "transpose",
+        "mirror (99% at epoch 6)",
+        "transpose (99% at epoch 7)",
         "recolour",
+        "the most common token's share of answers",
+    ]
+
+
+def test_a_single_pattern_is_the_line_of_all():
+    figure = training_figure(history_of(4, ["sudoku"]))
+    assert legend_of(figure) == [
+        "held out, all (99% at epoch 3)",
+        "training",
         "the most common token's share of answers",
     ]
 

@@ -23,7 +23,7 @@ TRAIN, EVAL, GOOD, BAD = "#8a8f98", "#16324f", "#0a7d4b", "#c1121f"
 # Okabe and Ito's colours, which colour-blind readers tell apart too; their yellow made darker
 PATTERNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08900", "#56b4e9")
 SOLVED = 0.99
-"""Exact match from which a pattern is called solved."""
+"""Exact match from which puzzles are called solved."""
 MARKED = 30
 """Up to so many epochs, each has its dot."""
 
@@ -48,11 +48,14 @@ def training_figure(history: History, *, best_epoch: int | None = None) -> Figur
     figure = Figure(figsize=(11, 7.4), dpi=120, layout="constrained", facecolor="white")
     (exact, tokens), (loss, rate) = figure.subplots(2, 2)
     best = _best_epoch(history) if best_epoch is None else best_epoch
+    patterns = _patterns(history)
+    patterns = patterns if len(patterns) > 1 else []  # one alone is the line of all
+    held_out = "held out, all" + _when_solved(history, "eval/exact_match")
     for axes, metric in ((exact, "exact_match"), (tokens, "token_accuracy")):
-        _line(axes, history, f"eval/{metric}", "held out, all", EVAL, width=2.4)
+        _line(axes, history, f"eval/{metric}", held_out, EVAL, width=2.4)
         _line(axes, history, f"train/{metric}", "training", TRAIN)
-        for pattern, colour in zip(_patterns(history), cycle(PATTERNS), strict=False):
-            label = pattern + _when_solved(history, pattern)
+        for pattern, colour in zip(patterns, cycle(PATTERNS), strict=False):
+            label = pattern + _when_solved(history, f"eval/exact_match/{pattern}")
             _line(axes, history, f"eval/{metric}/{pattern}", label, colour, width=1.4)
     _line(exact, history, "eval/validity", "valid grids", GOOD, style="--")
     _line(
@@ -64,7 +67,7 @@ def training_figure(history: History, *, best_epoch: int | None = None) -> Figur
         style=":",
     )
     _line(loss, history, "train/loss", "training", TRAIN)
-    _line(loss, history, "eval/loss", "held out, all", EVAL, width=2.4)
+    _line(loss, history, "eval/loss", held_out, EVAL, width=2.4)
     _line(rate, history, "optimizer/lr", "learning rate", EVAL)
     titles = ("Exact match", "Token accuracy", "Loss", "Learning rate")
     for axes, title in zip((exact, tokens, loss, rate), titles, strict=True):
@@ -168,9 +171,9 @@ def _best_epoch(history: History) -> int | None:
     return int(history[int(np.nanargmax(values))]["epoch"])
 
 
-def _when_solved(history: History, pattern: str) -> str:
-    """When the pattern was first solved, as a part of its label."""
-    solved = np.flatnonzero(_series(history, f"eval/exact_match/{pattern}") >= SOLVED)
+def _when_solved(history: History, name: str) -> str:
+    """When an exact match first said "solved", as a part of its label."""
+    solved = np.flatnonzero(_series(history, name) >= SOLVED)
     return f" ({SOLVED:.0%} at epoch {history[solved[0]]['epoch']})" if len(solved) else ""
 
 
