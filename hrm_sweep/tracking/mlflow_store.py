@@ -68,14 +68,15 @@ def check(uri: str) -> None:
     path = database_path(uri)
     if path is None or not path.exists():
         return
-    found, known = _revision(path), _known_revisions()
+    found = _revision(path)
     version = importlib.metadata.version("mlflow")
-    if found not in known:
+    migrations = _migrations_naming(found)
+    if not migrations:
         raise TrackingError(
             f"{path}: made by a newer MLflow than the {version} that is installed here; "
             "run: pip install --upgrade mlflow"
         )
-    if any(found in parents for parents in known.values()):
+    if migrations > 1:
         raise TrackingError(
             f"{path}: made by an older MLflow than the {version} that is installed here; "
             f"copy the file to keep it, then run: mlflow db upgrade {_SQLITE}{path}"
@@ -143,17 +144,10 @@ def _revision(path: Path) -> str:
     return str(found)
 
 
-def _known_revisions() -> dict[str, set[str]]:
-    """Revisions of the database that the installed MLflow knows, each with the ones before it."""
+def _migrations_naming(revision: str) -> int:
+    """How many migrations of the installed MLflow name it: 1 leads to it, others away from it."""
     package = importlib.util.find_spec("mlflow")
     assert package is not None
     assert package.submodule_search_locations is not None
-    known = {}
-    root = Path(package.submodule_search_locations[0])
-    for script in (root / "store/db_migrations/versions").glob("*.py"):
-        text = script.read_text(encoding="utf-8")
-        revision = re.search(r"^revision\b[^=]*= *[\"'](\w+)", text, re.MULTILINE)
-        before = re.search(r"^down_revision\b[^=]*=(.*)", text, re.MULTILINE)
-        if revision and before:
-            known[revision[1]] = set(re.findall(r"[\"'](\w+)[\"']", before[1]))
-    return known
+    folder = Path(package.submodule_search_locations[0], "store", "db_migrations", "versions")
+    return sum(revision.encode() in script.read_bytes() for script in folder.glob("*.py"))

@@ -75,6 +75,13 @@ class Projection:
         """Measurements sent."""
         return sum(run.sent for run in self._runs.values())
 
+    @property
+    def has_work(self) -> bool:
+        """Something waits that was not refused."""
+        if self._destination is None:
+            return self._unconnected.runs > 0
+        return any(run.is_due for run in self._runs.values())
+
     def step(self) -> Backlog:
         """Sends what is new, living runs first; returns what is left.
 

@@ -1,0 +1,261 @@
+"""The process that sends records to MLflow while others train: `python -m hrm_sweep.projector`.
+
+`ProjectorProcess` is its parent's side, and imports nothing heavy. The two talk little: one line of
+settings goes in (a password is not for the list of processes), and the end of the input, by a
+goodbye or by the parent's death, asks for the end. One line comes out: what is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hrm_sweep.errors import TrackingError
+from hrm_sweep.redact import redacted
+from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking.cursor import Backlog, settle_dead, waiting
+
+if TYPE_CHECKING:
+    from hrm_sweep.tracking.projection import Projection
+
+TICK_SECONDS = 0.4
+GIVE_UP_SECONDS = 5.0
+"""How long the end waits for a server that fails, and how long for one that only takes its time:"""
+PATIENCE_SECONDS = 30.0
+GRACE_SECONDS = 1.5
+"""How long the end waits for runs that are alive: they may be about to die with the parent."""
+MAX_STARTS = 3
+LOG = "projector.log"
+NOT_NEEDED = ("pandas", "pyarrow", "sklearn", "litellm")
+"""MLflow imports these if they are there: 0.7 s and 90 MB beside the processes that train."""
+
+
+class ProjectorProcess:
+    """Sends the runs at and below `root` to MLflow from now on, in a process of its own.
+
+    It is an observer of a study's engine too, and needs none of what the engine tells.
+
+    Args:
+        root: a study's folder, or the folder of a single run; it need not be there yet.
+        uri: see `resolve_uri`.
+
+    Raises:
+        TrackingError: MLflow cannot keep runs at the address.
+    """
+
+    def __init__(self, root: Path, uri: str | None, experiment: str) -> None:
+        self._root, self._experiment = root.absolute(), experiment
+        self._uri = mlflow_store.resolve_uri(uri)
+        mlflow_store.check(self._uri)
+        self.backlog = Backlog()
+        """What was left at the end."""
+        self._starts = 0
+        self._process = self._start()
+
+    def close(self, timeout: float | None = 60.0) -> Backlog:
+        """Says goodbye, and waits until everything is sent or cannot be; returns what is left."""
+        try:
+            output, _ = self._process.communicate(timeout=timeout)
+            last = output.decode().strip().rpartition("\n")[2]
+            self.backlog = Backlog(**json.loads(last))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            self.backlog = waiting(self._root, reason="the tracking server is slow")
+        except ValueError:
+            code = self._process.returncode
+            self.backlog = waiting(self._root, reason=f"the projector ended with code {code}")
+        return self.backlog
+
+    def begin(self, _: Any) -> None:
+        """The study begins."""
+
+    def tick(self) -> None:
+        """Starts the process again if somebody has killed it."""
+        if self._process.poll() is not None and self._starts < MAX_STARTS:
+            self._process = self._start()
+
+    def settled(self, _: Any) -> None:
+        """A trial has ended."""
+
+    def end(self) -> None:
+        """The study has ended."""
+        self.close()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._starts += 1
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "hrm_sweep.projector"),
+                *(str(self._root), "--experiment", self._experiment),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C and a closed terminal are the parent's affair
+        )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it is dead already; close() tells
+            process.stdin.write(json.dumps({"uri": self._uri}).encode() + b"\n")
+            process.stdin.flush()
+        return process
+
+
+def sync(root: Path, uri: str | None, experiment: str) -> Backlog:
+    """Sends what is not in MLflow yet, and the ends of runs that died; returns what is left.
+
+    Goes on as long as it gets on. A study that another process sends just now is left to that.
+    """
+    return ProjectorProcess(root, uri, experiment).close(timeout=None)
+
+
+def draw(folder: Path) -> list[str]:
+    """Draws the pictures of a run that has ended, as far as it left what they show.
+
+    Returns:
+        Names of the pictures. One that cannot be drawn is missing; the log says why.
+    """
+    sources = {"training_history.json": "training_metrics.png"}
+    sources["predictions.json"] = "prediction_vs_groundtruth.png"
+    drawn = []
+    for source, picture in sources.items():
+        if not (folder / source).exists():
+            continue
+        try:
+            _draw(folder / source, folder / picture)
+            drawn.append(picture)
+        except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError):
+            _log(folder, traceback.format_exc())
+    return drawn
+
+
+def _draw(source: Path, picture: Path) -> None:
+    from hrm_sweep.learning import figures
+
+    content = json.loads(source.read_text(encoding="utf-8"))
+    if source.name == "predictions.json":
+        figures.draw_predictions(content, picture)
+    else:
+        figures.draw_training_metrics(content, picture)
+
+
+class _Work:
+    """What the process does, in a thread: a server that hangs must not keep the process alive."""
+
+    def __init__(self, root: Path, uri: str, experiment: str) -> None:
+        self._root, self._uri, self._experiment = root, uri, experiment
+        self.closing = threading.Event()
+        self.reason = ""
+        self.progress: Callable[[], int] = lambda: 0
+        self.sent: Callable[[], int] = lambda: 0
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._project()
+        except TrackingError as error:
+            self.reason = str(error)
+        except BaseException as error:  # told, here and to the parent, and the thread ends
+            _log(self._root, traceback.format_exc())
+            what = f"{type(error).__name__}: {error}"
+            self.reason = redacted(f"the projector failed: {what}; see {LOG} in the folder")
+
+    def _project(self) -> None:
+        settle_dead(self._root)
+        from hrm_sweep.tracking.projection import Projection
+
+        projection = Projection(
+            self._root, tracking_uri=self._uri, experiment=self._experiment, pictures=draw
+        )
+        self.progress = lambda: projection.progress
+        self.sent = lambda: projection.sent
+        self._until_closing(projection)
+        give_up = time.monotonic() + GRACE_SECONDS
+        while settle_dead(self._root) and time.monotonic() < give_up:
+            self._step(projection)
+            time.sleep(TICK_SECONDS / 4)
+        while self._step(projection) or projection.has_work:
+            time.sleep(TICK_SECONDS / 4)
+
+    def _until_closing(self, projection: Projection) -> None:
+        while not self.closing.is_set():
+            if not self._step(projection):
+                self.closing.wait(TICK_SECONDS)
+
+    def _step(self, projection: Projection) -> bool:
+        """False if nothing could be done."""
+        before = projection.progress
+        self.reason = projection.step().reason
+        return projection.progress > before
+
+    def finish(self) -> None:
+        """Waits for the thread, as long as it gets on."""
+        self.closing.set()
+        progress, since = self.progress(), time.monotonic()
+        while self.thread.is_alive():
+            self.thread.join(0.1)
+            if self.progress() != progress:
+                progress, since = self.progress(), time.monotonic()
+            limit = GIVE_UP_SECONDS if self.reason else PATIENCE_SECONDS
+            if time.monotonic() > since + limit:
+                return
+
+
+def _log(folder: Path, text: str) -> None:
+    with contextlib.suppress(OSError), (folder / LOG).open("a", encoding="utf-8") as file:
+        file.write(redacted(text))
+
+
+def _wait_for_the_end(thread: threading.Thread) -> None:
+    """Returns at the end of the input, at the parent's death, or with the thread."""
+    parent = os.getppid()
+    while thread.is_alive() and os.getppid() == parent:
+        readable, _, _ = select.select([sys.stdin.fileno()], [], [], 0.5)
+        if readable and not os.read(sys.stdin.fileno(), 4096):
+            return
+
+
+def main() -> None:
+    """The process: reads its settings, works until its input ends, tells what is left."""
+    parser = argparse.ArgumentParser(prog="python -m hrm_sweep.projector", description=__doc__)
+    parser.add_argument("root", type=Path, help="folder of a study or of a single run")
+    parser.add_argument("--experiment", required=True, help="MLflow experiment")
+    arguments = parser.parse_args()
+    settings = json.loads(sys.stdin.buffer.readline() or b"{}")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(5)
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    with Path(os.devnull).open("w") as nowhere:  # what libraries print is not part of the answer
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    sys.modules.update(dict.fromkeys(NOT_NEEDED))  # type: ignore[arg-type]
+
+    try:
+        uri = mlflow_store.resolve_uri(settings.get("uri"))
+    except TrackingError as error:
+        parser.error(str(error))
+    work = _Work(arguments.root, uri, arguments.experiment)
+    work.thread.start()
+    _wait_for_the_end(work.thread)
+    work.finish()
+    left = waiting(arguments.root)
+    left = replace(left, sent=work.sent(), reason=work.reason if left.runs else "")
+    answer.write(json.dumps(asdict(left)) + "\n")
+    answer.flush()
+    os._exit(0)  # the thread may hang in a request
+
+
+if __name__ == "__main__":
+    main()
