@@ -6,7 +6,6 @@ from typing import Any
 
 from hrm_sweep.learning.configs import (
     AdamWConfig,
-    CopyIncrementConfig,
     EarlyStoppingConfig,
     HRMConfig,
     TrainerConfig,
@@ -14,6 +13,7 @@ from hrm_sweep.learning.configs import (
     TRMConfig,
 )
 from hrm_sweep.learning.data import build_task
+from hrm_sweep.learning.data.configs import CopyIncrementConfig
 from hrm_sweep.learning.data.task import Task
 
 _MODEL: dict[str, Any] = {

@@ -8,9 +8,9 @@ from small import hrm_config
 from torch import Tensor
 
 from hrm_sweep.learning import kernels, layers
-from hrm_sweep.learning.kernels import Rope, attention, rms_norm_of_sum, swiglu
+from hrm_sweep.learning.kernels import BlockWeights, Frame, block, block_first_token
 
-B, T, N, K = 2, 5, 3, 4
+B, T, N, K, M = 2, 5, 3, 4, 7
 D = N * K
 
 
@@ -19,40 +19,56 @@ def _seed():
     torch.manual_seed(0)
 
 
-def rope_tables(tokens: int = T, size: int = K) -> Rope:
-    cos, sin = layers.RotaryPositions(tokens, size)()
-    return Rope(cos.double(), sin.double())
+def frame(*, rotary: bool) -> Frame:
+    return Frame(T, N, layers.turns(T, K).to(torch.complex128) if rotary else None)
 
 
-def turned(x: Tensor, place: int) -> Tensor:
-    """Each pair (x[i], x[i + K/2]) as a complex number, turned by place / 10000^(2i/K)."""
-    half = len(x) // 2
-    angles = torch.tensor([place * 10_000 ** (-2 * i / len(x)) for i in range(half)])
-    pairs = torch.complex(x[:half], x[half:]) * torch.polar(torch.ones(half), angles).to(
-        torch.complex128
+def draw(*, requires_grad: bool = False) -> tuple[Tensor, BlockWeights]:
+    """States [B T, D] and weights of a block, in float64."""
+    shapes = [(B * T, D), (3 * D, D), (D, D), (2 * M, D), (D, M)]
+    x, *weights = (
+        torch.randn(shape, dtype=torch.float64).div_(1.5).requires_grad_(requires_grad)
+        for shape in shapes
     )
-    return torch.cat((pairs.real, pairs.imag))
+    return x, BlockWeights(*weights)
 
 
-def plain_attention(qkv: Tensor, num_heads: int, rotary: bool) -> Tensor:
-    """One head, one token at a time, as the formula says."""
-    rows, tokens, _ = qkv.shape
-    size = qkv.shape[-1] // 3 // num_heads
-    out = torch.zeros(rows, tokens, num_heads * size, dtype=qkv.dtype)
-    for b in range(rows):
-        for n in range(num_heads):
-            part = slice(n * size, (n + 1) * size)
-            q, k, v = (x[b, :, part] for x in qkv.chunk(3, dim=-1))
-            if rotary:
-                q = torch.stack([turned(q[t], t) for t in range(tokens)])
-                k = torch.stack([turned(k[t], t) for t in range(tokens)])
-            for t in range(tokens):
-                scores = torch.stack([q[t] @ k[s] for s in range(tokens)]) / math.sqrt(size)
-                out[b, t, part] = scores.softmax(dim=0) @ v
-    return out
+def plain_block(x_RD: Tensor, weights: BlockWeights, *, rotary: bool) -> Tensor:
+    """One head, one token at a time, as the formulas say."""
+    rows = []
+    for x in x_RD.split(T):
+        x = normed(x + plain_attention(x @ weights.qkv.T, rotary) @ weights.out.T)
+        gate, up = (x @ weights.gate_up.T).chunk(2, dim=-1)
+        rows.append(normed(x + (gate / (1 + (-gate).exp()) * up) @ weights.down.T))
+    return torch.cat(rows)
 
 
-ATTENTION_CASES = [
+def normed(x: Tensor) -> Tensor:
+    return x / (x.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+
+
+def plain_attention(qkv_TE: Tensor, rotary: bool) -> Tensor:
+    heads = []
+    for n in range(N):
+        q, k, v = (part[:, n * K : (n + 1) * K] for part in qkv_TE.chunk(3, dim=-1))
+        if rotary:
+            q, k = (torch.stack([turned(x[t], t) for t in range(T)]) for x in (q, k))
+        seen = []
+        for t in range(T):
+            scores = torch.stack([q[t] @ k[s] for s in range(T)]) / math.sqrt(K)
+            seen.append(scores.softmax(dim=0) @ v)
+        heads.append(torch.stack(seen))
+    return torch.cat(heads, dim=-1)
+
+
+def turned(x_K: Tensor, place: int) -> Tensor:
+    """Each pair of neighbours as a complex number, turned by place / 10000^(2i/K)."""
+    angles = torch.tensor([place * 10_000 ** (-2 * i / K) for i in range(K // 2)])
+    pairs = torch.view_as_complex(x_K.view(-1, 2)) * torch.exp(1j * angles.double())
+    return torch.view_as_real(pairs).flatten()
+
+
+WAYS = [
     pytest.param(True, kernels.LONGEST_PLAIN, id="rotary"),
     pytest.param(False, kernels.LONGEST_PLAIN, id="no rotation"),
     pytest.param(True, 0, id="rotary, blockwise"),
@@ -60,50 +76,72 @@ ATTENTION_CASES = [
 ]
 
 
-@pytest.mark.parametrize(("rotary", "longest_plain"), ATTENTION_CASES)
+@pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
 @pytest.mark.parametrize("grad", [True, False], ids=["with gradient", "without"])
-def test_attention_is_what_its_formula_says(monkeypatch, rotary, longest_plain, grad):
+def test_a_block_is_what_its_formulas_say(monkeypatch, rotary, longest_plain, grad):
     monkeypatch.setattr(kernels, "LONGEST_PLAIN", longest_plain)
-    qkv = torch.randn(B, T, 3 * D, dtype=torch.float64)
-    before = qkv.clone()
+    x, weights = draw()
+    before = x.clone()
     with torch.set_grad_enabled(grad):
-        out = attention(qkv, N, rope_tables() if rotary else None)
-    torch.testing.assert_close(out, plain_attention(before, N, rotary), rtol=1e-6, atol=1e-6)
-    assert torch.equal(qkv, before)
+        out = block(x, weights, frame(rotary=rotary))
+    expected = plain_block(before, weights, rotary=rotary)
+    torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
+    assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize(("rotary", "longest_plain"), ATTENTION_CASES)
-def test_the_gradient_of_attention_is_its_slope(monkeypatch, rotary, longest_plain):
+@pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
+def test_the_gradient_of_a_block_is_its_slope(monkeypatch, rotary, longest_plain):
     monkeypatch.setattr(kernels, "LONGEST_PLAIN", longest_plain)
-    rope = rope_tables() if rotary else None
-    qkv = torch.randn(B, T, 3 * D, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: attention(x, N, rope), qkv)
+    x, weights = draw(requires_grad=True)
+    pull = torch.randn(B * T, D, dtype=torch.float64)
+    out, expected = block(x, weights, frame(rotary=rotary)), plain_block(x, weights, rotary=rotary)
+    wanted = torch.autograd.grad(expected, (x, *weights), pull)
+    found = torch.autograd.grad(out, (x, *weights), pull)
+    for name, a, b in zip(("x", *BlockWeights._fields), found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=lambda text, n=name: n + text)
 
 
-def test_swiglu_and_its_gradient():
-    gate, up = torch.randn(2, B, T, 7, dtype=torch.float64)
-    joined = torch.cat((gate, up), dim=-1).requires_grad_()
-    expected = gate / (1 + (-gate).exp()) * up
-    torch.testing.assert_close(swiglu(joined), expected)
-    with torch.no_grad():
-        torch.testing.assert_close(swiglu(joined), expected)
-    assert torch.autograd.gradcheck(swiglu, joined)
+@pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
+def test_the_first_tokens_alone_are_the_first_of_all(monkeypatch, rotary, longest_plain):
+    monkeypatch.setattr(kernels, "LONGEST_PLAIN", longest_plain)
+    x, weights = draw()
+    all_of_them = block(x, weights, frame(rotary=rotary))
+    first = block_first_token(x, weights, frame(rotary=rotary))
+    torch.testing.assert_close(first, all_of_them[::T])
 
 
-def test_the_norm_of_a_sum_and_its_gradient():
-    x, y = torch.randn(2, B, T, D, dtype=torch.float64, requires_grad=True).unbind()
-    total = x + y
-    expected = total / (total.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
-    torch.testing.assert_close(rms_norm_of_sum(x, y), expected)
-    with torch.no_grad():
-        torch.testing.assert_close(rms_norm_of_sum(x, y), expected)
-    assert torch.autograd.gradcheck(rms_norm_of_sum, (x, y))
+def test_a_level_knows_its_first_tokens_too():
+    level = layers.Level(hrm_config(num_heads=2, hidden_dim=16), num_layers=2)
+    around = Frame(T, 2, layers.turns(T, 8))
+    state, injection = torch.randn(2, B * T, 16)
+    expected = level(state, injection, around)[::T]
+    torch.testing.assert_close(level.first_token(state, injection, around), expected)
 
 
-def test_the_norm_of_nothing_is_nothing():
-    assert torch.equal(
-        rms_norm_of_sum(torch.zeros(1, 1, 4), torch.zeros(1, 1, 4)).sum(), torch.tensor(0.0)
-    )
+def test_a_block_in_bf16_is_close_and_keeps_its_states_in_fp32():
+    x, weights = (draw()[0].float(), BlockWeights(*(w.float() for w in draw()[1])))
+    around = Frame(T, N, layers.turns(T, K))
+    exact = block(x, weights, around)
+    rough = block(x, BlockWeights(*(w.bfloat16() for w in weights)), around)
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, exact, rtol=0.05, atol=0.05)
+    assert not torch.equal(rough, exact)
+
+
+def test_a_state_of_nothing_stays_finite():
+    _, weights = draw()
+    assert not block(torch.zeros(B * T, D, dtype=torch.float64), weights, frame(rotary=True)).any()
+
+
+def test_a_checkpoint_has_queries_and_keys_in_the_published_order():
+    attention = layers.Attention(D, N)
+    stored = attention.state_dict()["qkv_proj.weight"].view(3, N, K, D)
+    here = attention.qkv_proj.weight.view(3, N, K, D)
+    assert torch.equal(stored[:2, :, [0, 2, 1, 3]], here[:2])  # K/2 = 2: k and k + 2 are a pair
+    assert torch.equal(stored[2], here[2])
+    twin = layers.Attention(D, N)
+    twin.load_state_dict(attention.state_dict())
+    assert torch.equal(twin.qkv_proj.weight, attention.qkv_proj.weight)
 
 
 @pytest.mark.parametrize(
@@ -129,24 +167,6 @@ def test_weights_are_drawn_with_the_deviation_asked_for():
     assert drawn.std().item() == pytest.approx(0.3, rel=0.01)
     assert drawn.abs().max() <= 2 * 0.3 / 0.87962566
     assert not layers.truncated_normal(3, 3, std=0.0).any()
-
-
-def test_the_first_token_alone_is_the_first_of_all():
-    level = layers.Level(hrm_config(num_heads=2, hidden_dim=16), num_layers=2)
-    rope = layers.RotaryPositions(T, 8)()
-    state, injection = torch.randn(2, B, T, 16)
-    torch.testing.assert_close(
-        level.first_token(state, injection, rope), level(state, injection, rope)[:, :1]
-    )
-
-
-def test_a_linear_layer_computes_in_its_working_copy():
-    linear = layers.Linear(6, 4)
-    x = torch.randn(3, 6)
-    exact = linear(x)
-    linear.working = linear.weight.detach().bfloat16()
-    assert linear(x).dtype == torch.bfloat16
-    torch.testing.assert_close(linear(x).float(), exact, rtol=0.03, atol=0.03)
 
 
 def test_a_puzzle_embedding_hands_out_rows_that_collect_their_gradient():

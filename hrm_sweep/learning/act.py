@@ -18,7 +18,7 @@ class Carry(NamedTuple):
     """What B rows bring from one segment to the next; it carries no gradient."""
 
     states: tuple[Tensor, ...]
-    """Each [B, T, D]."""
+    """Each [B · T, D]."""
     steps: Tensor
     """[B], segments that the row's puzzle has had."""
     halted: Tensor
@@ -56,11 +56,20 @@ class ACT(nn.Module):
         self.loss, self.halting = loss, halting
         self.max_steps, self.exploration = max_steps, exploration
 
+    @property
+    def tokens(self) -> int:
+        """Of a row, the prefix included."""
+        return self.inner.frame.tokens
+
+    def rows(self, state_RD: Tensor, indices: Tensor) -> Tensor:
+        """The states of some rows of the batch."""
+        return state_RD.unflatten(0, (-1, self.tokens))[indices].flatten(0, 1)
+
     def initial_carry(self, rows: int) -> Carry:
         """All rows halted: each starts anew in the first segment."""
         first = self.inner.initial_states()
         return Carry(
-            tuple(state.expand(rows, self.inner.tokens, -1) for state in first),
+            tuple(state.expand(rows * self.tokens, -1) for state in first),
             steps=torch.zeros(rows, dtype=torch.int64),
             halted=torch.ones(rows, dtype=torch.bool),
         )
@@ -73,22 +82,22 @@ class ACT(nn.Module):
         generator: torch.Generator | None = None,
     ) -> tuple[Carry, Thought]:
         """One segment of every row; `generator` gives the randomness of exploration."""
-        x_BTD = self.inner.embed(inputs_BS, identifiers_B)
-        answer_BTD, states = self.inner.think(self._restarted(carry), x_BTD)
+        x_RD = self.inner.embed(inputs_BS, identifiers_B)
+        answer_RD, states = self.inner.think(self._restarted(carry), x_RD)
         states = tuple(state.detach() for state in states)
         steps = torch.where(carry.halted, 1, carry.steps + 1)
         last = steps >= self.max_steps
-        logits = self.inner.logits(answer_BTD)
+        logits = self.inner.logits(answer_RD)
         if not isinstance(self.inner, RecursiveCore):
             return Carry(states, steps, last), Thought(logits)
-        q_halt, q_continue = self.inner.q_values(answer_BTD)
+        q_halt, q_continue = self.inner.q_values(answer_RD)
         learns = self.halting == "q_learning"
         thought = Thought(logits, q_halt, q_continue if learns else None)
         halted = last
         if self.training and self.max_steps > 1:
             halted = last | (self.would_halt(thought) & self._explored(steps, generator))
             if learns:
-                following = self.inner.next_q_values(states, x_BTD.detach())
+                following = self.inner.next_q_values(states, x_RD.detach())
                 thought = thought._replace(target_q_continue=_target(last, *following))
         return Carry(states, steps, halted), thought
 
@@ -100,7 +109,7 @@ class ACT(nn.Module):
         return thought.q_halt.detach() > rival
 
     def _restarted(self, carry: Carry) -> tuple[Tensor, ...]:
-        anew = carry.halted.view(-1, 1, 1)
+        anew = carry.halted.repeat_interleave(self.tokens).unsqueeze(-1)
         first = self.inner.initial_states()
         return tuple(torch.where(anew, a, b) for a, b in zip(first, carry.states, strict=True))
 

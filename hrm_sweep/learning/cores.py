@@ -1,7 +1,7 @@
 """HRM, TRM and a plain transformer: one segment of thought, from tokens and states to an answer.
 
 `act.ACT` around a core decides how many segments a puzzle gets. Shapes as in `layers`; S is T
-without the prefix.
+without the prefix, and states are flat, [R, D].
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hrm_sweep.learning.configs import HRMConfig, ModelConfig, TransformerConfig, TRMConfig
-from hrm_sweep.learning.kernels import Rope
+from hrm_sweep.learning.kernels import Frame
 from hrm_sweep.learning.layers import (
     Block,
     Embedding,
@@ -21,8 +21,8 @@ from hrm_sweep.learning.layers import (
     Level,
     PuzzleEmbedding,
     QHead,
-    RotaryPositions,
     truncated_normal,
+    turns,
 )
 
 
@@ -48,20 +48,18 @@ class Core(nn.Module):
         self.prefix = -(-config.puzzle_emb_ndim // width)
         if self.prefix:
             self.puzzle_emb = PuzzleEmbedding(sizes.num_identifiers, config.puzzle_emb_ndim)
-        self.tokens = tokens = self.prefix + sizes.seq_len
+        tokens = self.prefix + sizes.seq_len
         self.positions = config.pos_encodings
+        self.frame = Frame(tokens, config.num_heads, None)
         if self.positions == "rope":
-            self.rotary_emb = RotaryPositions(tokens, width // config.num_heads)
+            table = turns(tokens, width // config.num_heads)
+            self.frame = self.frame._replace(turns=table)
         else:
             self.embed_pos = Embedding(tokens, width, std=width**-0.5)
         self.lm_head = Head(width, sizes.vocab_size)
 
-    @property
-    def rope(self) -> Rope | None:
-        return self.rotary_emb() if self.positions == "rope" else None
-
     def embed(self, inputs_BS: Tensor, identifiers_B: Tensor) -> Tensor:
-        """[B, T, D]: the puzzle embedding, cut into as many positions as it needs, then tokens."""
+        """[R, D]: the puzzle embedding, cut into as many positions as it needs, then tokens."""
         x_BTD = self.embed_tokens(inputs_BS)
         if self.prefix:
             width = x_BTD.shape[-1]
@@ -70,19 +68,19 @@ class Core(nn.Module):
             x_BTD = torch.cat((puzzle.unflatten(-1, (self.prefix, width)), x_BTD), dim=1)
         if self.positions == "learned":
             x_BTD = 0.5**0.5 * (x_BTD + self.embed_pos.embedding_weight)  # keeps the variance
-        return self.embed_scale * x_BTD
+        return self.embed_scale * x_BTD.flatten(0, 1)
 
     def initial_states(self) -> tuple[Tensor, ...]:
         """The states [D] that every token of a new puzzle starts with."""
         return ()
 
-    def think(self, states: tuple[Tensor, ...], x_BTD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """One segment: the answer [B, T, D], from which logits are read, and the new states."""
+    def think(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """One segment: the answer [R, D], from which logits are read, and the new states [R, D]."""
         raise NotImplementedError
 
-    def logits(self, answer_BTD: Tensor) -> Tensor:
+    def logits(self, answer_RD: Tensor) -> Tensor:
         """[B, S, V]."""
-        return self.lm_head(answer_BTD)[:, self.prefix :]
+        return self.lm_head(answer_RD).unflatten(0, (-1, self.frame.tokens))[:, self.prefix :]
 
 
 class RecursiveCore(Core):
@@ -113,34 +111,34 @@ class RecursiveCore(Core):
     def initial_states(self) -> tuple[Tensor, ...]:
         return self.H_init, self.L_init
 
-    def think(self, states: tuple[Tensor, ...], x_BTD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def think(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         with torch.no_grad():
-            z_high, z_low = self._up_to_gradient(states, x_BTD)
-        z_low = self._low(z_low, z_high + x_BTD, self.low_updates)
-        z_high = self.high(z_high, z_low, self.rope)
+            z_high, z_low = self._up_to_gradient(states, x_RD)
+        z_low = self._low(z_low, z_high + x_RD, self.low_updates)
+        z_high = self.high(z_high, z_low, self.frame)
         return z_high, (z_high, z_low)
 
-    def q_values(self, answer_BTD: Tensor) -> tuple[Tensor, Tensor]:
+    def q_values(self, answer_RD: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B] of halting and going on, read from the first position."""
-        return self.q_head(answer_BTD[:, 0])
+        return self.q_head(answer_RD[:: self.frame.tokens])
 
     @torch.no_grad()
-    def next_q_values(self, states: tuple[Tensor, ...], x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+    def next_q_values(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, Tensor]:
         """`q_values` of the answer after one more segment, which costs less than that segment."""
-        z_high, z_low = self._up_to_gradient(states, x_BTD)
-        z_low = self._low(z_low, z_high + x_BTD, self.low_updates)
-        return self.q_values(self.high.first_token(z_high, z_low, self.rope))
+        z_high, z_low = self._up_to_gradient(states, x_RD)
+        z_low = self._low(z_low, z_high + x_RD, self.low_updates)
+        return self.q_head(self.high.first_token(z_high, z_low, self.frame))
 
-    def _up_to_gradient(self, states: tuple[Tensor, ...], x_BTD: Tensor) -> tuple[Tensor, Tensor]:
+    def _up_to_gradient(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, Tensor]:
         z_high, z_low = states
         for _ in range(self.H_cycles - 1):
-            z_low = self._low(z_low, z_high + x_BTD, self.L_cycles)
-            z_high = self.high(z_high, z_low, self.rope)
-        return z_high, self._low(z_low, z_high + x_BTD, self.L_cycles - self.low_updates)
+            z_low = self._low(z_low, z_high + x_RD, self.L_cycles)
+            z_high = self.high(z_high, z_low, self.frame)
+        return z_high, self._low(z_low, z_high + x_RD, self.L_cycles - self.low_updates)
 
     def _low(self, z_low: Tensor, injection: Tensor, updates: int) -> Tensor:
         for _ in range(updates):
-            z_low = self.L_level(z_low, injection, self.rope)
+            z_low = self.L_level(z_low, injection, self.frame)
         return z_low
 
 
@@ -176,7 +174,7 @@ class Transformer(Core):
         super().__init__(config, sizes)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
 
-    def think(self, states: tuple[Tensor, ...], x_BTD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        for block in self.layers:
-            x_BTD = block(x_BTD, self.rope)
-        return x_BTD, states
+    def think(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        for layer in self.layers:
+            x_RD = layer(x_RD, self.frame)
+        return x_RD, states

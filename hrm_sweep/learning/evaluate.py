@@ -59,7 +59,7 @@ def evaluate(model: ACT, task: Task) -> dict[str, float]:
 
 def solve(model: ACT, batch: Batch) -> Solutions:
     """Lets every row think until it would halt or has had all its segments."""
-    rows = max(1, TOKENS_AT_ONCE // model.inner.tokens)
+    rows = max(1, TOKENS_AT_ONCE // model.tokens)
     chunks = torch.arange(len(batch)).split(rows)
     with evaluating(model):
         parts = [_solve_chunk(model, _rows(batch, chunk)) for chunk in chunks]
@@ -99,7 +99,7 @@ def _solve_chunk(model: ACT, batch: Batch) -> Solutions:
         going_on = (~done).nonzero().squeeze(-1)
         thinking, batch = thinking[going_on], _rows(batch, going_on)
         carry = Carry(
-            tuple(state[going_on] for state in carry.states),
+            tuple(model.rows(state, going_on) for state in carry.states),
             carry.steps[going_on],
             carry.halted[going_on],
         )

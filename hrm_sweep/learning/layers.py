@@ -1,19 +1,20 @@
 """The parts of every model: linear layers, embeddings, positions and the post-norm block.
 
-Shapes, in names of tensors: B rows of a batch, T tokens with the prefix in front, D hidden_dim,
-N heads, K numbers of a head, M width of the MLP, V vocabulary, P puzzle identifiers. A `Linear`
-computes in the dtype of its working copy, everything else in the dtype of the states (fp32).
+Shapes, in names of tensors: B rows of a batch, T tokens with the prefix in front, R = B · T of both
+in one dimension, D hidden_dim, N heads, K numbers of a head, M width of the MLP, V vocabulary.
 Parameters are named as in the published HRM code, so that its checkpoints fit.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hrm_sweep.learning.configs import ModelConfig
-from hrm_sweep.learning.kernels import Rope, attention, rms_norm_of_sum, swiglu
+from hrm_sweep.learning.kernels import BlockWeights, Frame, block, block_first_token
 
 ROPE_BASE = 10_000.0  # RoFormer, arXiv:2104.09864
 _KEPT_STD = 0.87962566  # standard deviation of a standard normal cut at ±2: undone by the drawing
@@ -27,10 +28,10 @@ def truncated_normal(*shape: int, std: float) -> Tensor:
 
 
 class Linear(nn.Module):
-    """y = W x without bias, W in fp32 or, where somebody keeps one up to date, its `working` copy.
+    """A matrix without bias, in fp32 and, where somebody keeps one up to date, as a `working` copy.
 
     Casting once per optimizer step and not in each call is what makes bf16 pay at small sizes;
-    `optim.WorkingCopies` does it and brings the gradient back.
+    `optim.Weights` does it and brings the gradient back.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -38,10 +39,9 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(truncated_normal(outputs, inputs, std=inputs**-0.5))  # LeCun
         self.working: Tensor | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., outputs] from [..., inputs], in the dtype of the weights in use."""
-        weight = self.weight if self.working is None else self.working
-        return functional.linear(x.to(weight.dtype), weight)
+    @property
+    def in_use(self) -> Tensor:
+        return self.weight if self.working is None else self.working
 
 
 class Head(nn.Module):
@@ -105,51 +105,60 @@ class PuzzleEmbedding(nn.Module):
         return rows
 
 
-class RotaryPositions(nn.Module):
-    """Tables for `kernels.attention`; nothing to learn, nothing in a checkpoint."""
-
-    def __init__(self, tokens: int, head_size: int) -> None:
-        super().__init__()
-        turns_H = ROPE_BASE ** -(torch.arange(0, head_size, 2).float() / head_size)
-        angles_TH = torch.outer(torch.arange(tokens).float(), turns_H)
-        scale = head_size**-0.25
-        self.cos: Tensor
-        self.sin: Tensor
-        self.register_buffer("cos", angles_TH.cos().repeat(1, 2) * scale, persistent=False)
-        self.register_buffer("sin", angles_TH.sin() * scale, persistent=False)
-
-    def forward(self) -> Rope:
-        return Rope(self.cos, self.sin)
+def turns(tokens: int, head_size: int) -> Tensor:
+    """Complex [T, K / 2]: by how much rotary positions (arXiv:2104.09864) turn each pair of numbers
+    of a query or key, scaled by K^-1/4, so that their product is scaled by 1 / sqrt(K)."""
+    speeds = ROPE_BASE ** -(torch.arange(0, head_size, 2).float() / head_size)
+    angles = torch.outer(torch.arange(tokens).float(), speeds)
+    return torch.polar(torch.full_like(angles, head_size**-0.25), angles)
 
 
 class Attention(nn.Module):
-    """Every token sees every other; one projection gives queries, keys and values."""
+    """The weights of attention: every token sees every other.
+
+    The published code turns the numbers k and k + K/2 of a head together. Here those are
+    neighbours, which makes the turn one complex product; so the rows of queries and keys stand in
+    another order than in a checkpoint, and change places on the way in and out.
+    """
 
     def __init__(self, hidden_dim: int, num_heads: int) -> None:
         super().__init__()
-        self.num_heads = num_heads
         self.qkv_proj = Linear(hidden_dim, 3 * hidden_dim)
         self.o_proj = Linear(hidden_dim, hidden_dim)
+        size = hidden_dim // num_heads
+        order = torch.arange(3 * hidden_dim).view(3, num_heads, size)
+        if size % 2 == 0:
+            pairs = order[:2].unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+            order = torch.cat((pairs, order[2:]))
+        self._order = order.flatten()
+        """Places in the published order of the rows as they stand here."""
+        self.register_state_dict_post_hook(_to_published_order)
+        self.register_load_state_dict_pre_hook(_from_published_order)
 
-    def forward(self, x_BTD: Tensor, rope: Rope | None) -> Tensor:
-        return self.o_proj(attention(self.qkv_proj(x_BTD), self.num_heads, rope))
 
-    def first_token(self, x_BTD: Tensor, rope: Rope | None) -> Tensor:
-        """What `forward` gives for the first token, [B, 1, D]."""
-        return self.o_proj(attention(self.qkv_proj(x_BTD), self.num_heads, rope)[:, :1])
+def _to_published_order(
+    attention: Attention, state: dict[str, Any], prefix: str, _metadata: Any
+) -> None:
+    name = f"{prefix}qkv_proj.weight"
+    state[name] = state[name][attention._order.argsort()]
+
+
+def _from_published_order(
+    attention: Attention, state: dict[str, Any], prefix: str, *_: Any
+) -> None:
+    name = f"{prefix}qkv_proj.weight"
+    if name in state and len(state[name]) == len(attention._order):
+        state[name] = state[name][attention._order]
 
 
 class SwiGLU(nn.Module):
-    """down(silu(gate x) · up x), arXiv:2002.05202."""
+    """The weights of down(silu(gate x) · up x), arXiv:2002.05202."""
 
     def __init__(self, hidden_dim: int, expansion: float, multiple_of: int) -> None:
         super().__init__()
         width = mlp_width(hidden_dim, expansion, multiple_of)
         self.gate_up_proj = Linear(hidden_dim, 2 * width)
         self.down_proj = Linear(width, hidden_dim)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.down_proj(swiglu(self.gate_up_proj(x_BTD)))
 
 
 def mlp_width(hidden_dim: int, expansion: float, multiple_of: int) -> int:
@@ -165,14 +174,21 @@ class Block(nn.Module):
         self.self_attn = Attention(config.hidden_dim, config.num_heads)
         self.mlp = SwiGLU(config.hidden_dim, config.expansion, config.mlp_multiple_of)
 
-    def forward(self, x_BTD: Tensor, rope: Rope | None) -> Tensor:
-        x_BTD = rms_norm_of_sum(x_BTD, self.self_attn(x_BTD, rope))
-        return rms_norm_of_sum(x_BTD, self.mlp(x_BTD))
+    def forward(self, x_RD: Tensor, frame: Frame) -> Tensor:
+        return block(x_RD, self._weights(), frame)
 
-    def first_token(self, x_BTD: Tensor, rope: Rope | None) -> Tensor:
-        """What `forward` gives for the first token, [B, 1, D], at a part of the cost."""
-        first = rms_norm_of_sum(x_BTD[:, :1], self.self_attn.first_token(x_BTD, rope))
-        return rms_norm_of_sum(first, self.mlp(first))
+    def first_token(self, x_RD: Tensor, frame: Frame) -> Tensor:
+        """The first token of each row of what `forward` gives, [B, D], at a part of the cost."""
+        return block_first_token(x_RD, self._weights(), frame)
+
+    def _weights(self) -> BlockWeights:
+        attention, mlp = self.self_attn, self.mlp
+        return BlockWeights(
+            attention.qkv_proj.in_use,
+            attention.o_proj.in_use,
+            mlp.gate_up_proj.in_use,
+            mlp.down_proj.in_use,
+        )
 
 
 class Level(nn.Module):
@@ -182,17 +198,17 @@ class Level(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Block(config) for _ in range(num_layers))
 
-    def forward(self, state_BTD: Tensor, injection_BTD: Tensor, rope: Rope | None) -> Tensor:
-        x_BTD = state_BTD + injection_BTD
-        for block in self.layers:
-            x_BTD = block(x_BTD, rope)
-        return x_BTD
+    def forward(self, state_RD: Tensor, injection_RD: Tensor, frame: Frame) -> Tensor:
+        x_RD = state_RD + injection_RD
+        for layer in self.layers:
+            x_RD = layer(x_RD, frame)
+        return x_RD
 
-    def first_token(self, state_BTD: Tensor, injection_BTD: Tensor, rope: Rope | None) -> Tensor:
-        """What `forward` gives for the first token, [B, 1, D]."""
-        x_BTD = state_BTD + injection_BTD
-        for block in self.layers[:-1]:
-            x_BTD = block(x_BTD, rope)
-        last = self.layers[-1]
+    def first_token(self, state_RD: Tensor, injection_RD: Tensor, frame: Frame) -> Tensor:
+        """The first token of each row of what `forward` gives, [B, D]."""
+        x_RD = state_RD + injection_RD
+        *others, last = self.layers
+        for layer in others:
+            x_RD = layer(x_RD, frame)
         assert isinstance(last, Block)
-        return last.first_token(x_BTD, rope)
+        return last.first_token(x_RD, frame)
