@@ -45,6 +45,7 @@ class StudyConfig:
     objective: str
     direction: str
     n_trials: int
+    max_attempts: int
     workers: int
     name: str
     storage: str
@@ -53,7 +54,7 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if self.direction not in ("maximize", "minimize"):
             raise ConfigError("direction", self.direction, "must be maximize or minimize")
-        for key in ("n_trials", "workers"):
+        for key in ("n_trials", "max_attempts", "workers"):
             if getattr(self, key) < 1:
                 raise ConfigError(key, getattr(self, key), "must be 1 or more")
         if not self.name or "/" in self.name or self.name in (".", "..", "train"):

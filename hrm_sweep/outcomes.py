@@ -1,4 +1,4 @@
-"""How a run can end, and what each end tells Optuna and MLflow: one table for everybody."""
+"""How a run can end, and what each end means to Optuna, to MLflow and to the study: one table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from enum import Enum
 
 
 class Outcome(Enum):
-    """Value: (name in records, tags and tables; Optuna trial state; MLflow run status)."""
+    """Value: (word in records, tags and tables; Optuna trial state; MLflow run status).
+
+    The state WAITING puts the trial back: it is tried again under its number, from its last
+    checkpoint if it has one.
+    """
 
     COMPLETE = ("complete", "COMPLETE", "FINISHED")
     UNJUDGED = ("unjudged", "FAIL", "FINISHED")
@@ -14,11 +18,11 @@ class Outcome(Enum):
     DIVERGED = ("diverged", "FAIL", "FAILED")
     """A loss or the objective is not finite."""
     FAILED = ("failed", "FAIL", "FAILED")
-    """The task raised or called sys.exit."""
-    KILLED = ("killed", "FAIL", "KILLED")
-    """The process died: a signal, or no memory left."""
-    INTERRUPTED = ("interrupted", "FAIL", "KILLED")
-    """A person asked it to stop."""
+    """The task raised or called sys.exit; it would again."""
+    KILLED = ("killed", "WAITING", "KILLED")
+    """The process died: a signal, no memory left. FAIL after `study.max_attempts` of them."""
+    INTERRUPTED = ("interrupted", "WAITING", "KILLED")
+    """A person asked it to stop. Put back, and nothing counted against it."""
 
     @property
     def word(self) -> str:

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_method, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hrm_sweep import files, runtime
 from hrm_sweep.launch.batches import Batches
@@ -19,7 +19,8 @@ from hrm_sweep.launch.job import Job
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
-from hrm_sweep.study.plan import Plan, make_plan
+from hrm_sweep.study.ledger import Ledger, shown
+from hrm_sweep.study.plan import Plan, agree_on_recipe
 from hrm_sweep.study.results import Results
 from hrm_sweep.study.screen import Screen
 from hrm_sweep.study.space import Dimension, Space, parse_space
@@ -43,6 +44,7 @@ class Sweep:
         tie_breaker: str | None,
         direction: Any,
         n_trials: int,
+        max_attempts: int,
         max_batch_size: int | None,
         storage: str,
         seed: int | None,
@@ -56,7 +58,7 @@ class Sweep:
         self._folder = Path(str(config.hydra.sweep.dir))
         self._name = study_name or runtime.new_name()
         self._objective, self._direction, self._n_trials = objective, direction, n_trials
-        self._tie_breaker = tie_breaker
+        self._tie_breaker, self._max_attempts = tie_breaker, max_attempts
         self._max_batch_size, self._storage, self._seed = max_batch_size, storage, seed
         self._sampler, self._tracking, self._columns = sampler, tracking, columns
         self._check = get_method(check) if check else None
@@ -116,15 +118,14 @@ class Sweep:
         return Batches(launcher, num_slots=size)
 
     def _engine(self, space: Space, slots: Any, arguments: list[str]) -> Engine:
-        from hrm_sweep.study import ledger
-
-        storage = ledger.open_storage(self._storage)
-        self._shown_storage = ledger.shown(self._storage)
-        study = ledger.create_study(storage, self._name, self._direction)
-        study.sampler = self._make_sampler()
-        plan = make_plan(study, space, num_trials=self._n_trials)
+        ledger = Ledger(self._storage)
+        study = ledger.open_study(self._name, self._direction)
+        is_new = not study.user_attrs
+        agree_on_recipe(study, space, objective=self._objective)
+        self._make_folder(set_aside=is_new)
+        study.sampler = self._make_sampler(len(study.get_trials(deepcopy=False)))
+        plan = Plan(ledger, study, space, num_trials=self._n_trials)
         self._screen = Screen(head=self._head(space, plan, slots), columns=self._columns)
-        self._make_folder()
         results = Results(
             self._folder,
             name=self._name,
@@ -134,24 +135,39 @@ class Sweep:
         )
         return Engine(
             study=study,
+            ledger=ledger,
             space=space,
             plan=plan,
             slots=slots,
             objective=self._objective,
             tie_breaker=self._tie_breaker,
             folder=self._folder,
+            folder_of=self._folder_of,
+            max_attempts=self._max_attempts,
             observers=[results, *self._projectors(), self._screen],
         )
 
-    def _make_folder(self) -> None:
-        """The study's folder; one that holds another study is kept beside it."""
-        if (self._folder / "multirun.yaml").exists():
+    def _folder_of(self, number: int, overrides: list[str]) -> Path:
+        """The folder that Hydra will give a job."""
+        if self._config.hydra.sweep._get_node("subdir")._value() == "${hydra.job.num}":
+            return self._folder / str(number)  # known without composing the job's config
+        job = self._loader.load_sweep_config(self._config, overrides)
+        with open_dict(job):
+            job.hydra.job.num, job.hydra.job.id = number, str(number)
+        return self._folder / str(job.hydra.sweep.subdir)
+
+    def _make_folder(self, *, set_aside: bool) -> None:
+        """The study's folder; for a new study, one that holds another is kept beside it."""
+        if set_aside and (self._folder / "multirun.yaml").exists():
             files.set_aside(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self._config, self._folder / "multirun.yaml")
 
-    def _make_sampler(self) -> Any:
-        return instantiate(self._sampler, seed=self._seed)
+    def _make_sampler(self, num_trials: int) -> Any:
+        """The sampler; seeded by the seed alone it would propose its first trials once more when
+        the study goes on."""
+        seed = None if self._seed is None else self._seed + num_trials
+        return instantiate(self._sampler, seed=seed)
 
     def _projectors(self) -> list[Any]:
         if self._tracking.name == "off":
@@ -186,7 +202,7 @@ class Sweep:
             yield f"  once more    {shlex.join([*runtime.command(), *overrides])}"
         if self._tracking.name != "off":
             yield f"  compare      {ui_command(self._tracking.uri)}"
-        yield f"  explore      optuna-dashboard {self._shown_storage}"
+        yield f"  explore      optuna-dashboard {shown(self._storage)}"
 
     def _batches(self, returns: dict[int, Any]) -> list[list[Any]]:
         jobs = [returns[number] for number in sorted(returns)]

@@ -116,11 +116,29 @@ class TestGrid:
         assert results.trials == {"complete": 6}
         assert Path("multirun/study/multirun.yaml").exists()
 
-    def test_a_study_of_that_name_is_not_overwritten(self):
-        again = sweep("+x=1,2")
+    @pytest.mark.parametrize(
+        ("overrides", "difference"),
+        [
+            pytest.param(["+x=1,2"], "a search over x y, not x", id="another key"),
+            pytest.param(["+x=1,2", "+y=a,b"], "x=3,1,2, not 1,2", id="a point less"),
+            pytest.param(["+x=3,1,2", "+y=a,b", "+z=1"], "nothing else set, not +z=1", id="fixed"),
+            pytest.param(["+x=interval(0,1)", "+y=a,b"], "x=3,1,2, not Float", id="a search"),
+        ],
+    )
+    def test_what_changes_the_study_is_refused_with_the_difference(self, overrides, difference):
+        again = sweep(*overrides)
         assert again.returncode == 2
-        assert "study.name=study: there is a study of that name" in again.stderr
+        assert f"study.name=study: it was made with {difference}" in again.stderr
         assert len(study().get_trials()) == 6
+
+    def test_a_larger_grid_runs_the_new_points_only(self):
+        before = {trial.number: trial.datetime_complete for trial in study().get_trials()}
+        again = sweep("+x=3,1,2,9", "+y=a,b")
+        assert again.returncode == 0, again.stderr
+        after = study().get_trials()
+        assert [tuple(trial.params.values()) for trial in after[6:]] == [(9, "a"), (9, "b")]
+        assert {t.number: t.datetime_complete for t in after[:6]} == before
+        assert "8 complete" in again.stdout
 
 
 def test_a_failing_trial_is_told_with_its_reason_and_the_others_go_on():
@@ -216,12 +234,7 @@ class TestCtrlC:
         assert "Traceback" not in errors
         assert "2 interrupted" in printed
         until(lambda: not any(child.is_running() for child in children))
-        assert [trial.state.name for trial in study().get_trials()] == [
-            "FAIL",
-            "FAIL",
-            "WAITING",
-            "WAITING",
-        ]
+        assert [trial.state.name for trial in study().get_trials()] == ["WAITING"] * 4
         last = record.read(Path("multirun/study/0"))[-1]
         assert last.fields["outcome"] == "interrupted"
 

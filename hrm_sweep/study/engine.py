@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
@@ -16,9 +16,11 @@ from optuna.trial import TrialState
 
 from hrm_sweep.errors import WorkerDied
 from hrm_sweep.outcomes import Outcome
+from hrm_sweep.study.ledger import Ledger
+from hrm_sweep.study.owners import Owner
 from hrm_sweep.study.plan import Plan
 from hrm_sweep.study.space import Space
-from hrm_sweep.tracking.record import Record, RecordReader, values_of
+from hrm_sweep.tracking.record import Record, RecordReader, settle, values_of
 
 TICK_SECONDS = 0.1
 STOP_SECONDS = 10.0
@@ -45,6 +47,7 @@ class Row:
     folder: Path
     begin: float
     """`time.monotonic()` when it was handed out."""
+    attempt: int = 1
     seconds: float = 0.0
     step: int = 0
     num_steps: int | None = None
@@ -93,24 +96,30 @@ class Engine:
     Args:
         objective: name of the value that a trial is told with.
         tie_breaker: name of a value that is lower for the better of two equal trials.
-        folder: of the study; a trial's is its number below it.
+        folder: of the study.
+        folder_of: the folder of a trial, from its number and overrides.
+        max_attempts: how often a trial is started whose process dies.
     """
 
     def __init__(
         self,
         *,
         study: optuna.Study,
+        ledger: Ledger,
         space: Space,
         plan: Plan,
         slots: Slots,
         objective: str,
         tie_breaker: str | None,
         folder: Path,
+        folder_of: Callable[[int, list[str]], Path],
         observers: Sequence[Observer],
+        max_attempts: int,
     ) -> None:
         self.study, self.space, self.plan, self.slots = study, space, plan, slots
         self.objective, self.tie_breaker, self.folder = objective, tie_breaker, folder
-        self.rows: dict[int, Row] = {}
+        self.rows: dict[int, Row] = _rows_of_the_past(study)
+        self._ledger, self._max_attempts, self._folder_of = ledger, max_attempts, folder_of
         self.returns: dict[int, Any] = {}
         """What the launcher gave back, by trial number."""
         self._observers = observers
@@ -125,6 +134,7 @@ class Engine:
         """
         for observer in self._observers:
             observer.begin(self)
+        self._owner = Owner(self.folder)
         try:
             self._run()
         except KeyboardInterrupt:
@@ -132,6 +142,7 @@ class Engine:
             raise
         finally:
             self.slots.close()
+            self._owner.release()
             for observer in self._observers:
                 observer.end()
 
@@ -147,6 +158,9 @@ class Engine:
         return sorted(complete, key=rank)
 
     def _run(self) -> None:
+        for lost in self.plan.recover(self.folder):
+            if "folder" in lost.user_attrs:
+                settle(Path(lost.user_attrs["folder"]))
         self._fill()
         while self._running:
             self._turn()
@@ -162,14 +176,25 @@ class Engine:
             observer.tick()
 
     def _fill(self) -> None:
-        while len(self._running) < self.slots.num_slots and (trial := self.plan.next()):
-            folder = self.folder / str(trial.number)
-            trial.set_user_attr("folder", str(folder))
-            row = Row(trial.number, trial.params, folder, begin=time.monotonic())
-            self.rows[trial.number] = row
-            future = self.slots.submit(self.space.overrides(trial.params), trial.number)
-            self._running[future] = _Running(trial, row, RecordReader(folder), _Clock())
+        while len(self._running) < self.slots.num_slots and (
+            trial := self.plan.next(self._owner.name)
+        ):
+            self._hand_out(trial)
         self.slots.flush()
+
+    def _hand_out(self, trial: optuna.Trial) -> None:
+        overrides = self.space.overrides(trial.params)
+        folder = self._folder_of(trial.number, overrides)
+        row = Row(trial.number, trial.params, folder, begin=time.monotonic())
+        row.attempt = trial.user_attrs.get("attempt", 0) + 1
+        trial.set_user_attr("folder", str(folder))
+        trial.set_user_attr("attempt", row.attempt)
+        self.rows[trial.number] = row
+        reader = RecordReader(folder)
+        known = [entry.fields["step"] for entry in reader.new_entries() if entry.event == "metrics"]
+        row.step = max(known, default=0)
+        future = self.slots.submit(overrides, trial.number)
+        self._running[future] = _Running(trial, row, reader, _Clock())
 
     def _follow(self, running: _Running) -> None:
         """Reads what the trial wrote since: for the screen, and for Optuna's curves."""
@@ -206,12 +231,22 @@ class Engine:
         assert row.outcome is not None
         complete = row.outcome is Outcome.COMPLETE
         trial.set_user_attr("outcome", row.outcome.word)
-        if row.reason:
-            trial.set_user_attr("reason", row.reason)
+        trial.set_user_attr("reason", row.reason)
+        trial.set_user_attr("seconds", round(row.seconds, 3))
+        if complete:
+            trial.set_user_attr("values", row.values)
         for observer in self._observers:
             observer.settled(row)
-        value = row.values[self.objective] if complete else None
-        self.study.tell(trial, value, state=TrialState[row.outcome.optuna_state])
+        state = TrialState[row.outcome.optuna_state]
+        if row.outcome is Outcome.KILLED and row.attempt >= self._max_attempts:
+            state = TrialState.FAIL
+        if row.outcome is Outcome.INTERRUPTED:
+            trial.set_user_attr("attempt", row.attempt - 1)
+        if state is TrialState.WAITING:
+            self._ledger.put_back(trial)
+        else:
+            value = row.values[self.objective] if complete else None
+            self.study.tell(trial, value, state=state)
 
     def _stop(self) -> None:
         self.slots.ask_to_stop()
@@ -227,6 +262,24 @@ class Engine:
             row.outcome, row.reason = Outcome.INTERRUPTED, f"stopped after step {row.step}"
             _close_record_of_the_dead(row)
             self._tell(running.trial, row)
+
+
+def _rows_of_the_past(study: optuna.Study) -> dict[int, Row]:
+    """Trials that had ended when the study was opened."""
+    return {
+        trial.number: Row(
+            trial.number,
+            trial.params,
+            Path(trial.user_attrs["folder"]),
+            begin=0.0,
+            seconds=trial.user_attrs.get("seconds", 0.0),
+            values=trial.user_attrs.get("values", {}),
+            outcome=Outcome.named(trial.user_attrs["outcome"]),
+            reason=trial.user_attrs.get("reason", ""),
+        )
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state.is_finished()
+    }
 
 
 def _close_record_of_the_dead(row: Row) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
+from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from hrm_sweep import files
@@ -21,8 +24,8 @@ Direction = Literal["maximize", "minimize"]
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # the screen shows trials, not Optuna's log
 
 
-def open_storage(url: str) -> RDBStorage:
-    """Opens, and on first use creates, the storage at an SQLAlchemy URL.
+class Ledger:
+    """The storage at an SQLAlchemy URL, created on first use.
 
     Optuna builds its tables without a lock: of processes that start at once on a fresh database
     many crash. They queue here instead.
@@ -30,34 +33,74 @@ def open_storage(url: str) -> RDBStorage:
     Raises:
         StudyError: the URL, the folder or the database cannot be used.
     """
-    try:
-        with files.locked(_lock_file(url)):
-            storage = RDBStorage(url, engine_kwargs=_engine_options(url))
-    except (OSError, SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
-        raise StudyError(
-            f"study.storage={shown(url)}: cannot be opened ({_first_line(error)}); "
-            "give a database that can be written, such as sqlite:///multirun/optuna.db"
-        ) from None
-    if url.startswith("sqlite"):
-        _take_write_locks_early(storage.engine)
-    return storage
 
+    def __init__(self, url: str) -> None:
+        self._url = url
+        try:
+            with files.locked(self._lock_file):
+                self._storage = RDBStorage(url, engine_kwargs=_engine_options(url))
+        except (OSError, SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
+            raise StudyError(
+                f"study.storage={shown(url)}: cannot be opened ({_first_line(error)}); "
+                "give a database that can be written, such as sqlite:///multirun/optuna.db"
+            ) from None
+        if self._is_sqlite:
+            _take_write_locks_early(self._storage.engine)
 
-def create_study(storage: RDBStorage, name: str, direction: Direction) -> optuna.Study:
-    """A new study.
+    def open_study(self, name: str, direction: Direction) -> optuna.Study:
+        """The study of that name, created if it is new.
 
-    Raises:
-        StudyError: the direction is none, or there is a study of that name.
-    """
-    if direction not in get_args(Direction):
-        raise StudyError(f"study.direction={direction}: must be maximize or minimize")
-    try:
-        return optuna.create_study(storage=storage, study_name=name, direction=direction)
-    except optuna.exceptions.DuplicatedStudyError:
-        raise StudyError(
-            f"study.name={name}: there is a study of that name; "
-            "take another, or leave study.name out for a new one"
-        ) from None
+        Raises:
+            StudyError: the direction is none, or not the one that the study was made with.
+        """
+        if direction not in get_args(Direction):
+            raise StudyError(f"study.direction={direction}: must be maximize or minimize")
+        with self.exclusive():
+            study = optuna.create_study(
+                storage=self._storage, study_name=name, direction=direction, load_if_exists=True
+            )
+        made_to = study.direction.name.lower()
+        if made_to != direction:
+            raise StudyError(
+                f"study.direction={direction}: study {name} was made to {made_to}; "
+                "keep to that, or take another study.name"
+            )
+        return study
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """One process at a time, for what reads the study and then writes what follows from it.
+
+        The database's own lock where it has one that other machines see, else a lock file.
+        """
+        if self._storage.engine.dialect.name != "postgresql":
+            with files.locked(self._lock_file):
+                yield
+            return
+        key = int(_digest(self._url), 16) % 2**63
+        with self._storage.engine.connect() as connection:
+            connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({key})"))
+            try:
+                yield
+            finally:
+                connection.execute(sqlalchemy.text(f"SELECT pg_advisory_unlock({key})"))
+
+    def put_back(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
+        """Makes a running trial wait again: the next `ask` hands it out under its number, with its
+        parameters, attributes and reported values. Optuna does this without saying so in its
+        documentation; a test holds it to that."""
+        self._storage.set_trial_state_values(trial._trial_id, state=TrialState.WAITING)
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self._url.startswith("sqlite")
+
+    @property
+    def _lock_file(self) -> Path:
+        if self._url.startswith("sqlite:///"):
+            path = Path(self._url.removeprefix("sqlite:///"))
+            return path.with_name(f".{path.name}.lock")
+        return Path(tempfile.gettempdir()) / f"hrm_sweep-{os.getuid()}-{_digest(self._url)}.lock"
 
 
 def shown(url: str) -> str:
@@ -70,12 +113,8 @@ def _engine_options(url: str) -> dict[str, Any]:
     return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
 
 
-def _lock_file(url: str) -> Path:
-    if url.startswith("sqlite:///"):
-        path = Path(url.removeprefix("sqlite:///"))
-        return path.with_name(f".{path.name}.lock")
-    key = hashlib.sha256(url.encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"hrm_sweep-{os.getuid()}-{key}.lock"
+def _digest(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 def _take_write_locks_early(engine: sqlalchemy.Engine) -> None:

@@ -1,58 +1,139 @@
-"""The plan: which point a free worker tries next."""
+"""The plan: which point a free worker tries next, in this process or another on the same study."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import json
+from pathlib import Path
+from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from hrm_sweep.study.space import Space
+from hrm_sweep.errors import StudyError
+from hrm_sweep.study import owners
+from hrm_sweep.study.ledger import Ledger
+from hrm_sweep.study.space import Space, Value
 
-
-class Plan(Protocol):
-    """Proposes trials until there is nothing left to try."""
-
-    num_trials: int
-    """How many trials the study has when the plan is done."""
-
-    def next(self) -> optuna.Trial | None:
-        """The next trial, with its parameters suggested; None when the plan is done."""
-        ...
+RECIPE = "recipe"
+"""Study attribute: what may not change when a study goes on."""
+OWNER = "owner"
+"""Trial attribute: the sweep that runs it."""
 
 
-class Grid:
-    """Every point of a finite space, once, in Hydra's order.
+class Plan:
+    """Hands out trials until there is nothing left to try.
 
-    The points are written down before the first trial, so that trial number, job number and
-    position in the grid are one.
+    A grid's points are written down before the first trial, in Hydra's order, so that trial number,
+    job number and place in the grid are one. A search asks the study's sampler until the study has
+    `num_trials`. What was put back waits beside them and goes first.
     """
 
-    def __init__(self, study: optuna.Study, space: Space) -> None:
-        self._study, self._distributions = study, space.distributions
-        for point in space.points():
-            study.enqueue_trial(point)
-        self.num_trials = len(study.get_trials(deepcopy=False))
-
-    def next(self) -> optuna.Trial | None:
-        if not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            return None
-        return self._study.ask(self._distributions)
-
-
-class Search:
-    """Points proposed by the study's sampler, until it has `num_trials`."""
-
-    def __init__(self, study: optuna.Study, space: Space, *, num_trials: int) -> None:
-        self._study, self._distributions = study, space.distributions
+    def __init__(
+        self, ledger: Ledger, study: optuna.Study, space: Space, *, num_trials: int
+    ) -> None:
+        self._ledger, self._study, self._space = ledger, study, space
+        self._distributions = space.distributions
+        with ledger.exclusive():
+            if space.is_finite:
+                self._enqueue_missing_points()
+                num_trials = len(self._trials())
         self.num_trials = num_trials
+        """How many trials the study has when the plan is done."""
 
-    def next(self) -> optuna.Trial | None:
-        if len(self._study.get_trials(deepcopy=False)) >= self.num_trials:
-            return None
-        return self._study.ask(self._distributions)
+    def next(self, owner: str) -> optuna.Trial | None:
+        """The next trial, for the process of that name; None when there is nothing left."""
+        with self._ledger.exclusive():
+            if not self._trials(TrialState.WAITING) and not self._may_propose():
+                return None
+            trial = self._study.ask(self._distributions)
+            trial.set_user_attr(OWNER, owner)
+            return trial
+
+    def recover(self, folder: Path) -> list[FrozenTrial]:
+        """Puts back trials that a dead process has left running; `folder` is the study's."""
+        with self._ledger.exclusive():
+            lost = [
+                trial
+                for trial in self._trials(TrialState.RUNNING)
+                if not owners.is_alive(trial.user_attrs.get(OWNER), folder)
+            ]
+            for trial in lost:
+                self._ledger.put_back(trial)
+        return lost
+
+    def _may_propose(self) -> bool:
+        return not self._space.is_finite and len(self._trials()) < self.num_trials
+
+    def _enqueue_missing_points(self) -> None:
+        known = {_key(_point(trial)) for trial in self._trials()}
+        for point in self._space.points():
+            if _key(point) not in known:
+                self._study.enqueue_trial(point)
+
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=states or None)
 
 
-def make_plan(study: optuna.Study, space: Space, *, num_trials: int) -> Plan:
-    """A grid if the space can be enumerated, a search if it cannot."""
-    return Grid(study, space) if space.is_finite else Search(study, space, num_trials=num_trials)
+def agree_on_recipe(study: optuna.Study, space: Space, *, objective: str) -> None:
+    """Writes down what the study is about, or checks that it is still about that.
+
+    A longer list of numbers and a larger total are welcome: they extend the study.
+
+    Raises:
+        StudyError: something else than the study's recipe was asked for; the difference is named.
+    """
+    asked = {
+        "objective": objective,
+        "fixed": [part for part in space.parts if isinstance(part, str) and _counts(part)],
+        "space": {
+            dimension.name: list(dimension.choices.values())
+            if dimension.choices is not None and space.is_finite
+            else str(dimension.distribution)
+            for dimension in space.dimensions
+        },
+    }
+    made = study.user_attrs.get(RECIPE)
+    if made is None:
+        study.set_user_attr(RECIPE, asked)
+        return
+    if difference := _difference(made, asked):
+        raise StudyError(
+            f"study.name={study.study_name}: it was made with {difference}; "
+            "keep to that, or take another study.name"
+        )
+    study.set_user_attr(RECIPE, asked)
+
+
+def _counts(override: str) -> bool:
+    return not override.lstrip("+~").startswith(("study.", "study/", "tracking", "hydra"))
+
+
+def _difference(made: dict[str, Any], asked: dict[str, Any]) -> str:
+    if made["objective"] != asked["objective"]:
+        return f"study.objective={made['objective']}, not {asked['objective']}"
+    if sorted(made["fixed"]) != sorted(asked["fixed"]):
+        return f"{_listed(made['fixed'])}, not {_listed(asked['fixed'])}"
+    if made["space"].keys() != asked["space"].keys():
+        return f"a search over {_listed(made['space'])}, not {_listed(asked['space'])}"
+    for name, before in made["space"].items():
+        now = asked["space"][name]
+        grown = isinstance(before, list) and isinstance(now, list) and set(before) <= set(now)
+        if before != now and not grown:
+            return f"{name}={_shown(before)}, not {_shown(now)}"
+    return ""
+
+
+def _listed(names: Any) -> str:
+    return " ".join(names) or "nothing else set"
+
+
+def _shown(choices: Any) -> str:
+    return ",".join(choices) if isinstance(choices, list) else choices
+
+
+def _point(trial: FrozenTrial) -> dict[str, Value]:
+    return trial.params or trial.system_attrs.get("fixed_params", {})
+
+
+def _key(point: dict[str, Value]) -> str:
+    return json.dumps(point, sort_keys=True)

@@ -11,18 +11,23 @@ from omegaconf import OmegaConf
 from hrm_sweep import files
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study.engine import Engine, Row
-from hrm_sweep.tracking.record import Record
+from hrm_sweep.tracking.record import Record, is_held
 
 FILE_NAME = "optimization_results.yaml"
 
 
 class Results:
-    """Keeps the record of the study itself: its best value after each trial, and how it ended."""
+    """Keeps the record of the study itself: its best value after each trial, and how it ended.
+
+    Of several sweeps that work on the study at once, the first keeps it.
+    """
 
     def __init__(self, folder: Path, **started: Any) -> None:
         self._folder = folder
-        self._record = Record(folder)
-        self._record.append("started", kind="study", **started)
+        self._record: Record | None = None
+        if not (folder / "record.jsonl").exists() or not is_held(folder):
+            self._record = Record(folder)
+            self._record.append("started", kind="study", **started)
 
     def begin(self, engine: Engine) -> None:
         self._engine = engine
@@ -31,7 +36,7 @@ class Results:
         """Only ends of trials are written."""
 
     def settled(self, row: Row) -> None:
-        if row.outcome is Outcome.COMPLETE:
+        if row.outcome is Outcome.COMPLETE and self._record is not None:
             best = self._engine.best()[0]
             name = self._engine.objective
             self._record.metrics(
@@ -48,6 +53,8 @@ class Results:
             outcome = Outcome.INTERRUPTED
         counted = {known.word: outcomes[known] for known in Outcome if outcomes[known]}
         files.write_text(self._folder / FILE_NAME, OmegaConf.to_yaml(_summary(engine, counted)))
+        if self._record is None:
+            return
         self._record.append(
             "finished",
             outcome=outcome.word,

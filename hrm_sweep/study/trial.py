@@ -21,14 +21,16 @@ from typing import Any
 from hrm_sweep import files
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.tracking.record import Record
+from hrm_sweep.tracking.record import Record, RecordReader
 
 
 class Trial:
     """One run, seen from inside: where it writes, and to whom it tells its measurements."""
 
-    def __init__(self, folder: Path, record: Record) -> None:
+    def __init__(self, folder: Path, record: Record, *, last_step: int = 0) -> None:
         self.folder = folder
+        self.last_step = last_step
+        """The last step that is written; more than 0 in a run that goes on."""
         self.values: dict[str, float] = {}
         """The run's final values by name; the study's objective is one of them."""
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []
@@ -43,7 +45,9 @@ class Trial:
         Raises:
             Interrupted: somebody asked the study to stop; what was logged is safe.
         """
-        self._record.metrics(step, values)
+        if step > self.last_step:  # a resumed run does again what is already written
+            self._record.metrics(step, values)
+            self.last_step = step
         for listener in self.listeners:
             listener(step, values)
         if stop_requested():
@@ -98,9 +102,11 @@ def current() -> Trial:
 def session(folder: Path, **started: Any) -> Iterator[Trial]:
     """Keeps the record of one run in `folder`, from its `started` entry to its outcome."""
     global _current
+    last_step = _last_step(folder)
     record = Record(folder)
     record.append("started", **started)
-    _current, begin, error = Trial(folder, record), time.monotonic(), None
+    _current = Trial(folder, record, last_step=last_step)
+    begin, error = time.monotonic(), None
     try:
         yield _current
     except BaseException as caught:
@@ -110,6 +116,11 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
         _current._close(time.monotonic() - begin, error)
         _current = None
         record.close()
+
+
+def _last_step(folder: Path) -> int:
+    entries = RecordReader(folder).new_entries()
+    return max((entry.fields["step"] for entry in entries if entry.event == "metrics"), default=0)
 
 
 def _ending(error: BaseException) -> tuple[Outcome, str]:

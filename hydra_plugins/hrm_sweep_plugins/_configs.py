@@ -14,7 +14,7 @@ class HrmSweeperConf:
     params: dict[str, str] | None = None
     """Search space: key -> sweep, as on the command line, which wins."""
     study_name: str | None = None
-    """null: a date and two words."""
+    """null: a new one, a date and two words. A study of that name goes on."""
     objective: str = "objective"
     """Name of the value that a trial is judged by."""
     tie_breaker: str | None = None
@@ -22,7 +22,9 @@ class HrmSweeperConf:
     direction: str = "minimize"
     """minimize or maximize."""
     n_trials: int = 20
-    """Trials of a search; a grid has as many as points."""
+    """Trials of a search in total; a grid has as many as points."""
+    max_attempts: int = 3
+    """How often a trial is started whose process dies."""
     max_batch_size: int | None = None
     """With a launcher that takes batches: jobs in one."""
     storage: str = "sqlite:///multirun/optuna.db"
