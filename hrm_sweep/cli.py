@@ -10,7 +10,7 @@ import os
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import config, files, recipe, runtime, solo
+from hrm_sweep import commands, config, files, recipe, runtime, solo
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.launch.job import Job
 from hrm_sweep.mistakes import explained
@@ -34,6 +34,8 @@ def main() -> None:
     wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: the words are ours
     try:
+        if sys.argv[1:2] and sys.argv[1] in commands.COMMANDS:
+            _run_command()
         _run()
     except (InputError, HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
@@ -43,6 +45,16 @@ def main() -> None:
         _exit(1, str(error))
     except KeyboardInterrupt:
         _exit(130)
+
+
+def _run_command() -> None:
+    """Runs a command of ours; one that has arguments for Hydra goes on as if they were typed."""
+    parsed = commands.parse(sys.argv[1:])
+    _, command = commands.COMMANDS[parsed.command]
+    for_hydra = command(parsed.study)
+    if for_hydra is None:
+        _exit(0)
+    sys.argv[1:] = for_hydra
 
 
 def _run() -> None:
@@ -82,7 +94,7 @@ def _explained(error: Exception) -> str:
     return explained(error, command=runtime.command(), overrides=overrides, keys=keys)
 
 
-def _exit(code: int, words: str = "") -> None:
+def _exit(code: int, words: str = "") -> NoReturn:
     if words:
         print(words, file=sys.stderr)
     sys.exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,17 @@ from hrm_sweep import files, runtime
 from hrm_sweep.launch.batches import Batches
 from hrm_sweep.launch.job import Job
 from hrm_sweep.outcomes import Outcome
+from hrm_sweep.projector import ProjectorProcess
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.ledger import Ledger, shown
-from hrm_sweep.study.plan import Plan, agree_on_recipe
+from hrm_sweep.study.plan import Plan, agree_on_recipe, is_of_the_recipe
 from hrm_sweep.study.results import Results
 from hrm_sweep.study.screen import Screen
 from hrm_sweep.study.space import Dimension, Space, parse_space
+from hrm_sweep.tracking import mlflow_store
 
+SYNC = "python -m hrm_sweep sync"
 CORNERS = 64
 """Points composed and checked before the first trial, if the space has that many."""
 
@@ -79,14 +83,20 @@ class Sweep:
         Raises:
             InputError: something that was given cannot be used; nothing has been created.
             SystemExit: trials failed and none is complete (1).
+            KeyboardInterrupt: Ctrl-C; it has said how to continue.
         """
         space = self._parse(arguments)
         self._check_corners(space)
         files.check_writable(self._folder)
+        if self._tracking.name != "off":
+            mlflow_store.check(mlflow_store.resolve_uri(self._tracking.uri))
         slots = self._slots(space)  # workers import what they need while the storage is opened
         try:
             engine = self._engine(space, slots, arguments)
             engine.run()
+        except KeyboardInterrupt:
+            self._screen.say(f"Stopped. Continue with: {self._how_to_continue()}")
+            raise
         finally:
             slots.close()
         self._say_what_next(engine)
@@ -123,6 +133,7 @@ class Sweep:
         is_new = not study.user_attrs
         agree_on_recipe(study, space, objective=self._objective)
         self._make_folder(set_aside=is_new)
+        self._projectors = self._start_projectors()
         study.sampler = self._make_sampler(len(study.get_trials(deepcopy=False)))
         plan = Plan(ledger, study, space, num_trials=self._n_trials)
         self._screen = Screen(head=self._head(space, plan, slots), columns=self._columns)
@@ -144,7 +155,8 @@ class Sweep:
             folder=self._folder,
             folder_of=self._folder_of,
             max_attempts=self._max_attempts,
-            observers=[results, *self._projectors(), self._screen],
+            is_tracked=self._tracking.name != "off",
+            observers=[results, self._screen, *self._projectors],
         )
 
     def _folder_of(self, number: int, overrides: list[str]) -> Path:
@@ -169,16 +181,11 @@ class Sweep:
         seed = None if self._seed is None else self._seed + num_trials
         return instantiate(self._sampler, seed=seed)
 
-    def _projectors(self) -> list[Any]:
+    def _start_projectors(self) -> list[ProjectorProcess]:
         if self._tracking.name == "off":
             return []
-        from hrm_sweep.projector import ProjectorProcess
-
-        return [
-            ProjectorProcess(
-                self._folder, uri=self._tracking.uri, experiment=self._tracking.experiment
-            )
-        ]
+        uri, experiment = self._tracking.uri, self._tracking.experiment
+        return [ProjectorProcess(self._folder, uri=uri, experiment=experiment)]
 
     def _head(self, space: Space, plan: Plan, slots: Any) -> list[str]:
         sizes = ", ".join(_described(dimension) for dimension in space.dimensions)
@@ -195,11 +202,21 @@ class Sweep:
         for line in self._next_commands(engine):
             self._screen.say(line)
 
+    def _how_to_continue(self) -> str:
+        if OmegaConf.select(self._config, "study.name") == self._name:  # our own app
+            return shlex.join([*runtime.command(), "resume", self._name])
+        name = f"hydra.sweeper.study_name={self._name}"
+        same = [*sys.argv[1:], name, f"hydra.sweep.dir={self._folder}"]
+        return shlex.join([*runtime.command(), *same])
+
     def _next_commands(self, engine: Engine) -> Iterator[str]:
         for best in engine.best()[:1]:
-            overrides = engine.space.overrides(best.params)
+            overrides = filter(is_of_the_recipe, engine.space.overrides(best.params))
             yield f"  best folder  {best.folder}"
             yield f"  once more    {shlex.join([*runtime.command(), *overrides])}"
+        for projector in self._projectors:
+            if projector.backlog.runs:
+                yield f"  tracking     {projector.backlog}; later: {SYNC} {self._name}"
         if self._tracking.name != "off":
             yield f"  compare      {ui_command(self._tracking.uri)}"
         yield f"  explore      optuna-dashboard {shown(self._storage)}"

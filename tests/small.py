@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hrm_sweep.learning.configs import (
+    AdamAtan2Config,
     AdamWConfig,
     EarlyStoppingConfig,
     HRMConfig,
@@ -33,6 +34,17 @@ _HALTING: dict[str, Any] = {
     "halt_max_steps": 3,
     "halt_exploration_prob": 0.0,
 }
+_OPTIMIZER: dict[str, Any] = {
+    "lr": 1e-2,
+    "lr_min_ratio": 0.1,
+    "warmup": 0.1,
+    "weight_decay": 0.1,
+    "beta1": 0.9,
+    "beta2": 0.95,
+    "max_grad_norm": 1.0,
+    "puzzle_emb_lr": 1e-2,
+    "puzzle_emb_weight_decay": 0.1,
+}
 
 
 def hrm_config(**changes: Any) -> HRMConfig:
@@ -49,18 +61,11 @@ def transformer_config(**changes: Any) -> TransformerConfig:
 
 
 def adamw_config(**changes: Any) -> AdamWConfig:
-    values: dict[str, Any] = {
-        "lr": 1e-2,
-        "lr_min_ratio": 0.1,
-        "warmup": 0.1,
-        "weight_decay": 0.1,
-        "beta1": 0.9,
-        "beta2": 0.95,
-        "max_grad_norm": 1.0,
-        "puzzle_emb_lr": 1e-2,
-        "puzzle_emb_weight_decay": 0.1,
-    }
-    return AdamWConfig(**{"name": "adamw", **values, **changes})
+    return AdamWConfig(**{"name": "adamw", **_OPTIMIZER, **changes})
+
+
+def atan2_config(**changes: Any) -> AdamAtan2Config:
+    return AdamAtan2Config(**{"name": "adam_atan2", **_OPTIMIZER, **changes})
 
 
 def trainer_config(**changes: Any) -> TrainerConfig:

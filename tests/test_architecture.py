@@ -18,7 +18,7 @@ LAYERS = [
     {"launch"},
     {"config", "projector"},
     {"run"},
-    {"sweep", "mistakes"},
+    {"sweep", "mistakes", "commands", "solo"},
     {"cli"},
     {"__main__"},
 ]

@@ -233,6 +233,7 @@ class TestCtrlC:
         assert process.returncode == 130
         assert "Traceback" not in errors
         assert "2 interrupted" in printed
+        assert "Stopped. Continue with: python" in printed
         until(lambda: not any(child.is_running() for child in children))
         assert [trial.state.name for trial in study().get_trials()] == ["WAITING"] * 4
         last = record.read(Path("multirun/study/0"))[-1]

@@ -69,6 +69,7 @@ class Job:
         return {
             "kind": "train" if self.study is None else "trial",
             "name": folder.name if self.study is None else f"{number} {words}".strip(),
+            "artifacts": list(ARTIFACTS),
             "params": {key: value for key, value in flat.items() if value is not None},
             "tags": tags | {"hrm_sweep.folder": str(folder)},
             "description": f"    {shlex.join([*self.command, *overrides])}\n",

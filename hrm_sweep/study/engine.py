@@ -20,9 +20,12 @@ from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.owners import Owner
 from hrm_sweep.study.plan import Plan
 from hrm_sweep.study.space import Space
-from hrm_sweep.tracking.record import Record, RecordReader, settle, values_of
+from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.record import RecordReader, settle, values_of
 
 TICK_SECONDS = 0.1
+SECONDS_FOR_RUN_ID = 10.0
+"""How long a trial that has ended waits for its run in MLflow before Optuna is told."""
 STOP_SECONDS = 10.0
 """How long Ctrl-C waits for running trials to reach their next report."""
 
@@ -88,6 +91,8 @@ class _Running(NamedTuple):
     row: Row
     reader: RecordReader
     clock: _Clock
+    tell_by: float = 0.0
+    """`time.monotonic()` when Optuna is told at the latest, once the trial has ended."""
 
 
 class Engine:
@@ -99,6 +104,7 @@ class Engine:
         folder: of the study.
         folder_of: the folder of a trial, from its number and overrides.
         max_attempts: how often a trial is started whose process dies.
+        is_tracked: whether runs get an MLflow run id, for Optuna to keep beside the trial.
     """
 
     def __init__(
@@ -115,6 +121,7 @@ class Engine:
         folder_of: Callable[[int, list[str]], Path],
         observers: Sequence[Observer],
         max_attempts: int,
+        is_tracked: bool,
     ) -> None:
         self.study, self.space, self.plan, self.slots = study, space, plan, slots
         self.objective, self.tie_breaker, self.folder = objective, tie_breaker, folder
@@ -124,6 +131,8 @@ class Engine:
         """What the launcher gave back, by trial number."""
         self._observers = observers
         self._running: dict[Future[Any], _Running] = {}
+        self._untold: list[_Running] = []
+        self._seconds_for_run_id = SECONDS_FOR_RUN_ID if is_tracked else 0.0
 
     def run(self) -> None:
         """Runs every trial of the plan.
@@ -162,16 +171,21 @@ class Engine:
             if "folder" in lost.user_attrs:
                 settle(Path(lost.user_attrs["folder"]))
         self._fill()
-        while self._running:
+        while self._running or self._untold:
             self._turn()
             self._fill()
 
     def _turn(self) -> None:
-        done, _ = wait(self._running, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
+        done: set[Future[Any]] = set()
+        if self._running:
+            done, _ = wait(self._running, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
+        else:
+            time.sleep(TICK_SECONDS)
         for running in self._running.values():
             self._follow(running)
         for future in done:
             self._settle(future)
+        self._tell_those_with_a_run_id()
         for observer in self._observers:
             observer.tick()
 
@@ -222,10 +236,23 @@ class Engine:
         self._follow(running)
         if isinstance(error, WorkerDied):
             row.outcome, row.reason = Outcome.KILLED, str(error)
-            _close_record_of_the_dead(row)
+            settle(row.folder, outcome=row.outcome.word, reason=row.reason)
         elif row.outcome is None:
             row.outcome, row.reason = Outcome.FAILED, _words_of(error or self.returns[row.number])
-        self._tell(running.trial, row)
+        for observer in self._observers:
+            observer.settled(row)
+        self._untold.append(running._replace(tell_by=time.monotonic() + self._seconds_for_run_id))
+
+    def _tell_those_with_a_run_id(self) -> None:
+        """Optuna takes no attributes for a trial that is told, so that waits for the run id; a
+        tracker that is slow or down does not keep it waiting long."""
+        for running in list(self._untold):
+            run_id = Cursor.load(running.row.folder).run_id
+            if run_id:
+                running.trial.set_user_attr("mlflow_run_id", run_id)
+            if run_id or time.monotonic() >= running.tell_by:
+                self._untold.remove(running)
+                self._tell(running.trial, running.row)
 
     def _tell(self, trial: optuna.Trial, row: Row) -> None:
         assert row.outcome is not None
@@ -235,8 +262,6 @@ class Engine:
         trial.set_user_attr("seconds", round(row.seconds, 3))
         if complete:
             trial.set_user_attr("values", row.values)
-        for observer in self._observers:
-            observer.settled(row)
         state = TrialState[row.outcome.optuna_state]
         if row.outcome is Outcome.KILLED and row.attempt >= self._max_attempts:
             state = TrialState.FAIL
@@ -252,15 +277,17 @@ class Engine:
         self.slots.ask_to_stop()
         give_up = time.monotonic() + STOP_SECONDS
         try:
-            while self._running and time.monotonic() < give_up:
+            while (self._running or self._untold) and time.monotonic() < give_up:
                 self._turn()
         except KeyboardInterrupt:
             pass
         self.slots.close()
+        for running in self._untold:
+            self._tell(running.trial, running.row)
         for running in self._running.values():
             row = running.row
             row.outcome, row.reason = Outcome.INTERRUPTED, f"stopped after step {row.step}"
-            _close_record_of_the_dead(row)
+            settle(row.folder, outcome=row.outcome.word, reason=row.reason)
             self._tell(running.trial, row)
 
 
@@ -280,14 +307,6 @@ def _rows_of_the_past(study: optuna.Study) -> dict[int, Row]:
         for trial in study.get_trials(deepcopy=False)
         if trial.state.is_finished()
     }
-
-
-def _close_record_of_the_dead(row: Row) -> None:
-    """Whoever wrote the record is gone and can no longer say how the run ended."""
-    assert row.outcome is not None
-    record = Record(row.folder)
-    record.append("finished", outcome=row.outcome.word, best={}, reason=row.reason, artifacts=[])
-    record.close()
 
 
 def _words_of(failure: Any) -> str:

@@ -84,7 +84,7 @@ def agree_on_recipe(study: optuna.Study, space: Space, *, objective: str) -> Non
     """
     asked = {
         "objective": objective,
-        "fixed": [part for part in space.parts if isinstance(part, str) and _counts(part)],
+        "fixed": [part for part in space.parts if isinstance(part, str) and is_of_the_recipe(part)],
         "space": {
             dimension.name: list(dimension.choices.values())
             if dimension.choices is not None and space.is_finite
@@ -104,7 +104,8 @@ def agree_on_recipe(study: optuna.Study, space: Space, *, objective: str) -> Non
     study.set_user_attr(RECIPE, asked)
 
 
-def _counts(override: str) -> bool:
+def is_of_the_recipe(override: str) -> bool:
+    """Whether an override can change a result; a study's and a tracker's keys cannot."""
     return not override.lstrip("+~").startswith(("study.", "study/", "tracking", "hydra"))
 
 

@@ -1,0 +1,74 @@
+"""Everything in `conf/` composes and passes its own checks; the schema knows every key."""
+
+from pathlib import Path
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from hrm_sweep import config, recipe
+from hrm_sweep.errors import ConfigError
+from hrm_sweep.learning.data import build_task
+from hrm_sweep.learning.data.export import write_dataset
+
+
+@pytest.fixture(scope="module")
+def somebodys_puzzles(tmp_path_factory) -> Path:
+    """A folder in the published format, for `data=puzzles`."""
+    folder = tmp_path_factory.mktemp("puzzles")
+    task = build_task(
+        config.build(compose("data.num_puzzles=4", "data.num_eval_puzzles=2")).data, seed=0
+    )
+    write_dataset(task, folder)
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _resolvers():
+    config.register_resolvers()
+
+
+def options() -> list[str]:
+    """`group=option` for every YAML file below a folder of `conf/`."""
+    files = [path.relative_to(config.CONF) for path in sorted(config.CONF.rglob("*.yaml"))]
+    return [f"{path.parent}={path.stem}" for path in files if path.parent != Path(".")]
+
+
+def compose(*overrides: str):
+    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+        return hydra.compose("config", list(overrides))
+
+
+@pytest.mark.parametrize("option", options())
+def test_every_option_composes_and_passes_its_checks(option, somebodys_puzzles):
+    needed = [f"data.path={somebodys_puzzles}"] if option == "data=puzzles" else []
+    built = config.build(compose(option, *needed))
+    group, _, name = option.partition("=")
+    if group in ("model", "optimizer"):
+        assert getattr(built, group).name == name
+
+
+def test_root_keys_reach_their_groups():
+    built = config.build(compose("lr=0.5", "hidden_dim=8", "batch_size=3", "epochs=2"))
+    assert built.optimizer.lr == 0.5
+    assert built.model.hidden_dim == 8
+    assert built.data.batch_size == 3
+    assert built.trainer.epochs == 2
+
+
+def test_a_key_that_breaks_a_rule_has_the_name_a_person_types():
+    with pytest.raises(ConfigError) as caught:
+        config.build(compose("optimizer.lr=-1"))
+    assert str(caught.value).startswith("optimizer.lr=-1: must be above 0")
+
+
+def test_equal_recipes_have_equal_signatures_whatever_the_study():
+    def signature(*overrides: str) -> str:
+        tree = OmegaConf.to_container(compose(*overrides), resolve=True)
+        return recipe.signature(recipe.flatten(tree))
+
+    plain = signature()
+    assert signature("lr=1e-3", "study.name=other", "tracking=off", "study.n_trials=3") == plain
+    assert signature("optimizer.lr=0.001") == plain
+    for change in ("lr=2e-3", "seed=1", "data.noise=0.1", "trainer.threads=2"):
+        assert signature(change) != plain, change

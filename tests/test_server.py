@@ -1,0 +1,247 @@
+"""Whatever a tracking server and the way to it do: nothing is lost and nothing is doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faulty_proxy import FaultyProxy
+from truth import Truth, fresh_database
+
+from hrm_sweep.projector import ProjectorProcess, sync
+from hrm_sweep.tracking.cursor import Backlog, waiting
+from hrm_sweep.tracking.projection import Projection
+from hrm_sweep.tracking.record import Record
+
+pytestmark = pytest.mark.slow
+
+TRIALS = ("0", "1")
+STEPS = 20
+
+
+class Server(Truth):
+    """A real `mlflow server` on a database of its own, and the truth in it."""
+
+    def __init__(self, folder: Path) -> None:
+        uri = fresh_database(folder)
+        super().__init__(uri)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri),
+                *("--artifacts-destination", str(folder / "files"), "--workers", "1"),
+                *("--host", "127.0.0.1", "--port", str(self.port)),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.root = folder / "files"
+
+    def wait(self) -> None:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise TimeoutError("the MLflow server did not start")
+
+    def stop(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[FaultyProxy]:
+    proxy = FaultyProxy(server.port)
+    proxy.up()
+    yield proxy
+    proxy.down()
+
+
+def write_study(root: Path) -> None:
+    with Record(root) as study:
+        study.append("started", name=f"{root.name} study", kind="study")
+        for number in TRIALS:
+            with Record(root / number) as record:
+                record.append("started", name=f"{root.name} {number}", params={"lr": 0.1})
+                record.append("dataset", name="d", train_size=1, eval_size=1, digest="d")
+                for step in range(1, STEPS + 1):
+                    record.metrics(step, {"a": step, "b": step / 7})
+                (root / number / "big.bin").write_bytes(number.encode() * 300_000)
+                record.append("finished", outcome="complete", artifacts=["big.bin"])
+        study.append("finished", outcome="complete")
+
+
+def project(root: Path, uri: str, *, experiment: str, seconds: float = 120) -> Backlog:
+    projection = Projection(root, tracking_uri=uri, experiment=experiment)
+    end = time.monotonic() + seconds
+    try:
+        while True:
+            begin = time.monotonic()
+            backlog = projection.step()
+            assert time.monotonic() - begin < 60
+            if not (backlog.runs or projection.reason) or time.monotonic() > end:
+                return backlog
+            time.sleep(0.05)
+    finally:
+        projection.close()
+
+
+def check(server: Server, root: Path) -> None:
+    """Everything is in MLflow once: runs, values, files, statuses."""
+    runs = [run for run in server.runs() if run.info.run_name.startswith(f"{root.name} ")]
+    assert Counter(run.info.run_name for run in runs) == {
+        f"{root.name} {name}": 1 for name in ("study", *TRIALS)
+    }
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for number in TRIALS:
+        name = f"{root.name} {number}"
+        assert [row[:3] for row in server.metrics(name)] == [
+            *(("a", step, float(step)) for step in range(1, STEPS + 1)),
+            *(("b", step, step / 7) for step in range(1, STEPS + 1)),
+        ]
+        assert len(server.run(name).inputs.dataset_inputs) == 1
+        run_id = server.run(name).info.run_id
+        (path,) = server.root.rglob(f"{run_id}/artifacts/big.bin")
+        assert path.read_bytes() == number.encode() * 300_000
+    assert waiting(root) == Backlog()
+
+
+def each_once(fault: str, *parts: str) -> Callable[[str, str, bytes], str]:
+    """The fault for every different request whose path has one of the parts, the first time."""
+    met = set()
+
+    def choose(method: str, path: str, body: bytes) -> str:
+        request = (method, path, body)
+        if request in met or not any(part in path for part in parts):
+            return "pass"
+        met.add(request)
+        return fault
+
+    return choose
+
+
+@pytest.mark.parametrize("fault", ["pass", "500", "429", "reset", "lost"])
+def test_every_request_fails_once(tmp_path, server, proxy, fault):
+    root = tmp_path / f"once-{fault}"
+    write_study(root)
+    proxy.choose = each_once(fault, "")
+    assert project(root, proxy.uri, experiment=root.name).sent == len(TRIALS) * STEPS
+    assert fault == "pass" or len(proxy.faults) > 20
+    check(server, root)
+
+
+@pytest.mark.parametrize("fault", ["hang", "late"])
+@pytest.mark.parametrize("part", ["runs/create", "log-batch", "runs/update", "mlflow-artifacts"])
+def test_answers_that_do_not_come(tmp_path, server, proxy, fault, part):
+    root = tmp_path / f"{fault}-{part.replace('/', '-')}"
+    write_study(root)
+    (root / "1" / "record.jsonl").rename(root / "1" / "later")  # one trial: each costs 5 seconds
+    chosen = each_once(fault, part)
+    proxy.choose = lambda *request: "pass" if len(proxy.faults) >= 2 else chosen(*request)
+    project(root, proxy.uri, experiment=root.name)
+    time.sleep(8)  # what came late has come
+    (root / "1" / "later").rename(root / "1" / "record.jsonl")
+    with Record(root) as study:
+        study.append("finished", outcome="complete")
+    project(root, proxy.uri, experiment=root.name)
+    assert len(proxy.faults) == 2
+    check(server, root)
+
+
+def test_half_an_upload_is_never_a_whole_file(tmp_path, server, proxy):
+    root = tmp_path / "half"
+    write_study(root)
+    seen: list[bytes] = []
+    half = each_once("half", "mlflow-artifacts")
+
+    def choose(method: str, path: str, body: bytes) -> str:
+        seen.extend(file.read_bytes() for file in server.root.rglob("*/big.bin"))
+        return half(method, path, body)
+
+    proxy.choose = choose
+    project(root, proxy.uri, experiment=root.name)
+    assert len(proxy.faults) == len(TRIALS)
+    assert {len(content) for content in seen} <= {300_000}
+    check(server, root)
+
+
+def test_a_server_that_is_down_before_the_start_and_again_later(tmp_path, server, proxy):
+    root = tmp_path / "down"
+    proxy.down()
+    projector = ProjectorProcess(root, proxy.uri, root.name)
+    write_study(root)
+    time.sleep(4)
+    proxy.up()
+    for _ in range(300):
+        if any(run.info.run_name == "down 1" for run in server.runs()):
+            break
+        time.sleep(0.1)
+    proxy.down()
+    with Record(root / "0") as record:
+        record.append("started", name="down 0")
+        record.append("finished", outcome="complete", artifacts=["big.bin"])
+    time.sleep(6)
+    proxy.up()
+    time.sleep(9)
+    assert projector.close().runs == 0
+    check(server, root)
+
+
+def test_a_server_that_is_down_to_the_end_gets_all_by_sync(tmp_path, server, proxy):
+    root = tmp_path / "end"
+    proxy.down()
+    projector = ProjectorProcess(root, proxy.uri, root.name)
+    write_study(root)
+    time.sleep(4)
+    begin = time.monotonic()
+    backlog = projector.close()
+    assert time.monotonic() - begin < 15
+    assert str(backlog) == (
+        f"{len(TRIALS) * STEPS} measurements and 2 files of 3 runs not in MLflow yet "
+        f"({proxy.uri}: connection refused)"
+    )
+    proxy.up()
+    assert sync(root, proxy.uri, root.name) == Backlog(sent=len(TRIALS) * STEPS)
+    check(server, root)
+
+
+def test_a_killed_projector_between_the_faults(tmp_path, server, proxy):
+    """Answers get lost, and the process is killed every second."""
+    root = tmp_path / "killed"
+    write_study(root)
+    proxy.choose = each_once("lost", "")
+    for _ in range(3):
+        projector = ProjectorProcess(root, proxy.uri, root.name)
+        for _ in range(100):
+            time.sleep(0.1)
+            if len(proxy.faults) % 7 == 6:
+                break
+        projector._process.kill()
+        projector._process.wait()
+    while sync(root, proxy.uri, root.name).runs:
+        pass
+    assert len(proxy.faults) > 10
+    check(server, root)

@@ -1,0 +1,154 @@
+"""The shipped app through the front door, tracked: a small study in MLflow and Optuna."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+
+SMALL = [
+    "trainer=smoke",
+    "hidden_dim=32",
+    "epochs=2",
+    "data.num_puzzles=16",
+    "data.num_eval_puzzles=8",
+]
+
+
+def hrm_sweep(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hrm_sweep", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("tracked")
+
+
+@pytest.fixture(scope="module")
+def printed(folder) -> str:
+    done = hrm_sweep("-m", "lr=1e-4,1e-3", "study.name=small", *SMALL, folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def runs(folder, printed):
+    """The study's run in MLflow, and its trials by number."""
+    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+    experiment = client.get_experiment_by_name("hrm_sweep")
+    found = client.search_runs([experiment.experiment_id])
+    parent = next(run for run in found if "mlflow.parentRunId" not in run.data.tags)
+    trials = {int(run.data.tags["hrm_sweep.trial"]): run for run in found if run is not parent}
+    return client, parent, trials
+
+
+@pytest.fixture(scope="module")
+def trials(folder, printed):
+    storage = f"sqlite:///{folder}/multirun/optuna.db"
+    return optuna.load_study(study_name="small", storage=storage).get_trials()
+
+
+def test_a_study_is_a_parent_run_and_its_trials_are_the_children(runs):
+    _, parent, children = runs
+    assert parent.info.run_name == "small"
+    assert sorted(children) == [0, 1]
+    for number, run in children.items():
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["hrm_sweep.study"] == "small"
+        assert run.info.run_name.startswith(f"{number} lr=")
+    assert parent.info.status == "FINISHED"
+
+
+def test_params_are_the_flattened_config(runs):
+    assert runs[2][0].data.params["lr"] == "0.0001"
+    assert runs[2][1].data.params["optimizer.lr"] == "0.001"
+    assert runs[2][1].data.params["model.hidden_dim"] == "32"
+
+
+def test_every_epoch_is_in_mlflow_and_in_optuna(runs, trials):
+    client, _, children = runs
+    for trial in trials:
+        run_id = children[trial.number].info.run_id
+        history = client.get_metric_history(run_id, "eval/exact_match")
+        assert {point.step: point.value for point in history} == trial.intermediate_values
+        assert sorted(trial.intermediate_values) == [1, 2]
+
+
+def test_optuna_knows_the_run_and_the_folder(runs, trials, folder):
+    for trial in trials:
+        assert trial.user_attrs["mlflow_run_id"] == runs[2][trial.number].info.run_id
+        assert (folder / trial.user_attrs["folder"] / "result.json").exists()
+        assert trial.value == runs[2][trial.number].data.metrics["best/eval/exact_match"]
+
+
+def test_the_artifacts_are_there(runs):
+    client, _, children = runs
+    for run in children.values():
+        names = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert {
+            "best_model.pth",
+            "final_model.pth",
+            "training_history.json",
+            "training_metrics.png",
+            "prediction_vs_groundtruth.png",
+            "config.yaml",
+            "overrides.yaml",
+            "environment.json",
+            "run.log",
+        } <= names
+
+
+def test_the_metrics_have_the_names_of_the_design(runs):
+    measured = set(runs[2][0].data.metrics)
+    assert {
+        "train/loss",
+        "train/lm_loss",
+        "train/q_halt_loss",
+        "train/token_accuracy",
+        "train/exact_match",
+        "eval/loss",
+        "eval/token_accuracy",
+        "eval/exact_match",
+        "eval/exact_match/copy",
+        "eval/exact_match/increment",
+        "eval/token_accuracy/copy",
+        "eval/mode_share",
+        "eval/segments",
+        "optimizer/lr",
+        "time/examples_per_second",
+    } <= measured
+
+
+def test_the_screen_ends_with_what_to_type_next(printed):
+    after = printed.partition("Finished in")[2]
+    assert "once more    python -m hrm_sweep lr=0.001 trainer=smoke" in after
+    assert "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db --host 127.0.0.1" in after
+    assert "optuna-dashboard sqlite:///multirun/optuna.db" in after
+
+
+def test_a_single_run_leaves_the_same_record_and_artifacts(folder, printed):
+    done = hrm_sweep("lr=1e-3", "study.name=alone", *SMALL, folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2/2" in done.stdout
+    alone, trial = folder / "multirun/train/alone", folder / "multirun/small/1"
+    assert {path.name for path in alone.glob("[!.]*")} == {
+        path.name for path in trial.glob("[!.]*")
+    }
+    assert history(alone) == history(trial)
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    """What was measured in each epoch, but for the time it took."""
+    epochs = json.loads((folder / "training_history.json").read_text())
+    return [{k: v for k, v in epoch.items() if not k.startswith("time/")} for epoch in epochs]
