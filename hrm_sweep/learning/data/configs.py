@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, TypeAlias
+from typing import TypeAlias
 
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.learning.data.checks import (
@@ -48,7 +48,7 @@ class CopyIncrementConfig:
     """`per_pattern` tells the model which rule applies, `shared` makes it guess."""
     noise: float = MISSING
     """Share of the training input's cells that another colour replaces, anew each epoch."""
-    curriculum: Optional[dict[int, float]] = MISSING  # noqa: UP045 - OmegaConf reads this form
+    curriculum: dict[int, float] | None = MISSING
     """From which epoch on which easiest share of the puzzles is seen; null: always all."""
     recolour: list[int] = MISSING
     """The table of the pattern `recolour`: what colours 0 to 9 turn into."""
@@ -144,7 +144,7 @@ class SudokuConfig:
     """Training puzzles. More of them, same seed: the fewer are among them."""
     num_eval_puzzles: int = MISSING
     """Held-out puzzles; the same for any number of training puzzles."""
-    givens: Optional[list[int]] = MISSING  # noqa: UP045 - OmegaConf reads this form
+    givens: list[int] | None = MISSING
     """Fewest and most given digits; null: a range for each box."""
     augment: bool = MISSING
     """Whether a training puzzle is shown as another of its symmetric forms at every draw."""
@@ -217,7 +217,7 @@ class PuzzlesConfig:
     sampling: str = MISSING
     """What an epoch is: `all` examples once, or, as published, `one_per_group`: one puzzle drawn
     from each group (a puzzle and its augmented copies)."""
-    num_eval_puzzles: Optional[int] = MISSING  # noqa: UP045 - OmegaConf reads this form
+    num_eval_puzzles: int | None = MISSING
     """Held-out examples to evaluate, drawn by chance; null: all of them."""
 
     def __post_init__(self) -> None:

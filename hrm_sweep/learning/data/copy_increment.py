@@ -119,10 +119,11 @@ def draw_grids(
     """
     cells = config.grid * config.grid
     known = np.empty((0, 1 + cells), np.int8) if apart_from is None else apart_from
-    others = len(known)
+    others, at_once = len(known), 64
     while (missing := others + count - len(known)) > 0:
-        # never a few at a time: the last of all existing grids would take for ever
-        drawn = chance.uniform(max(missing, 1024), 1 + cells)
+        # ever more at a time: the last of all existing grids would take for ever one by one
+        at_once = max(missing, min(2 * at_once, 1 << 16))
+        drawn = chance.uniform(at_once, 1 + cells)
         sides = config.smallest_grid + drawn[:, 0] * (config.grid - config.smallest_grid + 1)
         rows = np.concatenate([sides[:, None], drawn[:, 1:] * NUM_COLOURS], axis=1).astype(np.int8)
         rows[:, 1:][np.arange(cells) >= rows[:, :1].astype(np.int64) ** 2] = -1
