@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from omegaconf import DictConfig
 from hrm_sweep import config as configuration
 from hrm_sweep import files
 from hrm_sweep.config import Config
+from hrm_sweep.errors import CheckpointError, Interrupted
 from hrm_sweep.learning import checkpoint
 from hrm_sweep.learning.data import build_task
 from hrm_sweep.learning.evaluate import examples
@@ -19,6 +22,10 @@ from hrm_sweep.learning.trainer import Trainer
 from hrm_sweep.study import trial
 
 EXAMPLES_PER_PATTERN = 3
+CHECKPOINT_SECONDS = 10.0
+"""What a killed run loses at most, beside the epoch it was in."""
+CHECKPOINTS = ("checkpoint_a.pth", "checkpoint_b.pth")
+"""Written in turn, so that one is whole whatever happens to the other."""
 ARTIFACTS = (
     "best_model.pth",
     "best_model.pth.sha256",
@@ -30,6 +37,10 @@ ARTIFACTS = (
     "prediction_vs_groundtruth.png",
 )
 
+log = logging.getLogger(__name__)
+
+History = list[dict[str, Any]]
+
 
 def task(cfg: DictConfig) -> dict[str, float]:
     """The task function that Hydra calls."""
@@ -39,12 +50,15 @@ def task(cfg: DictConfig) -> dict[str, float]:
 def run(config: Config, handle: trial.Trial) -> dict[str, float]:
     """Trains one model; its best and final weights, history and examples go into the run's folder.
 
+    A folder with a checkpoint in it goes on from there, to the same numbers bit for bit.
+
     Returns:
         The evaluation metrics of the best epoch: the one with the best `trainer.monitor`, of equal
         ones that with the lower loss, then the earlier.
 
     Raises:
         Diverged: a loss is not finite; history and the best weights so far are kept.
+        Interrupted: somebody asked for it; a checkpoint has been written.
     """
     torch.manual_seed(config.root.seed)
     puzzles = build_task(config.data, seed=config.root.seed)
@@ -59,17 +73,63 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
     handle.dataset(**puzzles.describe())
     handle.expect(config.root.epochs)
     handle.artifact(*ARTIFACTS)
-    history: list[dict[str, Any]] = []
+    history = _go_on_from_checkpoint(trainer, handle.folder)
     try:
-        for measurement in trainer.epochs():
-            history.append({"epoch": measurement.step, **measurement.values})
-            handle.log(measurement.values, step=measurement.step)
+        _train(trainer, history, handle)
     finally:
         _leave(trainer, history, handle.folder)
+    _remove_checkpoints(handle.folder)
     return {name: value for name, value in trainer.best.values.items() if name.startswith("eval/")}
 
 
-def _leave(trainer: Trainer, history: list[dict[str, Any]], folder: Path) -> None:
+def _train(trainer: Trainer, history: History, handle: trial.Trial) -> None:
+    saved = time.monotonic()
+    for measurement in trainer.epochs():
+        history.append({"epoch": measurement.step, **measurement.values})
+        try:
+            handle.log(measurement.values, step=measurement.step)
+        except Interrupted:
+            _save_checkpoint(trainer, history, handle.folder)
+            raise
+        if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            _save_checkpoint(trainer, history, handle.folder)
+            saved = time.monotonic()
+
+
+def _save_checkpoint(trainer: Trainer, history: History, folder: Path) -> None:
+    name = CHECKPOINTS[0]
+    if (folder / name).exists():  # replace the older one
+        name = min(CHECKPOINTS, key=lambda name: _age(folder / name))
+    checkpoint.save(folder / name, {"trainer": trainer.state(), "history": history})
+
+
+def _age(path: Path) -> float:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _go_on_from_checkpoint(trainer: Trainer, folder: Path) -> History:
+    """Gives the trainer the newest whole checkpoint, and returns what was measured until then."""
+    found = []
+    for path in (folder / name for name in CHECKPOINTS if (folder / name).exists()):
+        try:
+            found.append(checkpoint.load(path))
+        except CheckpointError as error:
+            log.warning("%s; an older checkpoint is used if there is one", error)
+    if not found:
+        return []
+    newest = max(found, key=lambda content: content["trainer"]["epoch"])
+    trainer.load_state(newest["trainer"])
+    log.info("goes on after epoch %d", trainer.epoch)
+    return newest["history"]
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    for name in CHECKPOINTS:
+        for path in (folder / name, folder / f"{name}.sha256"):
+            path.unlink(missing_ok=True)
+
+
+def _leave(trainer: Trainer, history: History, folder: Path) -> None:
     """What a run has to show, however it ended."""
     files.write_json(folder / "training_history.json", history)
     if trainer.best.weights is None:

@@ -19,8 +19,8 @@ def somebodys_puzzles(tmp_path_factory) -> Path:
     task = build_task(
         config.build(compose("data.num_puzzles=4", "data.num_eval_puzzles=2")).data, seed=0
     )
-    write_dataset(task, folder)
-    return folder
+    write_dataset(task, folder / "all")
+    return folder / "all"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -31,7 +31,7 @@ def _resolvers():
 def options() -> list[str]:
     """`group=option` for every YAML file below a folder of `conf/`."""
     files = [path.relative_to(config.CONF) for path in sorted(config.CONF.rglob("*.yaml"))]
-    return [f"{path.parent}={path.stem}" for path in files if path.parent != Path(".")]
+    return [f"{path.parent}={path.stem}" for path in files if path.parent != Path()]
 
 
 def compose(*overrides: str):

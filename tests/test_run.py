@@ -1,0 +1,109 @@
+"""A run that is stopped or killed goes on to the same numbers, bit for bit."""
+
+import hydra
+import pytest
+import torch
+
+from hrm_sweep import config, run
+from hrm_sweep.errors import Diverged, Interrupted
+from hrm_sweep.learning import checkpoint
+from hrm_sweep.study import trial
+from hrm_sweep.tracking import record
+
+SMALL = (
+    "trainer=smoke",
+    "hidden_dim=32",
+    "epochs=4",
+    "trainer.epochs=4",
+    "data.num_puzzles=16",
+    "data.num_eval_puzzles=8",
+)
+
+
+@pytest.fixture(scope="module")
+def small() -> config.Config:
+    config.register_resolvers()
+    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+        return config.build(hydra.compose("config", list(SMALL)))
+
+
+def trained(small, folder, *, stop_after=None, kill_after=None):
+    """Runs in `folder`, stopped in order or killed after some epoch; its history."""
+
+    def watch(step, values):
+        if step == kill_after:
+            raise MemoryError  # nothing is caught, nothing is saved: as if the process were gone
+
+    requested = trial.stop_requested
+    with trial.session(folder, name="run", params={}, tags={}) as handle:
+        handle.listeners.append(watch)
+        trial.stop_requested = lambda: handle.last_step == stop_after
+        try:
+            run.run(small, handle)
+        finally:
+            trial.stop_requested = requested
+    return measured(folder)
+
+
+def measured(folder):
+    """Step -> values of the record, without the time they took."""
+    return [
+        (entry.fields["step"], {k: v for k, v in entry.fields["values"].items() if "time" not in k})
+        for entry in record.read(folder)
+        if entry.event == "metrics"
+    ]
+
+
+def weights(folder):
+    return checkpoint.load(folder / "final_model.pth")["model"]
+
+
+@pytest.fixture(scope="module")
+def whole(small, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return trained(small, folder), weights(folder)
+
+
+def assert_same(folder, whole):
+    history, final = whole
+    assert measured(folder) == history
+    assert all(torch.equal(tensor, final[name]) for name, tensor in weights(folder).items())
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_stopped_run_goes_on_bit_for_bit(small, whole, tmp_path, epoch):
+    with pytest.raises(Interrupted, match=f"stopped after step {epoch}"):
+        trained(small, tmp_path, stop_after=epoch)
+    trained(small, tmp_path)
+    assert_same(tmp_path, whole)
+    assert not list(tmp_path.glob("checkpoint*"))
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(small, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0)
+    with pytest.raises(MemoryError):
+        trained(small, tmp_path, kill_after=3)
+    trained(small, tmp_path)
+    assert_same(tmp_path, whole)
+
+
+def test_of_two_checkpoints_the_whole_one_is_taken(small, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0)
+    with pytest.raises(MemoryError):
+        trained(small, tmp_path, kill_after=3)
+    newest = max(tmp_path.glob("checkpoint_?.pth"), key=lambda path: path.stat().st_mtime_ns)
+    damaged = bytearray(newest.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    newest.write_bytes(damaged)
+    trained(small, tmp_path)
+    assert_same(tmp_path, whole)
+
+
+def test_a_diverging_run_says_where_and_keeps_what_it_had(tmp_path):
+    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+        wild = config.build(hydra.compose("config", [*SMALL, "lr=1e30", "optimizer.warmup=0"]))
+    with pytest.raises(Diverged, match=r"at step \d+ \(epoch \d\); last good: "):
+        trained(wild, tmp_path)
+    last = record.read(tmp_path)[-1]
+    assert last.fields["outcome"] == "diverged"
+    assert (tmp_path / "training_history.json").exists()
