@@ -64,6 +64,7 @@ class Projection:
         self._children: dict[Path, set[str]] = {}
         self._looked = 0
         self._delay, self._retry_at, self._timeout = 0.0, 0.0, mlflow.TIMEOUT_SECONDS
+        self._progress_at_failure = -1
         self._unconnected = Backlog()
         self.reason = ""
         """Why the last attempt to send failed, "" if it did not."""
@@ -126,7 +127,8 @@ class Projection:
         for run in [run for run in self._runs.values() if not run.is_done]:
             self._add_children(run.folder, run)
         self._take_turns(list(self._runs.values()), self._destination)
-        self._delay, self.reason, self._timeout = 0.0, "", mlflow.TIMEOUT_SECONDS
+        self.reason, self._progress_at_failure = "", -1
+        self._timeout = mlflow.TIMEOUT_SECONDS
         mlflow.be_patient(self._timeout)
 
     def _take_turns(self, runs: list[ProjectedRun], destination: mlflow.Destination) -> None:
@@ -198,7 +200,9 @@ class Projection:
         self.reason = str(error)
         if unreachable:
             self.reason = f"{redacted(self._uri)}: {plain(str(error))}"
-        self._delay = min(MAX_DELAY_SECONDS, 2 * self._delay or 0.5)
+        got_on = self.progress > self._progress_at_failure
+        self._delay = 0.5 if got_on else min(MAX_DELAY_SECONDS, 2 * self._delay)
+        self._progress_at_failure = self.progress
         self._retry_at = time.monotonic() + self._delay * random.uniform(0.8, 1.2)
         if "no answer in time" in self.reason:
             self._timeout = min(MAX_TIMEOUT_SECONDS, 2 * self._timeout)

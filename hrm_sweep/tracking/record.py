@@ -35,6 +35,7 @@ from hrm_sweep.redact import redacted_tree
 
 FILE_NAME = "record.jsonl"
 PATIENCE_SECONDS = 2.0
+DEATH = "its process ended without a word: a signal, no memory left, or a power cut"
 """How long opening waits for a holder that only looks whether the run still lives."""
 
 
@@ -188,8 +189,8 @@ def is_held(folder: Path) -> bool:
     return False
 
 
-def settle(folder: Path) -> bool:
-    """Writes down that a run was killed, if its process is gone without a word.
+def settle(folder: Path, *, outcome: str = "killed", reason: str = DEATH) -> bool:
+    """Writes down how a run ended, if its process is gone without a word.
 
     Returns:
         True if it was written now; False if the run lives, has ended, or never started.
@@ -201,9 +202,9 @@ def settle(folder: Path) -> bool:
             return False
         record.append(
             "finished",
-            outcome="killed",
+            outcome=outcome,
             best={},
-            reason="its process ended without a word: a signal, no memory left, or a power cut",
+            reason=reason,
             artifacts=record.attempt.fields.get("artifacts", []),
         )
     return True
