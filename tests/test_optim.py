@@ -143,6 +143,16 @@ def test_other_weights_take_the_place_of_ours_for_a_while():
     assert torch.equal(projection.working, projection.weight.bfloat16())
 
 
+def test_a_state_that_is_loaded_reaches_the_working_copies():
+    model = build()
+    Weights(model, torch.bfloat16)
+    other = build(seed=1)
+    model.load_state_dict(other.state_dict())
+    projection = model.inner.H_level.layers[0].self_attn.qkv_proj
+    twin = other.inner.H_level.layers[0].self_attn.qkv_proj
+    assert torch.equal(projection.working, twin.weight.bfloat16())
+
+
 def test_atan2_makes_a_first_step_of_fixed_length():
     model = build()
     weights = Weights(model, torch.float32)

@@ -46,10 +46,12 @@ class Weights:
         for module, copy in zip(self._linear, copies, strict=True):
             module.working = copy.requires_grad_()
         self.publish()
+        model.register_load_state_dict_post_hook(lambda *_: self.publish())
 
     @torch.no_grad()
     def publish(self) -> None:
-        """Brings the working copies up to date; after every change of `vector`."""
+        """Brings the working copies up to date; after every change of `vector`. Loading a state
+        into the model does it by itself."""
         self._working.copy_(self.vector[: self._in_working])
 
     @torch.no_grad()

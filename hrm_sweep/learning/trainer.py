@@ -118,7 +118,6 @@ class Trainer:
         self.epoch, self._steps = state["epoch"], state["steps"]
         self._last_good = state["last_good"]
         self.model.load_state_dict(state["model"])
-        self._weights.publish()
         self._stepper.load_state(_copied(state["optimizer"]))
         if self._average is not None:
             self._average.vector.copy_(state["average"]["vector"])
@@ -169,7 +168,6 @@ class Trainer:
     def _restore_best(self) -> None:
         assert self.best.weights is not None
         self.model.load_state_dict(self.best.weights)
-        self._weights.publish()
         if self._average is not None:
             self._average.vector.copy_(self._weights.vector.detach())
 
