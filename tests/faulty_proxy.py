@@ -16,10 +16,10 @@ the client has given up), half (only half of the body comes through)."""
 
 
 class FaultyProxy:
-    """Listens on a port of its own. `choose` names the fault of each request: method, path, body."""
+    """Listens on a port of its own. `choose` names the fault of a request: method, path, body."""
 
     def __init__(self, server_port: int) -> None:
-        self.choose: Callable[[str, str, bytes], Fault] = lambda method, path, body: "pass"
+        self.choose: Callable[[str, str, bytes], Fault] = lambda *_: "pass"
         self.faults: list[tuple[Fault, str]] = []
         """What was done to which path; requests that passed are not in it."""
         self._server_port = server_port

@@ -10,11 +10,12 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from faulty_proxy import FaultyProxy
+from mlflow.entities import ViewType
 from truth import Truth, fresh_database
 
 from hrm_sweep.projector import ProjectorProcess, sync
@@ -80,10 +81,10 @@ def proxy(server: Server) -> Iterator[FaultyProxy]:
     proxy.down()
 
 
-def write_study(root: Path) -> None:
+def write_study(root: Path, *, trials: Sequence[str] = TRIALS) -> None:
     with Record(root) as study:
         study.append("started", name=f"{root.name} study", kind="study")
-        for number in TRIALS:
+        for number in trials:
             with Record(root / number) as record:
                 record.append("started", name=f"{root.name} {number}", params={"lr": 0.1})
                 record.append("dataset", name="d", train_size=1, eval_size=1, digest="d")
@@ -109,14 +110,14 @@ def project(root: Path, uri: str, *, experiment: str, seconds: float = 120) -> B
         projection.close()
 
 
-def check(server: Server, root: Path) -> None:
+def check(server: Server, root: Path, *, trials: Sequence[str] = TRIALS) -> None:
     """Everything is in MLflow once: runs, values, files, statuses."""
     runs = [run for run in server.runs() if run.info.run_name.startswith(f"{root.name} ")]
     assert Counter(run.info.run_name for run in runs) == {
-        f"{root.name} {name}": 1 for name in ("study", *TRIALS)
+        f"{root.name} {name}": 1 for name in ("study", *trials)
     }
     assert {run.info.status for run in runs} == {"FINISHED"}
-    for number in TRIALS:
+    for number in trials:
         name = f"{root.name} {number}"
         assert [row[:3] for row in server.metrics(name)] == [
             *(("a", step, float(step)) for step in range(1, STEPS + 1)),
@@ -146,29 +147,38 @@ def each_once(fault: str, *parts: str) -> Callable[[str, str, bytes], str]:
 @pytest.mark.parametrize("fault", ["pass", "500", "429", "reset", "lost"])
 def test_every_request_fails_once(tmp_path, server, proxy, fault):
     root = tmp_path / f"once-{fault}"
-    write_study(root)
+    write_study(root, trials=["0"])
     proxy.choose = each_once(fault, "")
-    assert project(root, proxy.uri, experiment=root.name).sent == len(TRIALS) * STEPS
-    assert fault == "pass" or len(proxy.faults) > 20
-    check(server, root)
+    assert project(root, proxy.uri, experiment=root.name).sent == STEPS
+    assert fault == "pass" or len(proxy.faults) > 15
+    check(server, root, trials=["0"])
 
 
-@pytest.mark.parametrize("fault", ["hang", "late"])
-@pytest.mark.parametrize("part", ["runs/create", "log-batch", "runs/update", "mlflow-artifacts"])
+@pytest.mark.parametrize(
+    ("fault", "part"),
+    [("hang", "runs/create"), ("hang", "log-batch"), ("late", "mlflow-artifacts")],
+)
 def test_answers_that_do_not_come(tmp_path, server, proxy, fault, part):
     root = tmp_path / f"{fault}-{part.replace('/', '-')}"
-    write_study(root)
-    (root / "1" / "record.jsonl").rename(root / "1" / "later")  # one trial: each costs 5 seconds
-    chosen = each_once(fault, part)
-    proxy.choose = lambda *request: "pass" if len(proxy.faults) >= 2 else chosen(*request)
+    write_study(root, trials=["0"])
+    proxy.choose = each_once(fault, part)
     project(root, proxy.uri, experiment=root.name)
-    time.sleep(8)  # what came late has come
-    (root / "1" / "later").rename(root / "1" / "record.jsonl")
-    with Record(root) as study:
-        study.append("finished", outcome="complete")
+    assert proxy.faults
+    check(server, root, trials=["0"])
+
+
+def test_a_run_that_is_created_after_its_creation_was_given_up(tmp_path, server, proxy):
+    root = tmp_path / "late"
+    write_study(root, trials=["0"])
+    proxy.choose = each_once("late", "runs/create")
     project(root, proxy.uri, experiment=root.name)
-    assert len(proxy.faults) == 2
-    check(server, root)
+    time.sleep(8)
+    created = len(
+        [run for run in server.runs(ViewType.ALL) if run.info.run_name.startswith("late ")]
+    )
+    assert created == 4
+    sync(root, proxy.uri, root.name)
+    check(server, root, trials=["0"])
 
 
 def test_half_an_upload_is_never_a_whole_file(tmp_path, server, proxy):

@@ -73,8 +73,9 @@ class Screen:
         )
         took = words.duration(time.monotonic() - self._begin)
         self._console.print()
+        how = "Stopped after" if outcomes[Outcome.INTERRUPTED] else "Finished in"
         if told:
-            self._console.print(f"Finished in {took}: {told}\n")
+            self._console.print(f"{how} {took}: {told}\n")
         self._console.print(self._final_table())
         self._say_reasons()
 
@@ -141,16 +142,14 @@ class Screen:
         return " · ".join(parts)
 
     def _study_seconds_left(self) -> float | None:
-        engine = self._engine
+        engine, running = self._engine, self._running()
         done = [row.seconds for row in engine.rows.values() if row.outcome is Outcome.COMPLETE]
-        running = [
-            seconds for row in self._running() if (seconds := _seconds_left(row)) is not None
-        ]
-        waiting = engine.plan.num_trials - len(engine.rows)
         if not done:
-            return None if waiting or not running else max(running)
+            return None
         mean = sum(done) / len(done)
-        return (sum(running) + waiting * mean) / engine.slots.num_slots
+        left = [seconds if seconds is not None else mean for seconds in map(_seconds_left, running)]
+        waiting = engine.plan.num_trials - len(engine.rows)
+        return max([*left, (sum(left) + waiting * mean) / engine.slots.num_slots])
 
     # The end
 

@@ -36,6 +36,8 @@ class Cursor:
     """Bytes of the record when the run was finished."""
     artifacts: list[str] = field(default_factory=list)
     """Files that are there whole, of the last attempt."""
+    doubt_ms: int = 0
+    """When a creation of the run was not answered: until some time later, a double may come."""
     finished: bool = False
     """Nothing is left: MLflow has the run's end too, or somebody deleted the run there."""
 

@@ -17,6 +17,8 @@ from hrm_sweep.tracking.record import Entry, RecordReader
 from hrm_sweep.tracking.telling import Telling, status
 
 RETRY_REFUSED_SECONDS = 60.0
+DOUBT_SECONDS, LOOK_FOR_DOUBLES_SECONDS = 60.0, 20.0
+"""How long a server may hold a request that its client has given up, and how often to look."""
 
 
 class ProjectedRun:
@@ -36,6 +38,7 @@ class ProjectedRun:
         if self._cursor.destination != destination:
             self._cursor = Cursor(destination=destination)
         self._is_unread = True
+        self._look_for_doubles_at = 0.0
         self._forget()
         self.look_again()
 
@@ -111,6 +114,19 @@ class ProjectedRun:
         else:
             return False
         return True
+
+    def remove_doubles(self, destination: Destination) -> None:
+        """If a creation was not answered, deletes what may have come of it later."""
+        if not (self.run_id and self._cursor.doubt_ms):
+            return
+        if time.monotonic() < self._look_for_doubles_at:
+            return
+        age = time.time() - self._cursor.doubt_ms / 1000
+        destination.remove_doubles(self._cursor.record, self.run_id)
+        self._look_for_doubles_at = time.monotonic() + LOOK_FOR_DOUBLES_SECONDS
+        if age > DOUBT_SECONDS:
+            self._cursor.doubt_ms = 0
+            self._cursor.save(self.folder)
 
     def postpone(self, reason: str) -> None:
         """This run cannot be sent now; the others can."""

@@ -140,6 +140,8 @@ class Projection:
             while run.is_due and not run.is_alive and time.monotonic() < end:
                 if not self._advance(run, destination):
                     break
+        for run in runs:
+            run.remove_doubles(destination)
         for run in runs[self._looked : self._looked + LOOKS_A_STEP]:
             run.look_again()
         self._looked = (self._looked + LOOKS_A_STEP) * (self._looked + LOOKS_A_STEP < len(runs))
@@ -201,7 +203,7 @@ class Projection:
         if unreachable:
             self.reason = f"{redacted(self._uri)}: {plain(str(error))}"
         got_on = self.progress > self._progress_at_failure
-        self._delay = 0.5 if got_on else min(MAX_DELAY_SECONDS, 2 * self._delay)
+        self._delay = 0.25 if got_on else min(MAX_DELAY_SECONDS, 2 * self._delay)
         self._progress_at_failure = self.progress
         self._retry_at = time.monotonic() + self._delay * random.uniform(0.8, 1.2)
         if "no answer in time" in self.reason:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hrm_sweep.outcomes import Outcome
 from hrm_sweep.tracking import record
 from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.mlflow import Destination, MlflowRun, Point
+from hrm_sweep.tracking.mlflow_errors import Unreachable
 from hrm_sweep.tracking.mlflow_limits import Names, clean
 from hrm_sweep.tracking.record import Entry
 
@@ -71,10 +73,7 @@ class Telling:
             run.tags(tags | self._reason_before())
             run.reopen()
         else:
-            name = fields.get("name", self._folder.name)
-            run = destination.find_or_create(
-                cursor.record, name=name, start_ms=entry.time_ms, tags=tags
-            )
+            run = self._create(entry, cursor, destination, tags)
             cursor.run_id, cursor.experiment_id = run.run_id, destination.experiment_id
         if attempt == 1:
             run.params(fields.get("params", {}))
@@ -131,6 +130,19 @@ class Telling:
                 refused.append(f"{name} {why}")
         if refused:
             run.tags({"hrm_sweep.files_not_sent": "; ".join(refused)})
+
+    def _create(
+        self, entry: Entry, cursor: Cursor, destination: Destination, tags: Mapping[str, str]
+    ) -> MlflowRun:
+        name = entry.fields.get("name", self._folder.name)
+        try:
+            return destination.find_or_create(
+                cursor.record, name=name, start_ms=entry.time_ms, tags=tags
+            )
+        except Unreachable:
+            cursor.doubt_ms = time.time_ns() // 1_000_000
+            cursor.save(self._folder)
+            raise
 
     def _reason_before(self) -> dict[str, str]:
         reason = self.finished.fields.get("reason") if self.finished else None
