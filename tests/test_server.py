@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 from faulty_proxy import FaultyProxy
-from mlflow.entities import ViewType
 from truth import Truth, fresh_database
 
 from hrm_sweep.projector import ProjectorProcess, sync
@@ -173,10 +172,8 @@ def test_a_run_that_is_created_after_its_creation_was_given_up(tmp_path, server,
     proxy.choose = each_once("late", "runs/create")
     project(root, proxy.uri, experiment=root.name)
     time.sleep(8)
-    created = len(
-        [run for run in server.runs(ViewType.ALL) if run.info.run_name.startswith("late ")]
-    )
-    assert created == 4
+    names = Counter(run.info.run_name for run in server.runs())
+    assert max(names["late study"], names["late 0"]) == 2  # what came before the end is gone
     sync(root, proxy.uri, root.name)
     check(server, root, trials=["0"])
 

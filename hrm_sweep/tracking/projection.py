@@ -202,12 +202,14 @@ class Projection:
         self.reason = str(error)
         if unreachable:
             self.reason = f"{redacted(self._uri)}: {plain(str(error))}"
-        got_on = self.progress > self._progress_at_failure
-        self._delay = 0.25 if got_on else min(MAX_DELAY_SECONDS, 2 * self._delay)
+        if self.progress > self._progress_at_failure:
+            self._delay, self._timeout = 0.25, mlflow.TIMEOUT_SECONDS
+        else:
+            self._delay = min(MAX_DELAY_SECONDS, 2 * self._delay)
+            if "no answer in time" in self.reason:
+                self._timeout = min(MAX_TIMEOUT_SECONDS, 2 * self._timeout)
+        mlflow.be_patient(self._timeout)
         self._progress_at_failure = self.progress
         self._retry_at = time.monotonic() + self._delay * random.uniform(0.8, 1.2)
-        if "no answer in time" in self.reason:
-            self._timeout = min(MAX_TIMEOUT_SECONDS, 2 * self._timeout)
-            mlflow.be_patient(self._timeout)
         if self._destination is None:
             self._unconnected = waiting(self._root, reason=self.reason)
