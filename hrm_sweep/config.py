@@ -46,10 +46,15 @@ class StudyConfig:
     direction: str
     n_trials: int
     max_attempts: int
+    max_failure_rate: float | None
+    timeout: float | None
+    trial_timeout: float | None
+    dry_run: bool
     workers: int
     name: str
     storage: str
     sampler: Any = None
+    pruner: Any = None
 
     def __post_init__(self) -> None:
         if self.direction not in ("maximize", "minimize"):
@@ -57,6 +62,12 @@ class StudyConfig:
         for key in ("n_trials", "max_attempts", "workers"):
             if getattr(self, key) < 1:
                 raise ConfigError(key, getattr(self, key), "must be 1 or more")
+        for key in ("timeout", "trial_timeout"):
+            seconds = getattr(self, key)
+            if seconds is not None and not seconds > 0:
+                raise ConfigError(key, seconds, "must be more than 0 seconds, or null")
+        if self.max_failure_rate is not None and not 0 <= self.max_failure_rate < 1:
+            raise ConfigError("max_failure_rate", self.max_failure_rate, "must be from 0 up to 1")
         if not self.name or "/" in self.name or self.name in (".", "..", "train"):
             raise ConfigError(
                 "name", self.name, "must be one folder's name, and not train", "try my-study"

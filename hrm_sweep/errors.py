@@ -11,7 +11,9 @@
     │   └── TrackingError              the tracking server or its database
     ├── Diverged                       a loss is not finite any more; the study goes on
     ├── Interrupted                    somebody asked the run to stop
-    └── WorkerDied                     the process of a run is gone: a signal, no memory left
+    ├── WorkerDied                     the process of a run is gone: a signal, no memory left
+    ├── TimedOut                       a run took longer than it may
+    └── Hopeless                       too many trials of a study fail
 
 Anything else that reaches a user is a bug and keeps its traceback.
 """
@@ -78,3 +80,11 @@ class Interrupted(HrmSweepError):
 
 class WorkerDied(HrmSweepError):
     """The process of a run died under it."""
+
+
+class TimedOut(HrmSweepError):
+    """A run took longer than it may, and its process was ended."""
+
+
+class Hopeless(HrmSweepError):
+    """More trials of a study fail than `study.max_failure_rate` allows."""

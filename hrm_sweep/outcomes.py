@@ -15,14 +15,23 @@ class Outcome(Enum):
     COMPLETE = ("complete", "COMPLETE", "FINISHED")
     UNJUDGED = ("unjudged", "FAIL", "FINISHED")
     """The task came back, but with nothing that it could be judged by."""
+    PRUNED = ("pruned", "PRUNED", "KILLED")
+    """The study's pruner saw no hope in it."""
     DIVERGED = ("diverged", "FAIL", "FAILED")
     """A loss or the objective is not finite."""
     FAILED = ("failed", "FAIL", "FAILED")
     """The task raised or called sys.exit; it would again."""
     KILLED = ("killed", "WAITING", "KILLED")
     """The process died: a signal, no memory left. FAIL after `study.max_attempts` of them."""
+    TIMED_OUT = ("timed_out", "WAITING", "KILLED")
+    """It took longer than `study.trial_timeout`. Counts like a killed one."""
     INTERRUPTED = ("interrupted", "WAITING", "KILLED")
     """A person asked it to stop. Put back, and nothing counted against it."""
+
+    @property
+    def is_failure(self) -> bool:
+        """Something that should not happen, and counts for `study.max_failure_rate`."""
+        return self in (Outcome.FAILED, Outcome.KILLED, Outcome.TIMED_OUT)
 
     @property
     def word(self) -> str:

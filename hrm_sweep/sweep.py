@@ -23,6 +23,7 @@ from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.ledger import Ledger, shown
 from hrm_sweep.study.plan import Plan, agree_on_recipe, is_of_the_recipe
+from hrm_sweep.study.pruning import Pruning
 from hrm_sweep.study.results import Results
 from hrm_sweep.study.screen import Screen
 from hrm_sweep.study.space import Dimension, Space, parse_space
@@ -48,6 +49,10 @@ class Sweep:
         tie_breaker: str | None,
         direction: Any,
         n_trials: int,
+        max_failure_rate: float | None,
+        timeout: float | None,
+        dry_run: bool,
+        pruner: Any,
         max_attempts: int,
         max_batch_size: int | None,
         storage: str,
@@ -66,11 +71,18 @@ class Sweep:
         self._max_batch_size, self._storage, self._seed = max_batch_size, storage, seed
         self._sampler, self._tracking, self._columns = sampler, tracking, columns
         self._check = get_method(check) if check else None
+        self._max_failure_rate, self._timeout, self._dry_run = max_failure_rate, timeout, dry_run
+        self._pruner = instantiate(pruner)
+        is_pruned = self._pruner is not None and type(self._pruner).__name__ != "NopPruner"
+        pruning = Pruning(storage, self._name, objective, self._pruner) if is_pruned else None
+        self._is_pruned = is_pruned
         if isinstance(task, Job):  # an app that keeps records of single runs as well
             task = task.task
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context,
-            task_function=Job(task, [objective], runtime.command(), study=self._name),
+            task_function=Job(
+                task, [objective], runtime.command(), study=self._name, pruning=pruning
+            ),
             config=config,
         )
 
@@ -87,6 +99,9 @@ class Sweep:
         """
         space = self._parse(arguments)
         self._check_corners(space)
+        if self._dry_run:
+            self._show_plan(space)
+            return []
         files.check_writable(self._folder)
         if self._tracking.name != "off":
             mlflow_store.check(mlflow_store.resolve_uri(self._tracking.uri))
@@ -117,6 +132,16 @@ class Sweep:
             composed = self._loader.load_sweep_config(self._config, space.overrides(point))
             if self._check is not None:
                 self._check(composed)
+
+    def _show_plan(self, space: Space) -> None:
+        """What would run, and nothing else."""
+        if not space.is_finite:
+            print(f"A search of {words.count(self._n_trials, 'trial')}: {_sizes(space)}")
+            return
+        points = [" ".join(space.overrides(point)) for point in space.points()]
+        print(f"A grid of {words.count(len(points), 'point')}: {_sizes(space)}")
+        for number, point in enumerate(points):
+            print(f"  {number}  {point}")
 
     def _slots(self, space: Space) -> Any:
         """The launcher as slots: a rolling window if it takes single jobs, batches if not."""
@@ -156,6 +181,9 @@ class Sweep:
             folder_of=self._folder_of,
             max_attempts=self._max_attempts,
             is_tracked=self._tracking.name != "off",
+            reports=not self._is_pruned,
+            max_failure_rate=self._max_failure_rate,
+            timeout=self._timeout,
             observers=[results, self._screen, *self._projectors],
         )
 
@@ -188,13 +216,12 @@ class Sweep:
         return [ProjectorProcess(self._folder, uri=uri, experiment=experiment)]
 
     def _head(self, space: Space, plan: Plan, slots: Any) -> list[str]:
-        sizes = ", ".join(_described(dimension) for dimension in space.dimensions)
         how = f"Grid of {plan.num_trials}, every point once"
         if not space.is_finite:
             sampler = self._sampler["_target_"].rpartition(".")[2]
             how = f"Search of {words.count(plan.num_trials, 'trial')}, proposed by {sampler}"
         return [
-            f"Study {self._name} · {sizes or 'one point'} · {self._direction} {self._objective}",
+            f"Study {self._name} · {_sizes(space)} · {self._direction} {self._objective}",
             f"{how} · {words.count(slots.num_slots, 'worker')}",
         ]
 
@@ -225,6 +252,10 @@ class Sweep:
         jobs = [returns[number] for number in sorted(returns)]
         size = self._max_batch_size or max(1, len(jobs))
         return [jobs[first : first + size] for first in range(0, len(jobs), size)]
+
+
+def _sizes(space: Space) -> str:
+    return ", ".join(map(_described, space.dimensions)) or "one point"
 
 
 def _described(dimension: Dimension) -> str:

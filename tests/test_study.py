@@ -142,7 +142,7 @@ class TestGrid:
 
 
 def test_a_failing_trial_is_told_with_its_reason_and_the_others_go_on():
-    done = sweep("+x=1", "+end=well,raise,exit,die,diverge,nothing")
+    done = sweep("+x=1", "+end=well,raise,exit,die,diverge,nothing", "hydra.sweeper.max_attempts=1")
     assert done.returncode == 0
     told = {trial.params["end"]: trial for trial in study().get_trials()}
     assert told["well"].state.name == "COMPLETE"
@@ -211,6 +211,85 @@ def test_two_workers_work_at_the_same_time_and_tell_their_progress():
     assert second.datetime_start < first.datetime_complete
 
 
+def test_a_killed_trial_is_started_again_under_its_number_until_attempts_are_used_up():
+    done = sweep("+x=1,2", "+end=die", "hydra.sweeper.max_attempts=2")
+    assert done.returncode == 1
+    trials = study().get_trials()
+    assert [(t.number, t.state.name, t.user_attrs["attempt"]) for t in trials] == [
+        (0, "FAIL", 2),
+        (1, "FAIL", 2),
+    ]
+    events = [entry.event for entry in record.read(Path("multirun/study/0"))]
+    assert events.count("started") == events.count("finished") == 2
+    assert events.count("metrics") == 10  # the second attempt does not write steps twice
+
+
+def test_a_trial_that_takes_too_long_is_ended():
+    done = sweep("+x=1", "+pause=0,2", "hydra.launcher.timeout=1.5", "hydra.sweeper.max_attempts=1")
+    assert done.returncode == 0, done.stderr
+    slow = study().get_trials()[1]
+    assert slow.user_attrs["outcome"] == "timed_out"
+    assert "timed out: it took longer than 1.5 s" in done.stdout
+
+
+def test_the_configured_pruner_judges_in_the_worker():
+    pruner = "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,upper:3.0}"
+    done = sweep("+x=2,9", pruner)
+    assert done.returncode == 0, done.stderr
+    good, bad = study().get_trials()
+    assert (good.state.name, bad.state.name) == ("COMPLETE", "PRUNED")
+    assert bad.intermediate_values == {1: 50.0}
+    entries = record.read(Path("multirun/study/1"))
+    assert [entry.event for entry in entries] == ["started", "expected", "metrics", "finished"]
+    assert entries[-1].fields["outcome"] == "pruned"
+    assert "pruned after step 1" in done.stdout
+
+
+def test_a_hopeless_study_ends_before_its_last_trial():
+    limit = "hydra.sweeper.max_failure_rate=0.5"
+    done = sweep("+x=range(0,40)", "+end=raise", "+pause=0.01", limit)
+    assert done.returncode == 1
+    assert "more than study.max_failure_rate=0.5" in done.stderr
+    assert len([t for t in study().get_trials() if t.state.name == "WAITING"]) > 10
+
+
+def test_no_trial_is_started_after_the_studys_time():
+    done = sweep("+x=range(0,40)", "+pause=0.05", "hydra.sweeper.timeout=1.5")
+    assert done.returncode == 0, done.stderr
+    states = [trial.state.name for trial in study().get_trials()]
+    assert states.count("RUNNING") == 0
+    assert 0 < states.count("COMPLETE") < 40
+
+
+def test_a_dry_run_shows_the_plan_and_creates_nothing(tmp_path):
+    done = sweep("+x=1,2", "+y=a,b", "hydra.sweeper.dry_run=true")
+    assert done.returncode == 0, done.stderr
+    assert "A grid of 4 points: x 2, y 2" in done.stdout
+    assert "  3  +x=2 +y=b" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_sweeps_at_once_share_the_trials():
+    overrides = ("+x=range(0,12)", "+pause=0.02")
+    both = [
+        subprocess.Popen(
+            command(*overrides), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    trials = study().get_trials()
+    assert [trial.params["x"] for trial in trials] == list(range(12))
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    owners = {trial.user_attrs["owner"] for trial in trials}
+    assert len(owners) == 2
+    for number in range(12):
+        events = [entry.event for entry in record.read(Path(f"multirun/study/{number}"))]
+        assert events.count("started") == 1
+
+
 class TestCtrlC:
     """The terminal sends SIGINT to the whole group."""
 
@@ -252,3 +331,22 @@ def until(condition, *, seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
+
+
+def test_a_killed_sweep_goes_on_and_no_finished_trial_runs_twice():
+    overrides = ("+x=1,2,3,4,5", "+pause=0.05")
+    process = subprocess.Popen(
+        command(*overrides), stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    until(lambda: len(list(Path("multirun/study").glob("*/result.json"))) >= 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = sweep(*overrides)
+    assert done.returncode == 0, done.stderr
+    trials = study().get_trials()
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5
+    assert "5 complete" in done.stdout
+    for trial in trials:
+        events = [entry.event for entry in record.read(Path(trial.user_attrs["folder"]))]
+        assert events.count("metrics") == 10
+        assert events.count("started") == events.count("finished")

@@ -17,6 +17,7 @@ from hrm_sweep import files, recipe, runtime
 from hrm_sweep.errors import HrmSweepError
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import trial
+from hrm_sweep.study.pruning import Pruning
 
 ARTIFACTS = ("config.yaml", "overrides.yaml", "environment.json", "result.json", "run.log")
 
@@ -32,6 +33,7 @@ class Job:
     """What starts the app, for the note that tells how to run the recipe again."""
     study: str | None = None
     """The study the run is a trial of, if any."""
+    pruning: Pruning | None = None
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Runs the task in Hydra's output folder and gives back what it returned.
@@ -51,6 +53,8 @@ class Job:
         number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
         with trial.session(folder, **self._identity(number, flat, overrides, folder)) as handle:
             handle.artifact(*ARTIFACTS)
+            if self.pruning is not None and number is not None:
+                handle.listeners.append(self.pruning.listener(number))
             try:
                 returned = self.task(cfg)
             except SystemExit as error:

@@ -23,7 +23,7 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from hrm_sweep.errors import WorkerDied
+from hrm_sweep.errors import TimedOut, WorkerDied
 from hrm_sweep.study import trial
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -36,10 +36,20 @@ class Pool:
         workers: processes.
         threads: threads of each, set before anything that reads the variables is imported.
         preload: modules that a worker imports before its first job arrives.
+        timeout: seconds that a job may take; None: as long as it likes.
         job: what a worker needs to run jobs: Hydra's context, the config, the task function.
     """
 
-    def __init__(self, *, workers: int, threads: int, preload: Sequence[str], job: tuple) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int,
+        threads: int,
+        preload: Sequence[str],
+        timeout: float | None,
+        job: tuple,
+    ) -> None:
+        self._timeout = timeout
         spawn = multiprocessing.get_context("spawn")  # fork copies locks of threads that are gone
         self._stop = spawn.RawValue("b", 0)  # a lock in it could die with a killed worker
         payload = cloudpickle.dumps((*job, Singleton.get_state()))
@@ -53,8 +63,12 @@ class Pool:
         self._pool.schedule(os.getpid)  # the pool starts its processes with its first task
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> Future[JobReturn]:
-        """Runs one job in the next free worker; the future raises WorkerDied if that one dies."""
-        return _translated(self._pool.schedule(_run, args=(list(overrides), job_idx)))
+        """Runs one job in the next free worker.
+
+        The future raises WorkerDied if that one dies, TimedOut if it was ended for taking too long.
+        """
+        arguments = (list(overrides), job_idx)
+        return _translated(self._pool.schedule(_run, args=arguments, timeout=self._timeout))
 
     def ask_to_stop(self) -> None:
         """Jobs that report to their trial's handle end at the next report."""
@@ -74,6 +88,8 @@ def _translated(inner: ProcessFuture) -> Future[JobReturn]:
             outer.set_exception(WorkerDied("its process was stopped"))
         elif isinstance(error := done.exception(), ProcessExpired):
             outer.set_exception(WorkerDied(_death(error.exitcode)))
+        elif isinstance(error, TimeoutError) and error.args[1:]:
+            outer.set_exception(TimedOut(f"it took longer than {error.args[1]} s"))
         elif error is not None:
             outer.set_exception(error)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import optuna
 from optuna.trial import TrialState
 
-from hrm_sweep.errors import WorkerDied
+from hrm_sweep.errors import Hopeless, TimedOut, WorkerDied
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.owners import Owner
@@ -26,6 +27,7 @@ from hrm_sweep.tracking.record import RecordReader, settle, values_of
 TICK_SECONDS = 0.1
 SECONDS_FOR_RUN_ID = 10.0
 """How long a trial that has ended waits for its run in MLflow before Optuna is told."""
+ENDED_BEFORE_HOPE_IS_LOST = 4
 STOP_SECONDS = 10.0
 """How long Ctrl-C waits for running trials to reach their next report."""
 
@@ -105,6 +107,9 @@ class Engine:
         folder_of: the folder of a trial, from its number and overrides.
         max_attempts: how often a trial is started whose process dies.
         is_tracked: whether runs get an MLflow run id, for Optuna to keep beside the trial.
+        reports: whether curves are to be told to Optuna here; a pruned trial does that itself.
+        max_failure_rate: share of failed trials that ends the study, once four have ended.
+        timeout: seconds after which no further trial is handed out.
     """
 
     def __init__(
@@ -122,6 +127,9 @@ class Engine:
         observers: Sequence[Observer],
         max_attempts: int,
         is_tracked: bool,
+        reports: bool,
+        max_failure_rate: float | None,
+        timeout: float | None,
     ) -> None:
         self.study, self.space, self.plan, self.slots = study, space, plan, slots
         self.objective, self.tie_breaker, self.folder = objective, tie_breaker, folder
@@ -132,12 +140,16 @@ class Engine:
         self._observers = observers
         self._running: dict[Future[Any], _Running] = {}
         self._untold: list[_Running] = []
+        self._reports, self._max_failure_rate = reports, max_failure_rate
+        self._give_up = time.monotonic() + timeout if timeout else math.inf
+        """When no further trial is handed out."""
         self._seconds_for_run_id = SECONDS_FOR_RUN_ID if is_tracked else 0.0
 
     def run(self) -> None:
         """Runs every trial of the plan.
 
         Raises:
+            Hopeless: too many trials fail; the running ones are stopped.
             KeyboardInterrupt: after Ctrl-C, once running trials have stopped at their next report
                 and are told; a second Ctrl-C does not wait for them.
         """
@@ -146,7 +158,7 @@ class Engine:
         self._owner = Owner(self.folder)
         try:
             self._run()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Hopeless):
             self._stop()
             raise
         finally:
@@ -173,7 +185,19 @@ class Engine:
         self._fill()
         while self._running or self._untold:
             self._turn()
+            self._check_hope()
             self._fill()
+
+    def _check_hope(self) -> None:
+        ended = [row for row in self.rows.values() if row.outcome is not None]
+        failed = sum(row.outcome.is_failure for row in ended if row.outcome is not None)
+        if self._max_failure_rate is None or len(ended) < ENDED_BEFORE_HOPE_IS_LOST:
+            return
+        if failed > self._max_failure_rate * len(ended):
+            raise Hopeless(
+                f"{failed} of {len(ended)} trials failed, more than "
+                f"study.max_failure_rate={self._max_failure_rate}; their reasons are above"
+            )
 
     def _turn(self) -> None:
         done: set[Future[Any]] = set()
@@ -190,9 +214,10 @@ class Engine:
             observer.tick()
 
     def _fill(self) -> None:
-        while len(self._running) < self.slots.num_slots and (
-            trial := self.plan.next(self._owner.name)
-        ):
+        while len(self._running) < self.slots.num_slots and time.monotonic() < self._give_up:
+            trial = self.plan.next(self._owner.name)
+            if trial is None:
+                break
             self._hand_out(trial)
         self.slots.flush()
 
@@ -219,7 +244,7 @@ class Engine:
             elif entry.event == "metrics":
                 row.step, row.values = entry.fields["step"], values_of(entry)
                 row.pace = running.clock.pace(row.step, entry.time_ms)
-                if self.objective in row.values:
+                if self._reports and self.objective in row.values:
                     running.trial.report(row.values[self.objective], row.step)
             elif entry.event == "finished":
                 row.outcome = Outcome.named(entry.fields["outcome"])
@@ -236,6 +261,9 @@ class Engine:
         self._follow(running)
         if isinstance(error, WorkerDied):
             row.outcome, row.reason = Outcome.KILLED, str(error)
+            settle(row.folder, outcome=row.outcome.word, reason=row.reason)
+        elif isinstance(error, TimedOut):
+            row.outcome, row.reason = Outcome.TIMED_OUT, str(error)
             settle(row.folder, outcome=row.outcome.word, reason=row.reason)
         elif row.outcome is None:
             row.outcome, row.reason = Outcome.FAILED, _words_of(error or self.returns[row.number])
@@ -263,7 +291,7 @@ class Engine:
         if complete:
             trial.set_user_attr("values", row.values)
         state = TrialState[row.outcome.optuna_state]
-        if row.outcome is Outcome.KILLED and row.attempt >= self._max_attempts:
+        if row.outcome.is_failure and row.attempt >= self._max_attempts:
             state = TrialState.FAIL
         if row.outcome is Outcome.INTERRUPTED:
             trial.set_user_attr("attempt", row.attempt - 1)

@@ -38,14 +38,14 @@ class Ledger:
         self._url = url
         try:
             with files.locked(self._lock_file):
-                self._storage = RDBStorage(url, engine_kwargs=_engine_options(url))
+                self.storage = RDBStorage(url, engine_kwargs=_engine_options(url))
         except (OSError, SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
             raise StudyError(
                 f"study.storage={shown(url)}: cannot be opened ({_first_line(error)}); "
                 "give a database that can be written, such as sqlite:///multirun/optuna.db"
             ) from None
         if self._is_sqlite:
-            _take_write_locks_early(self._storage.engine)
+            _take_write_locks_early(self.storage.engine)
 
     def open_study(self, name: str, direction: Direction) -> optuna.Study:
         """The study of that name, created if it is new.
@@ -57,7 +57,7 @@ class Ledger:
             raise StudyError(f"study.direction={direction}: must be maximize or minimize")
         with self.exclusive():
             study = optuna.create_study(
-                storage=self._storage, study_name=name, direction=direction, load_if_exists=True
+                storage=self.storage, study_name=name, direction=direction, load_if_exists=True
             )
         made_to = study.direction.name.lower()
         if made_to != direction:
@@ -73,12 +73,12 @@ class Ledger:
 
         The database's own lock where it has one that other machines see, else a lock file.
         """
-        if self._storage.engine.dialect.name != "postgresql":
+        if self.storage.engine.dialect.name != "postgresql":
             with files.locked(self._lock_file):
                 yield
             return
         key = int(_digest(self._url), 16) % 2**63
-        with self._storage.engine.connect() as connection:
+        with self.storage.engine.connect() as connection:
             connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({key})"))
             try:
                 yield
@@ -89,7 +89,7 @@ class Ledger:
         """Makes a running trial wait again: the next `ask` hands it out under its number, with its
         parameters, attributes and reported values. Optuna does this without saying so in its
         documentation; a test holds it to that."""
-        self._storage.set_trial_state_values(trial._trial_id, state=TrialState.WAITING)
+        self.storage.set_trial_state_values(trial._trial_id, state=TrialState.WAITING)
 
     @property
     def _is_sqlite(self) -> bool:

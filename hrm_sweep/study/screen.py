@@ -107,7 +107,7 @@ class Screen:
         assert row.outcome is not None
         if row.outcome is Outcome.COMPLETE:
             return f"done in {words.duration(row.seconds)}"
-        return f"{row.outcome.word}: {row.reason}"
+        return f"{row.outcome.word.replace('_', ' ')}: {row.reason}"
 
     def _left(self, row: Row) -> str:
         seconds = _seconds_left(row)

@@ -44,6 +44,7 @@ class Trial:
 
         Raises:
             Interrupted: somebody asked the study to stop; what was logged is safe.
+            optuna.TrialPruned: the study's pruner sees no hope; let it pass through.
         """
         if step > self.last_step:  # a resumed run does again what is already written
             self._record.metrics(step, values)
@@ -130,4 +131,6 @@ def _ending(error: BaseException) -> tuple[Outcome, str]:
         return Outcome.INTERRUPTED, "stopped by Ctrl-C"
     if isinstance(error, Diverged):
         return Outcome.DIVERGED, str(error)
+    if type(error).__name__ == "TrialPruned":  # Optuna's; it need not be imported for that
+        return Outcome.PRUNED, str(error)
     return Outcome.FAILED, f"{type(error).__name__}: {error}"

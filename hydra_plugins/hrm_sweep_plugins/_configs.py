@@ -27,10 +27,18 @@ class HrmSweeperConf:
     """How often a trial is started whose process dies."""
     max_batch_size: int | None = None
     """With a launcher that takes batches: jobs in one."""
+    max_failure_rate: float | None = None
+    """Share of failed trials that ends the study, once four have ended; null: never."""
+    timeout: float | None = None
+    """Seconds after which no further trial is started."""
+    dry_run: bool = False
+    """Show the plan and run nothing."""
     storage: str = "sqlite:///multirun/optuna.db"
     seed: int | None = None
     """Of the sampler."""
     sampler: Any = field(default_factory=lambda: {"_target_": "optuna.samplers.TPESampler"})
+    pruner: Any = None
+    """Optuna pruner as a config with `_target_`; null: none."""
     tracking: Any = field(default_factory=lambda: {"name": "mlflow", "uri": None})
     check: str | None = None
     """Dotted path of a function that raises for a composed config that cannot run."""
@@ -50,6 +58,8 @@ class PoolLauncherConf:
     """Processes that work at the same time; null: as many as this process has cores."""
     threads: int = 1
     """Threads of each (OMP_NUM_THREADS and its like)."""
+    timeout: float | None = None
+    """Seconds that a job may take; its process is ended then."""
     preload: list[str] = field(default_factory=list)
     """Modules that a worker imports while it waits for its first job."""
 

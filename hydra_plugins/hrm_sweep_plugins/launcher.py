@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 class PoolLauncher(Launcher):
     """Runs jobs in a pool of processes that live as long as the sweep."""
 
-    def __init__(self, workers: int | None, threads: int, preload: Sequence[str]) -> None:
+    def __init__(
+        self, workers: int | None, threads: int, timeout: float | None, preload: Sequence[str]
+    ) -> None:
         from hrm_sweep.runtime import usable_cores
 
         self.num_slots = workers or usable_cores()
-        self._threads, self._preload = threads, list(preload)
+        self._threads, self._timeout, self._preload = threads, timeout, list(preload)
         self._pool: Pool | None = None
 
     def setup(
@@ -36,7 +38,11 @@ class PoolLauncher(Launcher):
 
         if self._pool is None:
             self._pool = Pool(
-                workers=self.num_slots, threads=self._threads, preload=self._preload, job=self._job
+                workers=self.num_slots,
+                threads=self._threads,
+                preload=self._preload,
+                timeout=self._timeout,
+                job=self._job,
             )
         return self._pool
 

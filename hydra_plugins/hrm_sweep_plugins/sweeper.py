@@ -30,14 +30,14 @@ class HrmSweeper(Sweeper):
             Batches of JobReturn in the order of the trials, as Hydra's own sweepers do.
 
         Raises:
-            SystemExit: bad input (2), Ctrl-C (130): whatever there is to say has been said.
+            SystemExit: bad input (2), no hope (1), Ctrl-C (130); what there is to say is said.
         """
-        from hrm_sweep.errors import InputError
+        from hrm_sweep.errors import HrmSweepError, InputError
 
         try:
             return self._sweep.run(arguments)
-        except InputError as error:
+        except HrmSweepError as error:
             print(error, file=sys.stderr)
-            raise SystemExit(2) from error
+            raise SystemExit(2 if isinstance(error, InputError) else 1) from error
         except KeyboardInterrupt:
             raise SystemExit(130) from None
