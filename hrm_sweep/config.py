@@ -45,6 +45,7 @@ class StudyConfig:
     objective: str
     direction: str
     n_trials: int
+    repeats: int
     max_attempts: int
     max_failure_rate: float | None
     timeout: float | None
@@ -59,7 +60,7 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if self.direction not in ("maximize", "minimize"):
             raise ConfigError("direction", self.direction, "must be maximize or minimize")
-        for key in ("n_trials", "max_attempts", "workers"):
+        for key in ("n_trials", "repeats", "max_attempts", "workers"):
             if getattr(self, key) < 1:
                 raise ConfigError(key, getattr(self, key), "must be 1 or more")
         for key in ("timeout", "trial_timeout"):

@@ -15,6 +15,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hrm_sweep import files, runtime
+from hrm_sweep.errors import StudyError
 from hrm_sweep.launch.batches import Batches
 from hrm_sweep.launch.job import Job
 from hrm_sweep.outcomes import Outcome
@@ -52,6 +53,7 @@ class Sweep:
         max_failure_rate: float | None,
         timeout: float | None,
         dry_run: bool,
+        repeats: int,
         pruner: Any,
         max_attempts: int,
         max_batch_size: int | None,
@@ -76,12 +78,18 @@ class Sweep:
         is_pruned = self._pruner is not None and type(self._pruner).__name__ != "NopPruner"
         pruning = Pruning(storage, self._name, objective, self._pruner) if is_pruned else None
         self._is_pruned = is_pruned
+        self._repeats = repeats
         if isinstance(task, Job):  # an app that keeps records of single runs as well
             task = task.task
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context,
             task_function=Job(
-                task, [objective], runtime.command(), study=self._name, pruning=pruning
+                task,
+                [objective],
+                runtime.command(),
+                study=self._name,
+                pruning=pruning,
+                repeats=repeats,
             ),
             config=config,
         )
@@ -97,6 +105,8 @@ class Sweep:
             SystemExit: trials failed and none is complete (1).
             KeyboardInterrupt: Ctrl-C; it has said how to continue.
         """
+        if self._repeats > 1 and "seed" not in self._config:
+            raise StudyError(f"repeats={self._repeats}: the config has no key `seed` for them")
         space = self._parse(arguments)
         self._check_corners(space)
         if self._dry_run:

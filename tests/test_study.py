@@ -245,6 +245,27 @@ def test_the_configured_pruner_judges_in_the_worker():
     assert "pruned after step 1" in done.stdout
 
 
+def test_repeats_give_mean_and_deviation_and_each_has_its_folder():
+    done = sweep("+x=1,2", "+seed=3", "+noise=1", "hydra.sweeper.repeats=3")
+    assert done.returncode == 0, done.stderr
+    first, _ = study().get_trials()
+    assert first.value == pytest.approx(1 + 4)  # (x - 2)^2 + mean of seeds 3, 4, 5
+    assert first.user_attrs["values"]["objective/std"] == pytest.approx(1)
+    assert first.intermediate_values == {1: 4, 2: 5, 3: 6}
+    for repeat, seed in enumerate((3, 4, 5)):
+        folder = Path(f"multirun/study/1/{repeat}")
+        assert OmegaConf.load(folder / "config.yaml").seed == seed
+        assert json.loads((folder / "result.json").read_text())["values"] == {"objective": seed}
+        assert record.read(folder)[0].fields["tags"]["hrm_sweep.repeat"] == str(repeat)
+    assert re.search(r"\* +1 +2 +4 ± 1 ", done.stdout)
+
+
+def test_repeats_need_a_seed():
+    done = sweep("+x=1,2", "hydra.sweeper.repeats=3")
+    assert done.returncode == 2
+    assert "repeats=3: the config has no key `seed` for them" in done.stderr
+
+
 def test_a_hopeless_study_ends_before_its_last_trial():
     limit = "hydra.sweeper.max_failure_rate=0.5"
     done = sweep("+x=range(0,40)", "+end=raise", "+pause=0.01", limit)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ class Job:
     study: str | None = None
     """The study the run is a trial of, if any."""
     pruning: Pruning | None = None
+    repeats: int = 1
+    """How many seeds a trial is run with; its values are their means."""
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Runs the task in Hydra's output folder and gives back what it returned.
@@ -44,47 +48,114 @@ class Job:
             HrmSweepError: the task called sys.exit. Other exceptions are the task's own.
         """
         hydra = HydraConfig.get()
-        folder = Path(hydra.runtime.output_dir)
-        overrides = list(hydra.overrides.task)
-        tree = OmegaConf.to_container(cfg, resolve=True)
-        assert isinstance(tree, dict)
-        flat = recipe.flatten({str(key): value for key, value in tree.items()})
-        _write_recipe(folder, cfg, overrides)
         number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
-        with trial.session(folder, **self._identity(number, flat, overrides, folder)) as handle:
-            handle.artifact(*ARTIFACTS)
+        run = _Run(Path(hydra.runtime.output_dir), cfg, list(hydra.overrides.task), number)
+        with self._session(run) as handle:
             if self.pruning is not None and number is not None:
                 handle.listeners.append(self.pruning.listener(number))
-            try:
-                returned = self.task(cfg)
-            except SystemExit as error:
-                raise HrmSweepError(f"the task called sys.exit({error.code})") from error
-            _judge(handle, returned, self.objectives)
+            if self.repeats > 1 and number is not None:
+                return self._repeat(run, handle)
+            return self._call(cfg, handle)
+
+    def _call(self, cfg: DictConfig, handle: trial.Trial) -> Any:
+        try:
+            returned = self.task(cfg)
+        except SystemExit as error:
+            raise HrmSweepError(f"the task called sys.exit({error.code})") from error
+        _judge(handle, returned, self.objectives)
         return returned
 
-    def _identity(
-        self, number: int | None, flat: dict[str, Any], overrides: list[str], folder: Path
-    ) -> dict[str, Any]:
-        signature = recipe.signature(flat)
-        words = " ".join(overrides)
-        tags = {"hrm_sweep.signature": signature, "hrm_sweep.attempt": "1"}
+    def _repeat(self, run: _Run, handle: trial.Trial) -> dict[str, float]:
+        """Runs the recipe with seed, seed + 1, …, each in a folder of its own below the trial's.
+
+        Repeats are the trial's steps: a pruner judges it between two of them.
+        """
+        handle.expect(self.repeats)
+        seed, values = run.cfg.seed, []
+        for repeat in range(self.repeats):
+            OmegaConf.update(run.cfg, "seed", seed + repeat)
+            values.append(self._values_of(run.repeated(repeat), handle))
+            if len(values[-1]) == 0:
+                return {}
+            handle.log(values[-1], step=repeat + 1)
+        handle.values = _means_and_deviations(values)
+        return handle.values
+
+    def _values_of(self, run: _Run, trial_handle: trial.Trial) -> dict[str, float]:
+        """The final values of one repeat, from its folder if it has been run; none if the task
+        gave none, and then the trial ends like its repeat."""
+        if (known := trial.finished_values(run.folder)) is not None:
+            return known
+        with self._session(run) as handle:
+            self._call(run.cfg, handle)
+        if handle.outcome is not Outcome.COMPLETE:
+            trial_handle.conclude(handle.outcome, f"repeat {run.repeat}: {handle.reason}")
+            return {}
+        return handle.values
+
+    @contextmanager
+    def _session(self, run: _Run) -> Iterator[trial.Trial]:
+        run.write_recipe()
+        with trial.session(run.folder, **self._identity(run)) as handle:
+            handle.artifact(*ARTIFACTS)
+            yield handle
+
+    def _identity(self, run: _Run) -> dict[str, Any]:
+        flat = run.flat()
+        tags = {"hrm_sweep.signature": recipe.signature(flat), "hrm_sweep.folder": str(run.folder)}
+        name = run.folder.name
         if self.study is not None:
-            tags |= {"hrm_sweep.study": self.study, "hrm_sweep.trial": str(number)}
+            tags |= {"hrm_sweep.study": self.study, "hrm_sweep.trial": str(run.number)}
+            name = f"{run.number} {' '.join(run.overrides)}".strip()
+        if run.repeat is not None:
+            tags["hrm_sweep.repeat"] = str(run.repeat)
+            name = f"{run.number}.{run.repeat} seed={run.cfg.seed}"
         return {
             "kind": "train" if self.study is None else "trial",
-            "name": folder.name if self.study is None else f"{number} {words}".strip(),
+            "name": name,
             "artifacts": list(ARTIFACTS),
             "params": {key: value for key, value in flat.items() if value is not None},
-            "tags": tags | {"hrm_sweep.folder": str(folder)},
-            "description": f"    {shlex.join([*self.command, *overrides])}\n",
+            "tags": tags,
+            "description": f"    {shlex.join([*self.command, *run.overrides])}\n",
         }
 
 
-def _write_recipe(folder: Path, cfg: DictConfig, overrides: list[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-    files.write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
-    files.write_json(folder / "environment.json", runtime.environment())
+@dataclass(frozen=True)
+class _Run:
+    """What is run where."""
+
+    folder: Path
+    cfg: DictConfig
+    overrides: list[str]
+    number: int | None
+    """Of the trial, in a study."""
+    repeat: int | None = None
+
+    def repeated(self, repeat: int) -> _Run:
+        overrides = [*self.overrides, f"seed={self.cfg.seed}"]
+        return replace(self, folder=self.folder / str(repeat), overrides=overrides, repeat=repeat)
+
+    def flat(self) -> dict[str, Any]:
+        tree = OmegaConf.to_container(self.cfg, resolve=True)
+        assert isinstance(tree, dict)
+        return recipe.flatten({str(key): value for key, value in tree.items()})
+
+    def write_recipe(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
+        overrides = OmegaConf.to_yaml(OmegaConf.create(self.overrides))
+        files.write_text(self.folder / "overrides.yaml", overrides)
+        files.write_json(self.folder / "environment.json", runtime.environment())
+
+
+def _means_and_deviations(repeats: list[dict[str, float]]) -> dict[str, float]:
+    """Of each value its mean and, as `<name>/std`, its standard deviation (n - 1)."""
+    values: dict[str, float] = {}
+    for name in repeats[0]:
+        of_all = [repeat[name] for repeat in repeats]
+        values[name] = statistics.fmean(of_all)
+        values[f"{name}/std"] = statistics.stdev(of_all)
+    return values
 
 
 def _judge(handle: trial.Trial, returned: Any, objectives: Sequence[str]) -> None:

@@ -126,7 +126,7 @@ class Screen:
         for row in rows:
             mark = ">" if row.outcome is None else " "
             ending = self._left(row) if row.outcome is None else _short_ending(row)
-            values = [words.measured(name, row.values.get(name)) for name in metrics]
+            values = [words.in_words(row.values, name) for name in metrics]
             table.add_row(mark, str(row.number), *_settings(row), _progress(row), *values, ending)
         return Group(table, Text(self._status()))
 
@@ -135,7 +135,7 @@ class Screen:
         done = sum(row.outcome is not None for row in engine.rows.values())
         parts = [f"  {done} of {engine.plan.num_trials} done"]
         if best := engine.best():
-            value = words.measured(engine.objective, best[0].values[engine.objective])
+            value = words.in_words(best[0].values, engine.objective)
             parts.append(f"best {value} (trial {best[0].number})")
         if (seconds := self._study_seconds_left()) is not None:
             parts.append(f"about {words.duration(seconds)} left")
@@ -161,7 +161,7 @@ class Screen:
         metrics += [name for name in self._metrics(best[0]) if name not in metrics]
         table = _table(["", "trial", *_names(best), *map(words.label, metrics), "time"])
         for row in best[:FINAL_ROWS]:
-            values = [words.measured(name, row.values.get(name)) for name in metrics]
+            values = [words.in_words(row.values, name) for name in metrics]
             mark = "*" if row is best[0] else " "
             table.add_row(
                 mark, str(row.number), *_settings(row), *values, words.duration(row.seconds)

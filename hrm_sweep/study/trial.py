@@ -10,6 +10,7 @@ def task(cfg):
 
 from __future__ import annotations
 
+import json
 import math
 import time
 import traceback
@@ -21,7 +22,7 @@ from typing import Any
 from hrm_sweep import files
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.tracking.record import Record, RecordReader
+from hrm_sweep.tracking.record import Entry, Record, RecordReader
 
 
 class Trial:
@@ -37,7 +38,7 @@ class Trial:
         """Called with step and values after each report."""
         self._record = record
         self._artifacts: list[str] = []
-        self._outcome, self._reason = Outcome.COMPLETE, ""
+        self.outcome, self.reason = Outcome.COMPLETE, ""
 
     def log(self, values: Mapping[str, float], *, step: int) -> None:
         """Writes measurements of one step (counted from 1) durably.
@@ -68,13 +69,13 @@ class Trial:
 
     def conclude(self, outcome: Outcome, reason: str = "") -> None:
         """Says how the run ended, where that is not by an exception."""
-        self._outcome, self._reason = outcome, reason
+        self.outcome, self.reason = outcome, reason
 
     def _close(self, seconds: float, error: BaseException | None) -> None:
         if error is not None:
             self.conclude(*_ending(error))
         values = {name: value for name, value in self.values.items() if math.isfinite(value)}
-        told = {"outcome": self._outcome.word, "reason": self._reason}
+        told = {"outcome": self.outcome.word, "reason": self.reason}
         result = told | {"values": values, "seconds": round(seconds, 3)}
         files.write_json(self.folder / "result.json", result)
         trace = "".join(traceback.format_exception(error)) if error else ""
@@ -103,24 +104,37 @@ def current() -> Trial:
 def session(folder: Path, **started: Any) -> Iterator[Trial]:
     """Keeps the record of one run in `folder`, from its `started` entry to its outcome."""
     global _current
-    last_step = _last_step(folder)
+    past = RecordReader(folder).new_entries()
+    attempt = 1 + sum(entry.event == "started" for entry in past)
     record = Record(folder)
-    record.append("started", **started)
-    _current = Trial(folder, record, last_step=last_step)
-    begin, error = time.monotonic(), None
+    record.append("started", **_with_attempt(started, attempt))
+    outer, begin, error = _current, time.monotonic(), None
+    _current = handle = Trial(folder, record, last_step=_last_step(past))
     try:
-        yield _current
+        yield handle
     except BaseException as caught:
         error = caught
         raise
     finally:
-        _current._close(time.monotonic() - begin, error)
-        _current = None
+        handle._close(time.monotonic() - begin, error)
+        _current = outer
         record.close()
 
 
-def _last_step(folder: Path) -> int:
-    entries = RecordReader(folder).new_entries()
+def finished_values(folder: Path) -> dict[str, float] | None:
+    """The final values of the run in `folder`, if it is complete."""
+    try:
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return result["values"] if result["outcome"] == Outcome.COMPLETE.word else None
+
+
+def _with_attempt(started: dict[str, Any], attempt: int) -> dict[str, Any]:
+    return started | {"tags": started["tags"] | {"hrm_sweep.attempt": str(attempt)}}
+
+
+def _last_step(entries: list[Entry]) -> int:
     return max((entry.fields["step"] for entry in entries if entry.event == "metrics"), default=0)
 
 

@@ -14,24 +14,35 @@ def label(metric: str) -> str:
     return metric.rpartition("/")[2].replace("_", " ")
 
 
-def measured(metric: str, value: float | None) -> str:
-    """A share as per cent, anything else with four digits; a dash for what is not there yet."""
+def measured(metric: str, value: float | None, deviation: float | None = None) -> str:
+    """A share as per cent, anything else with four digits; a dash for what is not there yet.
+
+    A standard deviation is put behind: 98.4 ± 0.6 %.
+    """
     if value is None:
         return "-"
-    if any(word in metric for word in ("accuracy", "exact_match", "share")):
-        return f"{100 * value:.1f} %"
-    return f"{value:.4g}"
+    is_share = any(word in metric for word in ("accuracy", "exact_match", "share"))
+    unit = " %" if is_share else ""
+    numbers = [number for number in (value, deviation) if number is not None]
+    texts = [f"{100 * number:.1f}" if is_share else f"{number:.4g}" for number in numbers]
+    return " ± ".join(texts) + unit
 
 
 def chosen(values: Iterable[str], patterns: Iterable[str]) -> list[str]:
     """The names that fit a pattern (`*` stands for any rest), in the order of the patterns."""
     names = list(values)
-    return [name for pattern in patterns for name in names if fnmatch(name, pattern)]
+    fitting = [name for pattern in patterns for name in names if fnmatch(name, pattern)]
+    return [name for name in fitting if not name.endswith("/std")]
 
 
 def told(values: Mapping[str, float], names: Iterable[str]) -> str:
     """`loss 0.0122  exact match 98.4 %`."""
-    return "  ".join(f"{label(name)} {measured(name, values[name])}" for name in names)
+    return "  ".join(f"{label(name)} {in_words(values, name)}" for name in names)
+
+
+def in_words(values: Mapping[str, float], name: str) -> str:
+    """One of the values, with its standard deviation if that is among them."""
+    return measured(name, values.get(name), values.get(f"{name}/std"))
 
 
 def setting(value: Any) -> str:

@@ -31,6 +31,8 @@ class HrmSweeperConf:
     """Share of failed trials that ends the study, once four have ended; null: never."""
     timeout: float | None = None
     """Seconds after which no further trial is started."""
+    repeats: int = 1
+    """Seeds that each trial is run with (seed, seed + 1, …); its value is their mean."""
     dry_run: bool = False
     """Show the plan and run nothing."""
     storage: str = "sqlite:///multirun/optuna.db"

@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> float | None:
         case "nothing":
             return None
     assert "torch" not in sys.modules
-    return float((cfg.x - 2) ** 2)
+    return float((cfg.x - 2) ** 2 + cfg.get("noise", 0) * cfg.get("seed", 0))
 
 
 if __name__ == "__main__":
