@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Fault = str
-"""pass, 500, 429, hang (no answer, nothing done), reset, lost (done, no answer), late (done after
-the client has given up), half (only half of the body comes through)."""
+"""pass, 500, 429, hang (no answer, nothing done), reset, lost (done, no answer), late (done when
+`release` is set, no answer), half (only half of the body comes through)."""
 
 
 class FaultyProxy:
@@ -22,6 +22,7 @@ class FaultyProxy:
         self.choose: Callable[[str, str, bytes], Fault] = lambda *_: "pass"
         self.faults: list[tuple[Fault, str]] = []
         """What was done to which path; requests that passed are not in it."""
+        self.release = threading.Event()
         self._server_port = server_port
         self._listener: ThreadingHTTPServer | None = None
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -81,7 +82,7 @@ class FaultyProxy:
         elif fault == "hang":
             time.sleep(30)
         elif fault == "late":
-            time.sleep(7)
+            self.release.wait(120)
             self._forward(request, body)
         elif fault == "half":
             self._forward(request, body[: len(body) // 2], length=len(body))

@@ -10,11 +10,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from truth import Truth, fresh_database
+from truth import Truth, fresh_database, within
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.projector import ProjectorProcess, draw, sync
@@ -52,15 +52,6 @@ def parent(root: Path, uri: str, steps: int) -> tuple[subprocess.Popen[str], int
     )
     assert process.stdout is not None
     return process, int(process.stdout.readline())
-
-
-def within(seconds: float, condition: Callable[[], object]) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def is_gone(pid: int) -> bool:
