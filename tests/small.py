@@ -71,6 +71,7 @@ def atan2_config(**changes: Any) -> AdamAtan2Config:
 def trainer_config(**changes: Any) -> TrainerConfig:
     values: dict[str, Any] = {
         "epochs": 3,
+        "batches": "stream",
         "precision": "fp32",
         "threads": 1,
         "monitor": "eval/exact_match",

@@ -95,6 +95,12 @@ CONF = Path(__file__).parents[1] / "conf"
         ),
         pytest.param(
             trainer_config,
+            {"batches": "publised"},
+            "batches=publised: must be one of stream, published; did you mean published?",
+            id="batches",
+        ),
+        pytest.param(
+            trainer_config,
             {"epochs": 0},
             "epochs=0: must be at least 1; try epochs=1",
             id="no epochs",

@@ -80,6 +80,8 @@ def test_a_segment_costs_token_loss_and_half_of_both_halting_losses():
     torch.testing.assert_close(losses.q_halt, torch.tensor(halt))
     torch.testing.assert_close(losses.q_continue, torch.tensor(go_on))
     torch.testing.assert_close(losses.total, losses.lm + (losses.q_halt + losses.q_continue) / 2)
+    taken_for_solved = math.log(1 + math.exp(-7)), math.log(1 + math.exp(7)) - 0.5 * 7
+    torch.testing.assert_close(losses.padding, torch.tensor([0, 0, sum(taken_for_solved) / 2]))
 
 
 def test_a_model_without_halting_pays_for_tokens_alone():

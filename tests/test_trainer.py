@@ -27,6 +27,7 @@ from hrm_sweep.errors import Diverged
 from hrm_sweep.learning import checkpoint
 from hrm_sweep.learning.configs import EarlyStoppingConfig
 from hrm_sweep.learning.data.task import IGNORE, Batch, Task
+from hrm_sweep.learning.losses import score
 from hrm_sweep.learning.metrics import Measurement
 from hrm_sweep.learning.model import build_model
 from hrm_sweep.learning.optim import schedule
@@ -124,10 +125,10 @@ def test_a_puzzle_starts_with_its_first_segment_and_stays_until_it_halts():
         fresh = carry.halted
         segments_had = torch.where(fresh, 1, segments_had + 1)
         before = stream.batch.inputs.clone()
-        carry, _ = model(carry, stream.batch.inputs, stream.batch.identifiers)
+        carry, thought = model(carry, stream.batch.inputs, stream.batch.identifiers)
         assert carry.steps.tolist() == segments_had.tolist()
         seen.append((before, carry.halted.clone()))
-        stream.release(carry.halted)
+        stream.release(carry.halted, score(thought.logits.argmax(dim=-1), stream.batch.labels))
     for (before, halted), (after, _) in pairwise(seen):
         assert torch.equal(before[~halted], after[~halted])
         assert not any(torch.equal(before[row], after[row]) for row in halted.nonzero())
@@ -230,6 +231,7 @@ def test_equal_seeds_give_equal_numbers():
         pytest.param({"model": transformer_config()}, id="transformer"),
         pytest.param({"task": small_task(noise=0.3)}, id="noise"),
         pytest.param({"batch_size": 32}, id="padding rows"),
+        pytest.param({"batches": "published"}, id="a segment a batch"),
     ],
 )
 def test_a_resumed_run_is_bit_for_bit_the_same(tmp_path, changes):

@@ -153,6 +153,9 @@ class TrainerConfig:
 
     epochs: int = MISSING
     """Times that every training puzzle is drawn."""
+    batches: str = MISSING
+    """How puzzles get into a batch: `stream`, a row takes the next one as soon as its own is
+    finished; `published`, as in the published loop: one segment for each batch of the loader."""
     precision: str = MISSING
     """Of the blocks' linear layers: fp32, bf16, or auto: bf16 where the CPU computes in it."""
     threads: int = MISSING
@@ -168,6 +171,7 @@ class TrainerConfig:
         at_least("epochs", self.epochs, 1)
         at_least("threads", self.threads, 1)
         one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        one_of("batches", self.batches, ("stream", "published"))
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ConfigError("ema", self.ema, "must be from 0 up to, not with, 1", "try ema=0.999")
 

@@ -23,6 +23,9 @@ class Losses(NamedTuple):
     """Of "the answer is right", for a model with a halting head."""
     q_continue: Tensor
     """Against the bootstrapped target, where Q-learning gives one."""
+    padding: Tensor
+    """What the published code adds for a row with nothing to score, which it takes for solved: half
+    of both halting losses. 0 where a row has something to score."""
 
 
 class Score(NamedTuple):
@@ -57,10 +60,12 @@ def segment_losses(thought: Thought, labels_BS: Tensor, achieved: Score, *, loss
     real = achieved.real.to(lm.dtype)
     q_halt = q_continue = torch.zeros_like(lm)
     if thought.q_halt is not None:
-        q_halt = real * _bce(thought.q_halt, achieved.exact.to(lm.dtype))
+        solved = achieved.right == achieved.tokens
+        q_halt = _bce(thought.q_halt, solved.to(lm.dtype))
     if thought.q_continue is not None and thought.target_q_continue is not None:
-        q_continue = real * _bce(thought.q_continue, thought.target_q_continue)
-    return Losses(lm + 0.5 * (q_halt + q_continue), lm, q_halt, q_continue)
+        q_continue = _bce(thought.q_continue, thought.target_q_continue)
+    halting = 0.5 * (q_halt + q_continue)
+    return Losses(lm + real * halting, lm, real * q_halt, real * q_continue, (1 - real) * halting)
 
 
 def token_losses(logits_BSV: Tensor, labels_BS: Tensor, loss: str) -> Tensor:

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from hrm_sweep.errors import Diverged
 from hrm_sweep.learning.act import ACT, Carry
+from hrm_sweep.learning.batches import Batches
 from hrm_sweep.learning.best import Best
 from hrm_sweep.learning.configs import OptimizerConfig, TrainerConfig
 from hrm_sweep.learning.data.task import Task
 from hrm_sweep.learning.evaluate import evaluate
-from hrm_sweep.learning.losses import Losses, Score, score, segment_losses
+from hrm_sweep.learning.losses import score, segment_losses
 from hrm_sweep.learning.metrics import Measurement, Sums
 from hrm_sweep.learning.optim import Average, Stepper, Weights, compute_dtype
+from hrm_sweep.learning.rows import Rows
 from hrm_sweep.learning.stream import Stream
 
 
@@ -50,7 +52,8 @@ class Trainer:
         self._average: Average | None = None
         if trainer_config.ema is not None:
             self._average = Average(self._weights, trainer_config.ema)
-        self._stream = Stream(task, batch_size)
+        rows = {"stream": Stream, "published": Batches}[trainer_config.batches]
+        self._rows: Rows = rows(task, batch_size)
         self._carry = model.initial_carry(batch_size)
         self._generator = torch.Generator().manual_seed(seed)
         self._steps = 0
@@ -68,9 +71,9 @@ class Trainer:
             started = time.perf_counter()
             sums = self._train_epoch()
             seconds = time.perf_counter() - started
-            values = {f"train/{name}": mean for name, mean in sums.means().items()}
+            values = sums.means()
             values["optimizer/lr"] = self._stepper.lr
-            values["time/examples_per_second"] = self._stream.drawn / seconds
+            values["time/examples_per_second"] = self._rows.drawn / seconds
             values |= self.evaluate()
             self.epoch += 1
             if self.best.judge(self.epoch, values):
@@ -103,7 +106,7 @@ class Trainer:
             "average": None
             if self._average is None
             else {"vector": self._average.vector.clone(), "steps": self._average.steps},
-            "stream": self._stream.state(),
+            "rows": self._rows.state(),
             "carry": {
                 "states": [state.clone() for state in self._carry.states],
                 "steps": self._carry.steps.clone(),
@@ -122,7 +125,7 @@ class Trainer:
         if self._average is not None:
             self._average.vector.copy_(state["average"]["vector"])
             self._average.steps = state["average"]["steps"]
-        self._stream.load_state(state["stream"])
+        self._rows.load_state(state["rows"])
         carry = _copied(state["carry"])
         self._carry = Carry(tuple(carry["states"]), carry["steps"], carry["halted"])
         self._generator.set_state(state["generator"])
@@ -131,34 +134,33 @@ class Trainer:
     def _train_epoch(self) -> Sums:
         sums = Sums()
         self.model.train()
-        self._stream.start(self.epoch + 1)
-        self._stream.fill()
+        self._rows.start(self.epoch + 1)
+        self._rows.fill()
         while True:  # one segment at least, even if the task has fewer puzzles than there are rows
             self._train_segment(sums)
-            if not self._stream.fill():
+            if not self._rows.fill():
                 return sums
 
     def _train_segment(self, sums: Sums) -> None:
         """One segment of every row, and one step of the optimizer."""
-        batch = self._stream.batch
+        batch = self._rows.batch
         carry, thought = self.model(self._carry, batch.inputs, batch.identifiers, self._generator)
         achieved = score(thought.logits.argmax(dim=-1), batch.labels)
         losses = segment_losses(thought, batch.labels, achieved, loss=self.model.loss)
-        loss = losses.total.sum() / len(batch)
+        loss = self._rows.minimised(losses).sum() / len(batch)
         self._steps += 1
         if not math.isfinite(loss.item()):
             self._raise_diverged("train/loss", loss.item())
         loss.backward()
-        progress = (self.epoch + self._stream.share_drawn) / self.config.epochs
+        progress = (self.epoch + self._rows.share_drawn) / self.config.epochs
         norm = self._stepper.step(progress)
         if not math.isfinite(norm):
             self._raise_diverged("the gradient's length", norm)
         if self._average is not None:
             self._average.step()
-        self._carry = carry._replace(halted=carry.halted | ~achieved.real)
-        self._stream.release(self._carry.halted)
+        self._carry = carry._replace(halted=self._rows.release(carry.halted, achieved))
         self._last_good = f"train/loss={loss.item():.6g} at step {self._steps}"
-        _count(sums, losses, achieved, carry.halted)
+        self._rows.count(sums, losses, achieved)
 
     def _evaluated_weights(self) -> AbstractContextManager[None]:
         if self._average is None:
@@ -176,27 +178,6 @@ class Trainer:
             f"{name} is {value} at step {self._steps} (epoch {self.epoch + 1}); "
             f"last good: {self._last_good}"
         )
-
-
-@torch.no_grad()
-def _count(sums: Sums, losses: Losses, achieved: Score, halted: Tensor) -> None:
-    """Losses of every segment; how right the answer is when a row is finished, as published."""
-    finished = halted & achieved.real
-    total, lm, q_halt, real, right, tokens, exact, rows = torch.stack(
-        [
-            losses.total.sum(),
-            losses.lm.sum(),
-            losses.q_halt.sum(),
-            achieved.real.sum(),
-            achieved.right[finished].sum(),
-            achieved.tokens[finished].sum(),
-            achieved.exact[finished].sum(),
-            finished.sum(),
-        ]
-    ).tolist()
-    sums.add({"loss": total, "lm_loss": lm, "q_halt_loss": q_halt}, real)
-    sums.add({"token_accuracy": right}, tokens)
-    sums.add({"exact_match": exact}, rows)
 
 
 def _copied(value: Any) -> Any:

@@ -1,0 +1,124 @@
+"""`experiment=seed_protocol`: the original experiment, counted as its report did, and truly."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import hydra
+import pytest
+import torch
+from small import hrm_config, small_task
+
+from hrm_sweep import config
+from hrm_sweep.learning.batches import Batches
+from hrm_sweep.learning.data import build_task
+from hrm_sweep.learning.losses import score, segment_losses
+from hrm_sweep.learning.metrics import Sums
+from hrm_sweep.learning.model import build_model
+from hrm_sweep.learning.trainer import Trainer
+
+SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] * (seed > 0)) for seed in range(10)]
+
+
+@cache
+def history(seed: int) -> list[dict[str, float]]:
+    config.register_resolvers()
+    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+        built = config.build(hydra.compose("config", ["experiment=seed_protocol", f"seed={seed}"]))
+    torch.manual_seed(seed)
+    task = build_task(built.data, seed=seed)
+    trainer = Trainer(
+        build_model(built.model, task),
+        task,
+        built.optimizer,
+        built.trainer,
+        batch_size=built.root.batch_size,
+        seed=seed,
+    )
+    return [measurement.values for measurement in trainer.epochs()]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_report_saw_half_solved_where_nothing_was(seed):
+    epochs = history(seed)
+    assert len(epochs) == 20
+    assert [values["reported/exact_match"] for values in epochs] == [0.5] * 20
+    for name in ("train/exact_match", "eval/exact_match", "eval/exact_match/increment"):
+        assert [values[name] for values in epochs] == [0] * 20, name
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_curves_are_those_of_the_report(seed):
+    losses = [values["reported/loss"] for values in history(seed)]
+    # untrained: log(12) and half the variance of the logits, 2.5 for the padding row, and chance
+    assert 4.9 < losses[0] < 6.1
+    assert min(losses) <= 0.65 * losses[0]
+    assert max(values["reported/token_accuracy"] for values in history(seed)) >= 0.7
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_most_of_the_lowest_loss_is_the_padding_row(seed):
+    lowest = min(history(seed), key=lambda values: values["reported/loss"])
+    padding = lowest["reported/loss"] - lowest["train/loss"]
+    share = lowest["reported/padding_share_of_loss"]
+    assert share == pytest.approx(padding / lowest["reported/loss"], rel=1e-5)
+    assert 0.6 < share < 0.85
+
+
+@pytest.mark.slow
+def test_on_average_the_first_loss_is_that_of_the_report():
+    first = [history(seed)[0]["reported/loss"] for seed in range(10)]
+    assert 5.2 < sum(first) / len(first) < 5.9
+
+
+def test_a_row_keeps_its_puzzle_from_batch_to_batch_until_it_halts():
+    task = small_task(num_puzzles=5)
+    rows = Batches(task, rows=2)
+    rows.start(1)
+    first, second, last = task.batches(1, 2)
+    assert rows.fill()
+    assert torch.equal(rows.batch.inputs, first.inputs)
+    rows.release(torch.tensor([False, True]), score(first.labels, first.labels))
+    assert rows.fill()
+    assert torch.equal(rows.batch.inputs, torch.stack([first.inputs[0], second.inputs[1]]))
+    rows.release(torch.tensor([False, False]), score(first.labels, first.labels))
+    assert rows.fill()
+    assert torch.equal(rows.batch.inputs, torch.stack([first.inputs[0], second.inputs[1]]))
+    assert (rows.drawn, rows.share_drawn) == (5, 1)
+    assert not rows.fill()
+    rows.start(2)
+    rows.release(torch.tensor([True, True]), score(last.labels, last.labels))
+    assert rows.fill()
+    assert torch.equal(rows.batch.inputs, next(task.batches(2, 2)).inputs)
+
+
+def test_both_ways_of_counting_by_hand():
+    task = small_task(num_puzzles=1)
+    torch.manual_seed(0)
+    model = build_model(hrm_config(loss="softmax"), task).train()
+    rows = Batches(task, rows=3)
+    rows.start(1)
+    rows.fill()
+    labels = rows.batch.labels
+    _, thought = model(model.initial_carry(3), rows.batch.inputs, rows.batch.identifiers)
+    achieved = score(thought.logits.argmax(dim=-1), labels)
+    losses = segment_losses(thought, labels, achieved, loss="softmax")
+    sums = Sums()
+    rows.release(torch.tensor([False, False, False]), achieved)
+    rows.count(sums, losses, achieved)
+    means = sums.means()
+    target = thought.target_q_continue
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    halting = [
+        0.5 * bce(thought.q_halt[row], torch.tensor(float(row > 0)))
+        + 0.5 * bce(thought.q_continue[row], target[row])
+        for row in range(3)
+    ]
+    lm = torch.nn.functional.cross_entropy(thought.logits[0], labels[0])  # IGNORE is its default
+    true, padding = (lm + halting[0]).item(), (halting[1] + halting[2]).item()
+    assert means["train/loss"] == pytest.approx(true, rel=1e-5)
+    assert means["reported/loss"] == pytest.approx(true + padding, rel=1e-5)
+    assert means["reported/padding_share_of_loss"] == pytest.approx(padding / (true + padding))
+    assert (means["train/exact_match"], means["reported/exact_match"]) == (0, pytest.approx(2 / 3))
+    assert means["train/token_accuracy"] == means["reported/token_accuracy"]
+    torch.testing.assert_close(rows.minimised(losses).sum().item(), true + padding)
