@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.errors import TrackingError
+from hrm_sweep.learning import pictures
 from hrm_sweep.redact import redacted
 from hrm_sweep.tracking import mlflow_store
 from hrm_sweep.tracking.cursor import Backlog, settle_dead, waiting
@@ -38,7 +39,6 @@ PATIENCE_SECONDS = 30.0
 GRACE_SECONDS = 1.5
 """How long the end waits for runs that are alive: they may be about to die with the parent."""
 MAX_STARTS = 3
-LOG = "projector.log"
 NOT_NEEDED = ("pandas", "pyarrow", "sklearn", "litellm")
 """MLflow imports these if they are there: 0.7 s and 90 MB beside the processes that train."""
 
@@ -122,36 +122,6 @@ def sync(root: Path, uri: str | None, experiment: str) -> Backlog:
     return ProjectorProcess(root, uri, experiment).close(timeout=None)
 
 
-def draw(folder: Path) -> list[str]:
-    """Draws the pictures of a run that has ended, as far as it left what they show.
-
-    Returns:
-        Names of the pictures. One that cannot be drawn is missing; the log says why.
-    """
-    sources = {"training_history.json": "training_metrics.png"}
-    sources["predictions.json"] = "prediction_vs_groundtruth.png"
-    drawn = []
-    for source, picture in sources.items():
-        if not (folder / source).exists():
-            continue
-        try:
-            _draw(folder / source, folder / picture)
-            drawn.append(picture)
-        except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError):
-            _log(folder, traceback.format_exc())
-    return drawn
-
-
-def _draw(source: Path, picture: Path) -> None:
-    from hrm_sweep.learning import figures
-
-    content = json.loads(source.read_text(encoding="utf-8"))
-    if source.name == "predictions.json":
-        figures.draw_predictions(content, picture)
-    else:
-        figures.draw_training_metrics(content, picture)
-
-
 class _Work:
     """What the process does, in a thread: a server that hangs must not keep the process alive."""
 
@@ -169,16 +139,21 @@ class _Work:
         except TrackingError as error:
             self.reason = str(error)
         except BaseException as error:  # told, here and to the parent, and the thread ends
-            _log(self._root, traceback.format_exc())
+            pictures.log(self._root, traceback.format_exc())
             what = f"{type(error).__name__}: {error}"
-            self.reason = redacted(f"the projector failed: {what}; see {LOG} in the folder")
+            self.reason = redacted(
+                f"the projector failed: {what}; see {pictures.LOG} in the folder"
+            )
 
     def _project(self) -> None:
         settle_dead(self._root)
         from hrm_sweep.tracking.projection import Projection
 
         projection = Projection(
-            self._root, tracking_uri=self._uri, experiment=self._experiment, pictures=draw
+            self._root,
+            tracking_uri=self._uri,
+            experiment=self._experiment,
+            pictures=pictures.Drawer(),
         )
         self.progress = lambda: projection.progress
         self.sent = lambda: projection.sent
@@ -212,11 +187,6 @@ class _Work:
             limit = GIVE_UP_SECONDS if self.reason else PATIENCE_SECONDS
             if time.monotonic() > since + limit:
                 return
-
-
-def _log(folder: Path, text: str) -> None:
-    with contextlib.suppress(OSError), (folder / LOG).open("a", encoding="utf-8") as file:
-        file.write(redacted(text))
 
 
 def _wait_for_the_end(thread: threading.Thread) -> None:

@@ -131,7 +131,8 @@ def _remove_checkpoints(folder: Path) -> None:
 
 def _leave(trainer: Trainer, history: History, folder: Path) -> None:
     """What a run has to show, however it ended."""
-    files.write_json(folder / "training_history.json", history)
+    told = [{**epoch, "is_best": epoch["epoch"] == trainer.best.epoch} for epoch in history]
+    files.write_json(folder / "training_history.json", told)
     if trainer.best.weights is None:
         return
     _save(folder / "final_model.pth", trainer.weights(), trainer.epoch, history[-1])

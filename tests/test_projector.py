@@ -17,7 +17,8 @@ import pytest
 from truth import Truth, fresh_database, within
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.projector import ProjectorProcess, draw, sync
+from hrm_sweep.learning.pictures import draw
+from hrm_sweep.projector import ProjectorProcess, sync
 from hrm_sweep.tracking.cursor import Backlog, waiting
 from hrm_sweep.tracking.record import Record
 

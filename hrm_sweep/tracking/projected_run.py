@@ -16,6 +16,9 @@ from hrm_sweep.tracking.mlflow_limits import METRICS_A_BATCH
 from hrm_sweep.tracking.record import Entry, RecordReader
 from hrm_sweep.tracking.telling import Telling, status
 
+Pictures = Callable[[Path], Iterable[str] | None]
+"""Draws what a run left in its folder; None as long as it is at it."""
+
 RETRY_REFUSED_SECONDS = 60.0
 DOUBT_SECONDS, LOOK_FOR_DOUBLES_SECONDS = 60.0, 20.0
 """How long a server may hold a request that its client has given up, and how often to look."""
@@ -91,7 +94,7 @@ class ProjectedRun:
             self._is_unread = True
             self._forget()
 
-    def advance(self, destination: Destination, pictures: Callable[[Path], Iterable[str]]) -> bool:
+    def advance(self, destination: Destination, pictures: Pictures) -> bool:
         """Reads what is new and sends one batch, or, after the last one, files and the end.
 
         Returns:
@@ -110,7 +113,7 @@ class ProjectedRun:
         if self._pending:
             self._send(self._batch(), destination)
         elif self._telling.finished is not None and not self.is_done:
-            self._finish(self._telling.finished, destination, pictures)
+            return self._finish(self._telling.finished, destination, pictures)
         else:
             return False
         return True
@@ -195,17 +198,19 @@ class ProjectedRun:
         self._cursor.next = batch[-1].number + 1
         self._cursor.save(self.folder)
 
-    def _finish(
-        self, end: Entry, destination: Destination, pictures: Callable[[Path], Iterable[str]]
-    ) -> None:
+    def _finish(self, end: Entry, destination: Destination, pictures: Pictures) -> bool:
         """Sends the files and, last, the status: a run that has ended in MLflow is whole there."""
+        drawn = pictures(self.folder)
+        if drawn is None:
+            return False
         run = destination.open(self.run_id)
-        self._telling.send_files(run, self._cursor, pictures(self.folder))
+        self._telling.send_files(run, self._cursor, drawn)
         destination.remove_doubles(self._cursor.record, self.run_id)
         run.finish(status(end.fields["outcome"]), end.time_ms)
         self._cursor.finished, self._cursor.size = True, self._reader.offset
         self._cursor.save(self.folder)
         self._forget()
+        return True
 
     def _conclude_damaged(self, destination: Destination, reason: str) -> None:
         """What a damaged record still says cannot be believed; MLflow is not left in the dark."""

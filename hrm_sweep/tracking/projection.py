@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -18,7 +18,7 @@ from hrm_sweep.tracking import mlflow, record
 from hrm_sweep.tracking.cursor import Backlog, numbers, waiting
 from hrm_sweep.tracking.mlflow_errors import Gone, Refused, Unreachable, plain
 from hrm_sweep.tracking.mlflow_store import resolve_uri
-from hrm_sweep.tracking.projected_run import ProjectedRun
+from hrm_sweep.tracking.projected_run import Pictures, ProjectedRun
 
 TURN_SECONDS = 0.5
 """How long a step works on runs that have ended before it looks at the living ones again."""
@@ -26,8 +26,6 @@ MAX_DELAY_SECONDS = 8.0
 MAX_TIMEOUT_SECONDS = 40
 LOOKS_A_STEP = 200
 """Ended runs of which a step looks whether another attempt has begun; it takes them in turn."""
-
-Pictures = Callable[[Path], Iterable[str]]
 
 
 def no_pictures(_: Path) -> Iterable[str]:
@@ -42,7 +40,7 @@ class Projection:
             children), or the folder of a single run.
         tracking_uri: see `resolve_uri`.
         pictures: is called with the folder of each run that has ended, before its files are sent;
-            draws, and returns the names of what it drew.
+            returns the names of what was drawn there, or None as long as it draws.
 
     Raises:
         TrackingError: MLflow cannot keep runs at the address.
