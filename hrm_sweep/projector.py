@@ -139,7 +139,7 @@ class _Work:
         except TrackingError as error:
             self.reason = str(error)
         except BaseException as error:  # told, here and to the parent, and the thread ends
-            pictures.log(self._root, traceback.format_exc())
+            pictures.log(self._root, redacted(traceback.format_exc()))
             what = f"{type(error).__name__}: {error}"
             self.reason = redacted(
                 f"the projector failed: {what}; see {pictures.LOG} in the folder"
