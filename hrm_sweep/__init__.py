@@ -1,6 +1,19 @@
 """Tracked, reproducible hyper-parameter studies on Hydra, Optuna and MLflow."""
 
+from typing import TYPE_CHECKING, Any
+
 from hrm_sweep.study import trial
 
-__all__ = ["trial"]
+if TYPE_CHECKING:
+    from hrm_sweep.load import load_run
+
+__all__ = ["load_run", "trial"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_run":
+        from hrm_sweep.load import load_run  # torch: only for who asks for it
+
+        return load_run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

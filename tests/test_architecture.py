@@ -12,20 +12,21 @@ PACKAGE = ROOT / "hrm_sweep"
 
 LAYERS = [
     {"errors"},
-    {"files", "outcomes", "recipe", "redact", "runtime"},
+    {"files", "outcomes", "recipe", "redact", "runtime", "settings"},
     {"learning", "tracking"},
     {"study"},
     {"launch"},
     {"config", "projector"},
-    {"run"},
-    {"sweep", "mistakes", "commands", "solo"},
+    {"load", "run"},
+    {"mistakes", "commands", "solo", "guide"},
+    {"sweep"},
     {"cli"},
     {"__main__"},
 ]
 """Lowest first; a module imports from lower layers and from its own package."""
 
 DOORS = {
-    "torch": ("learning/", "run.py"),
+    "torch": ("learning/", "load.py", "run.py"),
     "matplotlib": ("learning/",),
     "optuna": ("study/",),
     "sqlalchemy": ("study/ledger.py", "tracking/"),
