@@ -1,0 +1,117 @@
+"""Draws seed_protocol.png from a study of `experiment=seed_protocol`, and prints its figures.
+
+python -m hrm_sweep -m experiment=seed_protocol seed=0,1,2,3,4,5,6,7,8,9 study.name=seed-protocol
+python docs/draw_seed_protocol.py multirun/seed-protocol docs/seed_protocol.png
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+REPORTED, TRUE, PADDING, HALTING = "#c1121f", "#16324f", "#e8a3a8", "#8a8f98"
+
+
+def main(study: Path, picture: Path) -> None:
+    runs = [json.loads(path.read_text()) for path in sorted(study.glob("*/training_history.json"))]
+    if not runs:
+        sys.exit(f"{study}: no finished runs of experiment=seed_protocol in it")
+    names = {name for row in runs[0] for name in row}
+    curves = {name: np.array([[row[name] for row in run] for run in runs]) for name in names}
+    figure = Figure(figsize=(12, 4.2), dpi=120, layout="constrained", facecolor="white")
+    exact, loss, tokens = figure.subplots(1, 3)
+    draw_exact_match(exact, curves)
+    draw_loss(loss, curves)
+    draw_tokens(tokens, curves)
+    figure.suptitle(
+        f"The original experiment, counted twice: mean and range of {len(runs)} seeds",
+        fontsize=12, fontweight="bold", color=TRUE,
+    )  # fmt: skip
+    figure.savefig(picture, metadata={"Software": None})
+    print_figures(curves)
+
+
+def draw_exact_match(axes: Axes, curves: dict[str, np.ndarray]) -> None:
+    band(axes, curves["reported/exact_match"], REPORTED)
+    band(axes, curves["train/exact_match"], TRUE)
+    band(axes, curves["eval/exact_match"], TRUE, "--")
+    say(axes, 10, 0.53, "as reported: the padding row counts as solved", REPORTED)
+    say(axes, 10, 0.03, "puzzles solved, trained on or held out", TRUE)
+    finish(axes, "Exact match", percent=True)
+
+
+def draw_loss(axes: Axes, curves: dict[str, np.ndarray]) -> None:
+    total, puzzle, lm = (
+        curves[name].mean(axis=0) for name in ("reported/loss", "train/loss", "train/lm_loss")
+    )
+    epochs = np.arange(1, len(total) + 1)
+    axes.fill_between(epochs, puzzle, total, color=PADDING, linewidth=0)
+    axes.fill_between(epochs, lm, puzzle, color=HALTING, linewidth=0)
+    axes.fill_between(epochs, 0, lm, color=TRUE, alpha=0.25, linewidth=0)
+    band(axes, curves["reported/loss"], REPORTED)
+    axes.plot(epochs, lm, color=TRUE, linewidth=2)
+    say(axes, 10, puzzle[9:].min() + 1.2, "halting loss of the padding row", REPORTED)
+    say(axes, 8, lm.min() / 2, "the puzzle: its tokens", TRUE)
+    axes.set_ylim(bottom=0)
+    finish(axes, "Loss as reported")
+
+
+def draw_tokens(axes: Axes, curves: dict[str, np.ndarray]) -> None:
+    band(axes, curves["train/token_accuracy"], REPORTED)
+    band(axes, curves["eval/token_accuracy"], TRUE, "--")
+    accuracy = curves["eval/token_accuracy"].mean(axis=0)
+    say(axes, 8, 0.87, "the one puzzle of the epoch", REPORTED)
+    say(axes, 11, max(accuracy[10:].min() - 0.24, 0.06), "two held-out puzzles", TRUE)
+    axes.axhline(10 / 35, color=HALTING, linewidth=1, linestyle=":")
+    say(axes, 11, 0.23, "end marks alone: 10 of 35", HALTING)
+    finish(axes, "Token accuracy", percent=True)
+
+
+def band(axes: Axes, runs: np.ndarray, colour: str, style: str = "-") -> None:
+    """Mean of all runs as a line, their range as a shade."""
+    epochs = np.arange(1, runs.shape[1] + 1)
+    axes.fill_between(epochs, runs.min(axis=0), runs.max(axis=0), color=colour, alpha=0.12, lw=0)
+    axes.plot(epochs, runs.mean(axis=0), style, color=colour, linewidth=2)
+
+
+def say(axes: Axes, epoch: float, height: float, words: str, colour: str) -> None:
+    axes.text(epoch, height, words, color=colour, fontsize=9, ha="center")
+
+
+def finish(axes: Axes, title: str, *, percent: bool = False) -> None:
+    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=TRUE)
+    axes.set_xlabel("epoch (one puzzle each)", fontsize=9)
+    axes.tick_params(labelsize=9)
+    axes.set_xticks([1, 5, 10, 15, 20])
+    axes.spines[["top", "right"]].set_visible(False)
+    if percent:
+        axes.set_ylim(-0.03, 1.03)
+        axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+
+
+def print_figures(curves: dict[str, np.ndarray]) -> None:
+    loss = curves["reported/loss"]
+    lowest = loss.argmin(axis=1)[:, None]
+    share = np.take_along_axis(curves["reported/padding_share_of_loss"], lowest, axis=1)
+    for words, values in {
+        "first loss": loss[:, 0],
+        "lowest loss": loss.min(axis=1),
+        "fall of the loss": 1 - loss.min(axis=1) / loss[:, 0],
+        "padding's share of the lowest loss": share,
+        "best token accuracy": curves["reported/token_accuracy"].max(axis=1),
+        "exact match, reported": curves["reported/exact_match"],
+        "exact match, true": curves["train/exact_match"],
+        "exact match, held out": curves["eval/exact_match"],
+    }.items():
+        print(f"{words:36}{values.min():.3f} to {values.max():.3f}, mean {values.mean():.3f}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
