@@ -33,6 +33,7 @@ _HALTING: dict[str, Any] = {
     "L_layers": 1,
     "halt_max_steps": 3,
     "halt_exploration_prob": 0.0,
+    "eval_halting": "early",
 }
 _OPTIMIZER: dict[str, Any] = {
     "lr": 1e-2,

@@ -18,6 +18,9 @@ TASK = small_task(num_eval_puzzles=14)
 MODELS = [
     pytest.param(hrm_config(halt_max_steps=4, puzzle_emb_ndim=0), id="hrm"),
     pytest.param(trm_config(halt_max_steps=4, puzzle_emb_ndim=0), id="trm"),
+    pytest.param(
+        hrm_config(halt_max_steps=4, puzzle_emb_ndim=0, eval_halting="never"), id="all segments"
+    ),
     pytest.param(transformer_config(), id="transformer"),
 ]
 
@@ -44,13 +47,15 @@ def test_metrics_are_those_of_a_loop_over_the_puzzles(config):
     batch = TASK.eval.all()
     losses, segments, tokens, exact, said = [], [], [], [], []
     for row in range(len(batch)):
-        carry = model.initial_carry(1)
+        carry, wished_at = model.initial_carry(1), 0
         inputs, identifier = batch.inputs[row : row + 1], batch.identifiers[row : row + 1]
         labels = batch.labels[row]
         while True:
             with torch.no_grad():
                 carry, thought = model(carry, inputs, identifier)
-            if carry.halted.item() or wants_to_halt(thought):
+            if not wished_at and (carry.halted.item() or wants_to_halt(thought)):
+                wished_at = int(carry.steps)
+            if carry.halted.item() or (wished_at and model.eval_halting == "early"):
                 break
         prediction = thought.logits[0].argmax(dim=-1)
         scored = labels != IGNORE
@@ -58,7 +63,7 @@ def test_metrics_are_those_of_a_loop_over_the_puzzles(config):
         tokens.append(right.tolist())
         exact.append(bool(right.all()))
         said += prediction[scored].tolist()
-        segments.append(int(carry.steps))
+        segments.append(wished_at)
         loss = token_losses(thought.logits, labels[None], model.loss).sum() / scored.sum()
         if thought.q_halt is not None:
             target = torch.tensor([float(exact[-1])])

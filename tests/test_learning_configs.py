@@ -59,6 +59,12 @@ CONF = Path(__file__).parents[1] / "conf"
         ),
         pytest.param(
             hrm_config,
+            {"eval_halting": "earlier"},
+            "eval_halting=earlier: must be one of never, early; did you mean early?",
+            id="halting in evaluation",
+        ),
+        pytest.param(
+            hrm_config,
             {"halt_exploration_prob": 1.5},
             "halt_exploration_prob=1.5: must be a share from 0 to 1",
             id="a share above 1",

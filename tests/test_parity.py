@@ -102,6 +102,7 @@ def published_model(case: dict[str, Any]) -> ACT:
         mlp_multiple_of=256,
         loss=case["loss"].removesuffix("_cross_entropy"),
         halting="q_learning",
+        eval_halting="never",
         init_from=None,
         **{name: published[name] for name in SAME_NAME},
     )

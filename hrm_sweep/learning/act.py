@@ -39,8 +39,8 @@ class Thought(NamedTuple):
 
 
 class ACT(nn.Module):
-    """A core and its halting. In evaluation every row gets `max_steps` segments, as published;
-    who evaluates may ask `would_halt` and stop earlier."""
+    """A core and its halting. In evaluation a row is halted after `max_steps` segments, as
+    published; whether its answer may be taken earlier is what `is_final` says."""
 
     def __init__(
         self,
@@ -50,11 +50,13 @@ class ACT(nn.Module):
         halting: str | None = None,
         max_steps: int = 1,
         exploration: float = 0.0,
+        eval_halting: str = "never",
     ) -> None:
         super().__init__()
         self.inner = core
         self.loss, self.halting = loss, halting
         self.max_steps, self.exploration = max_steps, exploration
+        self.eval_halting = eval_halting
 
     @property
     def tokens(self) -> int:
@@ -107,6 +109,12 @@ class ACT(nn.Module):
             return torch.ones(len(thought.logits), dtype=torch.bool)
         rival = 0.0 if thought.q_continue is None else thought.q_continue
         return thought.q_halt.detach() > rival
+
+    def is_final(self, carry: Carry, thought: Thought) -> Tensor:
+        """[B], whether evaluation takes a row's answer after this segment; the others go on."""
+        if self.eval_halting == "early":
+            return carry.halted | self.would_halt(thought)
+        return carry.halted
 
     def _restarted(self, carry: Carry) -> tuple[Tensor, ...]:
         anew = carry.halted.repeat_interleave(self.tokens).unsqueeze(-1)

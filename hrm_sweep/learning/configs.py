@@ -52,6 +52,9 @@ class _HaltingConfig(_ModelConfig):
     """Most segments that a puzzle gets."""
     halt_exploration_prob: float = MISSING
     """Share of training segments that draw a least number of segments before halting counts."""
+    eval_halting: str = MISSING
+    """When the answer to a held-out puzzle is taken: `never` before it has had halt_max_steps
+    segments, as published, or `early`, as soon as the model halts, which costs less."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -229,6 +232,7 @@ def _check_halting(config: _HaltingConfig) -> None:
     for key in ("H_cycles", "L_cycles", "halt_max_steps"):
         at_least(key, getattr(config, key), 1)
     one_of("halting", config.halting, ("q_learning", "bce"))
+    one_of("eval_halting", config.eval_halting, ("never", "early"))
     if not 0 <= config.halt_exploration_prob <= 1:
         raise ConfigError(
             "halt_exploration_prob", config.halt_exploration_prob, "must be a share from 0 to 1"

@@ -1,4 +1,4 @@
-"""How well a model solves held-out puzzles: every row thinks until it halts, once."""
+"""How well a model solves held-out puzzles: every row thinks until its answer is final, once."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ TOKENS_AT_ONCE = 4096
 
 
 class Solutions(NamedTuple):
-    """What a model made of N puzzles when it halted."""
+    """What a model made of N puzzles in the segment whose answer was taken."""
 
     predictions: Tensor
     """[N, S], the likeliest token at each place."""
     losses: Tensor
     """[N], the total loss of that segment; 0 where nothing is scored."""
     segments: Tensor
-    """[N], how many it took."""
+    """[N], after how many it would halt of its own will; all of them if it never would."""
 
 
 def evaluate(model: ACT, task: Task) -> dict[str, float]:
     """Metrics of the held-out puzzles, overall and of each pattern that has any.
 
     `eval/mode_share` is the share of scored tokens that get the single most common prediction: 1
-    for a model that says the same everywhere.
+    for a model that says the same everywhere. `eval/segments` is the mean number of segments after
+    which the model would halt, whether or not it was let go on.
     """
     batch = task.eval.all()
     solutions = solve(model, batch)
@@ -58,7 +59,7 @@ def evaluate(model: ACT, task: Task) -> dict[str, float]:
 
 
 def solve(model: ACT, batch: Batch) -> Solutions:
-    """Lets every row think until it would halt or has had all its segments."""
+    """Lets every row think until its answer is final (`ACT.is_final`)."""
     rows = max(1, TOKENS_AT_ONCE // model.tokens)
     chunks = torch.arange(len(batch)).split(rows)
     with evaluating(model):
@@ -91,11 +92,12 @@ def _solve_chunk(model: ACT, batch: Batch) -> Solutions:
         predictions = thought.logits.argmax(dim=-1)
         achieved = score(predictions, batch.labels)
         losses = segment_losses(thought, batch.labels, achieved, loss=model.loss)
-        done = carry.halted | model.would_halt(thought)
+        first_wish = (carry.halted | model.would_halt(thought)) & (found.segments[thinking] == 0)
+        found.segments[thinking[first_wish]] = carry.steps[first_wish]
+        done = model.is_final(carry, thought)
         places = thinking[done]
         found.predictions[places] = predictions[done]
         found.losses[places] = losses.total[done]
-        found.segments[places] = carry.steps[done]
         going_on = (~done).nonzero().squeeze(-1)
         thinking, batch = thinking[going_on], _rows(batch, going_on)
         carry = Carry(

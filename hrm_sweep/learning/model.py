@@ -26,6 +26,7 @@ def build_model(config: ModelConfig, task: Sizes) -> ACT:
             halting=config.halting,
             max_steps=config.halt_max_steps,
             exploration=config.halt_exploration_prob,
+            eval_halting=config.eval_halting,
         )
     if config.init_from is not None:
         load_weights(model, Path(config.init_from))
