@@ -66,15 +66,17 @@ class ProjectorProcess:
         self._process = self._start()
 
     def close(self, timeout: float | None = 60.0) -> Backlog:
-        """Says goodbye, and waits until everything is sent or cannot be; returns what is left."""
+        """Says goodbye, and waits until everything is sent or cannot be; returns what is left.
+
+        Args:
+            timeout: seconds after which the process is left to go on alone.
+        """
         try:
             output, _ = self._process.communicate(timeout=timeout)
             last = output.decode().strip().rpartition("\n")[2]
             self.backlog = Backlog(**json.loads(last))
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-            self.backlog = waiting(self._root, reason="the tracking server is slow")
+            self.backlog = waiting(self._root, reason="it is still being sent, in the background")
         except ValueError:
             code = self._process.returncode
             self.backlog = waiting(self._root, reason=f"the projector ended with code {code}")
@@ -222,8 +224,9 @@ def main() -> None:
     work.finish()
     left = waiting(arguments.root)
     left = replace(left, sent=work.sent(), reason=work.reason if left.runs else "")
-    answer.write(json.dumps(asdict(left)) + "\n")
-    answer.flush()
+    with contextlib.suppress(BrokenPipeError):  # the parent died, or did not wait
+        answer.write(json.dumps(asdict(left)) + "\n")
+        answer.flush()
     os._exit(0)  # the thread may hang in a request
 
 

@@ -172,6 +172,18 @@ class TestDrawing:
 
 @pytest.mark.slow
 class TestTheEnd:
+    def test_may_be_left_to_come_alone(self, tmp_path, uri, truth):
+        with Record(tmp_path / "run") as record:
+            record.append("started", name="run")
+            record.append("finished", outcome="complete")
+        projector = ProjectorProcess(tmp_path / "run", uri, "hrm_sweep")
+        backlog = projector.close(timeout=0.1)
+        assert str(backlog) == (
+            "1 run not in MLflow yet (it is still being sent, in the background)"
+        )
+        assert within(30, lambda: projector._process.poll() is not None)
+        assert truth.run("run").info.status == "FINISHED"
+
     def test_comes_soon_if_a_server_hangs(self, tmp_path, silent_server):
         with Record(tmp_path / "run") as record:
             record.append("started", name="run")
@@ -199,8 +211,9 @@ class TestTheEnd:
         assert [row[1] for row in truth.metrics("run")] == list(range(1, 101))
         assert len(truth.runs()) == 1
 
-    @pytest.mark.parametrize("seconds", [2.0, 3.0, 3.5, 4.0, 4.5, 5.0])
-    def test_by_a_kill_anywhere_loses_and_doubles_nothing(self, tmp_path, uri, truth, seconds):
+    @pytest.mark.parametrize("seen", [0, 1, 2, 5, 11, 23, 38])
+    def test_by_a_kill_anywhere_loses_and_doubles_nothing(self, tmp_path, uri, truth, seen):
+        """The kill comes as soon as MLflow has that many runs."""
         root = tmp_path / "study"
         process, pid = parent(root, uri, steps=200)
         for number in range(1, 40):
@@ -208,7 +221,8 @@ class TestTheEnd:
                 record.append("started", name=f"trial {number}", params={"n": number})
                 record.metrics(1, {"x": 1.0})
                 record.append("finished", outcome="complete", artifacts=["record.jsonl"])
-        time.sleep(seconds)
+        count = "SELECT COUNT(*) FROM runs"
+        assert within(60, lambda: truth.select(count)[0][0] >= seen)
         os.kill(pid, signal.SIGKILL)
         process.kill()
         process.wait()

@@ -180,11 +180,11 @@ def is_open(entries: list[Entry]) -> bool:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a living process holds the record in `folder`."""
+    """Whether a living process holds the record in `folder`, or may: not every disk has locks."""
     with (folder / FILE_NAME).open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:
             return True
     return False
 
@@ -226,6 +226,8 @@ def _hold(file: BinaryIO, path: Path) -> None:
                     f"{path}: another process is writing it; wait for its end or stop it"
                 ) from None
             time.sleep(0.02)
+        except OSError:  # a disk without locks: nobody is called dead there
+            return None
 
 
 def _number(value: float) -> float | str:
