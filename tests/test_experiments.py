@@ -1,0 +1,67 @@
+"""The recipes in conf/experiment do what they promise."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import hydra
+import pytest
+import torch
+
+from hrm_sweep import config
+from hrm_sweep.learning.data import build_task
+from hrm_sweep.learning.model import build_model
+from hrm_sweep.learning.trainer import Trainer
+
+
+def composed(*overrides: str) -> config.Config:
+    config.register_resolvers()
+    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+        return config.build(hydra.compose("config", list(overrides)))
+
+
+def best(built: config.Config) -> dict[str, float]:
+    """What the best epoch measured."""
+    torch.manual_seed(built.root.seed)
+    task = build_task(built.data, seed=built.root.seed)
+    trainer = Trainer(
+        build_model(built.model, task),
+        task,
+        built.optimizer,
+        built.trainer,
+        batch_size=built.root.batch_size,
+        seed=built.root.seed,
+    )
+    assert list(trainer.epochs())
+    return trainer.best.values
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_copy_and_increment_are_solved(seed):
+    started = time.process_time()
+    values = best(composed("experiment=copy_increment", f"seed={seed}"))
+    for pattern in ("copy", "increment"):
+        assert values[f"eval/exact_match/{pattern}"] >= 511 / 512
+    assert time.process_time() - started < 60
+
+
+def test_the_seed_grid_has_twelve_points_and_stops_early(tmp_path):
+    built = composed("experiment=seed_grid")
+    assert built.trainer.early_stopping.patience is not None
+    assert 50 <= built.trainer.epochs <= 100
+    line = [sys.executable, "-m", "hrm_sweep", "-m", "experiment=seed_grid", "study.dry_run=true"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    points = {
+        f"lr={lr} hidden_dim={width} batch_size={rows} "
+        for lr in ("0.0001", "0.0005", "0.001")
+        for width in (128, 256)
+        for rows in (4, 8)
+    }
+    assert len(points) == 12
+    shown = [line for line in done.stdout.splitlines() if "lr=" in line]
+    assert len(shown) == 12
+    assert all(any(point in line for line in shown) for point in points)
