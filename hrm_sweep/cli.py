@@ -24,6 +24,7 @@ from hrm_sweep import commands, config, files, recipe, runtime, solo
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.launch.job import Job
 from hrm_sweep.mistakes import explained
+from hrm_sweep.redact import check_no_secrets
 
 VERSION_BASE = "1.3"
 
@@ -80,6 +81,7 @@ def _task(cfg: DictConfig) -> dict[str, float]:
 
 def _check_single_run(arguments: Namespace) -> None:
     """Hydra makes the output folder before the task sees its config; look at it before that."""
+    check_no_secrets(arguments.overrides)
     with hydra.initialize_config_dir(str(config.CONF), version_base=VERSION_BASE):
         cfg = hydra.compose("config", arguments.overrides, return_hydra_config=True)
         config.check(cfg)

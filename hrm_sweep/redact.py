@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
+
+from hrm_sweep.errors import InputError
 
 MASK = "***"
 
@@ -56,3 +59,17 @@ def redacted_tree(value: Any) -> Any:
 
 def _under(key: str, value: Any) -> Any:
     return MASK if value and isinstance(value, str) and _KEY.search(key) else redacted_tree(value)
+
+
+def check_no_secrets(overrides: Iterable[str]) -> None:
+    """Refuses settings with a password in them: overrides are stored with every run.
+
+    Raises:
+        InputError: one has; it is shown without.
+    """
+    for override in overrides:
+        if redacted(override) != override:
+            raise InputError(
+                f"{redacted(override)}: a password that is typed here would be stored with the "
+                "study; put the address into MLFLOW_TRACKING_URI or HRM_SWEEP_STORAGE"
+            )

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from hrm_sweep import files, recipe, runtime
 from hrm_sweep.errors import HrmSweepError
 from hrm_sweep.outcomes import Outcome
+from hrm_sweep.redact import redacted
 from hrm_sweep.study import trial
 from hrm_sweep.study.pruning import Pruning
 
@@ -142,7 +143,9 @@ class _Run:
 
     def write_recipe(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(self.folder / "config.yaml", OmegaConf.to_yaml(self.cfg, resolve=True))
+        files.write_text(
+            self.folder / "config.yaml", redacted(OmegaConf.to_yaml(self.cfg, resolve=True))
+        )
         overrides = OmegaConf.to_yaml(OmegaConf.create(self.overrides))
         files.write_text(self.folder / "overrides.yaml", overrides)
         files.write_json(self.folder / "environment.json", runtime.environment())

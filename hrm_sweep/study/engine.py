@@ -97,19 +97,32 @@ class _Running(NamedTuple):
     """`time.monotonic()` when Optuna is told at the latest, once the trial has ended."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How a study is judged and when it gives up."""
+
+    objective: str
+    """Name of the value that a trial is told with."""
+    tie_breaker: str | None
+    """Name of a value that is lower for the better of two equal trials."""
+    max_attempts: int
+    """How often a trial is started whose process dies."""
+    max_failure_rate: float | None
+    """Share of failed trials that ends the study, once some have ended."""
+    timeout: float | None
+    """Seconds after which no further trial is handed out."""
+    reports: bool
+    """Whether curves are told to Optuna here; a trial with a pruner does that itself."""
+    is_tracked: bool
+    """Whether runs get an MLflow run id, for Optuna to keep beside the trial."""
+
+
 class Engine:
     """Runs a plan to its end.
 
     Args:
-        objective: name of the value that a trial is told with.
-        tie_breaker: name of a value that is lower for the better of two equal trials.
         folder: of the study.
         folder_of: the folder of a trial, from its number and overrides.
-        max_attempts: how often a trial is started whose process dies.
-        is_tracked: whether runs get an MLflow run id, for Optuna to keep beside the trial.
-        reports: whether curves are to be told to Optuna here; a pruned trial does that itself.
-        max_failure_rate: share of failed trials that ends the study, once four have ended.
-        timeout: seconds after which no further trial is handed out.
     """
 
     def __init__(
@@ -119,31 +132,23 @@ class Engine:
         ledger: Ledger,
         space: Space,
         plan: Plan,
+        rules: Rules,
         slots: Slots,
-        objective: str,
-        tie_breaker: str | None,
         folder: Path,
         folder_of: Callable[[int, list[str]], Path],
         observers: Sequence[Observer],
-        max_attempts: int,
-        is_tracked: bool,
-        reports: bool,
-        max_failure_rate: float | None,
-        timeout: float | None,
     ) -> None:
-        self.study, self.space, self.plan, self.slots = study, space, plan, slots
-        self.objective, self.tie_breaker, self.folder = objective, tie_breaker, folder
+        self.study, self.space, self.plan, self.rules = study, space, plan, rules
+        self.slots, self.folder = slots, folder
+        self.objective = rules.objective
         self.rows: dict[int, Row] = _rows_of_the_past(study)
-        self._ledger, self._max_attempts, self._folder_of = ledger, max_attempts, folder_of
         self.returns: dict[int, Any] = {}
         """What the launcher gave back, by trial number."""
-        self._observers = observers
+        self._ledger, self._folder_of, self._observers = ledger, folder_of, observers
         self._running: dict[Future[Any], _Running] = {}
         self._untold: list[_Running] = []
-        self._reports, self._max_failure_rate = reports, max_failure_rate
-        self._give_up = time.monotonic() + timeout if timeout else math.inf
+        self._give_up = time.monotonic() + (rules.timeout or math.inf)
         """When no further trial is handed out."""
-        self._seconds_for_run_id = SECONDS_FOR_RUN_ID if is_tracked else 0.0
 
     def run(self) -> None:
         """Runs every trial of the plan.
@@ -172,7 +177,7 @@ class Engine:
         sign = -1 if self.study.direction.name == "MAXIMIZE" else 1
 
         def rank(row: Row) -> tuple[float, float, int]:
-            tie = row.values.get(self.tie_breaker, 0.0) if self.tie_breaker else 0.0
+            tie = row.values.get(self.rules.tie_breaker, 0.0) if self.rules.tie_breaker else 0.0
             return sign * row.values[self.objective], tie, row.number
 
         complete = [row for row in self.rows.values() if row.outcome is Outcome.COMPLETE]
@@ -191,12 +196,12 @@ class Engine:
     def _check_hope(self) -> None:
         ended = [row for row in self.rows.values() if row.outcome is not None]
         failed = sum(row.outcome.is_failure for row in ended if row.outcome is not None)
-        if self._max_failure_rate is None or len(ended) < ENDED_BEFORE_HOPE_IS_LOST:
+        if self.rules.max_failure_rate is None or len(ended) < ENDED_BEFORE_HOPE_IS_LOST:
             return
-        if failed > self._max_failure_rate * len(ended):
+        if failed > self.rules.max_failure_rate * len(ended):
             raise Hopeless(
                 f"{failed} of {len(ended)} trials failed, more than "
-                f"study.max_failure_rate={self._max_failure_rate}; their reasons are above"
+                f"study.max_failure_rate={self.rules.max_failure_rate}; their reasons are above"
             )
 
     def _turn(self) -> None:
@@ -244,7 +249,7 @@ class Engine:
             elif entry.event == "metrics":
                 row.step, row.values = entry.fields["step"], values_of(entry)
                 row.pace = running.clock.pace(row.step, entry.time_ms)
-                if self._reports and self.objective in row.values:
+                if self.rules.reports and self.objective in row.values:
                     running.trial.report(row.values[self.objective], row.step)
             elif entry.event == "finished":
                 row.outcome = Outcome.named(entry.fields["outcome"])
@@ -269,7 +274,8 @@ class Engine:
             row.outcome, row.reason = Outcome.FAILED, _words_of(error or self.returns[row.number])
         for observer in self._observers:
             observer.settled(row)
-        self._untold.append(running._replace(tell_by=time.monotonic() + self._seconds_for_run_id))
+        patience = SECONDS_FOR_RUN_ID if self.rules.is_tracked else 0
+        self._untold.append(running._replace(tell_by=time.monotonic() + patience))
 
     def _tell_those_with_a_run_id(self) -> None:
         """Optuna takes no attributes for a trial that is told, so that waits for the run id; a
@@ -291,7 +297,7 @@ class Engine:
         if complete:
             trial.set_user_attr("values", row.values)
         state = TrialState[row.outcome.optuna_state]
-        if row.outcome.is_failure and row.attempt >= self._max_attempts:
+        if row.outcome.is_failure and row.attempt >= self.rules.max_attempts:
             state = TrialState.FAIL
         if row.outcome is Outcome.INTERRUPTED:
             trial.set_user_attr("attempt", row.attempt - 1)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import optuna
 import sqlalchemy
@@ -47,7 +47,7 @@ class Ledger:
         if self._is_sqlite:
             _take_write_locks_early(self.storage.engine)
 
-    def open_study(self, name: str, direction: Direction) -> optuna.Study:
+    def open_study(self, name: str, direction: str) -> optuna.Study:
         """The study of that name, created if it is new.
 
         Raises:
@@ -57,7 +57,10 @@ class Ledger:
             raise StudyError(f"study.direction={direction}: must be maximize or minimize")
         with self.exclusive():
             study = optuna.create_study(
-                storage=self.storage, study_name=name, direction=direction, load_if_exists=True
+                storage=self.storage,
+                study_name=name,
+                direction=cast(Direction, direction),
+                load_if_exists=True,
             )
         made_to = study.direction.name.lower()
         if made_to != direction:

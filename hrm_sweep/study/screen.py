@@ -79,10 +79,6 @@ class Screen:
         self._console.print(self._final_table())
         self._say_reasons()
 
-    def say(self, text: str) -> None:
-        """Prints a line below everything else."""
-        self._console.print(text)
-
     def _running(self) -> list[Row]:
         return [row for row in self._engine.rows.values() if row.outcome is None]
 

@@ -2,29 +2,33 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.hrm_sweep_plugins import _configs  # noqa: F401 - registers hydra/launcher=pool
+from hrm_sweep.settings import PoolSettings
 
 if TYPE_CHECKING:
     from hrm_sweep.launch.pool import Pool
 
 
+ConfigStore.instance().store(
+    group="hydra/launcher", name="pool", node=PoolSettings, provider="hrm_sweep"
+)
+
+
 class PoolLauncher(Launcher):
     """Runs jobs in a pool of processes that live as long as the sweep."""
 
-    def __init__(
-        self, workers: int | None, threads: int, timeout: float | None, preload: Sequence[str]
-    ) -> None:
+    def __init__(self, **settings: Any) -> None:
         from hrm_sweep.runtime import usable_cores
 
-        self.num_slots = workers or usable_cores()
-        self._threads, self._timeout, self._preload = threads, timeout, list(preload)
+        self._settings = PoolSettings(**settings)
+        self.num_slots = self._settings.workers or usable_cores()
         self._pool: Pool | None = None
 
     def setup(
@@ -39,9 +43,9 @@ class PoolLauncher(Launcher):
         if self._pool is None:
             self._pool = Pool(
                 workers=self.num_slots,
-                threads=self._threads,
-                preload=self._preload,
-                timeout=self._timeout,
+                threads=self._settings.threads,
+                preload=self._settings.preload,
+                timeout=self._settings.timeout,
                 job=self._job,
             )
         return self._pool

@@ -3,25 +3,30 @@
 import sys
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.hrm_sweep_plugins import _configs  # noqa: F401 - registers hydra/sweeper=hrm_sweep
+from hrm_sweep.settings import SweeperSettings
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="hrm_sweep", node=SweeperSettings, provider="hrm_sweep"
+)
 
 
 class HrmSweeper(Sweeper):
     """Hands everything to `hrm_sweep.sweep`, which is imported when a sweep begins."""
 
     def __init__(self, **settings: Any) -> None:
-        self._settings = settings
+        self._settings = SweeperSettings(**settings)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         from hrm_sweep.sweep import Sweep
 
-        self._sweep = Sweep(hydra_context, task_function, config, **self._settings)
+        self._sweep = Sweep(hydra_context, task_function, config, self._settings)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Runs the study.

@@ -1,0 +1,84 @@
+"""What is said around a study: what begins, what to type next, how to continue."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hrm_sweep import runtime
+from hrm_sweep.redact import redacted
+from hrm_sweep.settings import SweeperSettings
+from hrm_sweep.study import words
+from hrm_sweep.study.engine import Engine
+from hrm_sweep.study.ledger import shown
+from hrm_sweep.study.plan import Plan, is_of_the_recipe
+from hrm_sweep.study.space import Dimension, Space
+
+
+def head(
+    name: str, settings: SweeperSettings, space: Space, plan: Plan, num_slots: int
+) -> list[str]:
+    """The first lines of a study."""
+    how = f"Grid of {plan.num_trials}, every point once"
+    if not space.is_finite:
+        sampler = settings.sampler["_target_"].rpartition(".")[2]
+        how = f"Search of {words.count(plan.num_trials, 'trial')}, proposed by {sampler}"
+    return [
+        f"Study {name} · {_sizes(space)} · {settings.direction} {settings.objective}",
+        f"{how} · {words.count(num_slots, 'worker')}",
+    ]
+
+
+def plan_in_words(space: Space, num_trials: int) -> Iterator[str]:
+    """What a study would run, a line for each point of a grid."""
+    if not space.is_finite:
+        yield f"A search of {words.count(num_trials, 'trial')}: {_sizes(space)}"
+        return
+    points = list(space.points())
+    yield f"A grid of {words.count(len(points), 'point')}: {_sizes(space)}"
+    for number, point in enumerate(points):
+        yield f"  {number}  {' '.join(space.overrides(point))}"
+
+
+def next_commands(settings: SweeperSettings, engine: Engine) -> Iterator[str]:
+    """What to type when a study has ended."""
+    for best in engine.best()[:1]:
+        overrides = filter(is_of_the_recipe, engine.space.overrides(best.params))
+        yield f"  best folder  {best.folder}"
+        yield f"  once more    {shlex.join([*runtime.command(), *overrides])}"
+    if settings.tracking["name"] != "off":
+        yield f"  compare      {ui_command(settings.tracking.get('uri'))}"
+    yield f"  explore      optuna-dashboard {shown(settings.storage)}"
+
+
+def how_to_continue(name: str, folder: Path, *, is_ours: bool) -> str:
+    """The command by which a stopped study goes on."""
+    if is_ours:
+        return shlex.join([*runtime.command(), "resume", name])
+    same = [*sys.argv[1:], f"hydra.sweeper.study_name={name}", f"hydra.sweep.dir={folder}"]
+    return shlex.join([*runtime.command(), *same])
+
+
+def ui_command(uri: str | None) -> str:
+    """What starts the MLflow UI. Its own defaults accept hosts that only look like ours."""
+    if uri and uri.startswith("http"):
+        return f"{redacted(uri)} in a browser"
+    return (
+        f"mlflow ui --backend-store-uri {redacted(uri or 'sqlite:///mlruns/mlflow.db')} "
+        "--host 127.0.0.1 --port 5000 --allowed-hosts localhost:5000,127.0.0.1:5000"
+    )
+
+
+def _sizes(space: Space) -> str:
+    return ", ".join(map(_described, space.dimensions)) or "one point"
+
+
+def _described(dimension: Dimension) -> str:
+    if dimension.choices is not None:
+        return f"{dimension.name} {len(dimension.choices)}"
+    distribution: Any = dimension.distribution
+    low, high = words.setting(distribution.low), words.setting(distribution.high)
+    return f"{dimension.name} {low} to {high}{', log' if distribution.log else ''}"
