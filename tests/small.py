@@ -73,6 +73,7 @@ def trainer_config(**changes: Any) -> TrainerConfig:
     values: dict[str, Any] = {
         "epochs": 3,
         "batches": "stream",
+        "eval_every": 1,
         "precision": "fp32",
         "threads": 1,
         "monitor": "eval/exact_match",

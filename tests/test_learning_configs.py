@@ -113,6 +113,12 @@ CONF = Path(__file__).parents[1] / "conf"
         ),
         pytest.param(
             trainer_config,
+            {"eval_every": 0},
+            "eval_every=0: must be at least 1; try eval_every=1",
+            id="never an evaluation",
+        ),
+        pytest.param(
+            trainer_config,
             {"ema": 1.0},
             "ema=1.0: must be from 0 up to, not with, 1; try ema=0.999",
             id="an average that never moves",

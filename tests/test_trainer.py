@@ -198,6 +198,17 @@ def test_an_epoch_measures_what_the_design_names():
     assert all(math.isfinite(value) for value in measurement.values.values())
 
 
+def test_every_so_many_epochs_and_the_last_are_evaluated():
+    seldom, always = build(epochs=5, eval_every=2), build(epochs=5)
+    for ours, theirs in zip(
+        timeless(list(seldom.epochs())), timeless(list(always.epochs())), strict=True
+    ):
+        assert ours.values.items() <= theirs.values.items()
+        assert ("eval/loss" in ours.values) == (ours.step in (2, 4, 5))
+    assert seldom.best.epoch in (2, 4, 5)
+    assert same_tensors(seldom.weights(), always.weights())
+
+
 def test_padding_rows_never_count():
     full = build(task=small_task(num_puzzles=3), model=transformer_config(), batch_size=3, epochs=1)
     padded = build(
@@ -232,6 +243,7 @@ def test_equal_seeds_give_equal_numbers():
         pytest.param({"task": small_task(noise=0.3)}, id="noise"),
         pytest.param({"batch_size": 32}, id="padding rows"),
         pytest.param({"batches": "published"}, id="a segment a batch"),
+        pytest.param({"eval_every": 3}, id="seldom evaluated"),
     ],
 )
 def test_a_resumed_run_is_bit_for_bit_the_same(tmp_path, changes):

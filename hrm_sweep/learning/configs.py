@@ -140,7 +140,7 @@ class EarlyStoppingConfig:
     """When to stop before the last epoch."""
 
     patience: int | None = MISSING
-    """Epochs in a row without an improvement that end the training; null: never."""
+    """Evaluations in a row without an improvement that end the training; null: never."""
     min_improvement: float = MISSING
     """An improvement of `trainer.monitor` counts if it is larger than this."""
 
@@ -161,6 +161,8 @@ class TrainerConfig:
     finished; `published`, as in the published loop: one segment for each batch of the loader."""
     precision: str = MISSING
     """Of the blocks' linear layers: fp32, bf16, or auto: bf16 where the CPU computes in it."""
+    eval_every: int = MISSING
+    """Epochs from one evaluation to the next; the last epoch always has one."""
     threads: int = MISSING
     """Threads of one training; equal numbers need equal thread counts."""
     monitor: str = MISSING
@@ -172,6 +174,7 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         at_least("epochs", self.epochs, 1)
+        at_least("eval_every", self.eval_every, 1)
         at_least("threads", self.threads, 1)
         one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         one_of("batches", self.batches, ("stream", "published"))

@@ -60,7 +60,7 @@ class Trainer:
         self._last_good = "nothing yet"
 
     def epochs(self) -> Iterator[Measurement]:
-        """Trains epoch after epoch, evaluates, and yields what that gave.
+        """Trains epoch after epoch, evaluates when it is time, and yields what that gave.
 
         After early stopping the model has its best weights again.
 
@@ -74,9 +74,11 @@ class Trainer:
             values = sums.means()
             values["optimizer/lr"] = self._stepper.lr
             values["time/examples_per_second"] = self._rows.drawn / seconds
-            values |= self.evaluate()
+            is_evaluated = self._is_evaluated(self.epoch + 1)
+            if is_evaluated:
+                values |= self.evaluate()
             self.epoch += 1
-            if self.best.judge(self.epoch, values):
+            if is_evaluated and self.best.judge(self.epoch, values):
                 self.best.weights = self.weights()
             yield Measurement(self.epoch, values)
         if self.best.patience_is_over:
@@ -161,6 +163,9 @@ class Trainer:
         self._carry = carry._replace(halted=self._rows.release(carry.halted, achieved))
         self._last_good = f"train/loss={loss.item():.6g} at step {self._steps}"
         self._rows.count(sums, losses, achieved)
+
+    def _is_evaluated(self, epoch: int) -> bool:
+        return epoch % self.config.eval_every == 0 or epoch == self.config.epochs
 
     def _evaluated_weights(self) -> AbstractContextManager[None]:
         if self._average is None:
