@@ -71,7 +71,7 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
         seed=config.root.seed,
     )
     handle.dataset(**puzzles.describe())
-    handle.expect(config.root.epochs)
+    handle.expect(config.trainer.epochs)
     handle.artifact(*ARTIFACTS)
     history = _go_on_from_checkpoint(trainer, handle.folder)
     try:

@@ -30,7 +30,7 @@ def train(cfg: DictConfig, *, columns: Sequence[str]) -> dict[str, float]:
         _projector = ProjectorProcess(handle.folder, cfg.tracking.uri, cfg.tracking.experiment)
     from hrm_sweep.run import task  # torch: only where something is trained
 
-    handle.listeners.append(_printer(cfg.epochs, columns))
+    handle.listeners.append(_printer(cfg.trainer.epochs, columns))
     values = task(cfg)
     print(f"\nBest epoch: {words.told(values, words.chosen(values, columns))}\n")
     print(f"  folder       {handle.folder}")

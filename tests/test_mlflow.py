@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow.entities import ViewType
-from truth import Truth, fresh_database
+from truth import Truth, fresh_database, within
 
 from hrm_sweep.tracking.cursor import Backlog, settle_dead, waiting
 from hrm_sweep.tracking.mlflow_limits import legal_name
@@ -411,6 +412,32 @@ class TestWhatMlflowCannotHold:
         assert backlog.reason.startswith("run 1: ")
         assert "lr" in backlog.reason
         assert truth.run("2").info.status == "FINISHED"
+
+    def test_a_run_at_which_the_server_always_fails_lets_the_others_pass(
+        self, tmp_path, uri, truth
+    ):
+        """A trigger stands for whatever makes a database fail at one run's data."""
+        with sqlite3.connect(uri.removeprefix("sqlite:///")) as connection:
+            connection.execute(
+                "CREATE TRIGGER bad BEFORE INSERT ON metrics WHEN NEW.key = 'bad' "
+                "BEGIN SELECT RAISE(FAIL, 'this always fails'); END"
+            )
+        connection.close()
+        root = tmp_path / "otter"
+        write_study(root)
+        with Record(root / "2") as record:  # the newest, so it comes first
+            record.append("started", name="2")
+            record.metrics(1, {"bad": 1.0})
+            record.append("finished", outcome="complete")
+        projection = Projection(root, tracking_uri=uri, experiment=EXPERIMENT)
+        assert within(30, lambda: projection.step().runs == 1)
+        assert within(30, lambda: "this always fails" in projection.step().reason)
+        projection.close()
+        assert {name: truth.run(name).info.status for name in ("otter", "0", "1")} == {
+            "otter": "FINISHED",
+            "0": "FINISHED",
+            "1": "FINISHED",
+        }
 
 
 class TestFiles:

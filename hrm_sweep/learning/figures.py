@@ -41,8 +41,8 @@ def training_figure(history: History, *, best_epoch: int | None = None) -> Figur
     """Exact match and token accuracy (overall, per pattern), loss and learning rate by epoch.
 
     Args:
-        history: one mapping for each epoch: `epoch` and metrics by name. What is missing or not
-            finite (nan, None, "nan") leaves a gap; a loss that is not finite is pointed out.
+        history: one mapping for each epoch: `epoch` and metrics by name. What is not finite
+            (nan, None, "nan") leaves a gap; a loss that is not finite is pointed out.
         best_epoch: the epoch to mark; by default the first of the highest `eval/exact_match`.
     """
     figure = Figure(figsize=(11, 7.4), dpi=120, layout="constrained", facecolor="white")
@@ -97,10 +97,11 @@ def _line(
     style: str = "-",
 ) -> None:
     """The metric `name` by epoch, if it has a finite value at all."""
-    values = _series(history, name)
+    measured = [row for row in history if name in row]  # not every epoch is evaluated
+    values = _series(measured, name)
     if np.isfinite(values).any():
         axes.plot(
-            [row["epoch"] for row in history], values, style, color=colour, label=label,
+            [row["epoch"] for row in measured], values, style, color=colour, label=label,
             linewidth=width, marker="o" if len(history) <= MARKED else None,
             markersize=2.2 + width / 2,
         )  # fmt: skip

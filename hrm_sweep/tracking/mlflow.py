@@ -33,11 +33,13 @@ from hrm_sweep.tracking import mlflow_store
 from hrm_sweep.tracking.mlflow_errors import Gone, translated
 from hrm_sweep.tracking.mlflow_limits import (
     MAX_DIGEST,
+    MAX_NAME,
     METRICS_A_BATCH,
     PARAMS_A_BATCH,
     Names,
     legal_tags,
     param_text,
+    shown,
 )
 
 TIMEOUT_SECONDS = 5
@@ -92,7 +94,7 @@ class Destination:
                 self.experiment_id,
                 start_time=start_ms,
                 tags={RECORD_TAG: record, **legal_tags(tags)},
-                run_name=name,
+                run_name=shown(name, MAX_NAME),
             )
         return self.open(made.info.run_id)
 

@@ -69,4 +69,5 @@ def plain(text: str) -> str:
     for sign, words in _PLAIN.items():
         if sign in text:
             return words
-    return cut(redacted(text).strip().partition("\n")[0], 300)
+    lines = [line for line in text.splitlines() if line and "Query-invoked autoflush" not in line]
+    return cut(redacted("".join(lines[:1])), 300)

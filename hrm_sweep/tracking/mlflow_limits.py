@@ -49,14 +49,16 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - len(mark)] + mark
 
 
+def shown(text: str, length: int) -> str:
+    """`text` as it may leave the house: without secrets, and so long at most."""
+    return cut(clean(redacted(text)), length)
+
+
 def legal_tags(values: Mapping[str, str]) -> dict[str, str]:
-    return {
-        legal_name(name): cut(clean(redacted(str(value))), MAX_TAG)
-        for name, value in values.items()
-    }
+    return {legal_name(name): shown(str(value), MAX_TAG) for name, value in values.items()}
 
 
 def param_text(value: Any) -> str:
     """A value as a person types it in an override: true, null, 0.0001."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return cut(clean(redacted(text)), MAX_PARAM)
+    return shown(text, MAX_PARAM)

@@ -19,7 +19,9 @@ from hrm_sweep.tracking.telling import Telling, status
 Pictures = Callable[[Path], Iterable[str] | None]
 """Draws what a run left in its folder; None as long as it is at it."""
 
-RETRY_REFUSED_SECONDS = 60.0
+RETRY_REFUSED_SECONDS, RETRY_FAILED_SECONDS = 60.0, 10.0
+FAILURES_IN_A_ROW = 3
+"""After so many, the other runs have their turn first."""
 DOUBT_SECONDS, LOOK_FOR_DOUBLES_SECONDS = 60.0, 20.0
 """How long a server may hold a request that its client has given up, and how often to look."""
 
@@ -42,6 +44,7 @@ class ProjectedRun:
             self._cursor = Cursor(destination=destination)
         self._is_unread = True
         self._look_for_doubles_at = 0.0
+        self._failures = 0
         self._forget()
         self.look_again()
 
@@ -110,13 +113,14 @@ class ProjectedRun:
             self.postpone(str(error))
             return True
         self.reason = ""
+        worked = True
         if self._pending:
             self._send(self._batch(), destination)
-        elif self._telling.finished is not None and not self.is_done:
-            return self._finish(self._telling.finished, destination, pictures)
         else:
-            return False
-        return True
+            end = None if self.is_done else self._telling.finished
+            worked = end is not None and self._finish(end, destination, pictures)
+        self._failures = 0
+        return worked
 
     def remove_doubles(self, destination: Destination) -> None:
         """If a creation was not answered, deletes what may have come of it later."""
@@ -135,6 +139,12 @@ class ProjectedRun:
         """This run cannot be sent now; the others can."""
         self.reason = reason
         self._retry_at = time.monotonic() + RETRY_REFUSED_SECONDS
+
+    def count_failure(self) -> None:
+        """The server failed at this run. If that is so each time, it may be the run's own fault."""
+        self._failures += 1
+        if self._failures % FAILURES_IN_A_ROW == 0:
+            self._retry_at = time.monotonic() + RETRY_FAILED_SECONDS
 
     def give_up(self) -> None:
         """Leaves the run as it is in MLflow, for ever."""

@@ -159,6 +159,9 @@ class Projection:
         except Refused as error:
             run.postpone(f"run {run.folder.name}: {error}")
             worked = False
+        except Unreachable:
+            run.count_failure()
+            raise
         self.progress += worked
         return worked
 
