@@ -141,6 +141,17 @@ def test_validity_is_drawn_where_a_task_has_it():
     assert "valid grids" in legend_of(training_figure(history))
 
 
+def test_a_line_joins_the_epochs_that_were_evaluated():
+    history = history_of(6, ["copy"])
+    for row in history:
+        if row["epoch"] % 3:
+            del row["eval/loss"]
+    loss = panels_of(training_figure(history))["Loss"]
+    assert list(line_of(loss, "training").get_xdata()) == [1, 2, 3, 4, 5, 6]
+    held_out = next(line for line in loss.lines if str(line.get_label()).startswith("held out"))
+    assert list(held_out.get_xdata()) == [3, 6]
+
+
 @pytest.mark.parametrize("lost", [math.nan, math.inf, "nan", None], ids=str)
 def test_what_is_not_finite_leaves_a_gap_and_is_pointed_out(lost):
     history = history_of(6, ["copy"])
