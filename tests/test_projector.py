@@ -128,6 +128,7 @@ def test_it_sends_the_rest_and_the_truth_when_its_parent_is_killed(tmp_path, uri
     assert truth.run("study").info.status == "KILLED"
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_left_alone_soon_and_told_without_its_password(tmp_path):
     with Record(tmp_path / "run") as record:
         record.append("started", name="run")
