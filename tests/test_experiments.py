@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import hydra
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hrm_sweep import config
 from hrm_sweep.learning.data import build_task
 from hrm_sweep.learning.model import build_model
 from hrm_sweep.learning.trainer import Trainer
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def commands() -> list[str]:
+    """What the pages in docs/ tell their reader to type, a line each."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md")))
+    blocks = re.findall(r"^```console\n(.*?)^```", text.replace("\\\n", " "), re.M | re.S)
+    return [line[2:].split("  #")[0] for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if "-m hrm_sweep" in line])
+def test_the_first_point_of_every_command_composes(line):
+    words = shlex.split(line.partition("-m hrm_sweep")[2])
+    parsed = OverridesParser.create().parse_overrides([word for word in words if word != "-m"])
+    assert composed(
+        *(
+            f"{one.get_key_element()}={next(one.sweep_string_iterator())}"
+            if one.is_sweep_override()
+            else str(one.input_line)
+            for one in parsed
+        )
+    )
 
 
 def composed(*overrides: str) -> config.Config:
@@ -36,6 +63,13 @@ def best(built: config.Config) -> dict[str, float]:
     )
     assert list(trainer.epochs())
     return trainer.best.values
+
+
+@pytest.mark.slow
+def test_small_sudokus_are_solved():
+    started = time.process_time()
+    assert best(composed("experiment=sudoku_4x4"))["eval/exact_match"] >= SUDOKUS_SOLVED
+    assert time.process_time() - started < 120
 
 
 @pytest.mark.slow

@@ -95,6 +95,7 @@ def agree_on_recipe(study: optuna.Study, space: Space, *, objective: str) -> Non
     made = study.user_attrs.get(RECIPE)
     if made is None:
         study.set_user_attr(RECIPE, asked)
+        study.set_metric_names([objective])
         return
     if difference := _difference(made, asked):
         raise StudyError(
