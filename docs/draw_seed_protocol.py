@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 REPORTED, TRUE, PADDING, HALTING = "#c1121f", "#16324f", "#e8a3a8", "#8a8f98"
+END_MARKS = 10 / 35
+"""Scored tokens that are the same in every puzzle."""
 
 
 def main(study: Path, picture: Path) -> None:
@@ -29,7 +31,7 @@ def main(study: Path, picture: Path) -> None:
     draw_loss(loss, curves)
     draw_tokens(tokens, curves)
     figure.suptitle(
-        f"The original experiment, counted twice: mean and range of {len(runs)} seeds",
+        f"The original experiment, counted twice ({len(runs)} seeds)",
         fontsize=12, fontweight="bold", color=TRUE,
     )  # fmt: skip
     figure.savefig(picture, metadata={"Software": None})
@@ -37,46 +39,46 @@ def main(study: Path, picture: Path) -> None:
 
 
 def draw_exact_match(axes: Axes, curves: dict[str, np.ndarray]) -> None:
-    band(axes, curves["reported/exact_match"], REPORTED)
-    band(axes, curves["train/exact_match"], TRUE)
-    band(axes, curves["eval/exact_match"], TRUE, "--")
-    say(axes, 10, 0.53, "as reported: the padding row counts as solved", REPORTED)
-    say(axes, 10, 0.03, "puzzles solved, trained on or held out", TRUE)
-    finish(axes, "Exact match", percent=True)
+    line(axes, curves["reported/exact_match"], REPORTED)
+    line(axes, curves["train/exact_match"], TRUE)
+    line(axes, curves["eval/exact_match"], TRUE, "--")
+    say(axes, 9, 0.53, "as reported: the padding row counts as solved", REPORTED)
+    say(axes, 9, 0.04, "puzzles solved; dashed: held-out ones", TRUE)
+    finish(axes, "Exact match, mean", percent=True)
 
 
 def draw_loss(axes: Axes, curves: dict[str, np.ndarray]) -> None:
-    total, puzzle, lm = (
+    total, puzzle, tokens = (
         curves[name].mean(axis=0) for name in ("reported/loss", "train/loss", "train/lm_loss")
     )
     epochs = np.arange(1, len(total) + 1)
     axes.fill_between(epochs, puzzle, total, color=PADDING, linewidth=0)
-    axes.fill_between(epochs, lm, puzzle, color=HALTING, linewidth=0)
-    axes.fill_between(epochs, 0, lm, color=TRUE, alpha=0.25, linewidth=0)
-    band(axes, curves["reported/loss"], REPORTED)
-    axes.plot(epochs, lm, color=TRUE, linewidth=2)
-    say(axes, 10, puzzle[9:].min() + 1.2, "halting loss of the padding row", REPORTED)
-    say(axes, 8, lm.min() / 2, "the puzzle: its tokens", TRUE)
+    axes.fill_between(epochs, tokens, puzzle, color=HALTING, linewidth=0)
+    axes.fill_between(epochs, 0, tokens, color=TRUE, alpha=0.25, linewidth=0)
+    line(axes, curves["reported/loss"], REPORTED)
+    say(axes, 11, puzzle[10] + 0.9, "the padding row: halting", REPORTED)
+    say(axes, 7, 0.6, "the puzzle: tokens", TRUE)
     axes.set_ylim(bottom=0)
-    finish(axes, "Loss as reported")
+    finish(axes, "Loss as reported, mean")
 
 
 def draw_tokens(axes: Axes, curves: dict[str, np.ndarray]) -> None:
-    band(axes, curves["train/token_accuracy"], REPORTED)
-    band(axes, curves["eval/token_accuracy"], TRUE, "--")
-    accuracy = curves["eval/token_accuracy"].mean(axis=0)
-    say(axes, 8, 0.87, "the one puzzle of the epoch", REPORTED)
-    say(axes, 11, max(accuracy[10:].min() - 0.24, 0.06), "two held-out puzzles", TRUE)
-    axes.axhline(10 / 35, color=HALTING, linewidth=1, linestyle=":")
-    say(axes, 11, 0.23, "end marks alone: 10 of 35", HALTING)
-    finish(axes, "Token accuracy", percent=True)
+    trained, held_out = curves["train/token_accuracy"], curves["eval/token_accuracy"]
+    epochs = np.arange(1, trained.shape[1] + 1)
+    axes.fill_between(
+        epochs, trained.min(axis=0), trained.max(axis=0), color=REPORTED, alpha=0.1, linewidth=0
+    )
+    line(axes, trained, REPORTED, label="the one puzzle of the epoch, and range")
+    line(axes, held_out, TRUE, "--", label="the two held-out puzzles")
+    axes.axhline(END_MARKS, color=HALTING, linewidth=1, linestyle=":", label="end marks alone")
+    axes.legend(loc="upper left", fontsize=8, frameon=False)
+    finish(axes, "Token accuracy, mean", percent=True)
 
 
-def band(axes: Axes, runs: np.ndarray, colour: str, style: str = "-") -> None:
-    """Mean of all runs as a line, their range as a shade."""
+def line(axes: Axes, runs: np.ndarray, colour: str, style: str = "-", label: str = "") -> None:
+    """The mean of all runs, by epoch."""
     epochs = np.arange(1, runs.shape[1] + 1)
-    axes.fill_between(epochs, runs.min(axis=0), runs.max(axis=0), color=colour, alpha=0.12, lw=0)
-    axes.plot(epochs, runs.mean(axis=0), style, color=colour, linewidth=2)
+    axes.plot(epochs, runs.mean(axis=0), style, color=colour, linewidth=2, label=label)
 
 
 def say(axes: Axes, epoch: float, height: float, words: str, colour: str) -> None:

@@ -42,9 +42,11 @@ def history(seed: int) -> list[dict[str, float]]:
 def test_the_report_saw_half_solved_where_nothing_was(seed):
     epochs = history(seed)
     assert len(epochs) == 20
-    assert [values["reported/exact_match"] for values in epochs] == [0.5] * 20
-    for name in ("train/exact_match", "eval/exact_match", "eval/exact_match/increment"):
-        assert [values[name] for values in epochs] == [0] * 20, name
+    for values in epochs:  # one row is padding, the other one a puzzle
+        assert values["reported/exact_match"] == (1 + values["train/exact_match"]) / 2
+        assert values["eval/exact_match"] == values["eval/exact_match/increment"] == 0
+    # one puzzle of eight may come again so often that it is known by heart: in 1 of 200 epochs
+    assert sum(values["train/exact_match"] == 0 for values in epochs) >= 19
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -62,7 +64,13 @@ def test_most_of_the_lowest_loss_is_the_padding_row(seed):
     padding = lowest["reported/loss"] - lowest["train/loss"]
     share = lowest["reported/padding_share_of_loss"]
     assert share == pytest.approx(padding / lowest["reported/loss"], rel=1e-5)
-    assert 0.6 < share < 0.85
+    assert 0.6 < share < 0.95
+
+
+@pytest.mark.slow
+def test_a_puzzle_is_hardly_ever_solved():
+    solved = [values["train/exact_match"] for seed in range(10) for values in history(seed)]
+    assert sum(solved) <= 2
 
 
 @pytest.mark.slow
