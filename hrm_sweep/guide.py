@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -64,6 +65,7 @@ def how_to_continue(name: str, folder: Path, *, is_ours: bool) -> str:
 
 def ui_command(uri: str | None) -> str:
     """What starts the MLflow UI. Its own defaults accept hosts that only look like ours."""
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri and uri.startswith("http"):
         return f"{redacted(uri)} in a browser"
     return (

@@ -104,6 +104,8 @@ class Job:
     def _identity(self, run: _Run) -> dict[str, Any]:
         flat = run.flat()
         tags = {"hrm_sweep.signature": recipe.signature(flat), "hrm_sweep.folder": str(run.folder)}
+        if commit := runtime.environment()["git_commit"]:
+            tags["mlflow.source.git.commit"] = commit
         name = run.folder.name
         if self.study is not None:
             tags |= {"hrm_sweep.study": self.study, "hrm_sweep.trial": str(run.number)}
