@@ -32,4 +32,4 @@ def build_task(config: DataConfig, *, seed: int) -> Task:
         return build_puzzles(config, seed=seed)
     from hrm_sweep.learning.data.seed import build_seed
 
-    return build_seed(config, seed=seed)
+    return build_seed(config)

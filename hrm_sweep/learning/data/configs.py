@@ -251,9 +251,12 @@ class SeedConfig:
     """Rows of one optimiser step."""
     sampling: str = MISSING
     """What an epoch is: one of the 8 puzzles (`one_per_group`: they are one group), or `all`."""
+    puzzle_seed: int = MISSING
+    """Draws the ten puzzles and the order of the epochs, which are the same for every `seed`."""
 
     def __post_init__(self) -> None:
         at_least("batch_size", self.batch_size, 1)
+        at_least("puzzle_seed", self.puzzle_seed, 0)
         one_of("sampling", self.sampling, SAMPLINGS)
 
     def metric_names(self) -> list[str]:

@@ -21,8 +21,10 @@ COPIES, INCREMENTS, HELD_OUT = 5, 3, 2
 PATTERNS = ("copy", "increment")
 
 
-def build_seed(config: SeedConfig, *, seed: int) -> GroupedTask:
-    """The ten puzzles; the original's own numbers are not known, so chance draws others."""
+def build_seed(config: SeedConfig) -> GroupedTask:
+    """The ten puzzles. The original's own numbers are not known, so chance draws others, but once
+    for all seeds of the training: among ten puzzles it matters much which come how often."""
+    seed = config.puzzle_seed
     copies = Chance(seed, "copy").integers(NUM_COLOURS, COPIES, SIDE, SIDE)
     increments = Chance(seed, "increment").integers(
         NUM_COLOURS - 1, INCREMENTS + HELD_OUT, SIDE, SIDE
