@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.errors import StudyError
@@ -95,7 +97,9 @@ def agree_on_recipe(study: optuna.Study, space: Space, *, objective: str) -> Non
     made = study.user_attrs.get(RECIPE)
     if made is None:
         study.set_user_attr(RECIPE, asked)
-        study.set_metric_names([objective])
+        with warnings.catch_warnings():  # Optuna calls it experimental; the dashboard reads it
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([objective])
         return
     if difference := _difference(made, asked):
         raise StudyError(
