@@ -42,11 +42,9 @@ def history(seed: int) -> list[dict[str, float]]:
 def test_the_report_saw_half_solved_where_nothing_was(seed):
     epochs = history(seed)
     assert len(epochs) == 20
-    for values in epochs:  # one row is padding, the other one a puzzle
-        assert values["reported/exact_match"] == (1 + values["train/exact_match"]) / 2
-        assert values["eval/exact_match"] == values["eval/exact_match/increment"] == 0
-    # one puzzle of eight may come again so often that it is known by heart: in 1 of 200 epochs
-    assert sum(values["train/exact_match"] == 0 for values in epochs) >= 19
+    assert [values["reported/exact_match"] for values in epochs] == [0.5] * 20
+    for name in ("train/exact_match", "eval/exact_match", "eval/exact_match/increment"):
+        assert [values[name] for values in epochs] == [0] * 20, name
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -55,7 +53,7 @@ def test_the_curves_are_those_of_the_report(seed):
     # untrained: log(12) and half the variance of the logits, 2.5 for the padding row, and chance
     assert 4.9 < losses[0] < 6.1
     assert min(losses) <= 0.65 * losses[0]
-    assert max(values["reported/token_accuracy"] for values in history(seed)) >= 0.7
+    assert max(values["reported/token_accuracy"] for values in history(seed)) >= 0.6
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -64,19 +62,15 @@ def test_most_of_the_lowest_loss_is_the_padding_row(seed):
     padding = lowest["reported/loss"] - lowest["train/loss"]
     share = lowest["reported/padding_share_of_loss"]
     assert share == pytest.approx(padding / lowest["reported/loss"], rel=1e-5)
-    assert 0.6 < share < 0.95
+    assert 0.6 < share < 0.85
 
 
 @pytest.mark.slow
-def test_a_puzzle_is_hardly_ever_solved():
-    solved = [values["train/exact_match"] for seed in range(10) for values in history(seed)]
-    assert sum(solved) <= 2
-
-
-@pytest.mark.slow
-def test_on_average_the_first_loss_is_that_of_the_report():
+def test_on_average_the_curves_start_and_end_where_those_of_the_report_did():
     first = [history(seed)[0]["reported/loss"] for seed in range(10)]
-    assert 5.2 < sum(first) / len(first) < 5.9
+    assert 5.2 < sum(first) / 10 < 5.9
+    best = [max(values["reported/token_accuracy"] for values in history(s)) for s in range(10)]
+    assert 0.7 < sum(best) / 10 < 0.9
 
 
 def test_a_row_keeps_its_puzzle_from_batch_to_batch_until_it_halts():
