@@ -20,7 +20,7 @@ def config(**changes):
     tree = OmegaConf.merge(
         {"batch_size": 8, "data": OmegaConf.structured(CopyIncrementConfig)},
         {"data": OmegaConf.load(YAML)},
-        {"data": changes},
+        {"data": {"num_eval_puzzles": 256} | changes},
     )
     OmegaConf.resolve(tree)
     return OmegaConf.to_object(tree.data)
