@@ -97,7 +97,8 @@ class Sweep:
 
         Points of the space are composed and checked: a mistake is met now and not at night.
         """
-        check_no_secrets([*self._config.hydra.overrides.hydra, *arguments])
+        for_hydra = OmegaConf.to_container(self._config.hydra.overrides.hydra, resolve=False)
+        check_no_secrets([*map(str, for_hydra or ()), *arguments])
         if self._settings.repeats > 1 and "seed" not in self._config:
             raise StudyError(
                 f"repeats={self._settings.repeats}: the config has no key `seed` for them"

@@ -2,6 +2,7 @@
 
 import pytest
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.test_utils.launcher_common_tests import (
@@ -9,13 +10,16 @@ from hydra.test_utils.launcher_common_tests import (
     IntegrationTestSuite,
     LauncherTestSuite,
 )
+from hydra.version import VersionBase
 
 UNTRACKED = ["hydra/sweeper=hrm_sweep", "hydra.sweeper.tracking.name=off"]
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
+def _as_in_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # the tests before may have set a version base; Hydra's suites are about having none
+    monkeypatch.delitem(Singleton._instances, VersionBase, raising=False)
 
 
 def test_hydra_finds_both_plugins():
