@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep import runtime
-from hrm_sweep.redact import redacted
 from hrm_sweep.settings import SweeperSettings
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.ledger import shown
 from hrm_sweep.study.plan import Plan, is_of_the_recipe
 from hrm_sweep.study.space import Dimension, Space
+from hrm_sweep.tracking import mlflow_store
 
 
 def head(
@@ -51,7 +50,7 @@ def next_commands(settings: SweeperSettings, engine: Engine) -> Iterator[str]:
         yield f"  best folder  {best.folder}"
         yield f"  once more    {shlex.join([*runtime.command(), *overrides])}"
     if settings.tracking["name"] != "off":
-        yield f"  compare      {ui_command(settings.tracking.get('uri'))}"
+        yield f"  compare      {mlflow_store.ui_command(settings.tracking.get('uri'))}"
     yield f"  explore      optuna-dashboard {shown(settings.storage)}"
 
 
@@ -61,17 +60,6 @@ def how_to_continue(name: str, folder: Path, *, is_ours: bool) -> str:
         return shlex.join([*runtime.command(), "resume", name])
     same = [*sys.argv[1:], f"hydra.sweeper.study_name={name}", f"hydra.sweep.dir={folder}"]
     return shlex.join([*runtime.command(), *same])
-
-
-def ui_command(uri: str | None) -> str:
-    """What starts the MLflow UI. Its own defaults accept hosts that only look like ours."""
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if uri and uri.startswith("http"):
-        return f"{redacted(uri)} in a browser"
-    return (
-        f"mlflow ui --backend-store-uri {redacted(uri or 'sqlite:///mlruns/mlflow.db')} "
-        "--host 127.0.0.1 --port 5000 --allowed-hosts localhost:5000,127.0.0.1:5000"
-    )
 
 
 def _sizes(space: Space) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from hrm_sweep.study import trial, words
+from hrm_sweep.tracking import mlflow_store
 
 MOST_LINES = 40
 
@@ -24,23 +25,26 @@ def train(cfg: DictConfig, *, columns: Sequence[str]) -> dict[str, float]:
     global _projector
     handle = trial.current()
     print(f"Run {handle.folder.name} · {cfg.model.name} on {cfg.data.name}\n", flush=True)
-    if cfg.tracking.name != "off":
+    from hrm_sweep.run import task  # torch: only where something is trained
+
+    if cfg.tracking.name != "off":  # after torch: both take seconds of the same cores
         from hrm_sweep.projector import ProjectorProcess
 
         _projector = ProjectorProcess(handle.folder, cfg.tracking.uri, cfg.tracking.experiment)
-    from hrm_sweep.run import task  # torch: only where something is trained
 
     handle.listeners.append(_printer(cfg.trainer.epochs, columns))
     values = task(cfg)
     print(f"\nBest epoch: {words.told(values, words.chosen(values, columns))}\n")
     print(f"  folder       {handle.folder}")
+    if _projector is not None:
+        print(f"  compare      {mlflow_store.ui_command(cfg.tracking.uri)}")
     return values
 
 
 def end() -> None:
     """Waits until the tracker has everything, or says what is waiting."""
-    if _projector is not None:
-        _projector.close()
+    if _projector is not None and (backlog := _projector.close()).runs:
+        print(f"  tracking     {backlog}")
 
 
 def _printer(epochs: int, columns: Sequence[str]) -> Callable[[int, Mapping[str, float]], None]:

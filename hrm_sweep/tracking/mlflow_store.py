@@ -83,6 +83,17 @@ def check(uri: str) -> None:
         )
 
 
+def ui_command(uri: str | None) -> str:
+    """What starts the MLflow UI. Its own defaults accept hosts that only look like ours."""
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri and uri.startswith("http"):
+        return f"{redacted(uri)} in a browser"
+    return (
+        f"mlflow ui --backend-store-uri {redacted(uri or 'sqlite:///mlruns/mlflow.db')} "
+        "--host 127.0.0.1 --port 5000 --allowed-hosts localhost:5000,127.0.0.1:5000"
+    )
+
+
 def build(path: Path) -> None:
     """Creates the database `path` if there is none, whole or not at all.
 
