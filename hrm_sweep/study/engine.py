@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import redirect_stderr
@@ -22,7 +23,7 @@ from hrm_sweep.study.owners import Owner
 from hrm_sweep.study.plan import Plan
 from hrm_sweep.study.space import Space
 from hrm_sweep.tracking.cursor import Cursor
-from hrm_sweep.tracking.record import RecordReader, settle, values_of
+from hrm_sweep.tracking.record import RecordReader, last_step, settle, values_of
 
 TICK_SECONDS = 0.1
 SECONDS_FOR_RUN_ID = 10.0
@@ -183,6 +184,11 @@ class Engine:
         complete = [row for row in self.rows.values() if row.outcome is Outcome.COMPLETE]
         return sorted(complete, key=rank)
 
+    def outcomes(self) -> dict[Outcome, int]:
+        """How many trials have ended how, in the order of the table of outcomes."""
+        counted = Counter(row.outcome for row in self.rows.values())
+        return {outcome: counted[outcome] for outcome in Outcome if counted[outcome]}
+
     def _run(self) -> None:
         for lost in self.plan.recover(self.folder):
             if "folder" in lost.user_attrs:
@@ -235,8 +241,7 @@ class Engine:
         trial.set_user_attr("attempt", row.attempt)
         self.rows[trial.number] = row
         reader = RecordReader(folder)
-        known = [entry.fields["step"] for entry in reader.new_entries() if entry.event == "metrics"]
-        row.step = max(known, default=0)
+        row.step = last_step(reader.new_entries())
         future = self.slots.submit(overrides, trial.number)
         self._running[future] = _Running(trial, row, reader, _Clock())
 
@@ -264,11 +269,9 @@ class Engine:
         if error is None:
             self.returns[row.number] = future.result()
         self._follow(running)
-        if isinstance(error, WorkerDied):
-            row.outcome, row.reason = Outcome.KILLED, str(error)
-            settle(row.folder, outcome=row.outcome.word, reason=row.reason)
-        elif isinstance(error, TimedOut):
-            row.outcome, row.reason = Outcome.TIMED_OUT, str(error)
+        if isinstance(error, (WorkerDied, TimedOut)):
+            row.outcome = Outcome.KILLED if isinstance(error, WorkerDied) else Outcome.TIMED_OUT
+            row.reason = str(error)
             settle(row.folder, outcome=row.outcome.word, reason=row.reason)
         elif row.outcome is None:
             row.outcome, row.reason = Outcome.FAILED, _words_of(error or self.returns[row.number])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +46,11 @@ class Results:
         """Writes the results, whole, and closes the record. The study is as good as its trials."""
         engine = self._engine
         best = engine.best()
-        outcomes = Counter(row.outcome for row in engine.rows.values())
+        outcomes = engine.outcomes()
         outcome = Outcome.COMPLETE if best else Outcome.FAILED
-        if outcomes[Outcome.INTERRUPTED]:
+        if Outcome.INTERRUPTED in outcomes:
             outcome = Outcome.INTERRUPTED
-        counted = {known.word: outcomes[known] for known in Outcome if outcomes[known]}
+        counted = {known.word: number for known, number in outcomes.items()}
         files.write_text(self._folder / FILE_NAME, OmegaConf.to_yaml(_summary(engine, counted)))
         if self._record is None:
             return

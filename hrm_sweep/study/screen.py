@@ -66,14 +66,11 @@ class Screen:
     def end(self) -> None:
         if self._live is not None:
             self._live.stop()
-        rows = self._engine.rows.values()
-        outcomes = Counter(row.outcome for row in rows)
-        told = ", ".join(
-            f"{outcomes[outcome]} {outcome.word}" for outcome in Outcome if outcomes[outcome]
-        )
+        outcomes = self._engine.outcomes()
+        told = ", ".join(f"{number} {outcome.word}" for outcome, number in outcomes.items())
         took = words.duration(time.monotonic() - self._begin)
         self._console.print()
-        how = "Stopped after" if outcomes[Outcome.INTERRUPTED] else "Finished in"
+        how = "Stopped after" if Outcome.INTERRUPTED in outcomes else "Finished in"
         if told:
             self._console.print(f"{how} {took}: {told}\n")
         self._console.print(self._final_table())

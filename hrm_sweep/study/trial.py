@@ -22,7 +22,7 @@ from typing import Any
 from hrm_sweep import files
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.tracking.record import Entry, Record, RecordReader
+from hrm_sweep.tracking.record import Record, RecordReader, last_step
 
 
 class Trial:
@@ -109,7 +109,7 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
     record = Record(folder)
     record.append("started", **_with_attempt(started, attempt))
     outer, begin, error = _current, time.monotonic(), None
-    _current = handle = Trial(folder, record, last_step=_last_step(past))
+    _current = handle = Trial(folder, record, last_step=last_step(past))
     try:
         yield handle
     except BaseException as caught:
@@ -132,10 +132,6 @@ def finished_values(folder: Path) -> dict[str, float] | None:
 
 def _with_attempt(started: dict[str, Any], attempt: int) -> dict[str, Any]:
     return started | {"tags": started["tags"] | {"hrm_sweep.attempt": str(attempt)}}
-
-
-def _last_step(entries: list[Entry]) -> int:
-    return max((entry.fields["step"] for entry in entries if entry.event == "metrics"), default=0)
 
 
 def _ending(error: BaseException) -> tuple[Outcome, str]:

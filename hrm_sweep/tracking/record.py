@@ -174,6 +174,11 @@ def values_of(entry: Entry) -> dict[str, float]:
     return {name: float(value) for name, value in entry.fields["values"].items()}
 
 
+def last_step(entries: list[Entry]) -> int:
+    """The last step that is written; 0 before the first."""
+    return max((entry.fields["step"] for entry in entries if entry.event == "metrics"), default=0)
+
+
 def is_open(entries: list[Entry]) -> bool:
     """Whether the last attempt has not said how it ended."""
     return _attempt(entries) is not None
