@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from benchmarks.plain_hrm import PlainHRM
+from torch import Tensor, nn
 
 from hrm_sweep.learning.act import ACT, Carry, Thought
 from hrm_sweep.learning.configs import HRMConfig
@@ -61,6 +62,30 @@ def test_our_figures_are_those_of_the_published_code(case):
             close(gradient(model, name).norm(), norm, f"segment {number}: gradient of {name}")
 
 
+def test_the_plain_model_of_the_benchmarks_gives_them_too(case):
+    model = PlainHRM(case["config"], loss=case["loss"].removesuffix("_cross_entropy"))
+    give_weights(model.train(case["train"]), case)
+    inputs, labels, identifiers = published_batch(case["config"])
+    carry = model.initial_carry()
+    for number, expected in enumerate(case["segments"]):
+        model.zero_grad()
+        carry, found = model(carry, inputs, identifiers, labels)
+        found["loss"].backward()
+        logits = found["logits"].double()
+        found |= {
+            "logits_first": logits[0, 0],
+            "logits_sum": logits.sum(),
+            "logits_abs_sum": logits.abs().sum(),
+            "q_halt_logits": found["q"][:, 0],
+            "q_continue_logits": found["q"][:, 1],
+            **carry,
+        }
+        for name in expected.keys() & found.keys():
+            close(found[name], expected[name], f"segment {number}: {name}")
+        for name, norm in expected["grad_norms"].items():
+            close(gradient(model, name).norm(), norm, f"segment {number}: gradient of {name}")
+
+
 def figures(carry: Carry, thought: Thought, losses: Losses) -> dict[str, Tensor]:
     logits = thought.logits.double()
     return {
@@ -88,7 +113,7 @@ def close(value: Tensor, expected: Any, name: str) -> None:
     )
 
 
-def gradient(model: ACT, name: str) -> Tensor:
+def gradient(model: nn.Module, name: str) -> Tensor:
     if name == "inner.puzzle_emb (rows of the batch)":
         return model.inner.puzzle_emb.rows.grad
     return model.get_parameter(name).grad
@@ -112,12 +137,16 @@ def published_model(case: dict[str, Any]) -> ACT:
         num_identifiers=published["num_puzzle_identifiers"],
     )
     model = build_model(config, sizes).train(case["train"])
+    give_weights(model, case)
+    return model
+
+
+def give_weights(model: nn.Module, case: dict[str, Any]) -> None:
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     assert shapes == case["shapes"]
     model.load_state_dict(
         {name: by_formula(k, shapes[name]) for k, name in enumerate(sorted(shapes))}
     )
-    return model
 
 
 def by_formula(k: int, shape: list[int]) -> Tensor:
