@@ -1,5 +1,8 @@
 """A run that is stopped or killed goes on to the same numbers, bit for bit."""
 
+import multiprocessing
+import random
+
 import hydra
 import pytest
 import torch
@@ -22,9 +25,13 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def small() -> config.Config:
+    return composed()
+
+
+def composed(*more: str) -> config.Config:
     config.register_resolvers()
     with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
-        return config.build(hydra.compose("config", list(SMALL)))
+        return config.build(hydra.compose("config", [*SMALL, *more]))
 
 
 def trained(small, folder, *, stop_after=None, kill_after=None):
@@ -99,9 +106,37 @@ def test_of_two_checkpoints_the_whole_one_is_taken(small, whole, tmp_path, monke
     assert_same(tmp_path, whole)
 
 
+KILLS = 20
+
+
+@pytest.mark.slow
+def test_kills_at_random_times_change_no_number(small, whole, tmp_path):
+    spawner = multiprocessing.get_context("forkserver")
+    spawner.set_forkserver_preload(["test_run"])  # torch is imported once, not for each kill
+    chance = random.Random(0)
+    killed, folders = 0, 0
+    while killed < KILLS:
+        folders += 1
+        folder = tmp_path / str(folders)
+        while not (folder / "result.json").exists():
+            process = spawner.Process(target=train_and_save_often, args=(folder,))
+            process.start()
+            process.join(chance.uniform(0, 2) if killed < KILLS else None)
+            if process.is_alive():
+                process.kill()
+                process.join()
+                killed += 1
+        assert_same(folder, whole)
+    assert folders < KILLS
+
+
+def train_and_save_often(folder):
+    run.CHECKPOINT_SECONDS = 0
+    trained(composed(), folder)
+
+
 def test_a_diverging_run_says_where_and_keeps_what_it_had(tmp_path):
-    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
-        wild = config.build(hydra.compose("config", [*SMALL, "lr=1e30", "optimizer.warmup=0"]))
+    wild = composed("lr=1e30", "optimizer.warmup=0")
     with pytest.raises(Diverged, match=r"at step \d+ \(epoch \d\); last good: "):
         trained(wild, tmp_path)
     last = record.read(tmp_path)[-1]
