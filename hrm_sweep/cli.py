@@ -20,7 +20,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import commands, config, files, recipe, runtime, solo
+from hrm_sweep import config, files, recipe, runtime, solo
+from hrm_sweep.commands import COMMANDS, Command
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.launch.job import Job
 from hrm_sweep.mistakes import explained
@@ -35,8 +36,8 @@ def main() -> None:
     wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: the words are ours
     try:
-        if sys.argv[1:2] and sys.argv[1] in commands.COMMANDS:
-            _run_command()
+        if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+            _run_command(COMMANDS[sys.argv[1]])
         _run()
     except (InputError, HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
@@ -48,11 +49,9 @@ def main() -> None:
         _exit(130)
 
 
-def _run_command() -> None:
+def _run_command(command: Command) -> None:
     """Runs a command of ours; one that has arguments for Hydra goes on as if they were typed."""
-    parsed = commands.parse(sys.argv[1:])
-    _, command = commands.COMMANDS[parsed.command]
-    for_hydra = command(parsed.study)
+    for_hydra = command.run(command.parse(sys.argv[2:]))
     if for_hydra is None:
         _exit(0)
     sys.argv[1:] = for_hydra
@@ -93,7 +92,9 @@ def _explained(error: Exception) -> str:
     with hydra.initialize_config_dir(str(config.CONF), version_base=VERSION_BASE):
         tree = OmegaConf.to_container(hydra.compose("config"))
     keys = recipe.flatten(cast("dict[str, Any]", tree))
-    return explained(error, command=runtime.command(), overrides=overrides, keys=keys)
+    return explained(
+        error, command=runtime.command(), overrides=overrides, keys=keys, commands=COMMANDS
+    )
 
 
 def _exit(code: int, words: str = "") -> NoReturn:

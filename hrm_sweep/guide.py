@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep import runtime
+from hrm_sweep.recipe import is_of_the_recipe
 from hrm_sweep.settings import SweeperSettings
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.ledger import shown
-from hrm_sweep.study.plan import Plan, is_of_the_recipe
+from hrm_sweep.study.plan import Plan
 from hrm_sweep.study.space import Dimension, Space
 from hrm_sweep.tracking import mlflow_store
 

@@ -12,9 +12,15 @@ from hrm_sweep.study import words
 
 
 def explained(
-    error: Exception, *, command: Sequence[str], overrides: Sequence[str], keys: Iterable[str]
+    error: Exception,
+    *,
+    command: Sequence[str],
+    overrides: Sequence[str],
+    keys: Iterable[str],
+    commands: Iterable[str],
 ) -> str:
-    """One line for a person who typed `command overrides`; `keys` are those they can set."""
+    """One line for a person who typed `command overrides`; `keys` are those they can set,
+    `commands` the words they can begin with."""
     text = " ".join(str(error).split())
     if match := re.match(r"Ambiguous value for argument '(.*?)' 1\.", text):
         again = shlex.join([*command, "-m", *overrides])
@@ -27,7 +33,7 @@ def explained(
         hint = words.did_you_mean(option, options) or f"choose from {', '.join(options)}"
         return f"{group}={option}: no such option; {hint}"
     if isinstance(error, OverrideParseException):
-        return _unreadable(error.override)
+        return _unreadable(error.override, commands)
     return text
 
 
@@ -37,7 +43,9 @@ def _unknown_key(key: str, overrides: Sequence[str], keys: Iterable[str]) -> str
     return f"{typed}: no key of that name; {near or 'see --help for the keys there are'}"
 
 
-def _unreadable(override: str) -> str:
+def _unreadable(override: str, commands: Iterable[str]) -> str:
+    if near := words.did_you_mean(override, commands):
+        return f"{override}: no command of that name; {near}"
     if "=" not in override:
         return f"{override}: not a setting; write key=value (lr=1e-3), see --help for the keys"
     return (

@@ -26,3 +26,8 @@ def signature(flat: Mapping[str, Any]) -> str:
     """Eight characters naming all that can change a result: equal signature, equal numbers."""
     kept = {key: value for key, value in flat.items() if key.partition(".")[0] not in NO_RESULT}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def is_of_the_recipe(override: str) -> bool:
+    """Whether an override can change a result; a study's and a tracker's keys cannot."""
+    return not override.lstrip("+~").startswith(("study.", "study/", "tracking", "hydra"))

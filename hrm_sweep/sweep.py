@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from hrm_sweep.launch.batches import Batches
 from hrm_sweep.launch.job import Job
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.projector import ProjectorProcess
-from hrm_sweep.redact import check_no_secrets
+from hrm_sweep.redact import check_no_secrets, redacted
 from hrm_sweep.settings import SweeperSettings
 from hrm_sweep.study.engine import Engine, Rules
-from hrm_sweep.study.ledger import Ledger
+from hrm_sweep.study.ledger import Ledger, shown
 from hrm_sweep.study.plan import Plan, agree_on_recipe
 from hrm_sweep.study.pruning import Pruning
 from hrm_sweep.study.results import Results
@@ -141,7 +142,16 @@ class Sweep:
             name=self._name,
             params={dimension.name: str(dimension.distribution) for dimension in space.dimensions},
             tags={"hrm_sweep.study": self._name},
-            description=f"    {shlex.join([*runtime.command(), '-m', *arguments])}\n",
+            description=f"    {shlex.join([*runtime.command(), '-m', *self._typed(arguments)])}\n",
+            judged={
+                "objectives": [settings.objective],
+                "directions": [settings.direction],
+                "tie_breaker": settings.tie_breaker,
+                "columns": list(settings.columns),
+            },
+            num_trials=plan.num_trials,
+            storage=shown(settings.storage),
+            tracking=self._tracking_as_shown(),
         )
         return Engine(
             study=study,
@@ -162,6 +172,19 @@ class Sweep:
             folder_of=self._folder_of,
             observers=[results, Screen(head=head, columns=settings.columns), *self._projectors],
         )
+
+    def _typed(self, arguments: list[str]) -> list[str]:
+        """What a person typed behind -m: settings of Hydra, then those of the app."""
+        for_hydra = map(str, self._config.hydra.overrides.hydra)
+        return [*(text for text in for_hydra if not text.startswith("hydra.mode=")), *arguments]
+
+    def _tracking_as_shown(self) -> dict[str, str | None]:
+        """Where the study's runs go, without passwords; uri None is `mlruns/` beside the study."""
+        if not self._is_tracked:
+            return {}
+        uri = self._settings.tracking.get("uri") or os.environ.get("MLFLOW_TRACKING_URI")
+        experiment = self._settings.tracking.get("experiment", "hrm_sweep")
+        return {"uri": redacted(uri) if uri else None, "experiment": experiment}
 
     def _folder_of(self, number: int, overrides: list[str]) -> Path:
         """The folder that Hydra will give a job."""

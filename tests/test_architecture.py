@@ -15,7 +15,7 @@ LAYERS = [
     {"files", "outcomes", "recipe", "redact", "runtime", "settings"},
     {"learning", "tracking"},
     {"study"},
-    {"launch"},
+    {"archive", "launch"},
     {"config", "projector"},
     {"load", "run"},
     {"mistakes", "commands", "solo", "guide"},
@@ -29,10 +29,10 @@ DOORS = {
     "torch": ("learning/", "load.py", "run.py"),
     "matplotlib": ("learning/",),
     "optuna": ("study/",),
-    "sqlalchemy": ("study/ledger.py", "tracking/"),
+    "sqlalchemy": ("study/ledger.py", "tracking/", "commands/pages.py"),
     "mlflow": ("tracking/mlflow",),
     "pebble": ("launch/pool.py",),
-    "rich": ("study/screen.py",),
+    "rich": ("study/screen.py", "commands/terminal.py"),
     "hydra": ("study/space.py", "launch/", "sweep.py", "cli.py", "config.py", "mistakes.py"),
 }
 """Framework -> where it may be imported."""

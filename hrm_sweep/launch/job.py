@@ -106,6 +106,7 @@ class Job:
         tags = {"hrm_sweep.signature": recipe.signature(flat), "hrm_sweep.folder": str(run.folder)}
         if commit := runtime.environment()["git_commit"]:
             tags["mlflow.source.git.commit"] = commit
+        recipe_alone = filter(recipe.is_of_the_recipe, run.overrides)
         name = run.folder.name
         if self.study is not None:
             tags |= {"hrm_sweep.study": self.study, "hrm_sweep.trial": str(run.number)}
@@ -118,8 +119,9 @@ class Job:
             "name": name,
             "artifacts": list(ARTIFACTS),
             "params": {key: value for key, value in flat.items() if value is not None},
+            "overrides": run.overrides,
             "tags": tags,
-            "description": f"    {shlex.join([*self.command, *run.overrides])}\n",
+            "description": f"    {shlex.join([*self.command, *recipe_alone])}\n",
         }
 
 

@@ -12,6 +12,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.errors import StudyError
+from hrm_sweep.recipe import is_of_the_recipe
 from hrm_sweep.study import owners
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.space import Space, Value
@@ -107,11 +108,6 @@ def agree_on_recipe(study: optuna.Study, space: Space, *, objective: str) -> Non
             "keep to that, or take another study.name"
         )
     study.set_user_attr(RECIPE, asked)
-
-
-def is_of_the_recipe(override: str) -> bool:
-    """Whether an override can change a result; a study's and a tracker's keys cannot."""
-    return not override.lstrip("+~").startswith(("study.", "study/", "tracking", "hydra"))
 
 
 def _difference(made: dict[str, Any], asked: dict[str, Any]) -> str:

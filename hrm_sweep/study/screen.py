@@ -93,7 +93,7 @@ class Screen:
 
     def _line(self, row: Row, ending: str) -> str:
         values = words.told(row.values, self._metrics(row))
-        parts = [f"trial {row.number}", _point(row), _progress(row), values, ending]
+        parts = [f"trial {row.number}", words.point(row.params), _progress(row), values, ending]
         return "  ".join(part for part in parts if part)
 
     def _ending(self, row: Row) -> str:
@@ -183,10 +183,6 @@ def _names(rows: Sequence[Row]) -> list[str]:
 
 def _settings(row: Row) -> list[str]:
     return [words.setting(value) for value in row.params.values()]
-
-
-def _point(row: Row) -> str:
-    return " ".join(f"{name}={words.setting(value)}" for name, value in row.params.items())
 
 
 def _progress(row: Row) -> str:

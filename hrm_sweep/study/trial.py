@@ -76,11 +76,16 @@ class Trial:
             self.conclude(*_ending(error))
         values = {name: value for name, value in self.values.items() if math.isfinite(value)}
         told = {"outcome": self.outcome.word, "reason": self.reason}
-        result = told | {"values": values, "seconds": round(seconds, 3)}
-        files.write_json(self.folder / "result.json", result)
+        seconds = round(seconds, 3)
+        files.write_json(self.folder / "result.json", told | {"values": values, "seconds": seconds})
         trace = "".join(traceback.format_exception(error)) if error else ""
         self._record.append(
-            "finished", **told, best=values, traceback=trace, artifacts=self._artifacts
+            "finished",
+            **told,
+            best=values,
+            seconds=seconds,
+            traceback=trace,
+            artifacts=self._artifacts,
         )
 
 

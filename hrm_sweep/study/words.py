@@ -55,6 +55,22 @@ def setting(value: Any) -> str:
     return min(repr(digits), scientific, key=len)
 
 
+def point(params: Mapping[str, Any]) -> str:
+    """`lr=1e-3 hidden_dim=64`."""
+    return " ".join(f"{name}={setting(value)}" for name, value in params.items())
+
+
+def ago(seconds: float) -> str:
+    """just now, 5 minutes ago, 2 hours ago, yesterday, 3 days ago."""
+    minutes, hours, days = (int(seconds // size) for size in (60, 3600, 86400))
+    if days == 1:
+        return "yesterday"
+    for number, noun in ((days, "day"), (hours, "hour"), (minutes, "minute")):
+        if number > 0:
+            return f"{count(number, noun)} ago"
+    return "just now"
+
+
 def duration(seconds: float) -> str:
     """14 s, 3 min 20 s, 2 h 5 min."""
     whole = round(seconds)

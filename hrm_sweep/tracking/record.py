@@ -35,8 +35,10 @@ from hrm_sweep.redact import redacted_tree
 
 FILE_NAME = "record.jsonl"
 PATIENCE_SECONDS = 2.0
-DEATH = "its process ended without a word: a signal, no memory left, or a power cut"
 """How long opening waits for a holder that only looks whether the run still lives."""
+TAIL_BYTES = 1 << 16
+"""An end of a record, with a traceback in it, is rarely longer."""
+DEATH = "its process ended without a word: a signal, no memory left, or a power cut"
 
 
 class Entry(NamedTuple):
@@ -169,6 +171,31 @@ def read(folder: Path) -> list[Entry]:
     return RecordReader(folder).new_entries()
 
 
+def ends(folder: Path) -> tuple[Entry, Entry]:
+    """The first and the last whole entry of the record in `folder`; what lies between is not read.
+
+    Raises:
+        RecordError: there is no record, it is empty, or one of the two was changed.
+    """
+    try:
+        with (folder / FILE_NAME).open("rb") as file:
+            first = file.readline()
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL_BYTES))
+            tail = file.read()
+    except FileNotFoundError:
+        raise RecordError(f"{folder}: no {FILE_NAME} here; a run folder has one") from None
+    lines = tail[: tail.rfind(b"\n") + 1].splitlines()
+    if not first.endswith(b"\n"):
+        raise RecordError(f"{folder / FILE_NAME}: has no whole entry yet")
+    begin = _entry(first[:-1], None, folder)
+    if lines[-1] == first[:-1]:
+        return begin, begin
+    if len(lines) == 1 and size > TAIL_BYTES:  # the last entry alone is longer than that
+        return begin, read(folder)[-1]
+    return begin, _entry(lines[-1], None, folder)
+
+
 def values_of(entry: Entry) -> dict[str, float]:
     """The measurements of a `metrics` entry; marked values come back as nan and infinities."""
     return {name: float(value) for name, value in entry.fields["values"].items()}
@@ -268,14 +295,17 @@ def _parse(data: bytes, folder: Path, *, first: int = 0) -> tuple[list[Entry], i
     return entries, whole
 
 
-def _entry(line: bytes, number: int, folder: Path) -> Entry:
+def _entry(line: bytes, number: int | None, folder: Path) -> Entry:
+    """An entry; `number` is the one it should have, None if that is not known."""
     body, _, crc = line.rpartition(b', "crc": "')
+    place = "a line" if number is None else f"line {number + 1}"
     if crc != b'%08x"}' % zlib.crc32(body):
         raise RecordError(
-            f"{folder / FILE_NAME}, line {number + 1}: changed after it was written "
+            f"{folder / FILE_NAME}, {place}: changed after it was written "
             "(its checksum does not fit); this record proves nothing any more"
         )
     fields = json.loads(body + b"}")
-    if fields.pop("n") != number:
-        raise RecordError(f"{folder / FILE_NAME}, line {number + 1}: lines are missing before it")
-    return Entry(number, fields.pop("time"), fields.pop("event"), fields)
+    found = fields.pop("n")
+    if number is not None and found != number:
+        raise RecordError(f"{folder / FILE_NAME}, {place}: lines are missing before it")
+    return Entry(found, fields.pop("time"), fields.pop("event"), fields)

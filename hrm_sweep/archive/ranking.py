@@ -1,0 +1,125 @@
+"""Which trial of a study is the best, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hrm_sweep.archive.runs import Run
+from hrm_sweep.archive.studies import Study
+from hrm_sweep.outcomes import Outcome
+
+SURE = 0.05
+"""A second best that would look this good by chance less often than this is clearly worse."""
+
+
+def ranked(study: Study) -> list[Run]:
+    """Complete trials by the first objective, the best first; equal ones by the tie breaker, then
+    by their numbers."""
+    objective, direction, breaker = study.objectives[0], study.directions[0], study.tie_breaker
+    sign = -1 if direction == "maximize" else 1
+
+    def rank(run: Run) -> tuple[float, float, int]:
+        tie = run.values.get(breaker, 0.0) if breaker else 0.0
+        return sign * run.values[objective], tie, run.number or 0
+
+    return sorted(complete(study), key=rank)
+
+
+def complete(study: Study) -> list[Run]:
+    """Trials that can be judged."""
+    wanted = set(study.objectives)
+    return [
+        run
+        for run in study.trials
+        if run.outcome is Outcome.COMPLETE and wanted <= run.values.keys()
+    ]
+
+
+def front(study: Study) -> list[Run]:
+    """The Pareto front: complete trials that no other one beats in one objective without being
+    worse in another. Ordered by the first objective, the best first."""
+    signs = [-1 if direction == "maximize" else 1 for direction in study.directions]
+
+    def costs(run: Run) -> list[float]:
+        return [sign * run.values[name] for sign, name in zip(signs, study.objectives, strict=True)]
+
+    candidates = [(costs(run), run) for run in complete(study)]
+    kept = [
+        (mine, run)
+        for mine, run in candidates
+        if not any(_dominates(other, mine) for other, _ in candidates)
+    ]
+    return [run for _, run in sorted(kept, key=lambda pair: (pair[0], pair[1].number or 0))]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the best trial is better than the next by more than noise."""
+
+    is_clear: bool | None
+    """None: it cannot be told."""
+    p_value: float | None
+    """Chance of a lead this large, or larger, between two equally good trials."""
+    rule: str
+    """How it was judged."""
+
+    @property
+    def words(self) -> str:
+        if self.is_clear is None:
+            return self.rule
+        told = "clearly worse" if self.is_clear else "not clearly worse"
+        return f"{told}: {self.rule}"
+
+
+def compared(best: Run, other: Run, metric: str) -> Verdict:
+    """Judges the lead of `best` in `metric`.
+
+    Repeated trials by Welch's t-test on the repeats (Welch 1947, Biometrika 34), one-sided. Single
+    runs by the two-proportion z-test with the pooled share, where the metric is a share of held-out
+    puzzles; that both were measured on the same puzzles makes the test cautious. Neither corrects
+    for the best having been picked from many.
+    """
+    if best.values[metric] == other.values[metric]:
+        return Verdict(False, None, "they are equal")
+    if len(best.repeats) > 1 and len(other.repeats) > 1:
+        return _welch(best, other, metric)
+    if metric == "eval/exact_match" and best.num_held_out and other.num_held_out:
+        return _two_shares(best, other, metric)
+    return Verdict(
+        None, None, "one run of each cannot tell it from noise; study.repeats=3 would show"
+    )
+
+
+def _welch(best: Run, other: Run, metric: str) -> Verdict:
+    from scipy.special import stdtr  # its import costs a tenth of a second
+
+    runs = (best, other)
+    lead = abs(best.values[metric] - other.values[metric])
+    errors = [run.values.get(f"{metric}/std", 0.0) ** 2 / len(run.repeats) for run in runs]
+    if not sum(errors):
+        return Verdict(True, 0.0, "no repeat of either differs")
+    freedom = sum(errors) ** 2 / sum(
+        error**2 / (len(run.repeats) - 1) for error, run in zip(errors, runs, strict=True)
+    )
+    chance = float(stdtr(freedom, -lead / math.sqrt(sum(errors))))
+    return Verdict(chance < SURE, chance, f"Welch's t-test over repeats, p = {_rounded(chance)}")
+
+
+def _two_shares(best: Run, other: Run, metric: str) -> Verdict:
+    sizes = [float(run.num_held_out or 0) for run in (best, other)]
+    shares = [run.values[metric] for run in (best, other)]
+    pooled = sum(size * share for size, share in zip(sizes, shares, strict=True)) / sum(sizes)
+    error = math.sqrt(pooled * (1 - pooled) * sum(1 / size for size in sizes))
+    chance = math.erfc(abs(shares[0] - shares[1]) / error / math.sqrt(2)) / 2
+    rule = f"two shares of {min(sizes):.0f} held-out puzzles, p = {_rounded(chance)}"
+    return Verdict(chance < SURE, chance, rule)
+
+
+def _rounded(chance: float) -> str:
+    return f"{chance:.2g}" if chance >= 0.0001 else "0.0001 or less"
+
+
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True)) and one != other

@@ -1,0 +1,168 @@
+"""One run as its folder tells it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hrm_sweep.errors import RecordError
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.tracking import record
+from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.record import Entry
+
+Value = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A single run, a trial, or one repeat of a trial.
+
+    What many runs are asked for (how it ended, its values) comes from the two ends of the record;
+    curves are read when somebody wants them.
+    """
+
+    folder: Path
+    first: Entry
+    last: Entry
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Raises RecordError where no run is, or where its record was edited."""
+        first, last = record.ends(folder)
+        return cls(folder, first, last)
+
+    @property
+    def kind(self) -> str:
+        """study, trial or train."""
+        return str(self.first.fields["kind"])
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        return self.first.fields["tags"]
+
+    @property
+    def number(self) -> int | None:
+        """Of the trial, None for a single run."""
+        text = self.tags.get("hrm_sweep.trial")
+        return None if text is None else int(text)
+
+    @property
+    def overrides(self) -> list[str]:
+        """The task overrides it was started with."""
+        return list(self.first.fields.get("overrides", ()))
+
+    @property
+    def command(self) -> str:
+        """The line by which a person would run the same again."""
+        return str(self.first.fields["description"]).strip()
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The composed config as flat keys."""
+        return self.first.fields["params"]
+
+    @functools.cached_property
+    def outcome(self) -> Outcome | None:
+        """None while it runs."""
+        if self.last.event == "finished":
+            return Outcome.named(self.last.fields["outcome"])
+        return None if record.is_held(self.folder) else Outcome.KILLED
+
+    @property
+    def word(self) -> str:
+        """How it ended, as a person reads it."""
+        return self.outcome.word.replace("_", " ") if self.outcome else "running"
+
+    @property
+    def reason(self) -> str:
+        """Why it did not complete, in one line."""
+        if self.last.event == "finished":
+            return " ".join(str(self.last.fields["reason"]).split())
+        return "" if self.outcome is None else record.DEATH
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The final values by name; of a trial with repeats means, and `<name>/std`."""
+        best = self.last.fields["best"] if self.last.event == "finished" else {}
+        return {name: float(value) for name, value in best.items()}
+
+    @property
+    def seconds(self) -> float:
+        """What the last attempt took, or all of them together if it did not say."""
+        whole = (self.last.time_ms - self.first.time_ms) / 1000
+        return float(self.last.fields.get("seconds", whole))
+
+    @property
+    def mlflow_run_id(self) -> str:
+        """Empty if the run was not sent to MLflow yet."""
+        return Cursor.load(self.folder).run_id
+
+    @functools.cached_property
+    def entries(self) -> list[Entry]:
+        """The whole record, checked line by line.
+
+        Raises:
+            RecordError: a line was changed or lost.
+        """
+        return record.read(self.folder)
+
+    @property
+    def curves(self) -> dict[int, dict[str, float]]:
+        """Everything measured, by step."""
+        measured = (entry for entry in self.entries if entry.event == "metrics")
+        return {entry.fields["step"]: record.values_of(entry) for entry in measured}
+
+    @property
+    def attempts(self) -> int:
+        return sum(entry.event == "started" for entry in self.entries)
+
+    @property
+    def num_held_out(self) -> int | None:
+        """Puzzles that it is judged on, None if it did not say."""
+        sets = [entry for entry in self.entries if entry.event == "dataset"]
+        return int(sets[-1].fields["eval_size"]) if sets else None
+
+    @functools.cached_property
+    def repeats(self) -> list[Run]:
+        """The runs of a trial that was repeated with other seeds, in order; else none."""
+        folders = [path.parent for path in self.folder.glob(f"*/{record.FILE_NAME}")]
+        numbered = [folder for folder in folders if folder.name.isdecimal()]
+        return [Run.open(folder) for folder in sorted(numbered, key=lambda path: int(path.name))]
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """The machine it ran on, as far as it wrote that down."""
+        with contextlib.suppress(OSError, ValueError):
+            return dict(json.loads((self.folder / "environment.json").read_text("utf-8")))
+        return {}
+
+    def params(self, names: Sequence[str]) -> dict[str, Value]:
+        """The values of searched keys in this run."""
+        given = dict(text.lstrip("+").partition("=")[::2] for text in self.overrides)
+        return {name: plain(given[name]) for name in names if name in given}
+
+
+def plain(text: str) -> Value:
+    """An override's value as a plain Python value: a number, true, false, null, or its text."""
+    words: dict[str, Value] = {"true": True, "false": False, "null": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text.strip("'\"")
+
+
+def runs_below(folder: Path) -> list[Run]:
+    """The runs one level below a folder whose record can be read."""
+    found = []
+    for path in folder.glob(f"*/{record.FILE_NAME}"):
+        with contextlib.suppress(RecordError):
+            found.append(Run.open(path.parent))
+    return found

@@ -1,0 +1,19 @@
+"""Our own commands: a bare first word, as in `python -m hrm_sweep resume my-study`; a file each."""
+
+from __future__ import annotations
+
+from hrm_sweep.commands import best, listing, pages, resume, show, sync
+from hrm_sweep.commands.command import Command
+
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (
+        resume.COMMAND,
+        listing.COMMAND,
+        best.COMMAND,
+        show.COMMAND,
+        pages.UI,
+        pages.DASHBOARD,
+        sync.COMMAND,
+    )
+}

@@ -1,0 +1,113 @@
+"""`best`: the trial that a study was made to find, and how sure that choice is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from typing import Any
+
+from hrm_sweep.archive.ranking import compared, front, ranked
+from hrm_sweep.archive.runs import Run
+from hrm_sweep.archive.studies import Study, find_study
+from hrm_sweep.commands.command import Command, runtime_words, study_argument
+from hrm_sweep.commands.terminal import console, facts, plain_table
+from hrm_sweep.errors import StudyError
+from hrm_sweep.study import words
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    study_argument(parser)
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument(
+        "--pareto",
+        action="store_true",
+        help="all trials that no other beats in one objective without being worse in another",
+    )
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    study = find_study(arguments.study)
+    best = front(study) if arguments.pareto else ranked(study)
+    if not best:
+        told = ", ".join(f"{number} {word}" for word, number in study.counted().items())
+        raise StudyError(f"{study.name}: no trial is complete yet ({told}), so there is no best")
+    if arguments.json:
+        shown = best if arguments.pareto else best[:1]
+        described = [_described(study, run) for run in shown]
+        print(json.dumps(described if arguments.pareto else described[0], indent=2))
+    elif arguments.pareto:
+        _print_front(study, best)
+    else:
+        _print_best(study, best)
+
+
+def _print_best(study: Study, best: list[Run]) -> None:
+    first = best[0]
+    print(f"Trial {first.number} of {study.name}: {words.point(study.params(first))}\n")
+    names = dict.fromkeys([*study.objectives, *words.chosen(first.values, study.columns)])
+    pairs = [(words.label(name), words.in_words(first.values, name)) for name in names]
+    if first.repeats:
+        pairs.append(("repeats", f"{len(first.repeats)} seeds, mean ± standard deviation"))
+    if len(best) > 1:
+        pairs.append(("next best", _next_best(study, first, best[1])))
+    pairs += [
+        ("run again", first.command),
+        ("reproduce", f"{runtime_words()} reproduce {study.name}"),
+        ("folder", str(first.folder)),
+    ]
+    if first.mlflow_run_id:
+        pairs.append(("MLflow run", first.mlflow_run_id))
+    print(facts(pairs))
+
+
+def _next_best(study: Study, first: Run, second: Run) -> str:
+    objective = study.objectives[0]
+    value = words.in_words(second.values, objective)
+    verdict = compared(first, second, objective)
+    told = f"{value} (trial {second.number}), {verdict.words}"
+    if first.values[objective] == second.values[objective] and study.tie_breaker:
+        told += f"; the lower {study.tie_breaker} decides"
+    return told
+
+
+def _print_front(study: Study, best: list[Run]) -> None:
+    labels = [words.label(name) for name in study.objectives]
+    table = plain_table("trial", *study.searched, *labels, right=[*study.searched, *labels])
+    for run in best:
+        values = [words.in_words(run.values, name) for name in study.objectives]
+        point = study.params(run)
+        settings = [words.setting(point.get(name)) for name in study.searched]
+        table.add_row(str(run.number), *settings, *values)
+    console().print(table)
+
+
+def _described(study: Study, run: Run) -> dict[str, Any]:
+    return {
+        "study": study.name,
+        "trial": run.number,
+        "objectives": study.objectives,
+        "values": run.values,
+        "params": study.params(run),
+        "overrides": run.overrides,
+        "command": shlex.split(run.command),
+        "repeats": len(run.repeats) or 1,
+        "folder": str(run.folder),
+        "mlflow_run_id": run.mlflow_run_id or None,
+    }
+
+
+COMMAND = Command(
+    name="best",
+    summary="Show the best trial of a study, and whether the next best is within noise.",
+    examples=(
+        ("", "of the newest study"),
+        ("my-study --json", "for machines"),
+        ("my-study --pareto", "the Pareto front of a study with several objectives"),
+    ),
+    arguments=_arguments,
+    run=_run,
+    details="Equal objectives are decided by the lower tie breaker (eval/loss), then by number.\n"
+    "Noise: Welch's t-test over repeats; of single runs, the two-proportion z-test over the\n"
+    "held-out puzzles (exact match only). One-sided, 5 %.",
+)

@@ -1,0 +1,72 @@
+"""`list`: the studies there are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from hrm_sweep.archive.ranking import ranked
+from hrm_sweep.archive.studies import MULTIRUN, Study, studies
+from hrm_sweep.commands.command import Command, runtime_words
+from hrm_sweep.commands.terminal import console, plain_table
+from hrm_sweep.study import words
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    found = studies()
+    if arguments.json:
+        print(json.dumps([_described(study) for study in found], indent=2))
+        return
+    if not found:
+        print(f"No study in {MULTIRUN}/ yet; start one: {runtime_words()} -m lr=1e-4,1e-3")
+        return
+    table = plain_table("study", "when", "trials", "best", "")
+    for study in found:
+        ago = words.ago(time.time() - study.run.last.time_ms / 1000)
+        table.add_row(study.name, ago, _trials(study), _value(study), _point(study))
+    console().print(table)
+    for study in found:
+        if study.can_go_on:
+            print(f"  can go on: {runtime_words()} resume {study.name}")
+
+
+def _trials(study: Study) -> str:
+    return ", ".join(f"{number} {word}" for word, number in study.counted().items())
+
+
+def _value(study: Study) -> str:
+    best = ranked(study)
+    return words.in_words(best[0].values, study.objectives[0]) if best else "-"
+
+
+def _point(study: Study) -> str:
+    best = ranked(study)
+    return words.point(study.params(best[0])) if best else ""
+
+
+def _described(study: Study) -> dict[str, Any]:
+    best = ranked(study)
+    return {
+        "name": study.name,
+        "folder": str(study.folder),
+        "command": study.command,
+        "last_change_ms": study.run.last.time_ms,
+        "trials": study.counted(),
+        "can_go_on": study.can_go_on,
+        "best": best[0].values | {"trial": best[0].number} if best else None,
+    }
+
+
+COMMAND = Command(
+    name="list",
+    summary="Show the studies there are, the newest first.",
+    examples=(("", "name, when, trials by outcome, best"), ("--json", "the same for machines")),
+    arguments=_arguments,
+    run=_run,
+)

@@ -1,0 +1,125 @@
+"""`show`: one run, as far as a terminal can show it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from hrm_sweep.archive.ranking import ranked
+from hrm_sweep.archive.runs import Run
+from hrm_sweep.archive.studies import find_run, find_study
+from hrm_sweep.commands.command import Command
+from hrm_sweep.commands.terminal import curve, facts
+from hrm_sweep.errors import StudyError
+from hrm_sweep.study import words
+
+LOG_LINES = 8
+CURVES = ("train/loss", "eval/loss", "eval/token_accuracy", "eval/exact_match")
+"""Shown first where a run has them; a run of another app shows the first few it has."""
+MOST_CURVES = 6
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run",
+        metavar="STUDY/TRIAL",
+        nargs="?",
+        help="also STUDY (its best trial), STUDY/TRIAL/REPEAT, a folder, the name of a single "
+        "run or an MLflow run id; default: the best trial of the newest study",
+    )
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    run = asked_for(arguments.run)
+    print(_head(run))
+    print(f"  {' '.join(run.overrides) or 'as conf/ has it'}\n")
+    if lines := _curves(run):
+        print(facts(lines) + "\n")
+    if values := [(name, words.in_words(run.values, name)) for name in _final(run)]:
+        print(facts(values) + "\n")
+    if tail := _log(run.folder):
+        print(f"  the last lines of {run.folder / 'run.log'}:")
+        print("".join(f"    {line}\n" for line in tail))
+    print(facts(_where(run)))
+
+
+def asked_for(text: str | None) -> Run:
+    """The run that a person named; of a study its best trial."""
+    try:
+        if text is None or "/" not in text:
+            study = find_study(text)
+            best = ranked(study) or study.trials
+            if best:
+                return best[0]
+            raise StudyError(f"{study.name}: no trial was started yet")
+    except StudyError as not_a_study:
+        if text is None:
+            raise
+        try:
+            return find_run(text)
+        except StudyError:
+            raise not_a_study from None
+    return find_run(text)
+
+
+def _head(run: Run) -> str:
+    what = run.folder.name
+    if run.number is not None:
+        what = f"Trial {run.number} of {run.tags['hrm_sweep.study']}"
+        if (repeat := run.tags.get("hrm_sweep.repeat")) is not None:
+            what += f", repeat {repeat}"
+    ago = words.ago(time.time() - run.first.time_ms / 1000)
+    told = f"{what} · started {ago} · {run.word}"
+    if run.outcome is not None:
+        told += f" after {words.duration(run.seconds)}"
+    if run.attempts > 1:
+        told += f" · attempt {run.attempts}"
+    return f"{told}\n  {run.reason}" if run.reason else told
+
+
+def _curves(run: Run) -> list[tuple[str, str]]:
+    """Of a trial with repeats the curves are those of its first."""
+    curves = (run.repeats[0] if run.repeats else run).curves
+    steps = sorted(curves)
+    names = list(dict.fromkeys(name for step in steps for name in curves[step]))
+    shown = [name for name in CURVES if name in names] or names[:MOST_CURVES]
+    found = []
+    for name in shown:
+        values = [curves[step][name] for step in steps if name in curves[step]]
+        first, last = words.measured(name, values[0]), words.measured(name, values[-1])
+        found.append((name, f"{curve(values)}  {first} → {last}"))
+    return found
+
+
+def _final(run: Run) -> list[str]:
+    return [name for name in run.values if not name.endswith("/std")]
+
+
+def _log(folder: Path) -> list[str]:
+    path = folder / "run.log"
+    if not path.is_file():
+        return []
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+
+
+def _where(run: Run) -> list[tuple[str, str]]:
+    pairs = [("folder", str(run.folder)), ("run again", run.command)]
+    if run.mlflow_run_id:
+        pairs.append(("MLflow run", run.mlflow_run_id))
+    pictures = sorted(path.name for path in run.folder.glob("*.png"))
+    return [*pairs, ("pictures", ", ".join(pictures))] if pictures else pairs
+
+
+COMMAND = Command(
+    name="show",
+    summary="Show one run: how it ended, its curves, its last log lines, where everything is.",
+    examples=(
+        ("", "the best trial of the newest study"),
+        ("my-study/3", "trial 3"),
+        ("my-study/3/0", "its first repeat"),
+        ("2026-11-22-brisk-otter", "a single run, or the best trial of a study"),
+    ),
+    arguments=_arguments,
+    run=_run,
+)

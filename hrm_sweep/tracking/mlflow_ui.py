@@ -1,0 +1,70 @@
+"""The MLflow UI on the database of a study, for this machine alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hrm_sweep.errors import TrackingError
+
+HOST = "127.0.0.1"
+START_SECONDS = 120
+"""MLflow's first start on a slow disk."""
+TELLING = 2000
+"""Letters of what it said that are shown when it does not start."""
+
+
+@contextmanager
+def serving(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs the UI as a child process from the moment it answers until the block ends.
+
+    It answers requests for this host and port only: its own defaults accept hosts that merely look
+    like ours. The address of the database goes by the environment, since a password is not for the
+    list of processes.
+
+    Raises:
+        TrackingError: it did not start; the message ends with what it said.
+    """
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "ui", "--workers", "1"),
+                *("--host", HOST, "--port", str(port)),
+                *("--allowed-hosts", f"localhost:{port},{HOST}:{port}"),
+            ],
+            env={
+                **os.environ,
+                "MLFLOW_BACKEND_STORE_URI": uri,
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight idle processes
+            },
+            stdout=said,
+            stderr=said,
+            start_new_session=True,  # its workers end with it
+        )
+        try:
+            if not _answers(f"http://{HOST}:{port}/health", process):
+                said.seek(0)
+                told = said.read().decode(errors="replace")[-TELLING:]
+                raise TrackingError(f"MLflow did not start on port {port}; it said:\n{told}")
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
+def _answers(address: str, process: subprocess.Popen[bytes]) -> bool:
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up and process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=1):
+            return True
+        time.sleep(0.2)
+    return False

@@ -1,0 +1,168 @@
+"""Studies and runs read back from their folders, and which trial is called the best."""
+
+import json
+import math
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from scipy import stats
+
+from hrm_sweep.archive import ranking
+from hrm_sweep.archive.runs import Run, plain
+from hrm_sweep.archive.studies import Study, find_run, find_study, studies
+from hrm_sweep.errors import RecordError, StudyError
+from hrm_sweep.outcomes import Outcome
+
+pytestmark = pytest.mark.usefixtures("in_studies_folder")
+
+
+def test_studies_are_listed_the_newest_first():
+    assert [study.name for study in studies()] == ["repeated", "grid"]
+
+
+def test_a_study_tells_what_it_was_asked():
+    study = find_study("grid")
+    assert (study.objectives, study.directions) == (["objective"], ["minimize"])
+    assert study.searched == ["x", "end"]
+    assert study.command.endswith("tracking.name=off +x=3,1,2 +end=well,raise")
+    assert study.counted() == {"complete": 3, "failed": 3}
+    assert not study.can_go_on
+
+
+def test_a_trial_tells_how_it_ended():
+    complete, failed = find_study("grid").trials[:2]
+    assert complete.outcome is Outcome.COMPLETE
+    assert complete.values == {"objective": 1.0}
+    assert complete.params(["x", "end"]) == {"x": 3, "end": "well"}
+    assert complete.curves[10] == {"objective": 1.1}
+    assert sorted(complete.curves) == list(range(1, 11))
+    assert failed.outcome is Outcome.FAILED
+    assert failed.reason == "ValueError: this one raises"
+
+
+def test_repeats_are_the_runs_below_a_trial():
+    trial = find_study("repeated").trial(1)
+    assert [repeat.values["objective"] for repeat in trial.repeats] == [4.0, 4.5, 5.0]
+    assert trial.values == {"objective": 4.5, "objective/std": 0.5}
+    assert len(find_study("repeated").trials) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        pytest.param("grid/2", "multirun/grid/2", id="study/trial"),
+        pytest.param("repeated/1/2", "multirun/repeated/1/2", id="study/trial/repeat"),
+        pytest.param("multirun/grid/4", "multirun/grid/4", id="folder"),
+    ],
+)
+def test_a_run_is_found_by_what_a_person_types(text, folder):
+    assert str(find_run(text).folder) == folder
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("grdi/1", "grdi: no study of that name in multirun/; did you mean grid?"),
+        pytest.param("grid/9", "grid/9: the study has no trial of that number; it has 0 to 5"),
+        pytest.param("grid/1/0", "grid/1/0: the trial has no repeat 0; it was run once"),
+        pytest.param("repeated/1/7", "the trial has no repeat 7; it has 0 to 2"),
+        pytest.param("alone", "alone: no run of that name; give STUDY/TRIAL"),
+    ],
+)
+def test_what_is_not_there_is_named_with_what_is(text, words):
+    with pytest.raises(StudyError) as caught:
+        find_run(text)
+    assert words in str(caught.value)
+
+
+def test_a_run_is_found_by_its_id_in_mlflow(tmp_path, monkeypatch):
+    shutil.copytree("multirun", tmp_path / "multirun")
+    monkeypatch.chdir(tmp_path)
+    run_id = "0123456789abcdef" * 2
+    cursor = {
+        "run_id": run_id, "experiment_id": "1", "destination": "", "record": "", "next": 0,
+        "size": 0, "artifacts": [], "doubt_ms": 0, "finished": True,
+    }  # fmt: skip
+    (tmp_path / "multirun/grid/3/mlflow.json").write_text(json.dumps(cursor))
+    assert find_run(run_id).number == 3
+
+
+def test_an_edited_record_is_named(tmp_path, monkeypatch):
+    shutil.copytree("multirun", tmp_path / "multirun")
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "multirun/grid/0/record.jsonl"
+    path.write_text(
+        path.read_text().replace('"best": {"objective": 1.0}', '"best": {"objective": 0.0}')
+    )
+    with pytest.raises(RecordError, match=r"grid/0/record.jsonl, a line: changed after it was"):
+        find_study("grid").trials  # noqa: B018
+
+
+def test_the_best_is_the_lowest_and_ties_go_to_the_lower_number():
+    assert [run.number for run in ranking.ranked(find_study("grid"))] == [4, 0, 2]
+
+
+def fake(values, *, repeats=0, held_out=None, number=0):
+    """A run as ranking sees it."""
+    return SimpleNamespace(
+        values=values, repeats=[None] * repeats, num_held_out=held_out, number=number,
+        outcome=Outcome.COMPLETE,
+    )  # fmt: skip
+
+
+def test_repeated_trials_are_compared_by_welchs_t_test():
+    one = fake({"m": 0.9, "m/std": 0.02}, repeats=5)
+    two = fake({"m": 0.87, "m/std": 0.05}, repeats=4)
+    truth = stats.ttest_ind_from_stats(
+        0.9, 0.02, 5, 0.87, 0.05, 4, equal_var=False, alternative="greater"
+    ).pvalue
+    verdict = ranking.compared(one, two, "m")
+    assert verdict.p_value == pytest.approx(truth)
+    assert verdict.is_clear is False
+    assert verdict.words.startswith("not clearly worse: Welch's t-test over repeats, p = 0.1")
+
+
+def test_single_runs_are_compared_by_the_shares_of_puzzles():
+    one, two = (fake({"eval/exact_match": share}, held_out=128) for share in (0.98, 0.85))
+    pooled = (0.98 + 0.85) / 2
+    truth = stats.norm.sf(0.13 / math.sqrt(pooled * (1 - pooled) * 2 / 128))
+    verdict = ranking.compared(one, two, "eval/exact_match")
+    assert verdict.p_value == pytest.approx(truth)
+    assert verdict.is_clear is True
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "words"),
+    [
+        pytest.param({"m": 1.0}, {"m": 1.0}, "not clearly worse: they are equal", id="equal"),
+        pytest.param({"m": 1.0}, {"m": 2.0}, "one run of each cannot tell", id="single losses"),
+    ],
+)
+def test_what_cannot_be_told_is_said(one, two, words):
+    assert words in ranking.compared(fake(one), fake(two), "m").words
+
+
+def test_the_pareto_front_is_what_no_other_trial_beats():
+    points = [(1, 9), (2, 8), (2, 9), (3, 7), (3, 7), (0, 1)]
+    runs = [
+        fake({"loss": float(low), "score": float(high)}, number=number)
+        for number, (low, high) in enumerate(points)
+    ]
+    study = SimpleNamespace(
+        objectives=["loss", "score"], directions=["minimize", "maximize"], trials=runs
+    )
+    assert [run.number for run in ranking.front(study)] == [5, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-4", 1e-4), ("3", 3), ("true", True), ("null", None), ("hrm", "hrm"), ("'a b'", "a b")],
+)
+def test_an_overrides_value_is_plain(text, value):
+    assert plain(text) == value
+    assert type(plain(text)) is type(value)
+
+
+def test_the_record_of_a_study_is_a_run_too():
+    assert isinstance(Study(Run.open(find_study("grid").folder)).num_trials, int)

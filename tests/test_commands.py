@@ -1,0 +1,215 @@
+"""Our own commands, as a person types them."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from hrm_sweep import cli
+from hrm_sweep.commands import COMMANDS, pages
+from hrm_sweep.commands.command import runtime_words
+from hrm_sweep.study.dashboard import guarded
+
+pytestmark = pytest.mark.usefixtures("in_studies_folder")
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    yield
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys):
+    """Runs `hrm-sweep …`; returns exit code, output and error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hrm-sweep", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        said = capsys.readouterr()
+        return int(caught.value.code or 0), said.out, said.err.strip()
+
+    return run
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(name, typed):
+    code, said, _ = typed(name, "--help")
+    assert code == 0
+    assert COMMANDS[name].summary in said
+    usage, _, examples = said.partition("examples:")
+    assert f"{name} [-h]" in usage
+    assert f"{runtime_words()} {name}" in examples
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["best", "gird"], "gird: no study of that name in multirun/; did you mean"),
+        pytest.param(["best", "--jsno"], "best --jsno: unrecognized arguments: --jsno; see"),
+        pytest.param(["bset"], "bset: no command of that name; did you mean best?"),
+        pytest.param(["show", "grid/77"], "grid/77: the study has no trial of that number"),
+        pytest.param(["ui", "grid"], "grid: made with tracking=off, so MLflow does not have it"),
+        pytest.param(["sync", "grid"], "grid: was made with tracking=off"),
+        pytest.param(["resume", "grid"], "grid: made by an app of its own; continue with: "),
+        pytest.param(["dashboard", "--port", "x"], "argument --port: invalid int value: 'x'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, words, typed):
+    code, said, error = typed(*arguments)
+    assert (code, said) == (2, "")
+    assert words in error
+    assert "\n" not in error
+
+
+def test_list_shows_each_study_and_its_best(typed):
+    code, said, _ = typed("list")
+    newest, older = said.splitlines()[1:]
+    assert code == 0
+    assert newest.split() == "repeated just now 2 complete 1.5 ± 0.5 x=1".split()
+    assert older.split() == "grid just now 3 complete, 3 failed 0 x=2 end=well".split()
+
+
+def test_list_for_machines(typed):
+    _, said, _ = typed("list", "--json")
+    described = json.loads(said)
+    assert [study["name"] for study in described] == ["repeated", "grid"]
+    assert described[1]["best"] == {"objective": 0.0, "trial": 4}
+
+
+def test_list_where_there_is_no_study(typed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said, _ = typed("list")
+    assert code == 0
+    assert said.startswith("No study in multirun/ yet; start one: ")
+
+
+def test_best_of_the_newest_study(typed):
+    _, said, _ = typed("best")
+    assert said.startswith("Trial 0 of repeated: x=1\n")
+    assert "objective  1.5 ± 0.5" in said
+    assert "next best  4.5 ± 0.5 (trial 1), clearly worse: Welch's t-test over repeats, p" in said
+    assert "parabola.py +x=1 +seed=0 +noise=0.5\n" in said
+    assert "folder     multirun/repeated/0" in said
+
+
+def test_best_for_machines(typed):
+    _, said, _ = typed("best", "grid", "--json")
+    best = json.loads(said)
+    assert best["trial"] == 4
+    assert best["params"] == {"x": 2, "end": "well"}
+    assert best["overrides"] == ["+x=2", "+end=well"]
+
+
+def test_best_where_nothing_is_complete(typed, tmp_path, monkeypatch):
+    shutil.copytree("multirun/grid", tmp_path / "multirun/grid")
+    for number in (0, 2, 4):
+        shutil.rmtree(tmp_path / f"multirun/grid/{number}")
+    monkeypatch.chdir(tmp_path)
+    code, _, error = typed("best")
+    assert code == 2
+    assert error == "grid: no trial is complete yet (3 failed, 3 to go), so there is no best"
+
+
+def test_show_a_trial(typed):
+    _, said, _ = typed("show", "grid/1")
+    assert said.startswith("Trial 1 of grid · started just now · failed after 0 s\n")
+    assert "  ValueError: this one raises\n" in said
+    assert "objective  █▄▃▂▂▂▁▁▁▁  2 → 1.1" in said
+    assert "folder     multirun/grid/1" in said
+
+
+def test_show_takes_the_best_trial_of_a_study(typed):
+    assert typed("show", "grid")[1].startswith("Trial 4 of grid")
+    assert typed("show")[1].startswith("Trial 0 of repeated")
+
+
+def test_only_this_machine_may_ask_the_dashboard():
+    answers = []
+
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return [b"studies"]
+
+    app = guarded(application, {"localhost:8080"})
+    for host in ("localhost:8080", "10.evil.com"):
+        app({"HTTP_HOST": host}, lambda status, _: answers.append(status))
+    assert answers == ["200 OK", "403 Forbidden"]
+
+
+def asked(port: int, host: str, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path, headers={"Host": host})
+    return connection.getresponse().status
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "first_port", "path"),
+    [
+        pytest.param("dashboard", 18080, "/dashboard/", id="Optuna"),
+        pytest.param("ui", 15000, "/", id="MLflow"),
+    ],
+)
+def test_a_page_answers_here_until_ctrl_c(command, first_port, path, tmp_path, studies_folder):
+    from truth import fresh_database
+
+    folder = studies_folder if command == "dashboard" else tmp_path
+    if command == "ui":
+        fresh_database(tmp_path / "mlruns")
+    port = pages.free_port(first_port)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hrm_sweep", command, "--port", str(port)],
+        cwd=folder, stdout=subprocess.PIPE, text=True,
+        env={name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
+    )  # fmt: skip
+    try:
+        line = process.stdout.readline()
+        assert f"http://127.0.0.1:{port}" in line
+        assert asked(port, f"localhost:{port}", path) == 200
+        assert asked(port, "10.evil.com", path) == 403
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_port_that_is_taken_gives_way_to_the_next():
+    import socket
+
+    first = pages.free_port(18900)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first))
+        taken.listen()
+        assert pages.free_port(first) > first
+
+
+def test_a_password_comes_from_the_environment(monkeypatch):
+    full = "postgresql://me:secret@db.example/optuna"
+    monkeypatch.setenv("HRM_SWEEP_STORAGE", full)
+    assert pages.with_password("postgresql://db.example/optuna", "HRM_SWEEP_STORAGE") == full
+    other = "postgresql://db.example/another"
+    assert pages.with_password(other, "HRM_SWEEP_STORAGE") == other
+
+
+def test_commands_import_nothing_heavy():
+    program = (
+        "import sys; sys.argv = ['hrm-sweep', 'list']\n"
+        "from hrm_sweep import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: print(*{m.split('.')[0] for m in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    heavy = {"torch", "mlflow", "optuna", "matplotlib", "numpy", "pandas", "scipy"}
+    assert not heavy & set(done.stdout.splitlines()[-1].split())
+    assert Path("multirun/grid").is_dir()
