@@ -85,6 +85,7 @@ def _check_single_run(arguments: Namespace) -> None:
         cfg = hydra.compose("config", arguments.overrides, return_hydra_config=True)
         config.check(cfg)
         files.check_writable(Path(cfg.hydra.run.dir))
+        runtime.limit_threads(cfg.trainer.threads)
 
 
 def _explained(error: Exception) -> str:

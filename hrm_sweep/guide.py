@@ -67,9 +67,15 @@ def _sizes(space: Space) -> str:
     return ", ".join(map(_described, space.dimensions)) or "one point"
 
 
-def _described(dimension: Dimension) -> str:
+def values_of(dimension: Dimension) -> str:
+    """What a dimension may be: `1e-4, 1e-3`, or `1e-5 to 1e-2, log`."""
     if dimension.choices is not None:
-        return f"{dimension.name} {len(dimension.choices)}"
+        return ", ".join(map(words.setting, dimension.choices))
     distribution: Any = dimension.distribution
     low, high = words.setting(distribution.low), words.setting(distribution.high)
-    return f"{dimension.name} {low} to {high}{', log' if distribution.log else ''}"
+    return f"{low} to {high}{', log' if distribution.log else ''}"
+
+
+def _described(dimension: Dimension) -> str:
+    count = len(dimension.choices or ())
+    return f"{dimension.name} {count or values_of(dimension)}"

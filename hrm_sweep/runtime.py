@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import os
 import platform
+import re
+import resource
 import secrets
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("hrm-sweep", "torch", "numpy", "hydra-core", "omegaconf", "optuna", "mlflow")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 _QUALITIES = (
     "able amber apt bold brave brisk calm clear crisp daring deft eager fair fine fleet fond "
@@ -57,6 +62,11 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def limit_threads(threads: int) -> None:
+    """For libraries that are imported later, and for child processes."""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+
+
 @functools.cache
 def environment() -> dict[str, Any]:
     """What a number may depend on beside the recipe."""
@@ -65,10 +75,57 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": usable_cores(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or usable_cores()),
         "packages": {name: _version(name) for name in PACKAGES if _version(name)},
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
     }
+
+
+def tags() -> dict[str, str]:
+    """The same as tags of a run in MLflow."""
+    facts = environment()
+    versions = {"python": facts["python"], **facts["packages"]}
+    told = {
+        "hrm_sweep.cpu": f"{facts['cpu']}, usable cores: {facts['cores']}, {facts['platform']}",
+        "hrm_sweep.threads": str(facts["threads"]),
+        "hrm_sweep.versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+    }
+    if facts["git_commit"]:
+        told["mlflow.source.git.commit"] = facts["git_commit"]
+        told["hrm_sweep.git_dirty"] = str(facts["git_dirty"]).lower()
+    return told
+
+
+class Usage:
+    """What this process uses from now on.
+
+    Args:
+        outer: one that goes on meanwhile; the kernel counts one peak of the memory at a time.
+    """
+
+    def __init__(self, outer: Usage | None = None) -> None:
+        self._cpu, self._peak = time.process_time(), 0
+        if outer is not None:
+            outer._peak = max(outer._peak, _memory_peak())
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak starts here
+
+    def measured(self) -> dict[str, float]:
+        """CPU seconds of all threads, and the peak of the memory in MB."""
+        peak = max(self._peak, _memory_peak())
+        cpu = time.process_time() - self._cpu
+        return {"cpu_seconds": round(cpu, 3), "memory_peak_mb": round(peak / 1e6, 1)}
+
+
+def _memory_peak() -> int:
+    """In bytes; where it cannot be reset, since the start of the process."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        peak = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+        if peak:
+            return 1024 * int(peak[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes
 
 
 def _cpu() -> str:

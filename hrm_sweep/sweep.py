@@ -32,6 +32,8 @@ from hrm_sweep.tracking import mlflow_store
 
 CORNERS = 64
 """Points composed and checked before the first trial, if the space has that many."""
+DASHBOARD = "http://127.0.0.1:8080/dashboard"
+"""Where Optuna's dashboard is, if it is started as the last lines of a study say."""
 
 
 class Sweep:
@@ -49,7 +51,7 @@ class Sweep:
         self._name = settings.study_name or runtime.new_name()
         self._is_tracked = settings.tracking["name"] != "off"
         self._pruning = self._make_pruning()
-        job = Job(
+        self._job = Job(
             task.task if isinstance(task, Job) else task,  # an app may be one for single runs
             objectives=[settings.objective],
             command=runtime.command(),
@@ -58,7 +60,7 @@ class Sweep:
             repeats=settings.repeats,
         )
         self._launcher: Any = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=job, config=config
+            hydra_context=hydra_context, task_function=self._job, config=config
         )
 
     def run(self, arguments: list[str]) -> list[list[Any]]:
@@ -73,6 +75,7 @@ class Sweep:
             KeyboardInterrupt: Ctrl-C; it has said how to continue.
         """
         space = self._checked_space(arguments)
+        self._job.searched = [dimension.name for dimension in space.dimensions]
         if self._settings.dry_run:
             print("\n".join(guide.plan_in_words(space, self._settings.n_trials)))
             return []
@@ -140,18 +143,20 @@ class Sweep:
         results = Results(
             self._folder,
             name=self._name,
-            params={dimension.name: str(dimension.distribution) for dimension in space.dimensions},
-            tags={"hrm_sweep.study": self._name},
+            params={dimension.name: guide.values_of(dimension) for dimension in space.dimensions},
+            tags=runtime.tags() | {"hrm_sweep.study": self._name},
             description=f"    {shlex.join([*runtime.command(), '-m', *self._typed(arguments)])}\n",
             judged={
                 "objectives": [settings.objective],
                 "directions": [settings.direction],
                 "tie_breaker": settings.tie_breaker,
                 "columns": list(settings.columns),
+                "repeats": settings.repeats,
             },
             num_trials=plan.num_trials,
             storage=shown(settings.storage),
             tracking=self._tracking_as_shown(),
+            dashboard=f"{DASHBOARD}/studies/{study._study_id}",
         )
         return Engine(
             study=study,

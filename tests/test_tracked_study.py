@@ -1,14 +1,18 @@
 """The shipped app through the front door, tracked: a small study in MLflow and Optuna."""
 
+import base64
+import importlib.metadata
 import json
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import optuna
 import pytest
 from mlflow import MlflowClient
 
+AUTHOR = "-c user.name=me -c user.email=me@example.org"
 SMALL = [
     "trainer=smoke",
     "hidden_dim=32",
@@ -31,7 +35,13 @@ def hrm_sweep(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("tracked")
+    """Of a person who has changed something since the last commit."""
+    folder = tmp_path_factory.mktemp("tracked")
+    (folder / "notes").write_text("before")
+    for words in ("init -q", "add notes", f"{AUTHOR} commit -q -m first"):
+        subprocess.run(["git", *words.split()], cwd=folder, check=True)
+    (folder / "notes").write_text("after")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +72,58 @@ def test_a_study_is_a_parent_run_and_its_trials_are_the_children(runs):
     _, parent, children = runs
     assert parent.info.run_name == "small"
     assert sorted(children) == [0, 1]
-    for number, run in children.items():
+    for run in children.values():
         assert run.info.status == "FINISHED"
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.tags["hrm_sweep.study"] == "small"
-        assert run.info.run_name.startswith(f"{number} lr=")
+    assert {run.info.run_name for run in children.values()} == {"0 lr=1e-4", "1 lr=1e-3"}
     assert parent.info.status == "FINISHED"
+
+
+def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(runs):
+    client, parent, children = runs
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.startswith("    python -m hrm_sweep -m lr=1e-4,1e-3 study.name=small")
+    assert "study small · folder `multirun/small` · git commit `" in note
+    assert "` and changes after it\n" in note
+    assert (
+        parent.data.tags["mlflow.source.git.commit"]
+        == children[0].data.tags["mlflow.source.git.commit"]
+    )
+    assert children[0].data.tags["hrm_sweep.git_dirty"] == "true"
+    assert parent.data.params == {"lr": "1e-4, 1e-3"}
+    view = f"#/experiments/{parent.info.experiment_id}/runs?viewStateShareKey={parent.info.run_id}"
+    assert f"[compare the trials]({view}&workflowType=machine_learning)" in note
+    assert "[study in Optuna](http://127.0.0.1:8080/dashboard/studies/1)" in note
+    note = children[1].data.tags["mlflow.note.content"]
+    assert note.startswith("    python -m hrm_sweep lr=0.001 trainer=smoke")
+    assert "trial 1 of study small · folder `multirun/small/1` · git commit `" in note
+    assert "[trial in Optuna](http://127.0.0.1:8080/dashboard/studies/1/trials?numbers=1)" in note
+    shared = client.get_experiment(parent.info.experiment_id).tags
+    packed = shared[f"mlflow.sharedViewState.{parent.info.run_id}"].removeprefix("deflate;")
+    state = json.loads(zlib.decompress(base64.b64decode(packed)))
+    assert state["searchFilter"] == f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`best/eval/exact_match`", False)
+    assert state["selectedColumns"] == [
+        "params.`lr`",
+        "metrics.`best/eval/exact_match`",
+        "metrics.`best/eval/loss`",
+        "tags.`hrm_sweep.outcome`",
+    ]
+
+
+def test_a_run_says_what_it_ran_on(runs):
+    for run in runs[2].values():
+        assert run.data.tags["hrm_sweep.threads"] == "1"
+        assert (
+            f"mlflow {importlib.metadata.version('mlflow')}" in run.data.tags["hrm_sweep.versions"]
+        )
+        assert "usable cores: " in run.data.tags["hrm_sweep.cpu"]
+        assert 100 < run.data.metrics["system/memory_peak_mb"] < 10_000
+        assert 0 < run.data.metrics["system/cpu_seconds"] < 100
+        used = run.inputs.dataset_inputs[0].dataset
+        assert (used.name, len(used.digest) > 8) == ("copy_increment", True)
+        assert json.loads(used.profile)["train_size"] == 16
 
 
 def test_params_are_the_flattened_config(runs):

@@ -6,7 +6,7 @@ import math
 import shlex
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from hrm_sweep import files, recipe, runtime
 from hrm_sweep.errors import HrmSweepError
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.redact import redacted
-from hrm_sweep.study import trial
+from hrm_sweep.study import trial, words
 from hrm_sweep.study.pruning import Pruning
 
-ARTIFACTS = ("config.yaml", "overrides.yaml", "environment.json", "result.json", "run.log")
+ARTIFACTS = ("config.yaml", "overrides.yaml", "environment.json", "result.json")
+LOG = "run.log"
+"""Of a job; the repeats of a trial share their trial's."""
 
 
 @dataclass
@@ -39,6 +41,8 @@ class Job:
     pruning: Pruning | None = None
     repeats: int = 1
     """How many seeds a trial is run with; its values are their means."""
+    searched: Sequence[str] = ()
+    """The keys in which the trials of the study differ: they name the runs."""
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Runs the task in Hydra's output folder and gives back what it returned.
@@ -98,31 +102,39 @@ class Job:
     def _session(self, run: _Run) -> Iterator[trial.Trial]:
         run.write_recipe()
         with trial.session(run.folder, **self._identity(run)) as handle:
-            handle.artifact(*ARTIFACTS)
+            handle.artifact(*run.artifacts)
             yield handle
 
     def _identity(self, run: _Run) -> dict[str, Any]:
         flat = run.flat()
-        tags = {"hrm_sweep.signature": recipe.signature(flat), "hrm_sweep.folder": str(run.folder)}
-        if commit := runtime.environment()["git_commit"]:
-            tags["mlflow.source.git.commit"] = commit
+        tags = runtime.tags() | {
+            "hrm_sweep.signature": recipe.signature(flat),
+            "hrm_sweep.folder": str(run.folder),
+        }
         recipe_alone = filter(recipe.is_of_the_recipe, run.overrides)
         name = run.folder.name
         if self.study is not None:
             tags |= {"hrm_sweep.study": self.study, "hrm_sweep.trial": str(run.number)}
-            name = f"{run.number} {' '.join(run.overrides)}".strip()
+            name = f"{run.number} {' '.join(self._point(run.overrides))}".strip()
         if run.repeat is not None:
             tags["hrm_sweep.repeat"] = str(run.repeat)
             name = f"{run.number}.{run.repeat} seed={run.cfg.seed}"
         return {
             "kind": "train" if self.study is None else "trial",
             "name": name,
-            "artifacts": list(ARTIFACTS),
+            "artifacts": run.artifacts,
             "params": {key: value for key, value in flat.items() if value is not None},
             "overrides": run.overrides,
             "tags": tags,
             "description": f"    {shlex.join([*self.command, *recipe_alone])}\n",
         }
+
+    def _point(self, overrides: Sequence[str]) -> Iterator[str]:
+        """The overrides in which a trial differs from the others, short: `lr=1e-4`."""
+        for override in overrides:
+            key, _, value = override.lstrip("+").partition("=")
+            if key in self.searched:
+                yield f"{key}={words.setting(_number_or_text(value))}"
 
 
 @dataclass(frozen=True)
@@ -140,6 +152,10 @@ class _Run:
         overrides = [*self.overrides, f"seed={self.cfg.seed}"]
         return replace(self, folder=self.folder / str(repeat), overrides=overrides, repeat=repeat)
 
+    @property
+    def artifacts(self) -> list[str]:
+        return [*ARTIFACTS] if self.repeat is not None else [*ARTIFACTS, LOG]
+
     def flat(self) -> dict[str, Any]:
         tree = OmegaConf.to_container(self.cfg, resolve=True)
         assert isinstance(tree, dict)
@@ -153,6 +169,13 @@ class _Run:
         overrides = OmegaConf.to_yaml(OmegaConf.create(self.overrides))
         files.write_text(self.folder / "overrides.yaml", overrides)
         files.write_json(self.folder / "environment.json", runtime.environment())
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
+    return text
 
 
 def _means_and_deviations(repeats: list[dict[str, float]]) -> dict[str, float]:

@@ -23,10 +23,9 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
+from hrm_sweep import runtime
 from hrm_sweep.errors import TimedOut, WorkerDied
 from hrm_sweep.study import trial
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Pool:
@@ -114,7 +113,7 @@ def _start_worker(payload: bytes, stop: Any, threads: int, preload: tuple[str, .
     global _context
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
     _die_with_parent()
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    runtime.limit_threads(threads)
     for module in preload:
         importlib.import_module(module)
     setup_globals()

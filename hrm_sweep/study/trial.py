@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hrm_sweep import files
+from hrm_sweep import files, runtime
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.tracking.record import Record, RecordReader, last_step
@@ -28,7 +28,9 @@ from hrm_sweep.tracking.record import Record, RecordReader, last_step
 class Trial:
     """One run, seen from inside: where it writes, and to whom it tells its measurements."""
 
-    def __init__(self, folder: Path, record: Record, *, last_step: int = 0) -> None:
+    def __init__(
+        self, folder: Path, record: Record, usage: runtime.Usage, *, last_step: int = 0
+    ) -> None:
         self.folder = folder
         self.last_step = last_step
         """The last step that is written; more than 0 in a run that goes on."""
@@ -36,7 +38,7 @@ class Trial:
         """The run's final values by name; the study's objective is one of them."""
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []
         """Called with step and values after each report."""
-        self._record = record
+        self._record, self._usage = record, usage
         self._artifacts: list[str] = []
         self.outcome, self.reason = Outcome.COMPLETE, ""
 
@@ -84,6 +86,7 @@ class Trial:
             **told,
             best=values,
             seconds=seconds,
+            system=self._usage.measured(),
             traceback=trace,
             artifacts=self._artifacts,
         )
@@ -114,7 +117,8 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
     record = Record(folder)
     record.append("started", **_with_attempt(started, attempt))
     outer, begin, error = _current, time.monotonic(), None
-    _current = handle = Trial(folder, record, last_step=last_step(past))
+    usage = runtime.Usage(outer=outer._usage if outer else None)
+    _current = handle = Trial(folder, record, usage, last_step=last_step(past))
     try:
         yield handle
     except BaseException as caught:

@@ -29,7 +29,7 @@ from mlflow.store.db import utils as database_utils
 from mlflow.tracking import MlflowClient
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking import mlflow_store, mlflow_view
 from hrm_sweep.tracking.mlflow_errors import Gone, translated
 from hrm_sweep.tracking.mlflow_limits import (
     MAX_DIGEST,
@@ -45,6 +45,10 @@ from hrm_sweep.tracking.mlflow_limits import (
 TIMEOUT_SECONDS = 5
 RECORD_TAG = "hrm_sweep.record"
 """Names the record that a run shows: a run whose creation was not answered is found by it."""
+
+
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
+"""So that the UI shows what is there for training, and not for language models."""
 
 
 class Point(NamedTuple):
@@ -97,6 +101,17 @@ class Destination:
                 run_name=shown(name, MAX_NAME),
             )
         return self.open(made.info.run_id)
+
+    def keep_view(self, study: Mapping[str, Any], run_id: str) -> str:
+        """Makes a table of a study's trials for the UI.
+
+        Returns:
+            Where it is, below the server's address.
+        """
+        name, value = mlflow_view.tag_of_view(study, run_id)
+        with translated():
+            self._client.set_experiment_tag(self.experiment_id, name, value)
+        return mlflow_view.path_of_view(self.experiment_id, run_id)
 
     def remove_doubles(self, record: str, run_id: str) -> None:
         """Deletes runs that show `record` too: a creation that was given up and came late."""
@@ -210,7 +225,9 @@ def _create_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:
         path = Path("mlruns/mlflow.db").absolute()  # of a database elsewhere, files stay here
     try:
         # where there is a server, it knows best where files go
-        client.create_experiment(name, mlflow_store.artifact_root(path) if path else None)
+        client.create_experiment(
+            name, mlflow_store.artifact_root(path) if path else None, {KIND_TAG: KIND}
+        )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody was faster
             raise

@@ -193,8 +193,13 @@ class ProjectedRun:
     def _send(self, batch: list[Entry], destination: Destination) -> None:
         first = batch[0]
         if first.event == "started" or not self.run_id:
-            parent_id = self.parent.run_id if self.parent else ""
-            self._telling.start(first, self._cursor, destination, parent_id)
+            self._telling.start(
+                first,
+                self._cursor,
+                destination,
+                parent_id=self.parent.run_id if self.parent else "",
+                dashboard=self._dashboard(),
+            )
         run = destination.open(self.run_id)
         if first.event == "metrics":
             self._telling.measure(run, batch)
@@ -207,6 +212,13 @@ class ProjectedRun:
             self.sent += entry.event == "metrics"
         self._cursor.next = batch[-1].number + 1
         self._cursor.save(self.folder)
+
+    def _dashboard(self) -> str:
+        """Address of the study in Optuna's dashboard, as the study's own record has it."""
+        top = self
+        while top.parent:
+            top = top.parent
+        return record.read(top.folder)[0].fields.get("dashboard", "")
 
     def _finish(self, end: Entry, destination: Destination, pictures: Pictures) -> bool:
         """Sends the files and, last, the status: a run that has ended in MLflow is whole there."""

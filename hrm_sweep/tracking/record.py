@@ -8,11 +8,13 @@ Every line is one JSON object, numbered from 0 and closed by a CRC-32 of all tha
 figures) uses it, so that a replay adds nothing. Line 0 also has `record`, which names this record
 among all others, wherever its folder is copied to. Events, in the order they come:
 
-* `started`: who the run is (`name`, `kind`, `params`, `tags`, `description`), once an attempt;
+* `started`: who the run is (`name`, `kind`, `params`, `tags`, `description`), once an attempt; a
+  study also says how its trials are `judged` and where Optuna's `dashboard` shows it;
 * `dataset`: what it learns from (`name`, `train_size`, `eval_size`, `digest`);
 * `metrics`: `step` and `values`; not-a-number and infinities are the strings "nan", "inf", "-inf";
-* `finished`: the `outcome` and, where it has them, `best` values, `reason`, `traceback` and the
-  `artifacts` to keep (names below the folder). Last, unless another attempt follows.
+* `finished`: the `outcome` and, where it has them, `best` values, `reason`, `traceback`, what it
+  used of the `system` and the `artifacts` to keep (names below the folder). Last, unless another
+  attempt follows.
 """
 
 from __future__ import annotations

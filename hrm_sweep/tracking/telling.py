@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from hrm_sweep import files
 from hrm_sweep.outcomes import Outcome
@@ -15,6 +16,7 @@ from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.mlflow import Destination, MlflowRun, Point
 from hrm_sweep.tracking.mlflow_errors import Unreachable
 from hrm_sweep.tracking.mlflow_limits import Names, clean
+from hrm_sweep.tracking.mlflow_view import best_name
 from hrm_sweep.tracking.record import Entry
 
 TRACEBACK = "traceback.txt"
@@ -54,8 +56,20 @@ class Telling:
         elif entry.event == "finished":
             self.finished = entry
 
-    def start(self, entry: Entry, cursor: Cursor, destination: Destination, parent_id: str) -> None:
-        """Creates the run, or opens it again for another attempt."""
+    def start(
+        self,
+        entry: Entry,
+        cursor: Cursor,
+        destination: Destination,
+        *,
+        parent_id: str,
+        dashboard: str,
+    ) -> None:
+        """Creates the run, or opens it again for another attempt.
+
+        Args:
+            dashboard: address of the study in Optuna's dashboard, "" if it has none.
+        """
         fields, attempt = entry.fields, self._attempts + 1
         tags = {
             "mlflow.source.name": "hrm_sweep",
@@ -64,8 +78,6 @@ class Telling:
             "hrm_sweep.outcome": "running",
             **fields.get("tags", {}),
         }
-        if fields.get("description"):
-            tags["mlflow.note.content"] = fields["description"]
         if parent_id:
             tags["mlflow.parentRunId"] = parent_id
         if cursor.run_id:
@@ -77,6 +89,8 @@ class Telling:
             cursor.run_id, cursor.experiment_id = run.run_id, destination.experiment_id
         if attempt == 1:
             run.params(fields.get("params", {}))
+        links = _links(fields, destination, run.run_id, dashboard)
+        run.tags({"mlflow.note.content": _note(fields, self._folder, links)})
         cursor.artifacts, cursor.finished = [], False
 
     def measure(self, run: MlflowRun, batch: Iterable[Entry]) -> None:
@@ -97,10 +111,9 @@ class Telling:
 
     def conclude(self, run: MlflowRun, entry: Entry) -> None:
         """Tells how the attempt ended, but not yet that it did: its files are to come."""
-        values = {
-            name if name.startswith("best/") else f"best/{name}": float(value)
-            for name, value in entry.fields.get("best", {}).items()
-        }
+        best, system = entry.fields.get("best", {}), entry.fields.get("system", {})
+        values = {best_name(name): float(value) for name, value in best.items()}
+        values |= {f"system/{name}": float(value) for name, value in system.items()}
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         run.metrics([Point(self._names(k), v, entry.time_ms, 0) for k, v in finite.items()])
         _mark(run, {name: str(values[name]) for name in values.keys() - finite.keys()})
@@ -169,6 +182,35 @@ def why_not(folder: Path, name: str) -> str:
 def status(outcome: str) -> str:
     """The status of a run in MLflow; what nobody knows has failed."""
     return next((known.mlflow_status for known in Outcome if known.word == outcome), "FAILED")
+
+
+def _note(fields: Mapping[str, Any], folder: Path, links: str) -> str:
+    """What a person reads first of a run, in Markdown: its command, then where it stands."""
+    tags = fields.get("tags", {})
+    known = [
+        f"{word} {tags[f'hrm_sweep.{word}']}"
+        for word in ("repeat", "trial", "study")
+        if f"hrm_sweep.{word}" in tags
+    ]
+    here = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    facts = [" of ".join(known), f"folder `{here}`"]
+    if commit := tags.get("mlflow.source.git.commit"):
+        dirty = tags.get("hrm_sweep.git_dirty") == "true"
+        facts.append(f"git commit `{commit[:10]}`{' and changes after it' * dirty}")
+    told = " · ".join(filter(None, facts))
+    return "\n\n".join(filter(None, [fields.get("description", "").rstrip(), told, links]))
+
+
+def _links(fields: Mapping[str, Any], destination: Destination, run_id: str, dashboard: str) -> str:
+    """To the table of a study's trials, and to Optuna's dashboard."""
+    links = []
+    if "judged" in fields:
+        links.append(f"[compare the trials]({destination.keep_view(fields, run_id)})")
+    if dashboard:
+        trial = fields.get("tags", {}).get("hrm_sweep.trial")
+        where = f"/trials?numbers={trial}" if trial else ""
+        links.append(f"[{'trial' if trial else 'study'} in Optuna]({dashboard}{where})")
+    return " · ".join(links)
 
 
 def _mark(run: MlflowRun, marks: Mapping[str, str]) -> None:

@@ -1,0 +1,58 @@
+"""The table of a study's trials in the MLflow UI: which runs, which columns, in which order.
+
+The UI keeps a shared view as a tag of the experiment, and opens it by the tag's key. That is not in
+MLflow's documentation; a UI that does not know it shows its usual table.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from hrm_sweep.tracking.mlflow_limits import legal_name
+
+_TAG = "mlflow.sharedViewState."
+MODEL_TRAINING = "workflowType=machine_learning"
+"""Without it the UI shows what it has for language models."""
+
+
+def best_name(metric: str) -> str:
+    """The name under which MLflow has the final value of a metric."""
+    return metric if metric.startswith("best/") else f"best/{metric}"
+
+
+def tag_of_view(study: Mapping[str, Any], run_id: str) -> tuple[str, str]:
+    """The experiment's tag that makes `path_of_view` a table of one study's trials, best first.
+
+    Args:
+        study: the `started` fields of the study's record.
+        run_id: of the study.
+    """
+    judged = study["judged"]
+    metrics = [best_name(name) for name in judged["objectives"]]
+    if judged["repeats"] > 1:
+        metrics += [f"{name}/std" for name in metrics]
+    if judged["tie_breaker"]:
+        metrics.append(best_name(judged["tie_breaker"]))
+    columns = [f"params.`{legal_name(name)}`" for name in study["params"]]
+    columns += [f"metrics.`{legal_name(name)}`" for name in metrics]
+    state = {
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
+        "orderByKey": f"metrics.`{legal_name(metrics[0])}`",
+        "orderByAsc": judged["directions"][0] == "minimize",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [*columns, "tags.`hrm_sweep.outcome`"],
+    }
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    return _TAG + run_id, f"deflate;{packed}"
+
+
+def path_of_view(experiment_id: str, run_id: str) -> str:
+    """Where the UI shows that table, below the address of the server."""
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={run_id}&{MODEL_TRAINING}"
