@@ -12,6 +12,8 @@ from hrm_sweep.study import trial, words
 from hrm_sweep.tracking import mlflow_store
 
 MOST_LINES = 40
+UNEVALUATED = ("train/loss", "train/token_accuracy")
+"""What an epoch without evaluation shows."""
 
 _projector: Any = None
 
@@ -60,7 +62,8 @@ def _printer(epochs: int, columns: Sequence[str]) -> Callable[[int, Mapping[str,
         if 1 < epoch < epochs:
             pace = (time.monotonic() - first[0]) / (epoch - 1)
             ending = f"  {words.duration(pace * (epochs - epoch))} left"
-        measured = words.told(values, words.chosen(values, columns))
+        names = words.chosen(values, columns) or words.chosen(values, UNEVALUATED)
+        measured = words.told(values, names)
         print(f"epoch {epoch}/{epochs}  {measured}{ending}", flush=True)
 
     return say

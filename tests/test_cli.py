@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from hrm_sweep import cli
+from hrm_sweep import cli, solo
 
 FLAGS = [
     pytest.param(["--help"], "python -m hrm_sweep -m lr=1e-4,5e-4,1e-3", id="help"),
@@ -106,3 +106,13 @@ def test_a_folder_that_cannot_be_written_is_named(arguments, monkeypatch, capfd,
     assert "cannot be written" in printed
     assert "\n" not in printed
     assert [path.name for path in tmp_path.iterdir()] == ["multirun"]
+
+
+def test_an_epoch_without_evaluation_shows_what_training_measured(capsys):
+    say = solo._printer(2, ["eval/exact_match"])
+    say(1, {"train/loss": 1.25, "train/token_accuracy": 0.5, "optimizer/lr": 1e-3})
+    say(2, {"train/loss": 1.0, "train/token_accuracy": 0.6, "eval/exact_match": 0.25})
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 1/2  train loss 1.25  train token accuracy 50.0 %",
+        "epoch 2/2  exact match 25.0 %",
+    ]

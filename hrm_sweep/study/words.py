@@ -10,8 +10,10 @@ from typing import Any
 
 
 def label(metric: str) -> str:
-    """`eval/exact_match` is "exact match" in a table, `eval/exact_match/copy` is "copy"."""
-    return metric.rpartition("/")[2].replace("_", " ")
+    """`eval/exact_match` is "exact match" in a table, `eval/exact_match/copy` is "copy", and
+    `train/loss` is "train loss"."""
+    of_training = "train " if metric.startswith("train/") else ""
+    return of_training + metric.rpartition("/")[2].replace("_", " ")
 
 
 def measured(metric: str, value: float | None, deviation: float | None = None) -> str:
