@@ -8,26 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import Namespace
-from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import NoReturn
 
-import hydra
 from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import config, files, recipe, runtime, solo
+from hrm_sweep import app, config, runtime
 from hrm_sweep.commands import COMMANDS, Command
 from hrm_sweep.errors import HrmSweepError, InputError
-from hrm_sweep.launch.job import Job
 from hrm_sweep.mistakes import explained
-from hrm_sweep.redact import check_no_secrets
-
-VERSION_BASE = "1.3"
 
 
 def main() -> None:
@@ -38,7 +28,7 @@ def main() -> None:
     try:
         if sys.argv[1:2] and sys.argv[1] in COMMANDS:
             _run_command(COMMANDS[sys.argv[1]])
-        _run()
+        app.run()
     except (InputError, HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
             raise
@@ -57,42 +47,9 @@ def _run_command(command: Command) -> None:
     sys.argv[1:] = for_hydra
 
 
-def _run() -> None:
-    arguments: Namespace = get_args_parser().parse_known_args()[0]
-    shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
-    if not (shows or arguments.multirun or arguments.shell_completion):
-        _check_single_run(arguments)
-    app = hydra.main(version_base=VERSION_BASE, config_path=str(config.CONF), config_name="config")
-    try:
-        app(Job(_task, [], runtime.command()))()
-    finally:
-        solo.end()
-
-
-def _task(cfg: DictConfig) -> dict[str, float]:
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.RUN:
-        return solo.train(cfg, columns=hydra_config.sweeper.columns)
-    from hrm_sweep.run import task  # torch: only where something is trained
-
-    return task(cfg)
-
-
-def _check_single_run(arguments: Namespace) -> None:
-    """Hydra makes the output folder before the task sees its config; look at it before that."""
-    check_no_secrets(arguments.overrides)
-    with hydra.initialize_config_dir(str(config.CONF), version_base=VERSION_BASE):
-        cfg = hydra.compose("config", arguments.overrides, return_hydra_config=True)
-        config.check(cfg)
-        files.check_writable(Path(cfg.hydra.run.dir))
-        runtime.limit_threads(cfg.trainer.threads)
-
-
 def _explained(error: Exception) -> str:
     overrides = get_args_parser().parse_known_args()[0].overrides
-    with hydra.initialize_config_dir(str(config.CONF), version_base=VERSION_BASE):
-        tree = OmegaConf.to_container(hydra.compose("config"))
-    keys = recipe.flatten(cast("dict[str, Any]", tree))
+    keys = app.flat(app.composed([]))
     return explained(
         error, command=runtime.command(), overrides=overrides, keys=keys, commands=COMMANDS
     )

@@ -77,7 +77,7 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
     try:
         _train(trainer, history, handle)
     finally:
-        _leave(trainer, history, handle.folder)
+        _leave(trainer, history, handle)
     _remove_checkpoints(handle.folder)
     return {name: value for name, value in trainer.best.values.items() if name.startswith("eval/")}
 
@@ -129,13 +129,16 @@ def _remove_checkpoints(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _leave(trainer: Trainer, history: History, folder: Path) -> None:
+def _leave(trainer: Trainer, history: History, handle: trial.Trial) -> None:
     """What a run has to show, however it ended."""
+    folder = handle.folder
     told = [{**epoch, "is_best": epoch["epoch"] == trainer.best.epoch} for epoch in history]
     files.write_json(folder / "training_history.json", told)
     if trainer.best.weights is None:
         return
-    _save(folder / "final_model.pth", trainer.weights(), trainer.epoch, history[-1])
+    final = trainer.weights()
+    handle.note(weights=checkpoint.fingerprint(final))
+    _save(folder / "final_model.pth", final, trainer.epoch, history[-1])
     _save(folder / "best_model.pth", trainer.best.weights, trainer.best.epoch, trainer.best.values)
     trainer.model.load_state_dict(trainer.best.weights)  # the pictures show the best epoch
     shown = examples(trainer.model, trainer.task, per_pattern=EXAMPLES_PER_PATTERN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -74,11 +75,13 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),
+        "cpu_features": _cpu_features(),
         "cores": usable_cores(),
         "threads": int(os.environ.get("OMP_NUM_THREADS") or usable_cores()),
         "packages": {name: _version(name) for name in PACKAGES if _version(name)},
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "git_changes": _digest(_git("diff", "HEAD")),
     }
 
 
@@ -134,6 +137,20 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _cpu_features() -> list[str]:
+    """Those that decide which kernels compute; another set gives other roundings."""
+    if sys.platform != "linux":
+        return []
+    known = "fma avx2 avx512f avx512bw avx512_vnni avx512_bf16 amx_bf16 neon asimd sve bf16".split()
+    words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    return [name for name in known if name in words]
+
+
+def _digest(text: str | None) -> str | None:
+    """Tells whether two uncommitted changes are the same."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12] if text else None
 
 
 def _version(package: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from hrm_sweep.errors import Interrupted
 from hrm_sweep.study import trial, words
 from hrm_sweep.tracking import mlflow_store
 
@@ -18,11 +19,17 @@ UNEVALUATED = ("train/loss", "train/token_accuracy")
 _projector: Any = None
 
 
-def train(cfg: DictConfig, *, columns: Sequence[str]) -> dict[str, float]:
+def train(
+    cfg: DictConfig, *, columns: Sequence[str], last_step: int | None = None
+) -> dict[str, float]:
     """Trains once, prints a line for each epoch, and says what came out and where it is.
 
     Args:
         columns: metrics to show, by name; `*` stands for any rest.
+        last_step: the epoch after which the run is stopped; None lets it go to its end.
+
+    Raises:
+        Interrupted: `last_step` was reached.
     """
     global _projector
     handle = trial.current()
@@ -35,6 +42,8 @@ def train(cfg: DictConfig, *, columns: Sequence[str]) -> dict[str, float]:
         _projector = ProjectorProcess(handle.folder, cfg.tracking.uri, cfg.tracking.experiment)
 
     handle.listeners.append(_printer(cfg.trainer.epochs, columns))
+    if last_step is not None:
+        handle.listeners.append(_stopper(last_step))
     values = task(cfg)
     print(f"\nBest epoch: {words.told(values, words.chosen(values, columns))}\n")
     print(f"  folder       {handle.folder}")
@@ -47,6 +56,14 @@ def end() -> None:
     """Waits until the tracker has everything, or says what is waiting."""
     if _projector is not None and (backlog := _projector.close()).runs:
         print(f"  tracking     {backlog}")
+
+
+def _stopper(last_step: int) -> Callable[[int, Mapping[str, float]], None]:
+    def stop(epoch: int, _: Mapping[str, float]) -> None:
+        if epoch >= last_step:
+            raise Interrupted(f"stopped after step {epoch}, like the run that it repeats")
+
+    return stop
 
 
 def _printer(epochs: int, columns: Sequence[str]) -> Callable[[int, Mapping[str, float]], None]:

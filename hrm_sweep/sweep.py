@@ -140,12 +140,18 @@ class Sweep:
         study.sampler = self._make_sampler(len(study.get_trials(deepcopy=False)))
         plan = Plan(ledger, study, space, num_trials=settings.n_trials)
         head = guide.head(self._name, settings, space, plan, slots.num_slots)
+        for_hydra = [
+            text
+            for text in map(str, self._config.hydra.overrides.hydra)
+            if not text.startswith("hydra.mode=")
+        ]
         results = Results(
             self._folder,
             name=self._name,
             params={dimension.name: guide.values_of(dimension) for dimension in space.dimensions},
             tags=runtime.tags() | {"hrm_sweep.study": self._name},
-            description=f"    {shlex.join([*runtime.command(), '-m', *self._typed(arguments)])}\n",
+            description=f"    {shlex.join([*runtime.command(), '-m', *for_hydra, *arguments])}\n",
+            hydra_overrides=for_hydra,
             judged={
                 "objectives": [settings.objective],
                 "directions": [settings.direction],
@@ -177,11 +183,6 @@ class Sweep:
             folder_of=self._folder_of,
             observers=[results, Screen(head=head, columns=settings.columns), *self._projectors],
         )
-
-    def _typed(self, arguments: list[str]) -> list[str]:
-        """What a person typed behind -m: settings of Hydra, then those of the app."""
-        for_hydra = map(str, self._config.hydra.overrides.hydra)
-        return [*(text for text in for_hydra if not text.startswith("hydra.mode=")), *arguments]
 
     def _tracking_as_shown(self) -> dict[str, str | None]:
         """Where the study's runs go, without passwords; uri None is `mlruns/` beside the study."""

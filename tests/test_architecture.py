@@ -17,9 +17,10 @@ LAYERS = [
     {"study"},
     {"archive", "launch"},
     {"config", "projector"},
-    {"load", "run"},
-    {"mistakes", "commands", "solo", "guide"},
-    {"sweep"},
+    {"load", "reproduce", "run"},
+    {"mistakes", "solo", "guide"},
+    {"app", "sweep"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 ]
@@ -33,7 +34,15 @@ DOORS = {
     "mlflow": ("tracking/mlflow",),
     "pebble": ("launch/pool.py",),
     "rich": ("study/screen.py", "commands/terminal.py"),
-    "hydra": ("study/space.py", "launch/", "sweep.py", "cli.py", "config.py", "mistakes.py"),
+    "hydra": (
+        "study/space.py",
+        "launch/",
+        "sweep.py",
+        "cli.py",
+        "app.py",
+        "config.py",
+        "mistakes.py",
+    ),
 }
 """Framework -> where it may be imported."""
 

@@ -208,3 +208,17 @@ def history(folder: Path) -> list[dict[str, float]]:
     """What was measured in each epoch, but for the time it took."""
     epochs = json.loads((folder / "training_history.json").read_text())
     return [{k: v for k, v in epoch.items() if not k.startswith("time/")} for epoch in epochs]
+
+
+@pytest.mark.slow
+def test_the_best_trial_is_reproduced_bit_for_bit_and_linked(folder, printed, runs):
+    done = hrm_sweep("reproduce", "small", folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "30 of 30 values and the final weights are identical, bit for bit" in done.stdout
+    client, _, trials = runs
+    found = client.search_runs(
+        [trials[1].info.experiment_id],
+        f"tags.`hrm_sweep.reproduces` = '{trials[1].info.run_id}'",
+    )
+    assert [run.info.run_name for run in found] == ["small-1-again"]
+    assert found[0].data.tags["hrm_sweep.weights"] == trials[1].data.tags["hrm_sweep.weights"]

@@ -93,6 +93,11 @@ class Run:
         return {name: float(value) for name, value in best.items()}
 
     @property
+    def facts(self) -> dict[str, str]:
+        """What the run noted at its end: `weights` is the digest of its final weights."""
+        return dict(self.last.fields.get("facts", {}))
+
+    @property
     def seconds(self) -> float:
         """What the last attempt took, or all of them together if it did not say."""
         whole = (self.last.time_ms - self.first.time_ms) / 1000

@@ -40,6 +40,11 @@ class Study:
         return str(self._asked["description"]).strip()
 
     @property
+    def hydra_overrides(self) -> list[str]:
+        """The settings of Hydra among what was typed."""
+        return list(self._asked["hydra_overrides"])
+
+    @property
     def objectives(self) -> list[str]:
         return list(self._asked["judged"]["objectives"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hrm_sweep.commands import best, listing, pages, resume, show, sync
+from hrm_sweep.commands import best, listing, pages, reproduce, resume, show, sync
 from hrm_sweep.commands.command import Command
 
 COMMANDS: dict[str, Command] = {
@@ -12,6 +12,7 @@ COMMANDS: dict[str, Command] = {
         listing.COMMAND,
         best.COMMAND,
         show.COMMAND,
+        reproduce.COMMAND,
         pages.UI,
         pages.DASHBOARD,
         sync.COMMAND,

@@ -7,7 +7,7 @@ import shlex
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,13 @@ from hrm_sweep.redact import redacted
 from hrm_sweep.study import trial, words
 from hrm_sweep.study.pruning import Pruning
 
-ARTIFACTS = ("config.yaml", "overrides.yaml", "environment.json", "result.json")
+ARTIFACTS = (
+    "record.jsonl",
+    "config.yaml",
+    "overrides.yaml",
+    "environment.json",
+    "result.json",
+)
 LOG = "run.log"
 """Of a job; the repeats of a trial share their trial's."""
 
@@ -43,6 +49,8 @@ class Job:
     """How many seeds a trial is run with; its values are their means."""
     searched: Sequence[str] = ()
     """The keys in which the trials of the study differ: they name the runs."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """For MLflow, beside those of our own."""
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Runs the task in Hydra's output folder and gives back what it returned.
@@ -107,10 +115,14 @@ class Job:
 
     def _identity(self, run: _Run) -> dict[str, Any]:
         flat = run.flat()
-        tags = runtime.tags() | {
-            "hrm_sweep.signature": recipe.signature(flat),
-            "hrm_sweep.folder": str(run.folder),
-        }
+        tags = (
+            dict(self.tags)
+            | runtime.tags()
+            | {
+                "hrm_sweep.signature": recipe.signature(flat),
+                "hrm_sweep.folder": str(run.folder),
+            }
+        )
         recipe_alone = filter(recipe.is_of_the_recipe, run.overrides)
         name = run.folder.name
         if self.study is not None:

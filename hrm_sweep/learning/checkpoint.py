@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,6 +59,16 @@ def load_weights(model: nn.Module, path: Path) -> None:
     found = {_unwrapped(name): t for name, t in weights.items() if isinstance(t, Tensor)}
     _check_fit(model.state_dict(), found, path)
     model.load_state_dict(found)
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """Hexadecimal SHA-256 of named tensors: equal for equal bits, whatever file they are in."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _verify(path: Path) -> None:

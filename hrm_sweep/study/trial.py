@@ -40,6 +40,7 @@ class Trial:
         """Called with step and values after each report."""
         self._record, self._usage = record, usage
         self._artifacts: list[str] = []
+        self._facts: dict[str, str] = {}
         self.outcome, self.reason = Outcome.COMPLETE, ""
 
     def log(self, values: Mapping[str, float], *, step: int) -> None:
@@ -69,6 +70,10 @@ class Trial:
         """Names files of the run folder that are to be kept with the run in MLflow."""
         self._artifacts += [name for name in names if name not in self._artifacts]
 
+    def note(self, **facts: str) -> None:
+        """Facts to be kept with the end of the run, such as the digest of what it made."""
+        self._facts |= facts
+
     def conclude(self, outcome: Outcome, reason: str = "") -> None:
         """Says how the run ended, where that is not by an exception."""
         self.outcome, self.reason = outcome, reason
@@ -87,6 +92,7 @@ class Trial:
             best=values,
             seconds=seconds,
             system=self._usage.measured(),
+            facts=self._facts,
             traceback=trace,
             artifacts=self._artifacts,
         )

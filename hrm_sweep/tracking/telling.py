@@ -120,7 +120,8 @@ class Telling:
         tags = {"hrm_sweep.outcome": entry.fields["outcome"]}
         if entry.fields.get("reason"):
             tags["hrm_sweep.reason"] = entry.fields["reason"]
-        run.tags(tags)
+        facts = entry.fields.get("facts", {})
+        run.tags(tags | {f"hrm_sweep.{name}": fact for name, fact in facts.items()})
 
     def send_files(self, run: MlflowRun, cursor: Cursor, drawn: Iterable[str]) -> None:
         """Sends the files that the end of the run names, one by one."""

@@ -1,0 +1,81 @@
+"""The app that ships with us, as Hydra runs it: one training, or with -m a study of them."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from hrm_sweep import config, files, runtime, solo
+from hrm_sweep.launch.job import Job
+from hrm_sweep.recipe import flatten
+from hrm_sweep.redact import check_no_secrets
+
+VERSION_BASE = "1.3"
+
+
+def run(tags: Mapping[str, str] | None = None, *, last_step: int | None = None) -> None:
+    """Does what the process's arguments ask Hydra for.
+
+    Args:
+        tags: for the run in MLflow, beside those it has anyway.
+        last_step: ends a single run after this step; None lets it go to its end.
+
+    Raises:
+        InputError: the config cannot run; nothing has been created.
+    """
+    arguments: Namespace = get_args_parser().parse_known_args()[0]
+    shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
+    if not (shows or arguments.multirun or arguments.shell_completion):
+        _check_single_run(arguments)
+    app = hydra.main(version_base=VERSION_BASE, config_path=str(config.CONF), config_name="config")
+    try:
+        app(Job(_Task(last_step), [], runtime.command(), tags=dict(tags or {})))()
+    finally:
+        solo.end()
+
+
+def composed(overrides: list[str]) -> DictConfig:
+    """The config of a single run with these overrides, as Hydra would give it to the task."""
+    with hydra.initialize_config_dir(str(config.CONF), version_base=VERSION_BASE):
+        return hydra.compose("config", overrides, return_hydra_config=True)
+
+
+def flat(cfg: DictConfig) -> dict[str, Any]:
+    """A config as flat keys, resolved, without Hydra's own."""
+    ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    tree = OmegaConf.to_container(ours, resolve=True)
+    assert isinstance(tree, dict)
+    return flatten({str(key): value for key, value in tree.items()})
+
+
+class _Task:
+    """The task function; a single run talks to a person, a trial of a study does not."""
+
+    def __init__(self, last_step: int | None) -> None:
+        self._last_step = last_step
+
+    def __call__(self, cfg: DictConfig) -> dict[str, float]:
+        hydra_config = HydraConfig.get()
+        if hydra_config.mode == RunMode.RUN:
+            columns = hydra_config.sweeper.columns
+            return solo.train(cfg, columns=columns, last_step=self._last_step)
+        from hrm_sweep.run import task  # torch: only where something is trained
+
+        return task(cfg)
+
+
+def _check_single_run(arguments: Namespace) -> None:
+    """Hydra makes the output folder before the task sees its config; look at it before that."""
+    check_no_secrets(arguments.overrides)
+    cfg = composed(arguments.overrides)
+    config.check(cfg)
+    files.check_writable(Path(cfg.hydra.run.dir))
+    runtime.limit_threads(cfg.trainer.threads)

@@ -1,0 +1,263 @@
+"""`reproduce`: a recorded run once more, in a new folder, and whether it came out again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from hrm_sweep import app, reproduce, runtime
+from hrm_sweep.archive.runs import Run
+from hrm_sweep.archive.studies import MULTIRUN, Study, find_run, find_study
+from hrm_sweep.commands.command import Command
+from hrm_sweep.commands.show import asked_for
+from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.recipe import is_of_the_recipe
+from hrm_sweep.study import words
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run",
+        metavar="STUDY",
+        nargs="?",
+        help="a study (its best trial), STUDY/TRIAL, the folder of a run, the name of a single "
+        "run or an MLflow run id; default: the newest study",
+    )
+    parser.add_argument("--trial", type=int, metavar="N", help="this trial of the study")
+    parser.add_argument("--repeat", type=int, metavar="K", help="this repeat; default: the first")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="X",
+        default=0.0,
+        help="how far a value may be off, as a share of it (of one, for values below one); "
+        "default 0: every bit must be the same",
+    )
+    parser.add_argument(
+        "--with",
+        dest="changes",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="take the recipe on with this changed",
+    )
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    original = _asked_for(arguments)
+    reproduce.check(original)
+    print(f"{_name(original)}: {' '.join(filter(is_of_the_recipe, original.overrides))}")
+    for difference in _environment_in_words(original):
+        print(f"  {difference}")
+    if arguments.changes:
+        again = _train(original, arguments.changes)
+        _say_what_came(original, again)
+        return
+    again = _train(original, []) if _is_ours(original) else _run_app(original)
+    compared = reproduce.compare(original, again)
+    is_good = compared.is_identical or (
+        arguments.tolerance > 0 and compared.is_within(arguments.tolerance)
+    )
+    print(f"\n{_verdict(compared, again, arguments.tolerance)}")
+    raise SystemExit(0 if is_good else 1)
+
+
+def _asked_for(arguments: argparse.Namespace) -> Run:
+    if arguments.trial is not None:
+        run = find_study(arguments.run).trial(arguments.trial)
+    else:
+        run = asked_for(arguments.run)
+    if arguments.repeat is not None:
+        return find_run(f"{run.folder}/{arguments.repeat}") if run.repeats else _no_repeat(run)
+    return run.repeats[0] if run.repeats else run
+
+
+def _no_repeat(run: Run) -> Run:
+    raise StudyError(f"--repeat: {_name(run)} was run with one seed, it has no repeats")
+
+
+def _name(run: Run) -> str:
+    if run.number is None:
+        return run.folder.name
+    repeat = run.tags.get("hrm_sweep.repeat")
+    of = f"Trial {run.number} of {run.tags['hrm_sweep.study']}"
+    return of if repeat is None else f"{of}, repeat {repeat}"
+
+
+def _environment_in_words(run: Run) -> list[str]:
+    then = run.environment
+    if not then:
+        return ["environment.json is missing: what it ran on cannot be compared"]
+    found = list(reproduce.differences(then, runtime.environment()))
+    return [f"differs: {text}" for text in found] or ["same versions, same CPU, same commit"]
+
+
+def _is_ours(run: Run) -> bool:
+    """Made by the app that ships with us, which trains in this process."""
+    return "trainer.epochs" in run.config
+
+
+def _train(original: Run, changes: list[str]) -> Run:
+    """Trains the recorded recipe, with defaults that have changed since put back."""
+    if not _is_ours(original):
+        raise StudyError(f"--with: {_name(original)} is of another app; run: {original.command}")
+    overrides = _recorded_recipe(original)
+    folder = _new_folder(original, MULTIRUN / "train")
+    sys.argv[1:] = [*overrides, *changes, f"study.name={folder.name}", _tracking(original)]
+    is_short = original.outcome is not Outcome.COMPLETE
+    last_step = max(original.curves) if is_short and not changes else None
+    print(flush=True)
+    try:
+        app.run(_link(original), last_step=last_step)
+    except (Diverged, Interrupted) as error:
+        print(f"\n{error}")
+    return Run.open(folder)
+
+
+def _recorded_recipe(run: Run) -> list[str]:
+    """Overrides that compose to the recorded config today."""
+    recorded = dict(run.config)
+    _check_config_file(run, recorded)
+    overrides = list(filter(is_of_the_recipe, run.overrides))
+    for follows in (False, True):  # first without keys that only follow others (${lr})
+        cfg = app.composed(overrides)
+        changed = reproduce.changed_config(recorded, app.flat(cfg))
+        for key, value in changed.items():
+            if follows or not _follows_another(cfg, key):
+                print(f"  default changed since: {key} was {value}; the recorded value is used")
+                overrides.append(f"++{key}={_text(value)}")
+    return overrides
+
+
+def _check_config_file(run: Run, recorded: Mapping[str, Any]) -> None:
+    path = run.folder / "config.yaml"
+    if not path.exists():
+        return  # the record has all of it
+    written = app.flat(cast("DictConfig", OmegaConf.load(path)))
+    for key, value in recorded.items():
+        if key in written and written[key] != value and "***" not in str(written[key]):
+            raise RecordError(
+                f"{path}: edited, it has {key}={written[key]} and the record {value}; "
+                "put it back, or delete the file: the record has the config too"
+            )
+
+
+def _follows_another(cfg: DictConfig, key: str) -> bool:
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    raw = node._get_node(name) if isinstance(node, DictConfig) and name in node else None
+    return raw is not None and str(raw._value()).startswith("${")
+
+
+def _text(value: Any) -> str:
+    """A recorded value in Hydra's grammar; lists were recorded as their JSON text."""
+    if isinstance(value, str) and not value.startswith("["):
+        return json.dumps(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _run_app(original: Run) -> Run:
+    """Runs an app of somebody else once more: a study of one point, with the study's settings."""
+    study = _study_of(original)
+    folder = _new_folder(original, MULTIRUN / "reproduced")
+    prefix, _, _ = study.command.partition(" -m ")
+    command = shlex.split(prefix)
+    command = [sys.executable, *command[1:]] if command[0] == "python" else command
+    settings = [f"hydra.sweep.dir={folder}", f"hydra.sweeper.study_name={folder.name}"]
+    plain = ["hydra.sweeper.repeats=1", "hydra.sweeper.pruner=null", "hydra.sweeper.timeout=null"]
+    typed = [*study.hydra_overrides, *plain, *settings, *original.overrides]
+    print(flush=True)
+    done = subprocess.run([*command, "-m", *typed], check=False)
+    if not (folder / "0" / "record.jsonl").exists():
+        raise StudyError(f"{prefix}: ended with code {done.returncode} and left no run")
+    return Run.open(folder / "0")
+
+
+def _study_of(run: Run) -> Study:
+    name = run.tags.get("hrm_sweep.study")
+    for folder in run.folder.parents:
+        if (folder / "multirun.yaml").exists():
+            return find_study(str(folder))
+    raise StudyError(f"{run.folder}: the study {name} that it belongs to is not beside it")
+
+
+def _new_folder(original: Run, below: Path) -> Path:
+    """A folder that is not there yet, named after the original."""
+    parts = [original.tags.get("hrm_sweep.study", original.folder.name)]
+    parts += [original.tags[key] for key in ("hrm_sweep.trial", "hrm_sweep.repeat")
+              if key in original.tags]  # fmt: skip
+    name = "-".join([*parts, "again"])
+    count = sum(1 for _ in below.glob(f"{name}*"))
+    while (below / (name if not count else f"{name}-{count + 1}")).exists():
+        count += 1
+    return below / (name if not count else f"{name}-{count + 1}")
+
+
+def _tracking(original: Run) -> str:
+    return "tracking=mlflow" if original.mlflow_run_id else "tracking=off"
+
+
+def _link(original: Run) -> dict[str, str]:
+    return {
+        "hrm_sweep.reproduces": original.mlflow_run_id or original.first.fields["record"],
+        "hrm_sweep.reproduces_folder": str(original.folder),
+    }
+
+
+def _verdict(compared: reproduce.Comparison, again: Run, tolerance: float) -> str:
+    same = compared.num_values - len(compared.drifts)
+    told = f"{same} of {compared.num_values} values"
+    took = words.duration(again.seconds)
+    if compared.is_identical and compared.weights_equal:
+        return f"Reproduced: {told} and the final weights are identical, bit for bit ({took})."
+    if compared.is_identical:
+        return f"Reproduced: {told} are identical, bit for bit ({took})."
+    weights = "; the final weights differ" if compared.weights_equal is False else ""
+    within = tolerance > 0 and compared.is_within(tolerance)
+    how = f"Reproduced within {tolerance:g}" if within else "Not reproduced"
+    lines = [f"{how}: {told} are identical{weights} ({took})."]
+    if compared.drifts:
+        lines += [
+            f"  first difference  {_drift_in_words(compared.drifts[0])}",
+            f"  largest           {_drift_in_words(compared.largest)}",
+        ]
+    return "\n".join(lines)
+
+
+def _drift_in_words(drift: reproduce.Drift) -> str:
+    now = "not measured" if drift.now is None else f"now {drift.now}"
+    return f"step {drift.step}, {drift.name}: {drift.before}, {now}"
+
+
+def _say_what_came(before: Run, now: Run) -> None:
+    print(f"\n  before and now, at the best epoch of each ({now.folder}):")
+    for name in sorted(before.values.keys() & now.values.keys()):
+        old, new = (words.in_words(run.values, name) for run in (before, now))
+        print(f"    {name:<32} {old:>10} → {new}")
+
+
+COMMAND = Command(
+    name="reproduce",
+    summary="Run a recorded recipe again in a new folder, and say whether every number came out.",
+    examples=(
+        ("", "the best trial of the newest study"),
+        ("my-study --trial 3 --repeat 1", "one repeat of one trial"),
+        ("multirun/train/2026-11-22-brisk-otter", "from a run folder alone"),
+        ("my-study --tolerance 1e-3", "on another machine: values may be 0.1 % off"),
+        ("my-study --with epochs=200", "take the best recipe on with more epochs"),
+    ),
+    arguments=_arguments,
+    run=_run,
+    details="Exit code 0: reproduced, or within the tolerance; 1: not; 2: the record was edited\n"
+    "or is incomplete. A run that was pruned or killed is compared as far as it came.",
+)

@@ -1,0 +1,160 @@
+"""Whether a run came out again: what its record proves, what has changed since, and by how much
+the numbers drifted."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hrm_sweep.archive.runs import Run
+from hrm_sweep.errors import RecordError
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.recipe import NO_RESULT
+
+NOT_COMPARED = "time/"
+"""Metrics whose names begin so depend on the clock."""
+
+Curves = Mapping[int, Mapping[str, float]]
+
+
+def check(run: Run) -> None:
+    """Makes sure that the record of a run can be compared with.
+
+    Raises:
+        RecordError: it was edited or is incomplete; what and where is named.
+    """
+    measured = measurements(run)  # reads the whole record, line by line
+    if run.outcome is None:
+        raise RecordError(f"{run.folder}: this run is not finished; wait for its end")
+    if not measured:
+        raise RecordError(
+            f"{run.folder}: incomplete, it {run.word} before anything was measured; "
+            "there is nothing to compare with"
+        )
+    if run.last.event != "finished" or run.outcome is Outcome.KILLED:
+        return  # a killed run has no result.json; its measurements are whole
+    try:
+        result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError(f"{run.folder}: incomplete, result.json is missing") from None
+    except ValueError:
+        raise RecordError(f"{run.folder / 'result.json'}: edited, it is no JSON") from None
+    said = {name: float(value) for name, value in result.get("values", {}).items()}
+    for name in sorted(said.keys() | run.values.keys()):
+        if said.get(name) != run.values.get(name):
+            raise RecordError(
+                f"{run.folder / 'result.json'}: edited, it has {name}={said.get(name)} and the "
+                f"record {run.values.get(name)}"
+            )
+
+
+def measurements(run: Run) -> dict[int, dict[str, float]]:
+    """What can be compared, by step: everything but the clock's."""
+    return {
+        step: {name: value for name, value in values.items() if not name.startswith(NOT_COMPARED)}
+        for step, values in run.curves.items()
+    }
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One value that did not come out again."""
+
+    step: int
+    name: str
+    before: float
+    now: float | None
+    """None: it was not measured at all."""
+
+    @property
+    def size(self) -> float:
+        """Difference in units of the value, or of one for small values; inf where one is missing
+        or not finite."""
+        if self.now is None or not (math.isfinite(self.before) and math.isfinite(self.now)):
+            return math.inf
+        return abs(self.now - self.before) / max(1.0, abs(self.before))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run beside its reproduction."""
+
+    num_values: int
+    drifts: list[Drift]
+    """In the order they were measured."""
+    weights_equal: bool | None
+    """None: one of the two left no digest of its weights."""
+
+    @property
+    def is_identical(self) -> bool:
+        return not self.drifts and self.weights_equal is not False
+
+    def is_within(self, tolerance: float) -> bool:
+        """Whether no value drifted by more; the weights may differ then."""
+        return all(drift.size <= tolerance for drift in self.drifts)
+
+    @property
+    def largest(self) -> Drift:
+        return max(self.drifts, key=lambda drift: drift.size)
+
+
+def compare(before: Run, now: Run) -> Comparison:
+    """Every value of every step that `before` measured, and the final weights."""
+    then, again = measurements(before), measurements(now)
+    drifts = [
+        Drift(step, name, value, again.get(step, {}).get(name))
+        for step, values in then.items()
+        for name, value in values.items()
+        if not _same(value, again.get(step, {}).get(name))
+    ]
+    digests = [run.facts.get("weights") for run in (before, now)]
+    equal = None if None in digests else digests[0] == digests[1]
+    return Comparison(sum(map(len, then.values())), drifts, equal)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """What has changed between two environments, in words; as far as the first one tells."""
+    for key, told in (("python", "Python"), ("platform", "platform"), ("cpu", "CPU")):
+        if key in before and before[key] != now[key]:
+            yield f"{told}: {before[key]}, now {now[key]}"
+    had, has = (set(side.get("cpu_features") or ()) for side in (before, now))
+    if "cpu_features" in before and had != has:
+        yield f"CPU features: {_changed(had, has)}"
+    packages = before.get("packages", {})
+    for name, version in packages.items():
+        if now["packages"].get(name) != version:
+            yield f"{name}: {version}, now {now['packages'].get(name, 'not installed')}"
+    yield from _commits(before, now)
+
+
+def changed_config(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys that can change a result and have another value now, with the recorded value; keys are
+    flat. Those that are new since are left to their defaults."""
+    return {
+        key: value
+        for key, value in recorded.items()
+        if key.partition(".")[0] not in NO_RESULT and now.get(key) != value
+    }
+
+
+def _commits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    commits = [side.get("git_commit") for side in (before, now)]
+    if commits[0] != commits[1]:
+        shown = [commit[:10] if commit else "no git repository" for commit in commits]
+        yield f"git commit: {shown[0]}, now {shown[1]}"
+    dirty = [side.get("git_dirty") for side in (before, now)]
+    if any(dirty) and (dirty[0] != dirty[1] or before.get("git_changes") != now["git_changes"]):
+        when = "then" if dirty[0] and not dirty[1] else "now" if not dirty[0] else "then and now"
+        yield f"uncommitted changes {when}{', other ones' if all(dirty) else ''}"
+
+
+def _changed(had: set[str], has: set[str]) -> str:
+    lost = [f"without {name}" for name in sorted(had - has)]
+    return ", ".join([*lost, *(f"with {name}" for name in sorted(has - had))])
+
+
+def _same(before: float, now: float | None) -> bool:
+    return now is not None and (before == now or (math.isnan(before) and math.isnan(now)))
