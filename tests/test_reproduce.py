@@ -100,7 +100,7 @@ def test_defaults_that_have_changed_since_are_put_back(capsys, tmp_path):
     recorded = {key: value for key, value in recorded.items() if value is not None}
     recorded |= {"lr": 0.25, "optimizer.lr": 0.25, "model.L_cycles": 7}
     overrides = command._recorded_recipe(run({}, config=recorded, folder=tmp_path))
-    assert overrides == ["++lr=0.25", "++model.L_cycles=7"]
+    assert overrides == ["++model.L_cycles=7", "++lr=0.25"]
     said = capsys.readouterr().out
     assert "default changed since: model.L_cycles was 7; the recorded value is used" in said
     again = app.flat(app.composed(overrides))
