@@ -27,7 +27,7 @@ from hrm_sweep.errors import TrackingError
 from hrm_sweep.learning import pictures
 from hrm_sweep.redact import redacted
 from hrm_sweep.tracking import mlflow_store
-from hrm_sweep.tracking.cursor import Backlog, settle_dead, waiting
+from hrm_sweep.tracking.cursor import FILE_NAME, Backlog, settle_dead, waiting
 
 if TYPE_CHECKING:
     from hrm_sweep.tracking.projection import Projection
@@ -51,13 +51,16 @@ class ProjectorProcess:
     Args:
         root: a study's folder, or the folder of a single run; it need not be there yet.
         uri: see `resolve_uri`.
+        cursors: see `Projection`.
 
     Raises:
         TrackingError: MLflow cannot keep runs at the address.
     """
 
-    def __init__(self, root: Path, uri: str | None, experiment: str) -> None:
-        self._root, self._experiment = root.absolute(), experiment
+    def __init__(
+        self, root: Path, uri: str | None, experiment: str, *, cursors: str = FILE_NAME
+    ) -> None:
+        self._root, self._experiment, self._cursors = root.absolute(), experiment, cursors
         self._uri = mlflow_store.resolve_uri(uri)
         mlflow_store.check(self._uri)
         self.backlog = Backlog()
@@ -76,10 +79,10 @@ class ProjectorProcess:
             last = output.decode().strip().rpartition("\n")[2]
             self.backlog = Backlog(**json.loads(last))
         except subprocess.TimeoutExpired:
-            self.backlog = waiting(self._root, reason="it is still being sent, in the background")
+            self.backlog = self._waiting("it is still being sent, in the background")
         except ValueError:
             code = self._process.returncode
-            self.backlog = waiting(self._root, reason=f"the projector ended with code {code}")
+            self.backlog = self._waiting(f"the projector ended with code {code}")
         return self.backlog
 
     def begin(self, _: Any) -> None:
@@ -97,12 +100,15 @@ class ProjectorProcess:
         """The study has ended."""
         self.close()
 
+    def _waiting(self, reason: str) -> Backlog:
+        return waiting(self._root, self._cursors, reason=reason)
+
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts += 1
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "hrm_sweep.projector"),
-                *(str(self._root), "--experiment", self._experiment),
+                *(str(self._root), "--experiment", self._experiment, "--cursors", self._cursors),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -116,19 +122,19 @@ class ProjectorProcess:
         return process
 
 
-def sync(root: Path, uri: str | None, experiment: str) -> Backlog:
+def sync(root: Path, uri: str | None, experiment: str, *, cursors: str = FILE_NAME) -> Backlog:
     """Sends what is not in MLflow yet, and the ends of runs that died; returns what is left.
 
     Goes on as long as it gets on. A study that another process sends just now is left to that.
     """
-    return ProjectorProcess(root, uri, experiment).close(timeout=None)
+    return ProjectorProcess(root, uri, experiment, cursors=cursors).close(timeout=None)
 
 
 class _Work:
     """What the process does, in a thread: a server that hangs must not keep the process alive."""
 
-    def __init__(self, root: Path, uri: str, experiment: str) -> None:
-        self._root, self._uri, self._experiment = root, uri, experiment
+    def __init__(self, root: Path, uri: str, experiment: str, cursors: str) -> None:
+        self._root, self._uri, self._experiment, self._cursors = root, uri, experiment, cursors
         self.closing = threading.Event()
         self.reason = ""
         self.progress: Callable[[], int] = lambda: 0
@@ -156,6 +162,7 @@ class _Work:
             tracking_uri=self._uri,
             experiment=self._experiment,
             pictures=pictures.Drawer(),
+            cursors=self._cursors,
         )
         self.progress = lambda: projection.progress
         self.sent = lambda: projection.sent
@@ -205,6 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m hrm_sweep.projector", description=__doc__)
     parser.add_argument("root", type=Path, help="folder of a study or of a single run")
     parser.add_argument("--experiment", required=True, help="MLflow experiment")
+    parser.add_argument("--cursors", required=True, help="file that says how far a run was sent")
     arguments = parser.parse_args()
     settings = json.loads(sys.stdin.buffer.readline() or b"{}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -218,11 +226,11 @@ def main() -> None:
         uri = mlflow_store.resolve_uri(settings.get("uri"))
     except TrackingError as error:
         parser.error(str(error))
-    work = _Work(arguments.root, uri, arguments.experiment)
+    work = _Work(arguments.root, uri, arguments.experiment, arguments.cursors)
     work.thread.start()
     _wait_for_the_end(work.thread)
     work.finish()
-    left = waiting(arguments.root)
+    left = waiting(arguments.root, arguments.cursors)
     left = replace(left, sent=work.sent(), reason=work.reason if left.runs else "")
     with contextlib.suppress(BrokenPipeError):  # the parent died, or did not wait
         answer.write(json.dumps(asdict(left)) + "\n")

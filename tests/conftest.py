@@ -1,8 +1,12 @@
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from hrm_sweep import cli
 
 APP = Path(__file__).parent / "apps" / "parabola.py"
 
@@ -49,3 +53,19 @@ def studies_folder(tmp_path_factory) -> Path:
 def in_studies_folder(studies_folder, monkeypatch) -> Path:
     monkeypatch.chdir(studies_folder)
     return studies_folder
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Runs `hrm-sweep …`; returns exit code, output and error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hrm-sweep", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        said = capsys.readouterr()
+        return int(caught.value.code or 0), said.out, said.err.strip()
+
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # the command line sets it
+    yield run
+    GlobalHydra.instance().clear()

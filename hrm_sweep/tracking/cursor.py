@@ -1,5 +1,7 @@
 """How far each run folder of a study has been sent to MLflow, as kept in its `mlflow.json`.
 
+Each further MLflow that a person wanted a copy in has a file of its own beside it.
+
 A cursor saves work, it is not the truth: without it everything is sent again, which adds nothing.
 It names no server, so no password can get into it; the experiment's identity says where it counts.
 """
@@ -7,6 +9,7 @@ It names no server, so no password can get into it; the experiment's identity sa
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from pathlib import Path
 
 from hrm_sweep import files
 from hrm_sweep.errors import RecordError
+from hrm_sweep.redact import redacted
 from hrm_sweep.tracking import record
 
 FILE_NAME = "mlflow.json"
@@ -42,10 +46,10 @@ class Cursor:
     """Nothing is left: MLflow has the run's end too, or somebody deleted the run there."""
 
     @classmethod
-    def load(cls, folder: Path) -> Cursor:
+    def load(cls, folder: Path, name: str = FILE_NAME) -> Cursor:
         """The cursor of a run folder; a new one where there is none that can be read."""
         try:
-            kept = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+            kept = json.loads((folder / name).read_text(encoding="utf-8"))
             return cls(**{known.name: kept[known.name] for known in fields(cls)})
         except (OSError, ValueError, KeyError, TypeError):
             return cls()
@@ -54,8 +58,8 @@ class Cursor:
         """Whether the record has not grown since its end was sent."""
         return self.finished and self.size == (folder / record.FILE_NAME).stat().st_size
 
-    def save(self, folder: Path) -> None:
-        files.write_json(folder / FILE_NAME, asdict(self))
+    def save(self, folder: Path, name: str = FILE_NAME) -> None:
+        files.write_json(folder / name, asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +84,12 @@ class Backlog:
         return f"{which} not in MLflow yet" + (f" ({self.reason})" if self.reason else "")
 
 
+def name_for_copy(uri: str) -> str:
+    """Name of the file that says how far a run was sent to the MLflow at this address."""
+    digest = hashlib.sha256(redacted(uri).encode()).hexdigest()
+    return f"mlflow_copy_{digest[:8]}.json"
+
+
 def run_folders(root: Path) -> Iterator[Path]:
     """`root` and the run folders below it, each after the one it belongs to."""
     if (root / record.FILE_NAME).exists():
@@ -97,11 +107,11 @@ def numbers(folder: Path) -> set[str]:
         return set()
 
 
-def waiting(root: Path, *, reason: str = "") -> Backlog:
+def waiting(root: Path, cursors: str = FILE_NAME, *, reason: str = "") -> Backlog:
     """What of a study waits, counted from its folders alone."""
     runs = measurements = kept = 0
     for folder in run_folders(root):
-        cursor = Cursor.load(folder)
+        cursor = Cursor.load(folder, cursors)
         if cursor.is_done_with(folder):
             continue
         try:

@@ -237,4 +237,4 @@ def _create_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:
 
 
 def _identity(experiment: Experiment) -> str:
-    return f"{experiment.experiment_id}/{experiment.creation_time}"
+    return mlflow_store.identity_of(experiment.experiment_id, experiment.creation_time)

@@ -83,6 +83,31 @@ def check(uri: str) -> None:
         )
 
 
+def may_hold(uri: str, identity: str) -> bool:
+    """Whether the experiment of that identity (see `mlflow.Destination`) may be at the address.
+
+    A SQLite database is looked into; only it is easily deleted or replaced.
+    """
+    path = database_path(uri)
+    if path is None:
+        return True
+    if not path.exists():
+        return False
+    connection = sqlite3.connect(path)
+    try:
+        found = connection.execute("SELECT experiment_id, creation_time FROM experiments")
+        return identity in (identity_of(*row) for row in found)
+    except sqlite3.Error:
+        return False
+    finally:
+        connection.close()
+
+
+def identity_of(experiment_id: object, creation_time: object) -> str:
+    """What tells an experiment from every other, wherever its server moves to."""
+    return f"{experiment_id}/{creation_time}"
+
+
 def ui_command(uri: str | None) -> str:
     """What starts the MLflow UI. Its own defaults accept hosts that only look like ours."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")

@@ -33,13 +33,15 @@ class ProjectedRun:
     that a batch is sent again, with the same times and steps: MLflow keeps one of each.
     """
 
-    def __init__(self, folder: Path, parent: ProjectedRun | None, destination: str) -> None:
-        self.folder, self.parent = folder, parent
+    def __init__(
+        self, folder: Path, parent: ProjectedRun | None, destination: str, cursors: str
+    ) -> None:
+        self.folder, self.parent, self._cursors = folder, parent, cursors
         self.sent = 0
         """Measurements sent."""
         self.reason = ""
         """Why it was postponed."""
-        self._cursor = Cursor.load(folder)
+        self._cursor = Cursor.load(folder, cursors)
         if self._cursor.destination != destination:
             self._cursor = Cursor(destination=destination)
         self._is_unread = True
@@ -133,7 +135,7 @@ class ProjectedRun:
         self._look_for_doubles_at = time.monotonic() + LOOK_FOR_DOUBLES_SECONDS
         if age > DOUBT_SECONDS:
             self._cursor.doubt_ms = 0
-            self._cursor.save(self.folder)
+            self._save()
 
     def postpone(self, reason: str) -> None:
         """This run cannot be sent now; the others can."""
@@ -149,13 +151,16 @@ class ProjectedRun:
     def give_up(self) -> None:
         """Leaves the run as it is in MLflow, for ever."""
         self._cursor.finished, self._cursor.size = True, _size(self.folder)
-        self._cursor.save(self.folder)
+        self._save()
         self._forget()
+
+    def _save(self) -> None:
+        self._cursor.save(self.folder, self._cursors)
 
     def _forget(self) -> None:
         """Keeps nothing of the record in memory; it is read from its beginning when need be."""
         self._reader = RecordReader(self.folder)
-        self._telling = Telling(self.folder)
+        self._telling = Telling(self.folder, self._save)
         self._pending: deque[Entry] = deque()
         self._retry_at = 0.0
 
@@ -211,7 +216,7 @@ class ProjectedRun:
             self._telling.note(self._pending.popleft())
             self.sent += entry.event == "metrics"
         self._cursor.next = batch[-1].number + 1
-        self._cursor.save(self.folder)
+        self._save()
 
     def _dashboard(self) -> str:
         """Address of the study in Optuna's dashboard, as the study's own record has it."""
@@ -230,7 +235,7 @@ class ProjectedRun:
         destination.remove_doubles(self._cursor.record, self.run_id)
         run.finish(status(end.fields["outcome"]), end.time_ms)
         self._cursor.finished, self._cursor.size = True, self._reader.offset
-        self._cursor.save(self.folder)
+        self._save()
         self._forget()
         return True
 

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.redact import redacted
-from hrm_sweep.tracking import mlflow, record
+from hrm_sweep.tracking import cursor, mlflow, record
 from hrm_sweep.tracking.cursor import Backlog, numbers, waiting
 from hrm_sweep.tracking.mlflow_errors import Gone, Refused, Unreachable, plain
 from hrm_sweep.tracking.mlflow_store import resolve_uri
@@ -41,6 +41,7 @@ class Projection:
         tracking_uri: see `resolve_uri`.
         pictures: is called with the folder of each run that has ended, before its files are sent;
             returns the names of what was drawn there, or None as long as it draws.
+        cursors: name of the file in each run's folder that says how far it was sent.
 
     Raises:
         TrackingError: MLflow cannot keep runs at the address.
@@ -53,8 +54,10 @@ class Projection:
         tracking_uri: str | None,
         experiment: str,
         pictures: Pictures = no_pictures,
+        cursors: str = cursor.FILE_NAME,
     ) -> None:
         self._root, self._experiment, self._pictures = root, experiment, pictures
+        self._cursors = cursors
         self._uri = resolve_uri(tracking_uri)
         self._destination: mlflow.Destination | None = None
         self._lock: TextIO | None = None
@@ -181,7 +184,7 @@ class Projection:
         assert self._destination is not None
         if folder in self._runs or not (folder / record.FILE_NAME).exists():
             return folder in self._runs
-        run = ProjectedRun(folder, parent, self._destination.identity)
+        run = ProjectedRun(folder, parent, self._destination.identity, self._cursors)
         self._runs[folder] = run
         self._add_children(folder, run)
         return True
@@ -213,4 +216,4 @@ class Projection:
         self._progress_at_failure = self.progress
         self._retry_at = time.monotonic() + self._delay * random.uniform(0.8, 1.2)
         if self._destination is None:
-            self._unconnected = waiting(self._root, reason=self.reason)
+            self._unconnected = waiting(self._root, self._cursors, reason=self.reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,13 @@ class Telling:
     """Tells MLflow about one run folder; everything may be told twice.
 
     Remembers of the entries that were told what the later ones depend on.
+
+    Args:
+        save: keeps the cursor.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, save: Callable[[], None]) -> None:
+        self._folder, self._save = folder, save
         self.finished: Entry | None = None
         """The end of the last attempt, once it is told."""
         self._attempts = 0
@@ -139,7 +142,7 @@ class Telling:
             if not why:
                 run.artifact(self._folder / name, name)
                 cursor.artifacts.append(name)
-                cursor.save(self._folder)
+                self._save()
             elif why != MISSING or fields["outcome"] == "complete":
                 refused.append(f"{name} {why}")
         if refused:
@@ -155,7 +158,7 @@ class Telling:
             )
         except Unreachable:
             cursor.doubt_ms = time.time_ns() // 1_000_000
-            cursor.save(self._folder)
+            self._save()
             raise
 
     def _reason_before(self) -> dict[str, str]:
