@@ -1,0 +1,153 @@
+"""A training step of ours against the plain one, side by side in one process on one thread.
+
+    python tests/benchmarks/step.py [--write FILE]
+
+Sides: `plain` is plain_hrm.py, eager fp32. `fp32` and `bf16` are ours at equal hyper-parameters
+and equal mathematics (q_learning, MLP width rounded to 256). `recipe` is what the tool recommends:
+bf16, bce halting, width rounded to 32. They take turns, a few steps each, so that what disturbs the
+machine disturbs all; a ratio is that of the medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+import torch
+from machine import described
+from plain_hrm import PlainHRM, PlainTraining
+
+from hrm_sweep import config
+from hrm_sweep.learning.data import build_task
+from hrm_sweep.learning.metrics import Sums
+from hrm_sweep.learning.model import build_model
+from hrm_sweep.learning.trainer import Trainer
+
+SIZES = ((64, 4), (128, 4), (128, 8), (256, 8))
+"""(hidden_dim, batch_size) of the summary."""
+CANVASES = {36: SIZES, 81: ((128, 8),), 900: ((64, 2),)}
+"""Tokens of a puzzle -> sizes; 900 is the canvas of the original experiment."""
+EQUAL = ("model.halting=q_learning", "model.mlp_multiple_of=256")
+SIDES = {
+    "fp32": (*EQUAL, "trainer.precision=fp32"),
+    "bf16": (*EQUAL, "trainer.precision=bf16"),
+    "recipe": ("model.halting=bce", "model.mlp_multiple_of=32", "trainer.precision=bf16"),
+}
+ROUNDS, SECONDS_OF_A_TURN = 15, 0.15
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A training step of ours against the plain one.")
+    parser.add_argument("--write", type=Path, help="also write the table to this Markdown file")
+    arguments = parser.parse_args()
+    lines = [*described(), "", *table()]
+    print("\n".join(lines))
+    if arguments.write:
+        arguments.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def table() -> list[str]:
+    """A line for each size: milliseconds a step, and how many times faster than plain."""
+    sides = ["plain", *SIDES]
+    lines = [
+        "| tokens | hidden, batch | " + " | ".join(sides) + " |",
+        "|---" * (len(sides) + 2) + "|",
+    ]
+    ratios: dict[str, list[float]] = {side: [] for side in SIDES}
+    for tokens, sizes in CANVASES.items():
+        for hidden, batch in sizes:
+            times = measured(tokens, hidden, batch)
+            plain = times["plain"]
+            cells = [f"{plain:.1f} ms"]
+            cells += [f"{times[side]:.1f} ms, {plain / times[side]:.2f}x" for side in SIDES]
+            lines.append(f"| {tokens} | {hidden}, {batch} | " + " | ".join(cells) + " |")
+            if tokens == 36:
+                for side in SIDES:
+                    ratios[side].append(plain / times[side])
+    means = [f"**{math.exp(statistics.fmean(map(math.log, r))):.2f}x**" for r in ratios.values()]
+    return [*lines, "| 36 | geometric mean | | " + " | ".join(means) + " |"]
+
+
+def measured(tokens: int, hidden: int, batch: int) -> dict[str, float]:
+    """Median milliseconds of a step, by side."""
+    steps = {"plain": plain_step(tokens, hidden, batch)}
+    steps |= {side: our_step(tokens, hidden, batch, keys) for side, keys in SIDES.items()}
+    turns = {side: warmed_up(step) for side, step in steps.items()}
+    times: dict[str, list[float]] = {side: [] for side in steps}
+    for _ in range(ROUNDS):
+        for side, step in steps.items():
+            begin = time.perf_counter()
+            for _ in range(turns[side]):
+                step()
+            times[side].append((time.perf_counter() - begin) / turns[side] * 1e3)
+    return {side: statistics.median(values) for side, values in times.items()}
+
+
+def warmed_up(step: Callable[[], object]) -> int:
+    """How many steps make a turn."""
+    step()
+    begin = time.perf_counter()
+    step()
+    return max(1, round(SECONDS_OF_A_TURN / (time.perf_counter() - begin)))
+
+
+def our_step(tokens: int, hidden: int, batch: int, keys: tuple[str, ...]) -> Callable[[], object]:
+    side = math.isqrt(tokens)
+    overrides = (f"hidden_dim={hidden}", f"batch_size={batch}", "trainer.epochs=1000000", *keys)
+    data = (f"data.canvas={side}", "data.num_puzzles=1000", "data.num_eval_puzzles=2")
+    config.register_resolvers()
+    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+        built = config.build(hydra.compose("config", [*overrides, *data]))
+    task = build_task(built.data, seed=0)
+    trainer = Trainer(
+        build_model(built.model, task),
+        task,
+        built.optimizer,
+        built.trainer,
+        batch_size=batch,
+        seed=0,
+    )
+    sums, rows = Sums(), trainer._rows
+    trainer.model.train()
+    rows.start(1)
+
+    def step() -> None:
+        if not rows.fill():
+            rows.start(1)
+            rows.fill()
+        trainer._train_segment(sums)
+
+    return step
+
+
+def plain_step(tokens: int, hidden: int, batch: int) -> Callable[[], object]:
+    published = {
+        "batch_size": batch,
+        "seq_len": tokens,
+        "vocab_size": 12,
+        "hidden_size": hidden,
+        "num_heads": 4,
+        "expansion": 4,
+        "puzzle_emb_ndim": hidden,
+        "num_puzzle_identifiers": 3,
+        "H_layers": 1,
+        "L_layers": 1,
+        "H_cycles": 2,
+        "L_cycles": 2,
+        "halt_max_steps": 4,
+        "halt_exploration_prob": 0.1,
+    }
+    training = PlainTraining(PlainHRM(published, loss="stablemax"), lr=1e-3)
+    inputs = torch.randint(2, 12, (batch, tokens))
+    ids = torch.randint(1, 3, (batch,))
+    return lambda: training.step(inputs, ids, inputs)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
