@@ -32,6 +32,7 @@ _HALTING: dict[str, Any] = {
     "L_cycles": 2,
     "L_layers": 1,
     "halt_max_steps": 3,
+    "eval_max_steps": None,
     "halt_exploration_prob": 0.0,
     "eval_halting": "early",
 }

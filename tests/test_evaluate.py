@@ -21,6 +21,10 @@ MODELS = [
     pytest.param(
         hrm_config(halt_max_steps=4, puzzle_emb_ndim=0, eval_halting="never"), id="all segments"
     ),
+    pytest.param(
+        hrm_config(halt_max_steps=2, eval_max_steps=5, puzzle_emb_ndim=0, eval_halting="never"),
+        id="more segments than in training",
+    ),
     pytest.param(transformer_config(), id="transformer"),
 ]
 
@@ -57,6 +61,8 @@ def test_metrics_are_those_of_a_loop_over_the_puzzles(config):
                 wished_at = int(carry.steps)
             if carry.halted.item() or (wished_at and model.eval_halting == "early"):
                 break
+        if config.name != "transformer" and config.eval_halting == "never":
+            assert carry.steps == (config.eval_max_steps or config.halt_max_steps)
         prediction = thought.logits[0].argmax(dim=-1)
         scored = labels != IGNORE
         right = (prediction == labels)[scored]

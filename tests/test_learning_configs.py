@@ -58,6 +58,12 @@ CONF = Path(__file__).parents[1] / "conf"
             id="no cycles",
         ),
         pytest.param(
+            trm_config,
+            {"eval_max_steps": 0},
+            "eval_max_steps=0: must be at least 1; try eval_max_steps=1",
+            id="no segments in evaluation",
+        ),
+        pytest.param(
             hrm_config,
             {"eval_halting": "earlier"},
             "eval_halting=earlier: must be one of never, early; did you mean early?",

@@ -128,6 +128,7 @@ def published_model(case: dict[str, Any]) -> ACT:
         loss=case["loss"].removesuffix("_cross_entropy"),
         halting="q_learning",
         eval_halting="never",
+        eval_max_steps=None,
         init_from=None,
         **{name: published[name] for name in SAME_NAME},
     )

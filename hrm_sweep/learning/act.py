@@ -39,8 +39,8 @@ class Thought(NamedTuple):
 
 
 class ACT(nn.Module):
-    """A core and its halting. In evaluation a row is halted after `max_steps` segments, as
-    published; whether its answer may be taken earlier is what `is_final` says."""
+    """A core and its halting. In evaluation a row is halted after `eval_max_steps` segments and
+    not before, as published; whether its answer may be taken earlier is what `is_final` says."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class ACT(nn.Module):
         loss: str,
         halting: str | None = None,
         max_steps: int = 1,
+        eval_max_steps: int | None = None,
         exploration: float = 0.0,
         eval_halting: str = "never",
     ) -> None:
@@ -56,6 +57,7 @@ class ACT(nn.Module):
         self.inner = core
         self.loss, self.halting = loss, halting
         self.max_steps, self.exploration = max_steps, exploration
+        self.eval_max_steps = max_steps if eval_max_steps is None else eval_max_steps
         self.eval_halting = eval_halting
 
     @property
@@ -88,7 +90,7 @@ class ACT(nn.Module):
         answer_RD, states = self.inner.think(self._restarted(carry), x_RD)
         states = tuple(state.detach() for state in states)
         steps = torch.where(carry.halted, 1, carry.steps + 1)
-        last = steps >= self.max_steps
+        last = steps >= (self.max_steps if self.training else self.eval_max_steps)
         logits = self.inner.logits(answer_RD)
         if not isinstance(self.inner, RecursiveCore):
             return Carry(states, steps, last), Thought(logits)

@@ -50,10 +50,13 @@ class _HaltingConfig(_ModelConfig):
     """What the halting head learns: `q_learning` as in HRM, `bce` ("is it solved?") as in TRM."""
     halt_max_steps: int = MISSING
     """Most segments that a puzzle gets."""
+    eval_max_steps: int | None = MISSING
+    """The same for held-out puzzles; null: as many. More of them can solve more puzzles than in
+    training (HRM, section 2: inference-time scaling)."""
     halt_exploration_prob: float = MISSING
     """Share of training segments that draw a least number of segments before halting counts."""
     eval_halting: str = MISSING
-    """When the answer to a held-out puzzle is taken: `never` before it has had halt_max_steps
+    """When the answer to a held-out puzzle is taken: `never` before it has had all its
     segments, as published, or `early`, as soon as the model halts, which costs less."""
 
 
@@ -234,6 +237,8 @@ def _check_heads(config: _ModelConfig) -> None:
 def _check_halting(config: _HaltingConfig) -> None:
     for key in ("H_cycles", "L_cycles", "halt_max_steps"):
         at_least(key, getattr(config, key), 1)
+    if config.eval_max_steps is not None:
+        at_least("eval_max_steps", config.eval_max_steps, 1)
     one_of("halting", config.halting, ("q_learning", "bce"))
     one_of("eval_halting", config.eval_halting, ("never", "early"))
     if not 0 <= config.halt_exploration_prob <= 1:

@@ -25,6 +25,7 @@ def build_model(config: ModelConfig, task: Sizes) -> ACT:
             loss=config.loss,
             halting=config.halting,
             max_steps=config.halt_max_steps,
+            eval_max_steps=config.eval_max_steps,
             exploration=config.halt_exploration_prob,
             eval_halting=config.eval_halting,
         )
