@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -10,13 +11,12 @@ from typing import Any
 
 from hrm_sweep import runtime
 from hrm_sweep.recipe import is_of_the_recipe
+from hrm_sweep.redact import redacted
 from hrm_sweep.settings import SweeperSettings
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
-from hrm_sweep.study.ledger import shown
 from hrm_sweep.study.plan import Plan
 from hrm_sweep.study.space import Dimension, Space
-from hrm_sweep.tracking import mlflow_store
 
 
 def head(
@@ -44,15 +44,27 @@ def plan_in_words(space: Space, num_trials: int) -> Iterator[str]:
         yield f"  {number}  {' '.join(space.overrides(point))}"
 
 
-def next_commands(settings: SweeperSettings, engine: Engine) -> Iterator[str]:
-    """What to type when a study has ended."""
+def next_commands(settings: SweeperSettings, engine: Engine, folder: Path) -> Iterator[str]:
+    """What to type when a study has ended; our commands take the newest study by themselves."""
+    report = folder / "report.html"
+    if report.exists():
+        yield f"  report      {report}"
     for best in engine.best()[:1]:
         overrides = filter(is_of_the_recipe, engine.space.overrides(best.params))
-        yield f"  best folder  {best.folder}"
-        yield f"  once more    {shlex.join([*runtime.command(), *overrides])}"
+        yield f"  best        {best.folder}"
+        yield "  reproduce   python -m hrm_sweep reproduce"
+        yield f"  once more   {shlex.join([*runtime.command(), *overrides])}"
     if settings.tracking["name"] != "off":
-        yield f"  compare      {mlflow_store.ui_command(settings.tracking.get('uri'))}"
-    yield f"  explore      optuna-dashboard {shown(settings.storage)}"
+        yield f"  compare     {ui_hint(settings.tracking.get('uri'))}"
+    yield "  explore     python -m hrm_sweep dashboard"
+
+
+def ui_hint(uri: str | None) -> str:
+    """How to look at runs in MLflow."""
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri and uri.startswith("http"):
+        return f"{redacted(uri)} in a browser"
+    return "python -m hrm_sweep ui"
 
 
 def how_to_continue(name: str, folder: Path, *, is_ours: bool) -> str:

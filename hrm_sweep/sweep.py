@@ -20,6 +20,7 @@ from hrm_sweep.launch.job import Job
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.projector import ProjectorProcess
 from hrm_sweep.redact import check_no_secrets, redacted
+from hrm_sweep.report import draw_report
 from hrm_sweep.settings import SweeperSettings
 from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.ledger import Ledger, shown
@@ -147,6 +148,7 @@ class Sweep:
         ]
         results = Results(
             self._folder,
+            draw=lambda: draw_report(self._folder),
             name=self._name,
             params={dimension.name: guide.values_of(dimension) for dimension in space.dimensions},
             tags=runtime.tags() | {"hrm_sweep.study": self._name},
@@ -181,7 +183,7 @@ class Sweep:
             slots=slots,
             folder=self._folder,
             folder_of=self._folder_of,
-            observers=[results, Screen(head=head, columns=settings.columns), *self._projectors],
+            observers=[Screen(head=head, columns=settings.columns), results, *self._projectors],
         )
 
     def _tracking_as_shown(self) -> dict[str, str | None]:
@@ -228,7 +230,7 @@ class Sweep:
         return [ProjectorProcess(self._folder, uri=tracking.get("uri"), experiment=experiment)]
 
     def _say_what_next(self, engine: Engine) -> None:
-        for line in guide.next_commands(self._settings, engine):
+        for line in guide.next_commands(self._settings, engine, self._folder):
             print(line)
         for backlog in (projector.backlog for projector in self._projectors):
             if backlog.runs:

@@ -17,7 +17,7 @@ LAYERS = [
     {"study"},
     {"archive", "launch"},
     {"config", "projector"},
-    {"load", "reproduce", "run"},
+    {"load", "report", "reproduce", "run"},
     {"mistakes", "solo", "guide"},
     {"app", "sweep"},
     {"commands"},
@@ -28,7 +28,8 @@ LAYERS = [
 
 DOORS = {
     "torch": ("learning/", "load.py", "run.py"),
-    "matplotlib": ("learning/",),
+    "matplotlib": ("learning/", "report/"),
+    "jinja2": ("report/page.py",),
     "optuna": ("study/",),
     "sqlalchemy": ("study/ledger.py", "tracking/", "commands/pages.py"),
     "mlflow": ("tracking/mlflow",),

@@ -80,7 +80,7 @@ def test_the_app_of_ones_own_runs_and_imports_no_torch(tmp_path):
     (line,) = (line for line, _ in console() if line.startswith("python app.py"))
     done = run(line + " hydra.sweeper.tracking.name=off", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "once more    python app.py +x=2" in done.stdout
+    assert "once more   python app.py +x=2" in done.stdout
 
 
 def test_every_command_of_ours_is_in_the_readme():

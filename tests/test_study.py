@@ -106,8 +106,8 @@ class TestGrid:
     def test_the_table_has_the_best_first_and_the_next_commands(self, printed):
         table = printed[1].stdout.partition("Finished in")[2]
         assert re.search(r"\* +4 +2 +a +0 ", table)
-        assert f"once more    python {APP} +x=2 +y=a" in table
-        assert "best folder  multirun/study/4" in table
+        assert f"once more   python {APP} +x=2 +y=a" in table
+        assert "best        multirun/study/4" in table
 
     def test_results_are_left_as_hydra_users_know_them(self):
         results = OmegaConf.load("multirun/study/optimization_results.yaml")

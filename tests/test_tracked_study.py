@@ -188,9 +188,11 @@ def test_the_metrics_have_the_names_of_the_design(runs):
 
 def test_the_screen_ends_with_what_to_type_next(printed):
     after = printed.partition("Finished in")[2]
-    assert "once more    python -m hrm_sweep lr=0.001 trainer=smoke" in after
-    assert "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db --host 127.0.0.1" in after
-    assert "optuna-dashboard sqlite:///multirun/optuna.db" in after
+    assert "  report      multirun/small/report.html\n" in after
+    assert "  reproduce   python -m hrm_sweep reproduce\n" in after
+    assert "  once more   python -m hrm_sweep lr=0.001 trainer=smoke" in after
+    assert "  compare     python -m hrm_sweep ui\n" in after
+    assert "  explore     python -m hrm_sweep dashboard\n" in after
 
 
 def test_a_single_run_leaves_the_same_record_and_artifacts(folder, printed):

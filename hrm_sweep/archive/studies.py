@@ -69,6 +69,11 @@ class Study:
         return list(self._asked["params"])
 
     @property
+    def space(self) -> dict[str, str]:
+        """Each searched key and what it may be, in words."""
+        return {name: str(told) for name, told in self._asked["params"].items()}
+
+    @property
     def num_trials(self) -> int:
         """How many trials the study is to have."""
         return max(int(self._asked["num_trials"]), len(self.trials))

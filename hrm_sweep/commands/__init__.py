@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hrm_sweep.commands import best, listing, pages, reproduce, resume, show, sync
+from hrm_sweep.commands import best, listing, pages, report, reproduce, resume, show, sync
 from hrm_sweep.commands.command import Command
 
 COMMANDS: dict[str, Command] = {
@@ -13,6 +13,7 @@ COMMANDS: dict[str, Command] = {
         best.COMMAND,
         show.COMMAND,
         reproduce.COMMAND,
+        report.COMMAND,
         pages.UI,
         pages.DASHBOARD,
         sync.COMMAND,

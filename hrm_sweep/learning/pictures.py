@@ -15,6 +15,8 @@ PICTURES = {
 """File of the run -> picture of it."""
 
 LOG = "projector.log"
+FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What drawing may raise for a file that is not what it should be."""
 
 
 def draw(folder: Path) -> list[str]:
@@ -31,7 +33,7 @@ def draw(folder: Path) -> list[str]:
             if not _is_newer(folder / picture, folder / source):
                 _draw(folder / source, folder / picture)
             drawn.append(picture)
-        except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError):
+        except FAILURES:
             log(folder, traceback.format_exc())
     return drawn
 

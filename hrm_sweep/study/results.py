@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ class Results:
     """Keeps the record of the study itself: its best value after each trial, and how it ended.
 
     Of several sweeps that work on the study at once, the first keeps it.
+
+    Args:
+        draw: makes the study's report when it ends, and returns the names of its files.
+        started: what the record's first entry says of the study.
     """
 
-    def __init__(self, folder: Path, **started: Any) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, draw: Callable[[], list[str]], **started: Any) -> None:
+        self._folder, self._draw = folder, draw
         self._record: Record | None = None
         if not (folder / "record.jsonl").exists() or not is_held(folder):
             self._record = Record(folder)
@@ -52,6 +57,7 @@ class Results:
             outcome = Outcome.INTERRUPTED
         counted = {known.word: number for known, number in outcomes.items()}
         files.write_text(self._folder / FILE_NAME, OmegaConf.to_yaml(_summary(engine, counted)))
+        report = [] if outcome is Outcome.INTERRUPTED else self._draw()
         if self._record is None:
             return
         self._record.append(
@@ -59,7 +65,7 @@ class Results:
             outcome=outcome.word,
             best={engine.objective: best[0].values[engine.objective]} if best else {},
             reason=", ".join(f"{number} {word}" for word, number in counted.items()),
-            artifacts=["multirun.yaml", FILE_NAME],
+            artifacts=["multirun.yaml", FILE_NAME, *report],
         )
         self._record.close()
 

@@ -1,0 +1,88 @@
+"""What a report shows of a study, gathered once from its folder."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from hrm_sweep.archive.ranking import front, ranked
+from hrm_sweep.archive.runs import Run, Value
+from hrm_sweep.archive.studies import Study
+from hrm_sweep.outcomes import Outcome
+
+Curve = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A study as figures and tables need it."""
+
+    study: Study
+
+    @property
+    def objective(self) -> str:
+        return self.study.objectives[0]
+
+    @property
+    def is_maximized(self) -> bool:
+        return self.study.directions[0] == "maximize"
+
+    @cached_property
+    def ranked(self) -> list[Run]:
+        """Complete trials, the best first."""
+        return ranked(self.study)
+
+    @cached_property
+    def best(self) -> Run | None:
+        return self.ranked[0] if self.ranked else None
+
+    @cached_property
+    def front(self) -> list[Run]:
+        """The Pareto front of a study with several objectives, else nothing."""
+        return front(self.study) if len(self.study.objectives) > 1 else []
+
+    @cached_property
+    def failed(self) -> list[Run]:
+        """Trials that ended without a value to be judged by, but for pruned ones."""
+        kept = (None, Outcome.COMPLETE, Outcome.PRUNED)
+        return [run for run in self.study.trials if run.outcome not in kept]
+
+    @cached_property
+    def curves(self) -> dict[int, Curve]:
+        """The objective by step, by trial number; of a trial with repeats their mean."""
+        found = {run.number or 0: self._curve(run) for run in self.study.trials}
+        return {number: curve for number, curve in found.items() if len(curve) > 1}
+
+    @cached_property
+    def params(self) -> dict[str, list[Value]]:
+        """The values of each searched key, in the order of `ranked`; a key that has only one
+        value, or that not every trial has, is left out."""
+        points = [self.study.params(run) for run in self.ranked]
+        names = [name for name in self.study.searched if all(name in point for point in points)]
+        columns = {name: [point[name] for point in points] for name in names}
+        return {name: values for name, values in columns.items() if len(set(values)) > 1}
+
+    @cached_property
+    def values(self) -> list[float]:
+        """The objective of each of `ranked`."""
+        return [run.values[self.objective] for run in self.ranked]
+
+    @cached_property
+    def parts(self) -> list[str]:
+        """Metrics that the objective is made up of, such as `eval/exact_match/copy`."""
+        if self.best is None:
+            return []
+        inside = f"{self.objective}/"
+        return [n for n in self.best.values if n.startswith(inside) and not n.endswith("/std")]
+
+    def _curve(self, run: Run) -> Curve:
+        if not run.repeats:
+            return self._of_one(run)
+        curves = [self._of_one(repeat) for repeat in run.repeats]
+        steps = set(curves[0]).intersection(*curves[1:])
+        return {step: statistics.fmean(c[step] for c in curves) for step in sorted(steps)}
+
+    def _of_one(self, run: Run) -> Curve:
+        return {s: v[self.objective] for s, v in run.curves.items() if self.objective in v}

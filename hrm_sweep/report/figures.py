@@ -1,0 +1,380 @@
+"""The figures of a report. Each takes the data and returns a figure, or None where there is nothing
+to see. Ink is drawn in one colour of its own, so that a page can show it light on dark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hrm_sweep.archive.runs import Run, Value
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.report.data import Data
+from hrm_sweep.study import words
+from hrm_sweep.study.importance import importances
+
+INK = "#010101"
+"""Axes and words; a page replaces it by its own colour of text."""
+BLUE, BEST, BAD, FAINT = "#3d8fd1", "#d55e00", "#d6455d", "#8b95a1"
+SCALE = LinearSegmentedColormap.from_list("worse to better", ["#9fb0c3", BLUE, BEST])
+STYLE: Any = {
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+}
+WIDTH, HEIGHT = 5.4, 3.3
+"""Inches; figures that need more height grow."""
+MANY = 300
+"""Lines or points from which a figure keeps them as a picture: a page of 2,000 stays light."""
+TOP = 12
+"""Trials in a figure that has a row for each."""
+
+Draw = Callable[[Data], Figure | None]
+
+
+def history(data: Data) -> Figure | None:
+    """The objective of each trial in the order of their numbers, and the best so far."""
+    if not data.ranked:
+        return None
+    figure, axes = _figure()
+    complete = sorted(data.ranked, key=lambda run: run.number or 0)
+    numbers = [run.number or 0 for run in complete]
+    values = np.array([run.values[data.objective] for run in complete])
+    so_far = np.maximum.accumulate(values) if data.is_maximized else np.minimum.accumulate(values)
+    many = len(values) > MANY
+    axes.plot(
+        numbers, values, "o", color=BLUE, markersize=2.5 if many else 5, alpha=0.4 if many else 0.9,
+        rasterized=many, label="complete", markeredgewidth=0,
+    )  # fmt: skip
+    axes.step(numbers, so_far, where="post", color=BEST, linewidth=1.6, label="best so far")
+    pruned = [run for run in data.study.trials if run.outcome is Outcome.PRUNED]
+    last = [(run.number, curve[max(curve)]) for run in pruned
+            if (curve := data.curves.get(run.number or 0))]  # fmt: skip
+    if last:
+        axes.plot(*zip(*last, strict=True), "o", color=FAINT, markersize=3, label="pruned",
+                  rasterized=many, alpha=0.6, markeredgewidth=0)  # fmt: skip
+    if data.failed:
+        numbers = [run.number or 0 for run in data.failed]
+        axes.plot(numbers, [0.02] * len(numbers), "x", color=BAD, markersize=5, label="failed",
+                  transform=axes.get_xaxis_transform())  # fmt: skip
+    axes.set_xlabel("trial")
+    _as_objective(axes, data)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend(fontsize=8, loc="best")
+    return figure
+
+
+def curves(data: Data) -> Figure | None:
+    """The objective by step, of all trials, with the best marked."""
+    if not data.curves:
+        return None
+    figure, axes = _figure()
+    best = data.best.number if data.best else None
+    lines = [list(curve.items()) for number, curve in data.curves.items() if number != best]
+    faint = 0.7 if len(lines) < 20 else max(0.06, 6 / len(lines))
+    axes.add_collection(
+        LineCollection(lines, colors=BLUE, linewidths=1, alpha=faint, rasterized=len(lines) > MANY)
+    )
+    if best in data.curves:
+        curve = data.curves[best]
+        axes.plot(list(curve), list(curve.values()), color=BEST, linewidth=2.2,
+                  label=f"trial {best}, the best")  # fmt: skip
+        axes.legend(fontsize=8, loc="best")
+    axes.autoscale_view()
+    axes.set_xlabel("step")
+    _as_objective(axes, data)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return figure
+
+
+def importance(data: Data) -> Figure | None:
+    """How much each parameter mattered."""
+    trials = zip(*data.params.values(), strict=True)
+    points = [dict(zip(data.params, point, strict=True)) for point in trials]
+    if not points:
+        return None
+    shares = importances(points, data.values, direction=data.study.directions[0])
+    if not shares:
+        return None
+    figure, axes = _figure(rows=len(shares))
+    names = list(shares)[::-1]
+    bars = axes.barh(names, [shares[name] for name in names], color=BLUE, height=0.6)
+    axes.bar_label(bars, [f"{shares[name]:.0%}" for name in names], padding=3, color=INK)
+    axes.set_xlim(0, 1.15 * max(shares.values()))
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    return figure
+
+
+def slices(data: Data) -> Figure | None:
+    """The objective by each parameter."""
+    if not data.params:
+        return None
+    columns = min(2, len(data.params))
+    rows = math.ceil(len(data.params) / columns)
+    figure = Figure(figsize=(WIDTH, max(2.2, 2.1 * rows)), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes, (name, column) in zip(grid.flat, data.params.items(), strict=False):
+        many = len(column) > MANY
+        x = _placed(axes.xaxis, column)
+        axes.plot(
+            x, data.values, "o", color=BLUE, markersize=2.5 if many else 5, markeredgewidth=0,
+            alpha=0.35 if many else 0.8, rasterized=many,
+        )  # fmt: skip
+        axes.plot(x[0], data.values[0], "o", color=BEST, markersize=7)
+        axes.set_xlabel(name)
+    for axes in grid[:, 0]:
+        _as_objective(axes, data)
+    for axes in list(grid.flat)[len(data.params) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def heat_map(data: Data) -> Figure | None:
+    """The objective over two parameters, where they make a grid; equal points by their mean."""
+    if len(data.params) != 2:
+        return None
+    (down, rows), (along, columns) = data.params.items()
+    ys, xs = sorted(set(rows), key=_order), sorted(set(columns), key=_order)
+    cells: dict[tuple[Value, Value], list[float]] = {}
+    for row, column, value in zip(rows, columns, data.values, strict=True):
+        cells.setdefault((row, column), []).append(value)
+    if len(cells) < 0.6 * len(xs) * len(ys) or len(xs) * len(ys) > 400:
+        return None
+    table = np.array([[np.mean(cells.get((y, x), [np.nan])) for x in xs] for y in ys])
+    figure, axes = _figure(rows=len(ys) + 1)
+    flip = "" if data.is_maximized else "_r"
+    scale = SCALE if not flip else SCALE.reversed()
+    axes.imshow(table, cmap=scale, aspect="auto", origin="lower")
+    axes.set_xticks(range(len(xs)), [words.setting(x) for x in xs])
+    axes.set_yticks(range(len(ys)), [words.setting(y) for y in ys])
+    axes.set_xlabel(along)
+    axes.set_ylabel(down)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    if table.size <= 100:
+        for (row, column), value in np.ndenumerate(table):
+            if np.isfinite(value):
+                axes.text(column, row, words.measured(data.objective, float(value)), ha="center",
+                          va="center", fontsize=8, color="#ffffff", fontweight="bold")  # fmt: skip
+    return figure
+
+
+def parallel(data: Data) -> Figure | None:
+    """Each trial as a line through its parameters to its objective."""
+    if len(data.params) < 2 or len(data.ranked) < 3:
+        return None
+    figure, axes = _figure()
+    names = [*data.params, words.label(data.objective)]
+    everything: dict[str, Sequence[Value]] = {**data.params, names[-1]: data.values}
+    heights = np.array([_heights(column) for column in everything.values()])
+    goodness = heights[-1] if data.is_maximized else 1 - heights[-1]
+    order = np.argsort(goodness)
+    lines = [list(enumerate(heights[:, trial])) for trial in order]
+    axes.add_collection(
+        LineCollection(
+            lines,
+            colors=SCALE(goodness[order]),
+            linewidths=1,
+            alpha=1 if len(lines) < 30 else max(0.08, 12 / len(lines)),
+            rasterized=len(lines) > MANY,
+        )
+    )
+    axes.plot(range(len(names)), heights[:, 0], color=BEST, linewidth=2.4)
+    axes.set_xlim(-0.15, len(names) - 0.85)
+    axes.set_ylim(-0.16, 1.12)
+    axes.set_xticks(range(len(names)), names)
+    axes.yaxis.set_visible(False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+    for place, (name, column) in enumerate(everything.items()):
+        axes.axvline(place, ymin=0.125, ymax=0.906, color=INK, linewidth=0.5, alpha=0.5)
+        low, high = _ends(name == names[-1], data, column)
+        axes.text(place, -0.04, low, ha="center", va="top", fontsize=7.5)
+        axes.text(place, 1.03, high, ha="center", va="bottom", fontsize=7.5)
+    return figure
+
+
+def parts(data: Data) -> Figure | None:
+    """The parts of the objective (exact match of each pattern) of the best trials."""
+    if len(data.parts) < 2:
+        return None
+    runs = data.ranked[:TOP][::-1]
+    figure, axes = _figure(rows=len(runs) * 1.6)
+    height = 0.8 / len(data.parts)
+    colours = (BLUE, BEST, "#009e73", "#cc79a7", "#b08900", FAINT)
+    for index, name in enumerate(data.parts):
+        places = [row + 0.4 - height * (index + 0.5) for row in range(len(runs))]
+        shown = [run.values.get(name, math.nan) for run in runs]
+        axes.barh(places, shown, height=height * 0.9, color=colours[index % len(colours)],
+                  label=words.label(name))  # fmt: skip
+    axes.set_yticks(range(len(runs)), [_trial_label(data, run) for run in runs], fontsize=8)
+    _as_objective(axes, data, "x")
+    figure.legend(fontsize=8, loc="outside upper right", ncols=min(4, len(data.parts)))
+    return figure
+
+
+def repeats(data: Data) -> Figure | None:
+    """Every repeat of the best trials, with mean and standard deviation."""
+    runs = [run for run in data.ranked if len(run.repeats) > 1][:TOP][::-1]
+    if not runs:
+        return None
+    figure, axes = _figure(rows=len(runs))
+    for row, run in enumerate(runs):
+        each = [repeat.values[data.objective] for repeat in run.repeats]
+        axes.plot(each, [row] * len(each), "o", color=BLUE, markersize=4, alpha=0.6,
+                  markeredgewidth=0)  # fmt: skip
+        axes.errorbar(
+            run.values[data.objective], row, xerr=run.values.get(f"{data.objective}/std", 0.0),
+            fmt="o", color=BEST if run is runs[-1] else INK, capsize=3, markersize=4, linewidth=1.2,
+        )  # fmt: skip
+    axes.set_yticks(range(len(runs)), [_trial_label(data, run) for run in runs], fontsize=8)
+    axes.set_ylim(-0.6, len(runs) - 0.4)
+    _as_objective(axes, data, "x")
+    return figure
+
+
+def cost(data: Data) -> Figure | None:
+    """The objective by what a trial took."""
+    runs = [run for run in data.ranked if run.seconds > 0]
+    if len(runs) < 2:
+        return None
+    figure, axes = _figure()
+    seconds = [run.seconds for run in runs]
+    many = len(runs) > MANY
+    axes.plot(
+        seconds, [run.values[data.objective] for run in runs], "o", color=BLUE, markeredgewidth=0,
+        markersize=2.5 if many else 5, alpha=0.4 if many else 0.8, rasterized=many,
+    )  # fmt: skip
+    axes.plot(runs[0].seconds, runs[0].values[data.objective], "o", color=BEST, markersize=7)
+    if max(seconds) > 8 * min(seconds):
+        axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: words.duration(value) if value >= 1 else "")
+    axes.xaxis.set_minor_formatter(lambda *_: "")
+    axes.set_xlabel("time of a trial")
+    _as_objective(axes, data)
+    return figure
+
+
+def pareto(data: Data) -> Figure | None:
+    """Two objectives against each other, with the front."""
+    if len(data.study.objectives) < 2:
+        return None
+    figure, axes = _figure()
+    one, two = data.study.objectives[:2]
+    everyone = [(run.values[one], run.values[two]) for run in data.ranked]
+    best = sorted((run.values[one], run.values[two]) for run in data.front)
+    axes.plot(*zip(*everyone, strict=True), "o", color=BLUE, alpha=0.5, markersize=4,
+              markeredgewidth=0, rasterized=len(everyone) > MANY)  # fmt: skip
+    axes.plot(*zip(*best, strict=True), "o-", color=BEST, linewidth=1.2, label="Pareto front")
+    axes.set_xlabel(one)
+    axes.set_ylabel(two)
+    axes.legend(fontsize=8)
+    return figure
+
+
+FIGURES: dict[str, tuple[str, Draw]] = {
+    "pareto": ("Objectives against each other", pareto),
+    "history": ("Optimization history", history),
+    "curves": ("Learning curves", curves),
+    "importance": ("Parameter importance", importance),
+    "slices": ("Each parameter", slices),
+    "heat_map": ("Both parameters", heat_map),
+    "parallel": ("Parallel coordinates", parallel),
+    "parts": ("The parts of the objective", parts),
+    "repeats": ("Repeats", repeats),
+    "cost": ("Time", cost),
+}
+"""File name -> title, and what draws it; in the order of the page."""
+
+
+def drawn(data: Data) -> dict[str, Figure]:
+    """The figures that there is something to see in, by name."""
+    with mpl.rc_context(STYLE):
+        figures = {name: draw(data) for name, (_, draw) in FIGURES.items()}
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _figure(*, rows: float = 0) -> tuple[Figure, Axes]:
+    """A figure; one with rows of text grows with them."""
+    height = max(1.4, 0.7 + 0.27 * rows) if rows else HEIGHT
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _as_objective(axes: Axes, data: Data, which: str = "y") -> None:
+    """An axis on which the objective stands: its name, per cent where it is a share, and limits
+    that leave out what is far off."""
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    axis.set_label_text(words.label(data.objective))
+    axis.set_major_formatter(lambda value, _: words.measured(data.objective, value))
+    if words.measured(data.objective, 1.0).endswith("%"):
+        axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    axes.grid(axis="y" if which == "y" else "x", color=INK, alpha=0.12, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _placed(axis: Any, column: Sequence[Value]) -> list[float]:
+    """Places of values on an axis, which is made logarithmic or named as they need it."""
+    if _is_numeric(column):
+        numbers = [float(value) for value in column]  # type: ignore[arg-type]
+        if min(numbers) > 0 and max(numbers) >= 10 * min(numbers):
+            axis.axes.set_xscale("log")
+        if len(set(numbers)) <= 6:
+            axis.set_ticks(sorted(set(numbers)), [words.setting(n) for n in sorted(set(column))])  # type: ignore[type-var]
+            axis.set_ticks([], minor=True)
+        return numbers
+    names = sorted(set(column), key=_order)
+    axis.set_ticks(range(len(names)), [str(name) for name in names])
+    return [float(names.index(value)) for value in column]
+
+
+def _heights(column: Sequence[Value]) -> np.ndarray:
+    """Values of one axis between 0 and 1, on a logarithmic scale where they span a decade."""
+    if not _is_numeric(column):
+        names = sorted(set(column), key=_order)
+        return np.array([names.index(value) / max(1, len(names) - 1) for value in column])
+    numbers = np.array(column, dtype=float)
+    if numbers.min() > 0 and numbers.max() >= 10 * numbers.min():
+        numbers = np.log(numbers)
+    span = numbers.max() - numbers.min()
+    return (numbers - numbers.min()) / span if span else np.full(len(numbers), 0.5)
+
+
+def _ends(is_objective: bool, data: Data, column: Sequence[Any]) -> tuple[str, str]:
+    low, high = min(column, key=_order), max(column, key=_order)
+    if is_objective:
+        return words.measured(data.objective, low), words.measured(data.objective, high)
+    return words.setting(low), words.setting(high)
+
+
+def _trial_label(data: Data, run: Run) -> str:
+    point = words.point(data.study.params(run))
+    return f"{run.number}  {point if len(point) <= 34 else ''}".strip()
+
+
+def _is_numeric(column: Sequence[Value]) -> bool:
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in column)
+
+
+def _order(value: Any) -> Any:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return (0, value, "") if is_number else (1, 0, str(value))

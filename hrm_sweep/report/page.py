@@ -1,0 +1,176 @@
+"""Writes the page: figures drawn, words chosen, the template filled."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from jinja2 import Environment, FileSystemLoader
+from matplotlib.figure import Figure
+
+from hrm_sweep import files, runtime
+from hrm_sweep.archive.ranking import compared
+from hrm_sweep.archive.runs import Run
+from hrm_sweep.archive.studies import Study
+from hrm_sweep.learning import pictures
+from hrm_sweep.report import figures
+from hrm_sweep.report.data import Data
+from hrm_sweep.study import words
+
+FILE_NAME = "report.html"
+FOLDER = "figures"
+SHOWN_ROWS = 25
+"""Trials in the table that is open; the others can be unfolded."""
+MOST_PICTURES, MOST_BYTES = 4, 1_500_000
+"""Pictures of the best trial that the page takes in."""
+
+
+def write(study: Study) -> list[str]:
+    """Writes `report.html` and `figures/*.png` into the study's folder.
+
+    Returns:
+        The names of the files, below the folder.
+    """
+    data = Data(study)
+    found = figures.drawn(data)
+    folder = study.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    for name, figure in found.items():
+        _save_png(figure, folder / f"{name}.png")
+    shown = [(figures.FIGURES[name][0], _svg(figure, name)) for name, figure in found.items()]
+    page = _template().render(**_words(data), figures=shown, pictures=list(_pictures(data.best)))
+    files.write_text(study.folder / FILE_NAME, page)
+    return [FILE_NAME, *(f"{FOLDER}/{name}.png" for name in found)]
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.jinja")
+
+
+def _words(data: Data) -> dict[str, Any]:
+    """Everything on the page but figures and pictures."""
+    study, best = data.study, data.best
+    rows = [_row(data, run) for run in data.ranked]
+    seconds = sum(run.seconds for run in study.trials)
+    return {
+        "study": study,
+        "outcomes": ", ".join(f"{number} {word}" for word, number in study.counted().items()),
+        "asked": list(_asked(data)),
+        "best": best,
+        "headline": words.in_words(best.values, data.objective) if best else "no complete trial",
+        "label": words.label(data.objective),
+        "point": words.point(study.params(best)) if best else "",
+        "facts": list(_facts(data)),
+        "command": " ".join(runtime.command()),
+        "columns": [*study.searched, *map(words.label, _metrics(data)), "time"],
+        "num_params": len(study.searched),
+        "rows": rows[:SHOWN_ROWS],
+        "further_rows": rows[SHOWN_ROWS:],
+        "failed": [(run.number, run.word, run.reason) for run in data.failed],
+        "took": words.duration(seconds),
+        "num_trials": len(study.trials),
+    }
+
+
+def _asked(data: Data) -> Iterator[tuple[str, str]]:
+    study = data.study
+    goals = zip(study.directions, study.objectives, strict=True)
+    yield "objective", ", ".join(f"{direction} {name}" for direction, name in goals)
+    yield from study.space.items()
+    if data.best and data.best.repeats:
+        yield "repeats", words.count(len(data.best.repeats), "seed")
+    environment = data.best.environment if data.best else {}
+    if environment:
+        yield (
+            "machine",
+            f"{environment['cpu']}, {environment['cores']} usable, {_commit(environment)}",
+        )
+    yield "asked by", study.command
+
+
+def _commit(environment: dict[str, Any]) -> str:
+    commit = environment.get("git_commit")
+    if not commit:
+        return "no git repository"
+    return f"commit {commit[:10]}" + (", with changes" if environment.get("git_dirty") else "")
+
+
+def _facts(data: Data) -> Iterator[tuple[str, str]]:
+    """What is said of the best trial."""
+    best, study = data.best, data.study
+    if best is None:
+        return
+    for name in _metrics(data):
+        yield words.label(name), words.in_words(best.values, name)
+    if len(data.ranked) > 1:
+        second = data.ranked[1]
+        value = words.in_words(second.values, data.objective)
+        verdict = compared(best, second, data.objective)
+        yield "next best", f"{value} (trial {second.number}), {verdict.words}"
+    yield "folder", str(best.folder)
+    if best.mlflow_run_id:
+        yield "MLflow run", best.mlflow_run_id
+    yield "run again", best.command
+    yield "reproduce", f"python -m hrm_sweep reproduce {study.name}"
+
+
+def _metrics(data: Data) -> list[str]:
+    if data.best is None:
+        return data.study.objectives
+    chosen = words.chosen(data.best.values, data.study.columns)
+    return list(dict.fromkeys([*data.study.objectives, *chosen]))
+
+
+def _row(data: Data, run: Run) -> dict[str, Any]:
+    point = data.study.params(run)
+    settings = [words.setting(point.get(name, "")) for name in data.study.searched]
+    values = [words.in_words(run.values, name) for name in _metrics(data)]
+    return {
+        "number": run.number,
+        "cells": [*settings, *values, words.duration(run.seconds)],
+        "is_best": run is data.best or run in data.front,
+    }
+
+
+def _save_png(figure: Figure, path: Path) -> None:
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure to stand in a page: as wide as its place, in the page's colour of text."""
+    text = StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :].replace(figures.INK, "currentColor")
+    svg = re.sub(r'<svg [^>]*?width="[^"]*"[^>]*?>', _without_size, svg, count=1)
+    svg = re.sub(r' id="[a-zA-Z]+_\d+"', "", svg)  # every figure counts its parts from 1
+    return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+
+
+def _without_size(match: re.Match[str]) -> str:
+    return re.sub(r' (?:width|height)="[^"]*"', "", match[0])
+
+
+def _pictures(best: Run | None) -> Iterator[tuple[str, str]]:
+    """The pictures that the best trial (of repeats the first) left, as data for the page."""
+    if best is None:
+        return
+    folder = best.repeats[0].folder if best.repeats else best.folder
+    pictures.draw(folder)
+    paths = sorted(path for path in folder.glob("*.png") if path.stat().st_size <= MOST_BYTES)
+    for path in paths[:MOST_PICTURES]:
+        data = base64.b64encode(path.read_bytes()).decode()
+        yield path.stem.replace("_", " "), f"data:image/png;base64,{data}"
