@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -11,12 +10,12 @@ from typing import Any
 
 from hrm_sweep import runtime
 from hrm_sweep.recipe import is_of_the_recipe
-from hrm_sweep.redact import redacted
 from hrm_sweep.settings import SweeperSettings
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.plan import Plan
 from hrm_sweep.study.space import Dimension, Space
+from hrm_sweep.tracking import mlflow_store
 
 
 def head(
@@ -55,16 +54,8 @@ def next_commands(settings: SweeperSettings, engine: Engine, folder: Path) -> It
         yield "  reproduce   python -m hrm_sweep reproduce"
         yield f"  once more   {shlex.join([*runtime.command(), *overrides])}"
     if settings.tracking["name"] != "off":
-        yield f"  compare     {ui_hint(settings.tracking.get('uri'))}"
+        yield f"  compare     {mlflow_store.ui_hint(settings.tracking.get('uri'))}"
     yield "  explore     python -m hrm_sweep dashboard"
-
-
-def ui_hint(uri: str | None) -> str:
-    """How to look at runs in MLflow."""
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if uri and uri.startswith("http"):
-        return f"{redacted(uri)} in a browser"
-    return "python -m hrm_sweep ui"
 
 
 def how_to_continue(name: str, folder: Path, *, is_ours: bool) -> str:

@@ -48,7 +48,7 @@ def train(
     print(f"\nBest epoch: {words.told(values, words.chosen(values, columns))}\n")
     print(f"  folder       {handle.folder}")
     if _projector is not None:
-        print(f"  compare      {mlflow_store.ui_command(cfg.tracking.uri)}")
+        print(f"  compare      {mlflow_store.ui_hint(cfg.tracking.uri)}")
     return values
 
 

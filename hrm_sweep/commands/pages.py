@@ -28,7 +28,8 @@ def _ui(arguments: argparse.Namespace) -> None:
     _end_by_signal()
     from hrm_sweep.tracking import mlflow_store, mlflow_ui
 
-    study = _study_or_none(arguments.study)
+    is_named = arguments.study or not os.environ.get("MLFLOW_TRACKING_URI")
+    study = _study_or_none(arguments.study) if is_named else None
     uri = mlflow_store.resolve_uri(_tracking_uri(study))
     if uri.startswith(mlflow_store.SERVERS):
         print(f"MLflow is a server already: open {uri} in a browser")
@@ -124,7 +125,7 @@ UI = Command(
     summary="Open the MLflow UI on this machine, on the database that the runs are sent to.",
     examples=(
         ("", "http://127.0.0.1:5000, until Ctrl-C"),
-        ("my-study", "where that study was sent"),
+        ("my-study", "where that study was sent; without a name MLFLOW_TRACKING_URI counts first"),
         ("--port 5005", "on another port"),
     ),
     arguments=lambda parser: _arguments(parser, 5000),

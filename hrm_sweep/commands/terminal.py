@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-WIDTH = 100
+WIDE = 1000
+"""Columns of a pipe: a table takes what it needs."""
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -16,15 +17,21 @@ def console() -> Console:
     """Writes to the screen, in colours only on a terminal; lines of a pipe are not broken."""
     screen = Console(highlight=False, soft_wrap=True)
     if not screen.is_terminal:
-        screen.width = WIDTH
+        screen.width = WIDE
     return screen
 
 
 def plain_table(*names: str, right: Sequence[str] = ()) -> Table:
-    """A table without lines; columns named in `right` are for numbers."""
+    """A table without lines; columns named in `right` are for numbers. On a narrow terminal the
+    last column is broken into lines."""
     table = Table(box=None, pad_edge=True, header_style="bold")
     for name in names:
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+        table.add_column(
+            name,
+            justify="right" if name in right else "left",
+            no_wrap=name != names[-1],
+            overflow="fold",
+        )
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -64,6 +64,15 @@ class Data:
         columns = {name: [point[name] for point in points] for name in names}
         return {name: values for name, values in columns.items() if len(set(values)) > 1}
 
+    def is_log(self, name: str) -> bool:
+        """Whether a parameter stands on a logarithmic scale: as it was searched, and a list of
+        numbers where it spans a decade."""
+        described, values = self.study.space.get(name, ""), self.params.get(name, [])
+        if " to " in described:
+            return described.endswith("log")
+        numbers = [float(value) for value in values if is_numeric([value])]  # type: ignore[arg-type]
+        return len(numbers) == len(values) > 0 < min(numbers) and max(numbers) >= 10 * min(numbers)
+
     @cached_property
     def values(self) -> list[float]:
         """The objective of each of `ranked`."""
@@ -86,3 +95,8 @@ class Data:
 
     def _of_one(self, run: Run) -> Curve:
         return {s: v[self.objective] for s, v in run.curves.items() if self.objective in v}
+
+
+def is_numeric(column: Sequence[Value]) -> bool:
+    """Whether the values of a parameter are numbers; true and false are not."""
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in column)

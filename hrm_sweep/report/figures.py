@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hrm_sweep.archive.runs import Run, Value
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.report.data import Data
+from hrm_sweep.report.data import Data, is_numeric
 from hrm_sweep.study import words
 from hrm_sweep.study.importance import importances
 
@@ -78,7 +78,7 @@ def history(data: Data) -> Figure | None:
     axes.set_xlabel("trial")
     _as_objective(axes, data)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.legend(fontsize=8, loc="best")
+    figure.legend(fontsize=8, loc="outside upper right", ncols=4)
     return figure
 
 
@@ -97,7 +97,7 @@ def curves(data: Data) -> Figure | None:
         curve = data.curves[best]
         axes.plot(list(curve), list(curve.values()), color=BEST, linewidth=2.2,
                   label=f"trial {best}, the best")  # fmt: skip
-        axes.legend(fontsize=8, loc="best")
+        figure.legend(fontsize=8, loc="outside upper right")
     axes.autoscale_view()
     axes.set_xlabel("step")
     _as_objective(axes, data)
@@ -134,7 +134,7 @@ def slices(data: Data) -> Figure | None:
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, (name, column) in zip(grid.flat, data.params.items(), strict=False):
         many = len(column) > MANY
-        x = _placed(axes.xaxis, column)
+        x = _placed(axes, column, is_log=data.is_log(name))
         axes.plot(
             x, data.values, "o", color=BLUE, markersize=2.5 if many else 5, markeredgewidth=0,
             alpha=0.35 if many else 0.8, rasterized=many,
@@ -185,7 +185,9 @@ def parallel(data: Data) -> Figure | None:
     figure, axes = _figure()
     names = [*data.params, words.label(data.objective)]
     everything: dict[str, Sequence[Value]] = {**data.params, names[-1]: data.values}
-    heights = np.array([_heights(column) for column in everything.values()])
+    heights = np.array(
+        [_heights(column, is_log=data.is_log(name)) for name, column in everything.items()]
+    )
     goodness = heights[-1] if data.is_maximized else 1 - heights[-1]
     order = np.argsort(goodness)
     lines = [list(enumerate(heights[:, trial])) for trial in order]
@@ -201,7 +203,7 @@ def parallel(data: Data) -> Figure | None:
     axes.plot(range(len(names)), heights[:, 0], color=BEST, linewidth=2.4)
     axes.set_xlim(-0.15, len(names) - 0.85)
     axes.set_ylim(-0.16, 1.12)
-    axes.set_xticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), [name.rpartition(".")[2] for name in names])
     axes.yaxis.set_visible(False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
@@ -332,12 +334,13 @@ def _as_objective(axes: Axes, data: Data, which: str = "y") -> None:
     axes.set_axisbelow(True)
 
 
-def _placed(axis: Any, column: Sequence[Value]) -> list[float]:
-    """Places of values on an axis, which is made logarithmic or named as they need it."""
-    if _is_numeric(column):
+def _placed(axes: Axes, column: Sequence[Value], *, is_log: bool) -> list[float]:
+    """Places of values along an axis, which is made logarithmic or named as they need it."""
+    axis = axes.xaxis
+    if is_numeric(column):
         numbers = [float(value) for value in column]  # type: ignore[arg-type]
-        if min(numbers) > 0 and max(numbers) >= 10 * min(numbers):
-            axis.axes.set_xscale("log")
+        if is_log:
+            axes.set_xscale("log")
         if len(set(numbers)) <= 6:
             axis.set_ticks(sorted(set(numbers)), [words.setting(n) for n in sorted(set(column))])  # type: ignore[type-var]
             axis.set_ticks([], minor=True)
@@ -347,13 +350,13 @@ def _placed(axis: Any, column: Sequence[Value]) -> list[float]:
     return [float(names.index(value)) for value in column]
 
 
-def _heights(column: Sequence[Value]) -> np.ndarray:
-    """Values of one axis between 0 and 1, on a logarithmic scale where they span a decade."""
-    if not _is_numeric(column):
+def _heights(column: Sequence[Value], *, is_log: bool) -> np.ndarray:
+    """Values of one axis between 0 and 1."""
+    if not is_numeric(column):
         names = sorted(set(column), key=_order)
         return np.array([names.index(value) / max(1, len(names) - 1) for value in column])
     numbers = np.array(column, dtype=float)
-    if numbers.min() > 0 and numbers.max() >= 10 * numbers.min():
+    if is_log:
         numbers = np.log(numbers)
     span = numbers.max() - numbers.min()
     return (numbers - numbers.min()) / span if span else np.full(len(numbers), 0.5)
@@ -369,10 +372,6 @@ def _ends(is_objective: bool, data: Data, column: Sequence[Any]) -> tuple[str, s
 def _trial_label(data: Data, run: Run) -> str:
     point = words.point(data.study.params(run))
     return f"{run.number}  {point if len(point) <= 34 else ''}".strip()
-
-
-def _is_numeric(column: Sequence[Value]) -> bool:
-    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in column)
 
 
 def _order(value: Any) -> Any:

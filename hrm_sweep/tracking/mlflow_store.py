@@ -108,15 +108,13 @@ def identity_of(experiment_id: object, creation_time: object) -> str:
     return f"{experiment_id}/{creation_time}"
 
 
-def ui_command(uri: str | None) -> str:
-    """What starts the MLflow UI. Its own defaults accept hosts that only look like ours."""
+def ui_hint(uri: str | None) -> str:
+    """How a person looks at the runs that were sent to an address; None is the default one."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri and uri.startswith("http"):
         return f"{redacted(uri)} in a browser"
-    return (
-        f"mlflow ui --backend-store-uri {redacted(uri or 'sqlite:///mlruns/mlflow.db')} "
-        "--host 127.0.0.1 --port 5000 --allowed-hosts localhost:5000,127.0.0.1:5000"
-    )
+    where = f"MLFLOW_TRACKING_URI={redacted(uri)} " if uri else ""
+    return f"{where}python -m hrm_sweep ui"
 
 
 def build(path: Path) -> None:
