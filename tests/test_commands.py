@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -52,8 +53,8 @@ def test_list_shows_each_study_and_its_best(typed):
     code, said, _ = typed("list")
     newest, older = said.splitlines()[1:]
     assert code == 0
-    assert newest.split() == "repeated just now 2 complete 1.5 ± 0.5 x=1".split()
-    assert older.split() == "grid just now 3 complete, 3 failed 0 x=2 end=well".split()
+    assert re.match(r" repeated .+ 2 complete +1.5 ± 0.5  x=1", newest)
+    assert re.match(r" grid .+ 3 complete, 3 failed +0 +x=2 end=well", older)
 
 
 def test_list_for_machines(typed):
@@ -99,7 +100,7 @@ def test_best_where_nothing_is_complete(typed, tmp_path, monkeypatch):
 
 def test_show_a_trial(typed):
     _, said, _ = typed("show", "grid/1")
-    assert said.startswith("Trial 1 of grid · started just now · failed after 0 s\n")
+    assert re.match(r"Trial 1 of grid · started .+ · failed after \d+ s\n", said)
     assert "  ValueError: this one raises\n" in said
     assert "objective  █▄▃▂▂▂▁▁▁▁  2 → 1.1" in said
     assert "folder     multirun/grid/1" in said

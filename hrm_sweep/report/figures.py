@@ -330,6 +330,10 @@ def _as_objective(axes: Axes, data: Data, which: str = "y") -> None:
     axis.set_major_formatter(lambda value, _: words.measured(data.objective, value))
     if words.measured(data.objective, 1.0).endswith("%"):
         axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+        low, high = axis.get_view_interval()
+        low, high = max(low, -0.03), min(high, 1.03)
+        limits = (low, high) if high - low > 0.1 else (-0.03, 1.03)
+        (axes.set_ylim if which == "y" else axes.set_xlim)(limits)
     axes.grid(axis="y" if which == "y" else "x", color=INK, alpha=0.12, linewidth=0.6)
     axes.set_axisbelow(True)
 
