@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from hrm_sweep.learning.act import ACT
-from hrm_sweep.learning.configs import AdamAtan2Config, OptimizerConfig
+from hrm_sweep.learning.adam import make_optimizer
+from hrm_sweep.learning.configs import OptimizerConfig
 from hrm_sweep.learning.layers import Linear, PuzzleEmbedding
 
 
@@ -133,7 +133,9 @@ class Stepper:
     def __init__(self, model: ACT, weights: Weights, config: OptimizerConfig) -> None:
         self.config = config
         self._weights = weights
-        self._optimizer = _optimizer(weights.vector, config)
+        self._optimizer = make_optimizer(weights.vector, config)
+        self.lr = 0.0
+        """Learning rate of the last step."""
         self._embedding: SignSGD | None = None
         if model.inner.prefix:
             self._embedding = SignSGD(
@@ -156,24 +158,19 @@ class Stepper:
         if self.config.max_grad_norm is not None and norm > self.config.max_grad_norm:
             weights.gradient.mul_(self.config.max_grad_norm / norm)
         share = schedule(progress, warmup=self.config.warmup, lowest=self.config.lr_min_ratio)
-        self._optimizer.param_groups[0]["lr"] = self.config.lr * share
-        self._optimizer.step()
+        self.lr = self.config.lr * share
+        self._optimizer.step(self.lr)
         weights.gradient.zero_()
         weights.publish()
         if self._embedding is not None:
             self._embedding.step(share)
         return norm
 
-    @property
-    def lr(self) -> float:
-        """Learning rate of the last step."""
-        return float(self._optimizer.param_groups[0]["lr"])
-
     def state(self) -> dict[str, Any]:
-        return self._optimizer.state_dict()
+        return self._optimizer.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self._optimizer.load_state_dict(state)
+        self._optimizer.load_state(state)
 
 
 def schedule(progress: float, *, warmup: float, lowest: float) -> float:
@@ -190,14 +187,3 @@ def compute_dtype(precision: str) -> torch.dtype:
         has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         precision = "bf16" if has_bf16 else "fp32"
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-
-
-def _optimizer(vector: nn.Parameter, config: OptimizerConfig) -> Optimizer:
-    betas = (config.beta1, config.beta2)
-    if isinstance(config, AdamAtan2Config):
-        from adam_atan2_pytorch import AdamAtan2  # here: 0.1 s that few runs need
-
-        return AdamAtan2([vector], lr=config.lr, betas=betas, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(
-        [vector], lr=config.lr, betas=betas, weight_decay=config.weight_decay, fused=True
-    )
