@@ -15,6 +15,7 @@ from hrm_sweep import runtime
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.learning.configs import DATA, MODELS, OPTIMIZERS, TrainerConfig
 from hrm_sweep.study import words
+from hrm_sweep.study.goals import goals
 
 CONF = next(
     folder
@@ -42,8 +43,9 @@ class RootConfig:
 class StudyConfig:
     """What a study is asked for; checked here, read by the sweeper through `hydra.sweeper`."""
 
-    objective: str
-    direction: str
+    objective: Any
+    direction: Any
+    constraints: dict[str, str]
     n_trials: int
     repeats: int
     max_attempts: int
@@ -58,8 +60,7 @@ class StudyConfig:
     pruner: Any = None
 
     def __post_init__(self) -> None:
-        if self.direction not in ("maximize", "minimize"):
-            raise ConfigError("direction", self.direction, "must be maximize or minimize")
+        goals(self.objective, self.direction, self.constraints)
         for key in ("n_trials", "repeats", "max_attempts", "workers"):
             if getattr(self, key) < 1:
                 raise ConfigError(key, getattr(self, key), "must be 1 or more")
@@ -117,13 +118,12 @@ def build(cfg: DictConfig) -> Config:
         tracking=_typed(cfg, "tracking", TrackingConfig),
     )
     known = [*EVAL_METRICS, *config.data.metric_names()]
-    if config.study.objective not in known:
-        raise ConfigError(
-            "study.objective",
-            config.study.objective,
-            "no metric of that name",
-            words.did_you_mean(config.study.objective, known) or f"choose from {', '.join(known)}",
-        )
+    study = config.study
+    for name in goals(study.objective, study.direction, study.constraints).names:
+        if name not in known:
+            key = f"study.constraints.{name}" if name in study.constraints else "study.objective"
+            hint = words.did_you_mean(name, known) or f"choose from {', '.join(known)}"
+            raise ConfigError(key, name, "no metric of that name", hint)
     return config
 
 

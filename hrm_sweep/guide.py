@@ -4,43 +4,64 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hrm_sweep import runtime
+from hrm_sweep.outcomes import Outcome
 from hrm_sweep.recipe import is_of_the_recipe
 from hrm_sweep.settings import SweeperSettings
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
+from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.plan import Plan
+from hrm_sweep.study.rows import Row
 from hrm_sweep.study.space import Dimension, Space
 from hrm_sweep.tracking import mlflow_store
 
 
-def head(
-    name: str, settings: SweeperSettings, space: Space, plan: Plan, num_slots: int
-) -> list[str]:
-    """The first lines of a study."""
+def head(name: str, space: Space, goals: Goals, plan: Plan, *, by: str, slots: int) -> list[str]:
+    """The first lines of a study; `by` says what proposes its trials."""
     how = f"Grid of {plan.num_trials}, every point once"
     if not space.is_finite:
-        sampler = settings.sampler["_target_"].rpartition(".")[2]
-        how = f"Search of {words.count(plan.num_trials, 'trial')}, proposed by {sampler}"
+        how = f"Search of {words.count(plan.num_trials, 'trial')}, proposed by {by}"
+    pairs = zip(goals.directions, goals.objectives, strict=True)
+    aims = [f"{direction} {objective}" for direction, objective in pairs]
     return [
-        f"Study {name} · {_sizes(space)} · {settings.direction} {settings.objective}",
-        f"{how} · {words.count(num_slots, 'worker')}",
+        f"Study {name} · {_sizes(space)} · {', '.join([*aims, *map(str, goals.constraints)])}",
+        f"{how} · {words.count(slots, 'worker')}",
     ]
 
 
-def plan_in_words(space: Space, num_trials: int) -> Iterator[str]:
-    """What a study would run, a line for each point of a grid."""
-    if not space.is_finite:
+def plan_in_words(
+    space: Space, num_trials: int, known: Sequence[Any], *, workers: int
+) -> Iterator[str]:
+    """What a study would run, a line for each point of a grid; `known` are its trials so far."""
+    done = [trial for trial in known if trial.state.is_finished()]
+    if space.is_finite:
+        points = list(space.points())
+        num_trials = len(points)
+        yield f"A grid of {words.count(num_trials, 'point')}: {_sizes(space)}"
+        ended = {tuple(sorted(trial.params.items())): trial for trial in done}
+        for number, point in enumerate(points):
+            trial = ended.get(tuple(sorted(point.items())))
+            mark = f"  ({trial.user_attrs['outcome']} as trial {trial.number})" if trial else ""
+            yield f"  {number}  {' '.join(space.overrides(point))}{mark}"
+    else:
         yield f"A search of {words.count(num_trials, 'trial')}: {_sizes(space)}"
-        return
-    points = list(space.points())
-    yield f"A grid of {words.count(len(points), 'point')}: {_sizes(space)}"
-    for number, point in enumerate(points):
-        yield f"  {number}  {' '.join(space.overrides(point))}"
+    yield _how_long(done, num_trials - len(done), workers)
+
+
+def _how_long(done: Sequence[Any], left: int, workers: int) -> str:
+    took = [
+        trial.user_attrs.get("seconds", 0.0) for trial in done if trial.state.name == "COMPLETE"
+    ]
+    told = f"{len(done)} done, {left} to run"
+    if not took:
+        return f"{told}; how long that takes is known after the first trial"
+    estimate = sum(took) / len(took) * left / workers
+    return f"{told}, about {words.duration(estimate)} with {words.count(workers, 'worker')}"
 
 
 def next_commands(settings: SweeperSettings, engine: Engine, folder: Path) -> Iterator[str]:
@@ -48,14 +69,25 @@ def next_commands(settings: SweeperSettings, engine: Engine, folder: Path) -> It
     report = folder / "report.html"
     if report.exists():
         yield f"  report      {report}"
-    for best in engine.best()[:1]:
+    if engine.goals.are_several and engine.front:
+        numbers = ", ".join(str(row.number) for row in engine.front)
+        yield f"  front       trials {numbers}: none is better in one objective and worse in none"
+    for best in engine.front[:1]:
         overrides = filter(is_of_the_recipe, engine.space.overrides(best.params))
         yield f"  best        {best.folder}"
         yield "  reproduce   python -m hrm_sweep reproduce"
         yield f"  once more   {shlex.join([*runtime.command(), *overrides])}"
+    if engine.outcomes().get(Outcome.COMPLETE) and not engine.front:
+        broken = " or ".join(map(str, engine.goals.constraints))
+        yield f"  best        none: each complete trial breaks {broken}"
     if settings.tracking["name"] != "off":
         yield f"  compare     {mlflow_store.ui_hint(settings.tracking.get('uri'))}"
     yield "  explore     python -m hrm_sweep dashboard"
+
+
+def reproduce(study: str, row: Row) -> str:
+    """The command that runs a trial again and compares."""
+    return shlex.join(["python", "-m", "hrm_sweep", "reproduce", study, "--trial", str(row.number)])
 
 
 def how_to_continue(name: str, folder: Path, *, is_ours: bool) -> str:

@@ -24,8 +24,13 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def signature(flat: Mapping[str, Any]) -> str:
     """Eight characters naming all that can change a result: equal signature, equal numbers."""
+    return digest(flat)[:8]
+
+
+def digest(flat: Mapping[str, Any]) -> str:
+    """The whole of the name that `signature` shortens, for who compares many."""
     kept = {key: value for key, value in flat.items() if key.partition(".")[0] not in NO_RESULT}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def is_of_the_recipe(override: str) -> bool:

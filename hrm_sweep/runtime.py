@@ -11,9 +11,13 @@ import platform
 import re
 import resource
 import secrets
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -66,6 +70,22 @@ def usable_cores() -> int:
 def limit_threads(threads: int) -> None:
     """For libraries that are imported later, and for child processes."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block, so that what is done in it is done whole."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # signals are not for others
+        yield
+        return
+    kept = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, kept)
+    if came:
+        raise KeyboardInterrupt
 
 
 @functools.cache

@@ -18,12 +18,14 @@ class SweeperSettings:
     """Search space: key -> sweep, as on the command line, which wins."""
     study_name: str | None = None
     """null: a new one, a date and two words. A study of that name goes on."""
-    objective: str = "objective"
-    """Name of the value that a trial is judged by."""
+    objective: Any = "objective"
+    """Name of the value that a trial is judged by, or a list of names."""
     tie_breaker: str | None = None
     """Name of a value that is lower for the better of two trials with equal objectives."""
-    direction: str = "minimize"
-    """minimize or maximize."""
+    direction: Any = "minimize"
+    """minimize or maximize; a list if there are several objectives."""
+    constraints: Any = None
+    """Value's name -> `<= 10` or `>= 0.9`: trials that break one are never the best."""
     n_trials: int = 20
     """Trials of a search in total; a grid has as many as points."""
     max_attempts: int = 3
@@ -38,7 +40,8 @@ class SweeperSettings:
     """Seeds that each trial is run with (seed, seed + 1, …); its value is their mean."""
     dry_run: bool = False
     """Show the plan and run nothing."""
-    storage: str = "sqlite:///multirun/optuna.db"
+    storage: str = "${oc.env:HRM_SWEEP_STORAGE,'sqlite:///multirun/optuna.db'}"
+    """URL of Optuna's database; with a password in it, it belongs into the environment variable."""
     seed: int | None = None
     """Of the sampler."""
     sampler: Any = field(default_factory=lambda: {"_target_": "optuna.samplers.TPESampler"})

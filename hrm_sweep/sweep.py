@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from hrm_sweep import files, guide, runtime
 from hrm_sweep.errors import StudyError
 from hrm_sweep.launch.batches import Batches
+from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.projector import ProjectorProcess
@@ -23,10 +25,12 @@ from hrm_sweep.redact import check_no_secrets, redacted
 from hrm_sweep.report import draw_report
 from hrm_sweep.settings import SweeperSettings
 from hrm_sweep.study.engine import Engine, Rules
-from hrm_sweep.study.ledger import Ledger, shown
+from hrm_sweep.study.goals import goals
+from hrm_sweep.study.ledger import Ledger, known_study, shown
 from hrm_sweep.study.plan import Plan, agree_on_recipe
 from hrm_sweep.study.pruning import Pruning
 from hrm_sweep.study.results import Results
+from hrm_sweep.study.sampling import told_by
 from hrm_sweep.study.screen import Screen
 from hrm_sweep.study.space import Space, parse_space
 from hrm_sweep.tracking import mlflow_store
@@ -50,11 +54,19 @@ class Sweep:
         self._loader, self._config, self._settings = hydra_context.config_loader, config, settings
         self._folder = Path(str(config.hydra.sweep.dir))
         self._name = settings.study_name or runtime.new_name()
+        self._is_ours = OmegaConf.select(config, "study.name") == self._name
         self._is_tracked = settings.tracking["name"] != "off"
+        self._goals = goals(
+            settings.objective,
+            settings.direction,
+            settings.constraints,
+            tie_breaker=settings.tie_breaker,
+        )
+        self._compose = Composer(hydra_context.config_loader, config)
         self._pruning = self._make_pruning()
         self._job = Job(
             task.task if isinstance(task, Job) else task,  # an app may be one for single runs
-            objectives=[settings.objective],
+            values=self._goals.names,
             command=runtime.command(),
             study=self._name,
             pruning=self._pruning,
@@ -78,24 +90,30 @@ class Sweep:
         space = self._checked_space(arguments)
         self._job.searched = [dimension.name for dimension in space.dimensions]
         if self._settings.dry_run:
-            print("\n".join(guide.plan_in_words(space, self._settings.n_trials)))
+            self._show_plan(space)
             return []
         slots = self._slots(space)  # workers import what they need while the storage is opened
         try:
             engine = self._engine(space, slots, arguments)
             engine.run()
         except KeyboardInterrupt:
-            is_ours = OmegaConf.select(self._config, "study.name") == self._name
-            how = guide.how_to_continue(self._name, self._folder, is_ours=is_ours)
+            how = guide.how_to_continue(self._name, self._folder, is_ours=self._is_ours)
             print(f"Stopped. Continue with: {how}")
             raise
         finally:
             slots.close()
         self._say_what_next(engine)
         outcomes = {row.outcome for row in engine.rows.values()}
-        if not engine.best() and outcomes != {Outcome.UNJUDGED}:
+        if not engine.front and outcomes != {Outcome.UNJUDGED}:
             raise SystemExit(1)
         return self._batches(engine.returns)
+
+    def _show_plan(self, space: Space) -> None:
+        study = known_study(self._settings.storage, self._name)
+        known = study.get_trials(deepcopy=False) if study else []
+        workers = getattr(self._launcher, "num_slots", 1)
+        for line in guide.plan_in_words(space, self._settings.n_trials, known, workers=workers):
+            print(line)
 
     def _checked_space(self, arguments: list[str]) -> Space:
         """The search space, after everything that can be wrong without a trial has been looked at.
@@ -113,7 +131,7 @@ class Sweep:
         space = parse_space(parser.parse_overrides([*params, *arguments]))
         check = get_method(self._settings.check) if self._settings.check else None
         for point in space.corners(at_most=CORNERS):
-            composed = self._loader.load_sweep_config(self._config, space.overrides(point))
+            composed = self._compose(space.overrides(point))
             if check is not None:
                 check(composed)
         files.check_writable(self._folder)
@@ -133,14 +151,14 @@ class Sweep:
     def _engine(self, space: Space, slots: Any, arguments: list[str]) -> Engine:
         settings = self._settings
         ledger = Ledger(settings.storage)
-        study = ledger.open_study(self._name, settings.direction)
+        study = ledger.open_study(self._name, self._goals.directions)
         is_new = not study.user_attrs
-        agree_on_recipe(study, space, objective=settings.objective)
+        agree_on_recipe(study, space, self._goals)
         self._make_folder(set_aside=is_new)
         self._projectors = self._start_projectors()
-        study.sampler = self._make_sampler(len(study.get_trials(deepcopy=False)))
+        study.sampler, by = self._make_sampler(space, len(study.get_trials(deepcopy=False)))
         plan = Plan(ledger, study, space, num_trials=settings.n_trials)
-        head = guide.head(self._name, settings, space, plan, slots.num_slots)
+        head = guide.head(self._name, space, self._goals, plan, by=by, slots=slots.num_slots)
         for_hydra = [
             text
             for text in map(str, self._config.hydra.overrides.hydra)
@@ -149,14 +167,16 @@ class Sweep:
         results = Results(
             self._folder,
             draw=lambda: draw_report(self._folder),
+            again=partial(guide.reproduce, self._name),
             name=self._name,
             params={dimension.name: guide.values_of(dimension) for dimension in space.dimensions},
             tags=runtime.tags() | {"hrm_sweep.study": self._name},
             description=f"    {shlex.join([*runtime.command(), '-m', *for_hydra, *arguments])}\n",
             hydra_overrides=for_hydra,
             judged={
-                "objectives": [settings.objective],
-                "directions": [settings.direction],
+                "objectives": list(self._goals.objectives),
+                "directions": list(self._goals.directions),
+                "constraints": [str(constraint) for constraint in self._goals.constraints],
                 "tie_breaker": settings.tie_breaker,
                 "columns": list(settings.columns),
                 "repeats": settings.repeats,
@@ -171,9 +191,8 @@ class Sweep:
             ledger=ledger,
             space=space,
             plan=plan,
+            goals=self._goals,
             rules=Rules(
-                objective=settings.objective,
-                tie_breaker=settings.tie_breaker,
                 max_attempts=settings.max_attempts,
                 max_failure_rate=settings.max_failure_rate,
                 timeout=settings.timeout,
@@ -198,7 +217,7 @@ class Sweep:
         """The folder that Hydra will give a job."""
         if self._config.hydra.sweep._get_node("subdir")._value() == "${hydra.job.num}":
             return self._folder / str(number)  # known without composing the job's config
-        job = self._loader.load_sweep_config(self._config, overrides)
+        job = self._compose(overrides)
         with open_dict(job):
             job.hydra.job.num, job.hydra.job.id = number, str(number)
         return self._folder / str(job.hydra.sweep.subdir)
@@ -210,17 +229,29 @@ class Sweep:
         self._folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self._config, self._folder / "multirun.yaml")
 
-    def _make_sampler(self, num_trials: int) -> Any:
-        """The sampler; seeded by the seed alone it would propose its first trials once more when
-        the study goes on."""
-        seed = None if self._settings.seed is None else self._settings.seed + num_trials
-        return instantiate(self._settings.sampler, seed=seed)
+    def _make_sampler(self, space: Space, num_known: int) -> tuple[Any, str]:
+        """The sampler, and its name for a person. Seeded by the seed alone it would propose its
+        first trials once more when the study goes on."""
+        seed = None if self._settings.seed is None else self._settings.seed + num_known
+        sampler = instantiate(self._settings.sampler, seed=seed)
+        return told_by(sampler, space, self._goals, num_trials=self._settings.n_trials)
 
     def _make_pruning(self) -> Pruning | None:
         pruner = instantiate(self._settings.pruner)
-        if pruner is None or type(pruner).__name__ == "NopPruner":
+        name = type(pruner).__name__
+        if pruner is None or name == "NopPruner":
             return None
-        return Pruning(self._settings.storage, self._name, self._settings.objective, pruner)
+        if self._goals.are_several:
+            raise StudyError(
+                f"study.pruner={name}: a trial with several objectives cannot be judged before its "
+                "end; take study/pruner=none, or one objective and constraints"
+            )
+        if name == "WilcoxonPruner" and self._settings.repeats == 1:
+            raise StudyError(
+                f"study.pruner={name}: it judges a trial between its repeats, and there is one; "
+                "set study.repeats=5 or more, or take study/pruner=median"
+            )
+        return Pruning(self._settings.storage, self._name, self._goals.objectives[0], pruner)
 
     def _start_projectors(self) -> list[ProjectorProcess]:
         if not self._is_tracked:

@@ -37,6 +37,7 @@ DOORS = {
     "rich": ("study/screen.py", "commands/terminal.py"),
     "hydra": (
         "study/space.py",
+        "study/grammar.py",
         "launch/",
         "sweep.py",
         "cli.py",

@@ -316,7 +316,7 @@ class TestCtrlC:
 
     def start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            command("+x=1,2,3,4", "+pause=0.3"),
+            command("+x=1,2,3,4", "+pause=0.3", "hydra.launcher.workers=2"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

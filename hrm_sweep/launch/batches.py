@@ -20,7 +20,7 @@ class Batches:
     """Collects up to `num_slots` jobs and launches them together."""
 
     def __init__(self, launcher: Launcher, *, num_slots: int) -> None:
-        self.num_slots = num_slots
+        self.num_slots, self.num_ahead = num_slots, 0
         self._launcher = launcher
         self._collected: list[_Job] = []
 

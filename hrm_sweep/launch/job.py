@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -38,8 +40,8 @@ class Job:
     """The task function of an app, wrapped so that each call leaves a whole run folder."""
 
     task: Callable[[DictConfig], Any]
-    objectives: Sequence[str]
-    """Names of the values that the task returns as a float or a tuple."""
+    values: Sequence[str]
+    """Names of the values that the task returns as a float or a tuple: objectives, constraints."""
     command: Sequence[str]
     """What starts the app, for the note that tells how to run the recipe again."""
     study: str | None = None
@@ -62,20 +64,33 @@ class Job:
         """
         hydra = HydraConfig.get()
         number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
-        run = _Run(Path(hydra.runtime.output_dir), cfg, list(hydra.overrides.task), number)
+        run = _Run(
+            Path(hydra.runtime.output_dir),
+            cfg,
+            list(hydra.overrides.task),
+            number,
+            sweep=Path(hydra.sweep.dir).absolute(),
+        )
         with self._session(run) as handle:
             if self.pruning is not None and number is not None:
                 handle.listeners.append(self.pruning.listener(number))
             if self.repeats > 1 and number is not None:
                 return self._repeat(run, handle)
-            return self._call(cfg, handle)
+            return self._call(run, handle)
 
-    def _call(self, cfg: DictConfig, handle: trial.Trial) -> Any:
+    def _call(self, run: _Run, handle: trial.Trial) -> Any:
+        """Runs the task, unless a run of the study has the same recipe and is complete."""
+        if self.study is not None and (twin := run.twin()) is not None:
+            handle.conclude(Outcome.COMPLETE, f"the recipe of {twin.name}, whose values these are")
+            handle.values = twin.values
+            return dict(twin.values)
         try:
-            returned = self.task(cfg)
+            returned = self.task(run.cfg)
         except SystemExit as error:
             raise HrmSweepError(f"the task called sys.exit({error.code})") from error
-        _judge(handle, returned, self.objectives)
+        _judge(handle, returned, self.values)
+        if self.study is not None and handle.outcome is Outcome.COMPLETE:
+            run.announce()
         return returned
 
     def _repeat(self, run: _Run, handle: trial.Trial) -> dict[str, float]:
@@ -100,7 +115,7 @@ class Job:
         if (known := trial.finished_values(run.folder)) is not None:
             return known
         with self._session(run) as handle:
-            self._call(run.cfg, handle)
+            self._call(run, handle)
         if handle.outcome is not Outcome.COMPLETE:
             trial_handle.conclude(handle.outcome, f"repeat {run.repeat}: {handle.reason}")
             return {}
@@ -114,7 +129,7 @@ class Job:
             yield handle
 
     def _identity(self, run: _Run) -> dict[str, Any]:
-        flat = run.flat()
+        flat = run.flat
         tags = (
             dict(self.tags)
             | runtime.tags()
@@ -158,6 +173,8 @@ class _Run:
     overrides: list[str]
     number: int | None
     """Of the trial, in a study."""
+    sweep: Path
+    """The study's folder."""
     repeat: int | None = None
 
     def repeated(self, repeat: int) -> _Run:
@@ -168,7 +185,31 @@ class _Run:
     def artifacts(self) -> list[str]:
         return [*ARTIFACTS] if self.repeat is not None else [*ARTIFACTS, LOG]
 
+    def twin(self) -> _Twin | None:
+        """The run of this sweep that has the same recipe and is complete, if there is one."""
+        try:
+            name = self._announcement().read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        folder = self.sweep / name
+        values = trial.finished_values(folder)
+        is_other = folder.absolute() != self.folder.absolute()
+        if not (values and is_other):
+            return None
+        return _Twin(f"trial {name.replace('/', ', repeat ')}", values)
+
+    def announce(self) -> None:
+        """Lets runs to come know that this recipe is done."""
+        files.write_text(self._announcement(), os.path.relpath(self.folder, self.sweep))
+
+    def _announcement(self) -> Path:
+        folder = self.sweep / ".recipes"
+        folder.mkdir(exist_ok=True)
+        return folder / recipe.digest(self.flat)
+
+    @cached_property
     def flat(self) -> dict[str, Any]:
+        """The recipe as it was before the task saw it."""
         tree = OmegaConf.to_container(self.cfg, resolve=True)
         assert isinstance(tree, dict)
         return recipe.flatten({str(key): value for key, value in tree.items()})
@@ -188,6 +229,11 @@ def _number_or_text(text: str) -> int | float | str:
         with suppress(ValueError):
             return number(text)
     return text
+
+
+class _Twin(NamedTuple):
+    name: str
+    values: dict[str, float]
 
 
 def _means_and_deviations(repeats: list[dict[str, float]]) -> dict[str, float]:

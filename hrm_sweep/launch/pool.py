@@ -20,12 +20,14 @@ from typing import Any
 import cloudpickle
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, run_job, setup_globals
-from omegaconf import DictConfig, open_dict
+from hydra.types import HydraContext
+from omegaconf import open_dict
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from hrm_sweep import runtime
-from hrm_sweep.errors import TimedOut, WorkerDied
-from hrm_sweep.study import trial
+from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
+from hrm_sweep.launch.compose import Composer
+from hrm_sweep.study import grammar, trial
 
 
 class Pool:
@@ -106,20 +108,23 @@ def _death(exit_code: int) -> str:
     return f"its process ended with exit code {exit_code}"
 
 
-_context: tuple[Any, DictConfig, Any]
+_hydra: HydraContext
+_compose: Composer
+_task: Any
 
 
 def _start_worker(payload: bytes, stop: Any, threads: int, preload: tuple[str, ...]) -> None:
-    global _context
+    global _hydra, _compose, _task
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
     _die_with_parent()
     runtime.limit_threads(threads)
     for module in preload:
         importlib.import_module(module)
     setup_globals()
-    hydra_context, config, task, singletons = pickle.loads(payload)
+    grammar.extend()
+    _hydra, config, _task, singletons = pickle.loads(payload)
     Singleton.set_state(singletons)
-    _context = hydra_context, config, task
+    _compose = Composer(_hydra.config_loader, config)
     trial.stop_requested = lambda: bool(stop.value)
 
 
@@ -138,16 +143,17 @@ def _die_with_parent() -> None:
 
 
 def _run(overrides: list[str], job_idx: int) -> bytes:
-    hydra_context, config, task = _context
-    job_config = hydra_context.config_loader.load_sweep_config(config, overrides)
+    if trial.stop_requested():
+        raise Interrupted("stopped before it began")
+    job_config = _compose(overrides)
     with open_dict(job_config):
         job_config.hydra.job.id = str(job_idx)
         job_config.hydra.job.num = job_idx
     folder = Path(str(job_config.hydra.sweep.dir), str(job_config.hydra.sweep.subdir))
     with _output_to(folder / "run.log"):
         done = run_job(
-            hydra_context=hydra_context,
-            task_function=task,
+            hydra_context=_hydra,
+            task_function=_task,
             config=job_config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",

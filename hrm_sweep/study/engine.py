@@ -1,33 +1,48 @@
-"""The engine: keeps every slot of the launcher busy with the next trial of the plan."""
+"""The engine: keeps every slot of the launcher busy with the next trial of the plan.
+
+One turn after the other: wait until a trial ends or a tick is over, read what the running ones
+wrote, tell Optuna what ended and take what is next in one transaction, hand that out, let the
+observers look.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import optuna
 from optuna.trial import TrialState
 
-from hrm_sweep.errors import Hopeless, TimedOut, WorkerDied
+from hrm_sweep import runtime
+from hrm_sweep.errors import Hopeless, Interrupted, TimedOut, WorkerDied
 from hrm_sweep.outcomes import Outcome
+from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.owners import Owner
 from hrm_sweep.study.plan import Plan
+from hrm_sweep.study.rows import Follower, Row
 from hrm_sweep.study.space import Space
 from hrm_sweep.tracking.cursor import Cursor
-from hrm_sweep.tracking.record import RecordReader, last_step, settle, values_of
+from hrm_sweep.tracking.record import settle
 
 TICK_SECONDS = 0.1
+SECONDS_BETWEEN_REPORTS = 1.0
+"""How old the curves of running trials in Optuna may be."""
+SECONDS_BETWEEN_LOOKS = 1.0
+"""How often it is looked whether somebody has put a trial back, once there was none left."""
 SECONDS_FOR_RUN_ID = 10.0
 """How long a trial that has ended waits for its run in MLflow before Optuna is told."""
+SHORT_SECONDS = 10.0
+"""Trials shorter than that are taken ahead, so that no worker waits for the next one; longer ones
+are not: another sweep on the study may be free first."""
 ENDED_BEFORE_HOPE_IS_LOST = 4
 STOP_SECONDS = 10.0
 """How long Ctrl-C waits for running trials to reach their next report."""
@@ -37,33 +52,13 @@ class Slots(Protocol):
     """Where trials run: see `hrm_sweep.launch`."""
 
     num_slots: int
+    num_ahead: int
+    """Jobs beyond the slots that may wait for one."""
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> Future[Any]: ...
     def flush(self) -> None: ...
     def ask_to_stop(self) -> None: ...
     def close(self) -> None: ...
-
-
-@dataclass
-class Row:
-    """One trial as a person follows it."""
-
-    number: int
-    params: Mapping[str, Any]
-    folder: Path
-    begin: float
-    """`time.monotonic()` when it was handed out."""
-    attempt: int = 1
-    seconds: float = 0.0
-    step: int = 0
-    num_steps: int | None = None
-    pace: float | None = None
-    """Seconds a step takes, from the second step on."""
-    values: dict[str, float] = field(default_factory=dict)
-    """The newest measurement; the final values once the trial is complete."""
-    outcome: Outcome | None = None
-    """None while it runs."""
-    reason: str = ""
 
 
 class Observer(Protocol):
@@ -75,37 +70,27 @@ class Observer(Protocol):
     def end(self) -> None: ...
 
 
-class _Clock:
-    """How long a step takes, once there are two of them; starting up does not count."""
+@dataclass(eq=False)
+class _Handed:
+    """A trial that was handed out, until Optuna is told how it ended."""
 
-    def __init__(self) -> None:
-        self._first: tuple[int, int] | None = None
-
-    def pace(self, step: int, time_ms: int) -> float | None:
-        """Seconds for a step, up to this one."""
-        if self._first is None:
-            self._first = step, time_ms
-        first_step, first_ms = self._first
-        return (time_ms - first_ms) / 1000 / (step - first_step) if step > first_step else None
-
-
-class _Running(NamedTuple):
     trial: optuna.Trial
-    row: Row
-    reader: RecordReader
-    clock: _Clock
+    overrides: list[str]
+    follower: Follower
+    curve: dict[int, float] = field(default_factory=dict)
+    """What Optuna has not been told of the objective, by step."""
     tell_by: float = 0.0
     """`time.monotonic()` when Optuna is told at the latest, once the trial has ended."""
+
+    @property
+    def row(self) -> Row:
+        return self.follower.row
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How a study is judged and when it gives up."""
+    """When a study gives up, and what is told to whom."""
 
-    objective: str
-    """Name of the value that a trial is told with."""
-    tie_breaker: str | None
-    """Name of a value that is lower for the better of two equal trials."""
     max_attempts: int
     """How often a trial is started whose process dies."""
     max_failure_rate: float | None
@@ -133,21 +118,26 @@ class Engine:
         ledger: Ledger,
         space: Space,
         plan: Plan,
+        goals: Goals,
         rules: Rules,
         slots: Slots,
         folder: Path,
         folder_of: Callable[[int, list[str]], Path],
         observers: Sequence[Observer],
     ) -> None:
-        self.study, self.space, self.plan, self.rules = study, space, plan, rules
+        self.study, self.space, self.plan, self.goals, self.rules = study, space, plan, goals, rules
         self.slots, self.folder = slots, folder
-        self.objective = rules.objective
-        self.rows: dict[int, Row] = _rows_of_the_past(study)
+        self.rows = {trial.number: Row.of_the_past(trial) for trial in _finished(study)}
+        self.front = goals.front(self._complete(), values_of)
+        """The best trials so far; with one objective not more than one."""
         self.returns: dict[int, Any] = {}
         """What the launcher gave back, by trial number."""
+        self._outcomes = Counter(row.outcome for row in self.rows.values())
         self._ledger, self._folder_of, self._observers = ledger, folder_of, observers
-        self._running: dict[Future[Any], _Running] = {}
-        self._untold: list[_Running] = []
+        self._running: dict[Future[Any], _Handed] = {}
+        self._untold: list[_Handed] = []
+        self._are_short = False
+        self._report_at = self._look_at = 0.0
         self._give_up = time.monotonic() + (rules.timeout or math.inf)
         """When no further trial is handed out."""
 
@@ -173,42 +163,31 @@ class Engine:
             for observer in self._observers:
                 observer.end()
 
+    def running(self) -> list[Row]:
+        """Trials that have begun and not ended."""
+        return [handed.row for handed in self._running.values() if handed.row.has_begun]
+
     def best(self) -> list[Row]:
         """Complete trials, the best first; in the end the order is that of the plan."""
-        sign = -1 if self.study.direction.name == "MAXIMIZE" else 1
-
-        def rank(row: Row) -> tuple[float, float, int]:
-            tie = row.values.get(self.rules.tie_breaker, 0.0) if self.rules.tie_breaker else 0.0
-            return sign * row.values[self.objective], tie, row.number
-
-        complete = [row for row in self.rows.values() if row.outcome is Outcome.COMPLETE]
-        return sorted(complete, key=rank)
+        return self.goals.ranked(self._complete(), values_of)
 
     def outcomes(self) -> dict[Outcome, int]:
         """How many trials have ended how, in the order of the table of outcomes."""
-        counted = Counter(row.outcome for row in self.rows.values())
-        return {outcome: counted[outcome] for outcome in Outcome if counted[outcome]}
+        return {outcome: self._outcomes[outcome] for outcome in Outcome if self._outcomes[outcome]}
+
+    def _complete(self) -> list[Row]:
+        rows = sorted(self.rows.values(), key=lambda row: row.number)
+        return [row for row in rows if row.outcome is Outcome.COMPLETE]
 
     def _run(self) -> None:
-        for lost in self.plan.recover(self.folder):
-            if "folder" in lost.user_attrs:
-                settle(Path(lost.user_attrs["folder"]))
-        self._fill()
+        with self._ledger.exclusive():
+            lost = self.plan.recover(self.folder)
+        for trial in lost:
+            if "folder" in trial.user_attrs:
+                settle(Path(trial.user_attrs["folder"]))
+        self._write()
         while self._running or self._untold:
             self._turn()
-            self._check_hope()
-            self._fill()
-
-    def _check_hope(self) -> None:
-        ended = [row for row in self.rows.values() if row.outcome is not None]
-        failed = sum(row.outcome.is_failure for row in ended if row.outcome is not None)
-        if self.rules.max_failure_rate is None or len(ended) < ENDED_BEFORE_HOPE_IS_LOST:
-            return
-        if failed > self.rules.max_failure_rate * len(ended):
-            raise Hopeless(
-                f"{failed} of {len(ended)} trials failed, more than "
-                f"study.max_failure_rate={self.rules.max_failure_rate}; their reasons are above"
-            )
 
     def _turn(self) -> None:
         done: set[Future[Any]] = set()
@@ -216,101 +195,159 @@ class Engine:
             done, _ = wait(self._running, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
         else:
             time.sleep(TICK_SECONDS)
-        for running in self._running.values():
-            self._follow(running)
+        for handed in self._running.values():
+            self._follow(handed)
         for future in done:
             self._settle(future)
-        self._tell_those_with_a_run_id()
+        self._write()
         for observer in self._observers:
             observer.tick()
+        self._check_hope()
 
-    def _fill(self) -> None:
-        while len(self._running) < self.slots.num_slots and time.monotonic() < self._give_up:
-            trial = self.plan.next(self._owner.name)
-            if trial is None:
-                break
-            self._hand_out(trial)
-        self.slots.flush()
+    def _check_hope(self) -> None:
+        ended = self._outcomes.total()
+        failed = sum(number for outcome, number in self.outcomes().items() if outcome.is_failure)
+        if self.rules.max_failure_rate is None or ended < ENDED_BEFORE_HOPE_IS_LOST:
+            return
+        if failed > self.rules.max_failure_rate * ended and self._give_up > -math.inf:
+            raise Hopeless(
+                f"{failed} of {ended} trials failed, more than "
+                f"study.max_failure_rate={self.rules.max_failure_rate}; their reasons are above"
+            )
 
-    def _hand_out(self, trial: optuna.Trial) -> None:
-        overrides = self.space.overrides(trial.params)
-        folder = self._folder_of(trial.number, overrides)
-        row = Row(trial.number, trial.params, folder, begin=time.monotonic())
-        row.attempt = trial.user_attrs.get("attempt", 0) + 1
-        trial.set_user_attr("folder", str(folder))
-        trial.set_user_attr("attempt", row.attempt)
-        self.rows[trial.number] = row
-        reader = RecordReader(folder)
-        row.step = last_step(reader.new_entries())
-        future = self.slots.submit(overrides, trial.number)
-        self._running[future] = _Running(trial, row, reader, _Clock())
+    # Reading records
 
-    def _follow(self, running: _Running) -> None:
+    def _follow(self, handed: _Handed) -> None:
         """Reads what the trial wrote since: for the screen, and for Optuna's curves."""
-        row = running.row
-        for entry in running.reader.new_entries():
-            if entry.event == "expected":
-                row.num_steps = entry.fields["num_steps"]
-            elif entry.event == "metrics":
-                row.step, row.values = entry.fields["step"], values_of(entry)
-                row.pace = running.clock.pace(row.step, entry.time_ms)
-                if self.rules.reports and self.objective in row.values:
-                    running.trial.report(row.values[self.objective], row.step)
-            elif entry.event == "finished":
-                row.outcome = Outcome.named(entry.fields["outcome"])
-                row.reason, row.values = entry.fields["reason"], entry.fields["best"] or row.values
+        handed.curve |= self._curve(handed.follower.follow())
+
+    def _curve(self, measured: dict[int, dict[str, float]]) -> dict[int, float]:
+        """What Optuna is told of it; a study with several objectives has no curves there."""
+        if not self.rules.reports or self.goals.are_several:
+            return {}
+        (objective,) = self.goals.objectives
+        return {step: values[objective] for step, values in measured.items() if objective in values}
 
     def _settle(self, future: Future[Any]) -> None:
         """The record says how a run ended, unless it ended before its record or without a word."""
-        running = self._running.pop(future)
-        row = running.row
-        row.seconds = time.monotonic() - row.begin
-        error = future.exception()
+        handed = self._running.pop(future)
+        row, error = handed.row, future.exception()
         if error is None:
             self.returns[row.number] = future.result()
-        self._follow(running)
+        self._follow(handed)
         if isinstance(error, (WorkerDied, TimedOut)):
             row.outcome = Outcome.KILLED if isinstance(error, WorkerDied) else Outcome.TIMED_OUT
-            row.reason = str(error)
+            row.reason, row.seconds = str(error), handed.follower.age()
             settle(row.folder, outcome=row.outcome.word, reason=row.reason)
+        elif isinstance(error, Interrupted):
+            row.outcome = Outcome.INTERRUPTED
         elif row.outcome is None:
             row.outcome, row.reason = Outcome.FAILED, _words_of(error or self.returns[row.number])
-        for observer in self._observers:
-            observer.settled(row)
-        patience = SECONDS_FOR_RUN_ID if self.rules.is_tracked else 0
-        self._untold.append(running._replace(tell_by=time.monotonic() + patience))
+        self._are_short = row.seconds < SHORT_SECONDS
+        self._end(handed)
 
-    def _tell_those_with_a_run_id(self) -> None:
-        """Optuna takes no attributes for a trial that is told, so that waits for the run id; a
-        tracker that is slow or down does not keep it waiting long."""
-        for running in list(self._untold):
-            run_id = Cursor.load(running.row.folder).run_id
-            if run_id:
-                running.trial.set_user_attr("mlflow_run_id", run_id)
-            if run_id or time.monotonic() >= running.tell_by:
-                self._untold.remove(running)
-                self._tell(running.trial, running.row)
+    def _end(self, handed: _Handed) -> None:
+        """Counts a trial that has ended; one that had not begun was never handed out."""
+        row = handed.row
+        if row.outcome is Outcome.INTERRUPTED and not row.has_begun:
+            del self.rows[row.number]
+        else:
+            self._outcomes[row.outcome] += 1
+            if row.outcome is Outcome.COMPLETE:
+                self.front = self.goals.joined(self.front, row, values_of)
+            for observer in self._observers:
+                observer.settled(row)
+        patience = SECONDS_FOR_RUN_ID if self.rules.is_tracked and row.has_begun else 0
+        handed.tell_by = time.monotonic() + patience
+        self._untold.append(handed)
 
-    def _tell(self, trial: optuna.Trial, row: Row) -> None:
+    # Writing to Optuna
+
+    def _write(self) -> None:
+        """Tells Optuna what is new and takes the next trials: one transaction, if there is need."""
+        now = time.monotonic()
+        run_ids = {id(handed): Cursor.load(handed.row.folder).run_id for handed in self._untold}
+        due = [each for each in self._untold if run_ids[id(each)] or now >= each.tell_by]
+        reporting = [each for each in self._running.values() if each.curve]
+        if not (due or self._num_free(now) or (reporting and now >= self._report_at)):
+            return
+        with runtime.uninterrupted():
+            with self._ledger.exclusive():
+                for handed in [*reporting, *due]:
+                    self._report(handed)
+                for handed in due:
+                    self._tell(handed, run_ids[id(handed)])
+                taken = self._take(self._num_free(now))
+            self._untold = [handed for handed in self._untold if handed not in due]
+            self._report_at = now + SECONDS_BETWEEN_REPORTS
+            for handed in taken:
+                future = self.slots.submit(handed.overrides, handed.trial.number)
+                self._running[future] = handed
+        self.slots.flush()
+
+    def _num_free(self, now: float) -> int:
+        """How many trials can be handed out, or at least be looked for."""
+        if now >= self._give_up or now < self._look_at:
+            return 0
+        may_be_ahead = self._are_short and self.space.is_finite  # a search awaits what comes out
+        wanted = self.slots.num_slots + (self.slots.num_ahead if may_be_ahead else 0)
+        return wanted - len(self._running)
+
+    def _take(self, number: int) -> list[_Handed]:
+        taken: list[_Handed] = []
+        while len(taken) < number:
+            trial = self.plan.next(self._owner.name)
+            if trial is None:
+                self._look_at = time.monotonic() + SECONDS_BETWEEN_LOOKS
+                break
+            taken.append(self._hand(trial))
+        return taken
+
+    def _hand(self, trial: optuna.Trial) -> _Handed:
+        overrides = self.space.overrides(trial.params)
+        folder = self._folder_of(trial.number, overrides)
+        row = Row(trial.number, trial.params, folder)
+        row.attempt = trial.user_attrs.get("attempt", 0) + 1
+        trial.set_user_attr("folder", str(folder))
+        trial.set_user_attr("attempt", row.attempt)
+        if known := self.rows.get(trial.number):  # an attempt before this one
+            self._outcomes[known.outcome] -= 1
+        self.rows[trial.number] = row
+        follower = Follower(row)
+        return _Handed(trial, overrides, follower, self._curve(follower.past))
+
+    def _report(self, handed: _Handed) -> None:
+        if handed.curve:
+            self._ledger.report(handed.trial, handed.curve)
+            handed.curve = {}
+
+    def _tell(self, handed: _Handed, run_id: str) -> None:
+        trial, row = handed.trial, handed.row
         assert row.outcome is not None
-        complete = row.outcome is Outcome.COMPLETE
-        trial.set_user_attr("outcome", row.outcome.word)
-        trial.set_user_attr("reason", row.reason)
-        trial.set_user_attr("seconds", round(row.seconds, 3))
-        if complete:
-            trial.set_user_attr("values", row.values)
+        told = {"outcome": row.outcome.word, "reason": row.reason, "seconds": round(row.seconds, 3)}
+        if run_id:
+            told["mlflow_run_id"] = run_id
+        if row.outcome is Outcome.COMPLETE:
+            told["values"] = row.values
+            for constraint in self.goals.constraints:
+                trial.set_constraint(constraint.name, constraint.excess(row.values))
+        if row.outcome is Outcome.INTERRUPTED:
+            told["attempt"] = row.attempt - 1
+        for name, value in told.items():
+            trial.set_user_attr(name, value)
         state = TrialState[row.outcome.optuna_state]
         if row.outcome.is_failure and row.attempt >= self.rules.max_attempts:
             state = TrialState.FAIL
-        if row.outcome is Outcome.INTERRUPTED:
-            trial.set_user_attr("attempt", row.attempt - 1)
         if state is TrialState.WAITING:
-            self._ledger.put_back(trial)
+            self.plan.put_back(trial)
+            self._look_at = 0.0
         else:
-            value = row.values[self.objective] if complete else None
-            self.study.tell(trial, value, state=state)
+            is_complete = row.outcome is Outcome.COMPLETE
+            values = self.goals.values_of(row.values) if is_complete else None
+            self.study.tell(trial, values, state=state)
 
     def _stop(self) -> None:
+        self._give_up = -math.inf
         self.slots.ask_to_stop()
         give_up = time.monotonic() + STOP_SECONDS
         try:
@@ -319,31 +356,25 @@ class Engine:
         except KeyboardInterrupt:
             pass
         self.slots.close()
-        for running in self._untold:
-            self._tell(running.trial, running.row)
-        for running in self._running.values():
-            row = running.row
+        for handed in self._running.values():
+            row = handed.row
             row.outcome, row.reason = Outcome.INTERRUPTED, f"stopped after step {row.step}"
             settle(row.folder, outcome=row.outcome.word, reason=row.reason)
-            self._tell(running.trial, row)
+            self._end(handed)
+        self._running = {}
+        for handed in self._untold:
+            handed.tell_by = 0.0
+        self._write()
 
 
-def _rows_of_the_past(study: optuna.Study) -> dict[int, Row]:
-    """Trials that had ended when the study was opened."""
-    return {
-        trial.number: Row(
-            trial.number,
-            trial.params,
-            Path(trial.user_attrs["folder"]),
-            begin=0.0,
-            seconds=trial.user_attrs.get("seconds", 0.0),
-            values=trial.user_attrs.get("values", {}),
-            outcome=Outcome.named(trial.user_attrs["outcome"]),
-            reason=trial.user_attrs.get("reason", ""),
-        )
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state.is_finished()
-    }
+def values_of(row: Row) -> dict[str, float]:
+    """Of a complete trial."""
+    return row.values
+
+
+def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if trial.state.is_finished()]
 
 
 def _words_of(failure: Any) -> str:

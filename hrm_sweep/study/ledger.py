@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -13,11 +11,14 @@ from typing import Any, Literal, cast, get_args
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import TrialIntermediateValueModel as CurvePoint
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 from hrm_sweep import files
 from hrm_sweep.errors import StudyError
+from hrm_sweep.redact import redacted
 
 Direction = Literal["maximize", "minimize"]
 
@@ -35,80 +36,146 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        _check(url)
         try:
-            with files.locked(self._lock_file):
+            with _first_start(url):
                 self.storage = RDBStorage(url, engine_kwargs=_engine_options(url))
         except (OSError, SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
-            raise StudyError(
-                f"study.storage={shown(url)}: cannot be opened ({_first_line(error)}); "
-                "give a database that can be written, such as sqlite:///multirun/optuna.db"
-            ) from None
-        if self._is_sqlite:
+            raise _unusable(url, f"cannot be opened ({_first_line(error)})") from None
+        self._lock = f"SELECT pg_advisory_xact_lock({_key_of(url)})"
+        if url.startswith("sqlite"):
+            self._lock = "SELECT 1"  # BEGIN IMMEDIATE is the lock
             _take_write_locks_early(self.storage.engine)
 
-    def open_study(self, name: str, direction: str) -> optuna.Study:
+    def open_study(self, name: str, directions: Sequence[str]) -> optuna.Study:
         """The study of that name, created if it is new.
 
         Raises:
-            StudyError: the direction is none, or not the one that the study was made with.
+            StudyError: a direction is none, or not the one that the study was made with.
         """
-        if direction not in get_args(Direction):
-            raise StudyError(f"study.direction={direction}: must be maximize or minimize")
+        for direction in directions:
+            if direction not in get_args(Direction):
+                raise StudyError(f"study.direction={direction}: must be maximize or minimize")
         with self.exclusive():
-            study = optuna.create_study(
-                storage=self.storage,
-                study_name=name,
-                direction=cast(Direction, direction),
-                load_if_exists=True,
-            )
-        made_to = study.direction.name.lower()
-        if made_to != direction:
+            if name not in optuna.get_all_study_names(self.storage):
+                wanted = cast("list[Direction]", list(directions))
+                optuna.create_study(storage=self.storage, study_name=name, directions=wanted)
+        study = optuna.load_study(study_name=name, storage=self.storage)
+        made_to = [direction.name.lower() for direction in study.directions]
+        if made_to != list(directions):
             raise StudyError(
-                f"study.direction={direction}: study {name} was made to {made_to}; "
-                "keep to that, or take another study.name"
+                f"study.direction={','.join(directions)}: study {name} was made to "
+                f"{' and '.join(made_to)}; keep to that, or take another study.name"
             )
         return study
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """One process at a time, for what reads the study and then writes what follows from it.
+        """One process at a time and one transaction, for what reads the study and then writes what
+        follows from it: all of it is there, or, after an exception or a kill, nothing.
 
-        The database's own lock where it has one that other machines see, else a lock file.
+        Optuna commits after each of its steps, which costs a flush to the disk each time; here its
+        sessions join one transaction, and the lock is the database's own, freed at its end.
         """
-        if self.storage.engine.dialect.name != "postgresql":
-            with files.locked(self._lock_file):
-                yield
-            return
-        key = int(_digest(self._url), 16) % 2**63
-        with self.storage.engine.connect() as connection:
-            connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({key})"))
+        alone = self.storage.scoped_session
+        with self.storage.engine.begin() as connection:
+            connection.exec_driver_sql(self._lock)
+            joined = sessionmaker(bind=connection, join_transaction_mode="rollback_only")
+            self.storage.scoped_session = scoped_session(joined)
             try:
                 yield
             finally:
-                connection.execute(sqlalchemy.text(f"SELECT pg_advisory_unlock({key})"))
+                self.storage.scoped_session = alone
 
     def put_back(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
-        """Makes a running trial wait again: the next `ask` hands it out under its number, with its
+        """Makes a running trial wait again: it is handed out anew under its number, with its
         parameters, attributes and reported values. Optuna does this without saying so in its
         documentation; a test holds it to that."""
         self.storage.set_trial_state_values(trial._trial_id, state=TrialState.WAITING)
 
-    @property
-    def _is_sqlite(self) -> bool:
-        return self._url.startswith("sqlite")
+    def report(self, trial: optuna.Trial, curve: Mapping[int, float]) -> None:
+        """Adds steps to a running trial's curve, those that it lacks. Optuna takes them one by one,
+        in three statements each; these are its own rows, all in one statement."""
+        known = self.storage.get_trial(trial._trial_id).intermediate_values
+        with self.storage.scoped_session() as session:
+            for step in curve.keys() - known.keys():
+                value, kind = CurvePoint.intermediate_value_to_stored_repr(curve[step])
+                point = {"intermediate_value": value, "intermediate_value_type": kind}
+                session.add(CurvePoint(trial_id=trial._trial_id, step=step, **point))
+            session.commit()
 
-    @property
-    def _lock_file(self) -> Path:
-        if self._url.startswith("sqlite:///"):
-            path = Path(self._url.removeprefix("sqlite:///"))
-            return path.with_name(f".{path.name}.lock")
-        return Path(tempfile.gettempdir()) / f"hrm_sweep-{os.getuid()}-{_digest(self._url)}.lock"
+    def take(self, study: optuna.Study, trial_id: int) -> optuna.Trial | None:
+        """The waiting trial of that id, running from now on; None if it does not wait any more."""
+        if self.storage.get_trial(trial_id).state is not TrialState.WAITING:
+            return None
+        self.storage.set_trial_state_values(trial_id, state=TrialState.RUNNING)
+        return optuna.Trial(study, trial_id)
+
+
+def known_study(url: str, name: str) -> optuna.Study | None:
+    """The study of that name, if there is one; creates nothing.
+
+    Raises:
+        StudyError: the address cannot be used.
+    """
+    _check(url)
+    path = _sqlite_path(url)
+    if path is not None and not path.exists():
+        return None
+    try:
+        engine = sqlalchemy.create_engine(url)
+        has_tables = sqlalchemy.inspect(engine).has_table("studies")
+        engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        raise _unusable(url, f"cannot be opened ({_first_line(error)})") from None
+    if not has_tables:
+        return None
+    try:
+        return optuna.load_study(study_name=name, storage=Ledger(url).storage)
+    except KeyError:
+        return None
 
 
 def shown(url: str) -> str:
     """The URL as a person may see it: without user and password."""
-    return sqlalchemy.make_url(url).set(username=None, password=None).render_as_string()
+    try:
+        return sqlalchemy.make_url(url).set(username=None, password=None).render_as_string()
+    except SQLAlchemyError:
+        return redacted(url)
+
+
+def _check(url: str) -> None:
+    if not url.startswith(("sqlite:///", "postgresql")):
+        raise _unusable(url, "must be a database of SQLite or PostgreSQL")
+
+
+def _unusable(url: str, why: str) -> StudyError:
+    return StudyError(
+        f"study.storage={shown(url)}: {why}; "
+        "give a database that can be written, such as sqlite:///multirun/optuna.db"
+    )
+
+
+@contextmanager
+def _first_start(url: str) -> Iterator[None]:
+    """Held by one process at a time; the kernel or the database frees it when the holder dies."""
+    path = _sqlite_path(url)
+    if path is not None:
+        with files.locked(path.with_name(f".{path.name}.lock")):
+            yield
+        return
+    engine = sqlalchemy.create_engine(url)
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_key_of(url)})")
+            yield
+    finally:
+        engine.dispose()
+
+
+def _sqlite_path(url: str) -> Path | None:
+    prefix = "sqlite:///"
+    return Path(url.removeprefix(prefix)) if url.startswith(prefix) else None
 
 
 def _engine_options(url: str) -> dict[str, Any]:
@@ -116,8 +183,10 @@ def _engine_options(url: str) -> dict[str, Any]:
     return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
 
 
-def _digest(url: str) -> str:
-    return hashlib.sha256(url.encode()).hexdigest()[:16]
+def _key_of(url: str) -> int:
+    """PostgreSQL knows locks by a number; it is the same on every machine."""
+    database = sqlalchemy.make_url(url).database or ""
+    return int(hashlib.sha256(f"hrm_sweep {database}".encode()).hexdigest()[:15], 16)
 
 
 def _take_write_locks_early(engine: sqlalchemy.Engine) -> None:
@@ -136,4 +205,5 @@ def _take_write_locks_early(engine: sqlalchemy.Engine) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lines = redacted(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

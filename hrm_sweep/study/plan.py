@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.errors import StudyError
 from hrm_sweep.recipe import is_of_the_recipe
 from hrm_sweep.study import owners
+from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.space import Space, Value
 
@@ -29,6 +31,8 @@ class Plan:
     A grid's points are written down before the first trial, in Hydra's order, so that trial number,
     job number and place in the grid are one. A search asks the study's sampler until the study has
     `num_trials`. What was put back waits beside them and goes first.
+
+    What hands out and takes back is called inside `Ledger.exclusive`.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class Plan:
     ) -> None:
         self._ledger, self._study, self._space = ledger, study, space
         self._distributions = space.distributions
+        self._waiting: deque[int] = deque()
+        """Ids of trials that waited when it was looked last: each look costs time for each."""
         with ledger.exclusive():
             if space.is_finite:
                 self._enqueue_missing_points()
@@ -45,39 +51,55 @@ class Plan:
 
     def next(self, owner: str) -> optuna.Trial | None:
         """The next trial, for the process of that name; None when there is nothing left."""
-        with self._ledger.exclusive():
-            if not self._trials(TrialState.WAITING) and not self._may_propose():
-                return None
-            trial = self._study.ask(self._distributions)
+        trial = self._take_a_waiting_one() or self._propose()
+        if trial is not None:
             trial.set_user_attr(OWNER, owner)
-            return trial
+        return trial
+
+    def put_back(self, trial: optuna.Trial | FrozenTrial) -> None:
+        """The trial waits again, and is handed out next."""
+        self._ledger.put_back(trial)
+        self._waiting.appendleft(trial._trial_id)
 
     def recover(self, folder: Path) -> list[FrozenTrial]:
         """Puts back trials that a dead process has left running; `folder` is the study's."""
-        with self._ledger.exclusive():
-            lost = [
-                trial
-                for trial in self._trials(TrialState.RUNNING)
-                if not owners.is_alive(trial.user_attrs.get(OWNER), folder)
-            ]
-            for trial in lost:
-                self._ledger.put_back(trial)
+        lost = [
+            trial
+            for trial in self._trials(TrialState.RUNNING)
+            if not owners.is_alive(trial.user_attrs.get(OWNER), folder)
+        ]
+        for trial in reversed(lost):
+            self.put_back(trial)
         return lost
 
-    def _may_propose(self) -> bool:
-        return not self._space.is_finite and len(self._trials()) < self.num_trials
+    def _take_a_waiting_one(self) -> optuna.Trial | None:
+        if not self._waiting:
+            self._waiting.extend(trial._trial_id for trial in self._trials(TrialState.WAITING))
+        while self._waiting:
+            trial = self._ledger.take(self._study, self._waiting.popleft())
+            if trial is not None:
+                return trial
+        return None
+
+    def _propose(self) -> optuna.Trial | None:
+        if self._space.is_finite or len(self._trials()) >= self.num_trials:
+            return None
+        return self._study.ask(self._distributions)
 
     def _enqueue_missing_points(self) -> None:
-        known = {_key(_point(trial)) for trial in self._trials()}
+        known = {_key(trial.params) for trial in self._trials()}
         for point in self._space.points():
             if _key(point) not in known:
-                self._study.enqueue_trial(point)
+                waiting = optuna.trial.create_trial(
+                    state=TrialState.WAITING, params=point, distributions=self._distributions
+                )
+                self._study.add_trial(waiting)
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
 
-def agree_on_recipe(study: optuna.Study, space: Space, *, objective: str) -> None:
+def agree_on_recipe(study: optuna.Study, space: Space, goals: Goals) -> None:
     """Writes down what the study is about, or checks that it is still about that.
 
     A longer list of numbers and a larger total are welcome: they extend the study.
@@ -86,21 +108,17 @@ def agree_on_recipe(study: optuna.Study, space: Space, *, objective: str) -> Non
         StudyError: something else than the study's recipe was asked for; the difference is named.
     """
     asked = {
-        "objective": objective,
+        "objective": list(goals.objectives),
+        "constraints": [str(constraint) for constraint in goals.constraints],
         "fixed": [part for part in space.parts if isinstance(part, str) and is_of_the_recipe(part)],
-        "space": {
-            dimension.name: list(dimension.choices.values())
-            if dimension.choices is not None and space.is_finite
-            else str(dimension.distribution)
-            for dimension in space.dimensions
-        },
+        "space": space.in_words(),
     }
     made = study.user_attrs.get(RECIPE)
     if made is None:
         study.set_user_attr(RECIPE, asked)
         with warnings.catch_warnings():  # Optuna calls it experimental; the dashboard reads it
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names([objective])
+            study.set_metric_names(list(goals.objectives))
         return
     if difference := _difference(made, asked):
         raise StudyError(
@@ -111,8 +129,9 @@ def agree_on_recipe(study: optuna.Study, space: Space, *, objective: str) -> Non
 
 
 def _difference(made: dict[str, Any], asked: dict[str, Any]) -> str:
-    if made["objective"] != asked["objective"]:
-        return f"study.objective={made['objective']}, not {asked['objective']}"
+    for key in ("objective", "constraints"):
+        if made[key] != asked[key]:
+            return f"study.{key}={_listed(made[key], 'none')}, not {_listed(asked[key], 'none')}"
     if sorted(made["fixed"]) != sorted(asked["fixed"]):
         return f"{_listed(made['fixed'])}, not {_listed(asked['fixed'])}"
     if made["space"].keys() != asked["space"].keys():
@@ -125,16 +144,12 @@ def _difference(made: dict[str, Any], asked: dict[str, Any]) -> str:
     return ""
 
 
-def _listed(names: Any) -> str:
-    return " ".join(names) or "nothing else set"
+def _listed(names: Any, nothing: str = "nothing else set") -> str:
+    return " ".join(names) or nothing
 
 
 def _shown(choices: Any) -> str:
     return ",".join(choices) if isinstance(choices, list) else choices
-
-
-def _point(trial: FrozenTrial) -> dict[str, Value]:
-    return trial.params or trial.system_attrs.get("fixed_params", {})
 
 
 def _key(point: dict[str, Value]) -> str:

@@ -27,14 +27,16 @@ class Pruning:
         sees no hope."""
         import optuna
 
+        storage = _storage(self.storage)
         study = optuna.load_study(
-            study_name=self.study, storage=_storage(self.storage), pruner=self.pruner
+            study_name=self.study,
+            storage=storage,
+            sampler=optuna.samplers.RandomSampler(),  # looks at no other trial
+            pruner=self.pruner,
         )
-        (trial_id,) = (
-            trial._trial_id for trial in study.get_trials(deepcopy=False) if trial.number == number
-        )
-        trial = optuna.trial.Trial(study, trial_id)
-        last = max(study.get_trials(deepcopy=False)[number].intermediate_values, default=0)
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+        trial = optuna.Trial(study, trial_id)
+        last = max(storage.get_trial(trial_id).intermediate_values, default=0)
 
         def judge(step: int, values: Mapping[str, float]) -> None:
             if self.objective not in values:

@@ -10,7 +10,9 @@ from omegaconf import OmegaConf
 
 from hrm_sweep import files
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.study.engine import Engine, Row
+from hrm_sweep.study.engine import Engine
+from hrm_sweep.study.rows import Row
+from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.record import Record, is_held
 
 FILE_NAME = "optimization_results.yaml"
@@ -23,11 +25,19 @@ class Results:
 
     Args:
         draw: makes the study's report when it ends, and returns the names of its files.
+        again: the command that reproduces a trial.
         started: what the record's first entry says of the study.
     """
 
-    def __init__(self, folder: Path, *, draw: Callable[[], list[str]], **started: Any) -> None:
-        self._folder, self._draw = folder, draw
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        draw: Callable[[], list[str]],
+        again: Callable[[Row], str],
+        **started: Any,
+    ) -> None:
+        self._folder, self._draw, self._again = folder, draw, again
         self._record: Record | None = None
         if not (folder / "record.jsonl").exists() or not is_held(folder):
             self._record = Record(folder)
@@ -41,43 +51,58 @@ class Results:
 
     def settled(self, row: Row) -> None:
         if row.outcome is Outcome.COMPLETE and self._record is not None:
-            best = self._engine.best()[0]
-            name = self._engine.objective
-            self._record.metrics(
-                row.number, {name: row.values[name], f"best/{name}": best.values[name]}
-            )
+            goals = self._engine.goals
+            values = {name: row.values[name] for name in goals.objectives}
+            if not goals.are_several:
+                best = self._engine.front or [row]
+                values |= {f"best/{name}": best[0].values[name] for name in goals.objectives}
+            self._record.metrics(row.number, values)
 
     def end(self) -> None:
         """Writes the results, whole, and closes the record. The study is as good as its trials."""
         engine = self._engine
-        best = engine.best()
         outcomes = engine.outcomes()
-        outcome = Outcome.COMPLETE if best else Outcome.FAILED
+        outcome = Outcome.COMPLETE if engine.front else Outcome.FAILED
         if Outcome.INTERRUPTED in outcomes:
             outcome = Outcome.INTERRUPTED
         counted = {known.word: number for known, number in outcomes.items()}
-        files.write_text(self._folder / FILE_NAME, OmegaConf.to_yaml(_summary(engine, counted)))
+        summary = _summary(engine, self._again) | {"trials": counted}
+        files.write_text(self._folder / FILE_NAME, OmegaConf.to_yaml(summary))
         report = [] if outcome is Outcome.INTERRUPTED else self._draw()
         if self._record is None:
             return
+        best = engine.front[0] if len(engine.front) == 1 else None
         self._record.append(
             "finished",
             outcome=outcome.word,
-            best={engine.objective: best[0].values[engine.objective]} if best else {},
+            best={name: best.values[name] for name in engine.goals.objectives} if best else {},
             reason=", ".join(f"{number} {word}" for word, number in counted.items()),
             artifacts=["multirun.yaml", FILE_NAME, *report],
         )
         self._record.close()
 
 
-def _summary(engine: Engine, counted: dict[str, int]) -> dict[str, Any]:
-    summary: dict[str, Any] = {"name": "optuna"}
-    if best := engine.best():
-        summary |= {
-            "best_params": dict(best[0].params),
-            "best_value": best[0].values[engine.objective],
-            "best_trial": best[0].number,
-            "best_folder": str(best[0].folder),
-            "best_overrides": engine.space.overrides(best[0].params),
+def _summary(engine: Engine, again: Callable[[Row], str]) -> dict[str, Any]:
+    """What Hydra's own Optuna sweeper writes, and where each of the best trials is."""
+    goals = engine.goals
+    front: list[dict[str, Any]] = [
+        {
+            "params": dict(row.params),
+            "values": goals.values_of(row.values),
+            "trial": row.number,
+            "folder": str(row.folder),
+            "mlflow_run_id": Cursor.load(row.folder).run_id or None,
+            "overrides": engine.space.overrides(row.params),
+            "reproduce": again(row),
         }
-    return summary | {"objective": engine.objective, "trials": counted}
+        for row in engine.front
+    ]
+    summary: dict[str, Any] = {"name": "optuna", "objective": list(goals.objectives)}
+    if goals.are_several:
+        return summary | {"solutions": front}
+    if not front:
+        return summary
+    (best,) = front
+    ((value,), params) = best.pop("values"), best.pop("params")
+    best = {f"best_{name}": known for name, known in best.items()}
+    return summary | {"best_params": params, "best_value": value, **best}

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import words
-from hrm_sweep.study.engine import Engine, Row
+from hrm_sweep.study.engine import Engine
+from hrm_sweep.study.rows import Row
 
 WIDTH = 100
 LIVE_ROWS = 12
@@ -53,7 +54,7 @@ class Screen:
 
     def tick(self) -> None:
         if self._live is None:
-            for row in self._running():
+            for row in self._engine.running():
                 self._say_tenth(row)
         elif time.monotonic() - self._drawn >= SECONDS_BETWEEN_PICTURES:
             self._drawn = time.monotonic()
@@ -76,12 +77,9 @@ class Screen:
         self._console.print(self._final_table())
         self._say_reasons()
 
-    def _running(self) -> list[Row]:
-        return [row for row in self._engine.rows.values() if row.outcome is None]
-
     def _metrics(self, row: Row) -> list[str]:
-        """The columns' metrics that this row has; its objective if no columns were asked for."""
-        return words.chosen(row.values, self._columns or [self._engine.objective])
+        """The columns' metrics that this row has; the goals if no columns were asked for."""
+        return words.chosen(row.values, self._columns or self._engine.goals.names)
 
     # Plain lines
 
@@ -99,7 +97,12 @@ class Screen:
     def _ending(self, row: Row) -> str:
         assert row.outcome is not None
         if row.outcome is Outcome.COMPLETE:
-            return f"done in {words.duration(row.seconds)}"
+            notes = [
+                row.reason,
+                *(f"breaks {each}" for each in self._engine.goals.broken(row.values)),
+            ]
+            done = f"done in {words.duration(row.seconds)}"
+            return ", ".join([done, *(note for note in notes if note)])
         return f"{row.outcome.word.replace('_', ' ')}: {row.reason}"
 
     def _left(self, row: Row) -> str:
@@ -109,11 +112,9 @@ class Screen:
     # The live table
 
     def _picture(self) -> Group:
-        rows = list(self._engine.rows.values())[-LIVE_ROWS:]
-        rows = sorted(
-            {row.number: row for row in [*self._running(), *rows]}.values(),
-            key=lambda row: row.number,
-        )
+        newest = [row for row in self._engine.rows.values() if row.has_begun][-LIVE_ROWS:]
+        shown = {row.number: row for row in [*self._engine.running(), *newest]}
+        rows = [shown[number] for number in sorted(shown)]
         metrics = list(dict.fromkeys(name for row in rows for name in self._metrics(row)))
         table = _table(["", "trial", *_names(rows), "step", *map(words.label, metrics), "left"])
         for row in rows:
@@ -125,23 +126,25 @@ class Screen:
 
     def _status(self) -> str:
         engine = self._engine
-        done = sum(row.outcome is not None for row in engine.rows.values())
+        done = sum(engine.outcomes().values())
         parts = [f"  {done} of {engine.plan.num_trials} done"]
-        if best := engine.best():
-            value = words.in_words(best[0].values, engine.objective)
-            parts.append(f"best {value} (trial {best[0].number})")
+        if engine.goals.are_several:
+            parts.append(f"{words.count(len(engine.front), 'trial')} on the front")
+        elif engine.front:
+            best, (objective,) = engine.front[0], engine.goals.objectives
+            parts.append(f"best {words.in_words(best.values, objective)} (trial {best.number})")
         if (seconds := self._study_seconds_left()) is not None:
             parts.append(f"about {words.duration(seconds)} left")
         return " · ".join(parts)
 
     def _study_seconds_left(self) -> float | None:
-        engine, running = self._engine, self._running()
+        engine, running = self._engine, self._engine.running()
         done = [row.seconds for row in engine.rows.values() if row.outcome is Outcome.COMPLETE]
         if not done:
             return None
         mean = sum(done) / len(done)
         left = [seconds if seconds is not None else mean for seconds in map(_seconds_left, running)]
-        waiting = engine.plan.num_trials - len(engine.rows)
+        waiting = engine.plan.num_trials - sum(row.has_begun for row in engine.rows.values())
         return max([*left, (sum(left) + waiting * mean) / engine.slots.num_slots])
 
     # The end
@@ -150,12 +153,11 @@ class Screen:
         best = self._engine.best()
         if not best:
             return "No trial is complete, so there is no best one."
-        metrics = [self._engine.objective]
-        metrics += [name for name in self._metrics(best[0]) if name not in metrics]
+        metrics = list(dict.fromkeys([*self._engine.goals.names, *self._metrics(best[0])]))
         table = _table(["", "trial", *_names(best), *map(words.label, metrics), "time"])
         for row in best[:FINAL_ROWS]:
             values = [words.in_words(row.values, name) for name in metrics]
-            mark = "*" if row is best[0] else " "
+            mark = "*" if row in self._engine.front else " "
             table.add_row(
                 mark, str(row.number), *_settings(row), *values, words.duration(row.seconds)
             )
@@ -164,8 +166,12 @@ class Screen:
         return table
 
     def _say_reasons(self) -> None:
+        """Of what did not end well, of values that were taken over, of broken constraints."""
         for row in self._engine.rows.values():
-            if row.outcome not in (None, Outcome.COMPLETE):
+            if row.outcome is None:
+                continue
+            is_good = row.outcome is Outcome.COMPLETE and not self._engine.goals.broken(row.values)
+            if not is_good or row.reason:
                 self._console.print(self._line(row, self._ending(row)))
         self._console.print()
 

@@ -1,7 +1,7 @@
 """The search space: Hydra's sweep grammar on one side, Optuna's distributions on the other.
 
-A space whose every dimension can be enumerated (comma list, `choice`, `range`, `glob`) is a grid;
-one with an `interval` is searched by sampling.
+A space whose every dimension can be enumerated (comma list, `choice`, `range`, `logrange`, `glob`)
+is a grid; one with an `interval` is searched by sampling. Zipped dimensions are walked together.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, QuotedStri
 from hydra.errors import HydraException
 
 from hrm_sweep.errors import SpaceError
+from hrm_sweep.study.grammar import Zip
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -32,6 +33,10 @@ class Dimension:
     distribution: BaseDistribution
     choices: Mapping[Value, str] | None
     """Value -> override text, in Hydra's order; None when it cannot be enumerated."""
+    walk: tuple[Value, ...] = ()
+    """The values in the order of a grid; of a zipped dimension some may come again."""
+    zipped: frozenset[str] | None = None
+    """Tags of the zip; dimensions with equal ones are walked together."""
 
     @property
     def name(self) -> str:
@@ -40,8 +45,11 @@ class Dimension:
 
     def override(self, value: Value) -> str:
         """The override that sets this value; plain Python numbers give the same bits back."""
+        return f"{self.key}={self.text(value)}"
+
+    def text(self, value: Value) -> str:
         text = self.choices.get(value) if self.choices else None
-        return f"{self.key}={repr(value) if text is None else text}"
+        return repr(value) if text is None else text
 
 
 @dataclass(frozen=True)
@@ -79,10 +87,31 @@ class Space:
 
     def points(self) -> Iterator[dict[str, Value]]:
         """Every point of a finite space, in Hydra's order: the last key turns fastest."""
-        names = [dimension.name for dimension in self.dimensions]
-        choices = [dimension.choices or () for dimension in self.dimensions]
-        for values in itertools.product(*choices):
-            yield dict(zip(names, values, strict=True))
+        axes = self.axes()
+        names = [dimension.name for axis in axes for dimension in axis]
+        steps = [zip(*(dimension.walk for dimension in axis), strict=True) for axis in axes]
+        for values in itertools.product(*steps):
+            yield dict(zip(names, itertools.chain.from_iterable(values), strict=True))
+
+    def in_words(self) -> dict[str, list[str] | str]:
+        """What is searched, to compare: of a grid the steps of each axis, else what is sampled."""
+        if not self.is_finite:
+            return {each.name: str(each.distribution) for each in self.dimensions}
+        return {
+            " ".join(dimension.name for dimension in axis): [
+                " ".join(each.text(value) for each, value in zip(axis, step, strict=True))
+                for step in zip(*(dimension.walk for dimension in axis), strict=True)
+            ]
+            for axis in self.axes()
+        }
+
+    def axes(self) -> list[list[Dimension]]:
+        """The dimensions, those together that are zipped."""
+        axes: dict[Any, list[Dimension]] = {}
+        for dimension in self.dimensions:
+            axis = dimension.name if dimension.zipped is None else dimension.zipped
+            axes.setdefault(axis, []).append(dimension)
+        return list(axes.values())
 
     def corners(self, *, at_most: int) -> list[dict[str, Value]]:
         """Points that show early what cannot be composed.
@@ -114,7 +143,28 @@ def parse_space(overrides: list[Override]) -> Space:
     for override in overrides:
         key = override.get_key_element()
         parts[key] = _dimension(key, override) if override.is_sweep_override() else _fixed(override)
-    return Space(tuple(parts.values()))
+    space = Space(tuple(parts.values()))
+    _check_zips(space)
+    return space
+
+
+def _check_zips(space: Space) -> None:
+    zipped = [dimension for dimension in space.dimensions if dimension.zipped is not None]
+    if zipped and not space.is_finite:
+        raise SpaceError(
+            f"{zipped[0].key}=zip(...): lists are walked together in a grid; beside an interval, "
+            "search each of them by its own: " + f"{zipped[0].key}=choice(...)"
+        )
+    for first, *others in space.axes():
+        for other in others:
+            if len(first.walk) != len(other.walk):
+                raise SpaceError(
+                    f"{other.key}=zip(...): has {len(other.walk)} values, and {first.key} has "
+                    f"{len(first.walk)}; lists that are walked together are equally long"
+                )
+        steps = list(zip(*(dimension.walk for dimension in (first, *others)), strict=True))
+        if len(set(steps)) < len(steps):
+            raise SpaceError(f"{first.key}=zip(...): a point stands in it twice; name it once")
 
 
 def _fixed(override: Override) -> str:
@@ -125,8 +175,9 @@ def _fixed(override: Override) -> str:
 
 def _dimension(key: str, override: Override) -> Dimension:
     sweep = override.value()
-    tags = set(getattr(sweep, "tags", ()))
-    if unknown := tags - {"log"}:
+    tags = frozenset(getattr(sweep, "tags", ()))
+    is_zip = isinstance(sweep, Zip)
+    if not is_zip and (unknown := tags - {"log"}):
         raise SpaceError(
             f"{override.input_line}: unknown tag {', '.join(sorted(unknown))}; "
             "the one we know is log: tag(log, interval(1e-5, 1e-2))"
@@ -134,28 +185,33 @@ def _dimension(key: str, override: Override) -> Dimension:
     try:
         if isinstance(sweep, IntervalSweep):
             return Dimension(key, _interval(sweep, log="log" in tags), None)
-        choices = _choices(override)
+        walk, choices = _choices(override, may_repeat=is_zip)
+        distribution = _choice(list(choices))
         if isinstance(sweep, RangeSweep):
-            return Dimension(key, _range(list(choices), sweep, log="log" in tags), choices)
-        return Dimension(key, _choice(list(choices)), choices)
+            distribution = _range(list(choices), sweep, log="log" in tags)
+        return Dimension(key, distribution, choices, tuple(walk), tags if is_zip else None)
     except (ValueError, HydraException) as error:
         raise SpaceError(f"{override.input_line}: {error}") from error
 
 
-def _choices(override: Override) -> dict[Value, str]:
-    """Value -> text. Lists, dicts and the like are parameters by their text."""
+def _choices(override: Override, *, may_repeat: bool) -> tuple[list[Value], dict[Value, str]]:
+    """The values, and value -> text. Lists, dicts and the like are parameters by their text."""
     elements = list(override.sweep_iterator())
     texts = [Override._get_value_element_as_str(element) for element in elements]
     if not elements:
         raise ValueError("names no value, so there is nothing to search; give at least one")
+    walk: list[Value] = []
     choices: dict[Value, str] = {}
     for element, text in zip(elements, texts, strict=True):
         plain = element.text if isinstance(element, QuotedString) else element
         value = plain if isinstance(plain, (bool, int, float, str)) or plain is None else text
-        if value in choices:  # 1 and 1.0 and True are one key to Python, and one point to a person
+        if (
+            value in choices and not may_repeat
+        ):  # 1 and 1.0 and True are one key to Python, and one point to a person
             raise ValueError(f"the value {text} stands in it twice; name it once")
+        walk.append(value)
         choices[value] = text
-    return choices
+    return walk, choices
 
 
 def _interval(sweep: IntervalSweep, *, log: bool) -> BaseDistribution:

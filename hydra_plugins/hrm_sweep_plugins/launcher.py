@@ -29,6 +29,7 @@ class PoolLauncher(Launcher):
 
         self._settings = PoolSettings(**settings)
         self.num_slots = self._settings.workers or usable_cores()
+        self.num_ahead = 2 * self.num_slots
         self._pool: Pool | None = None
 
     def setup(

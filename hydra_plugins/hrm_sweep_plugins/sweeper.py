@@ -9,6 +9,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hrm_sweep.settings import SweeperSettings
+from hrm_sweep.study import grammar
+
+grammar.extend()  # before Hydra parses what was typed
 
 ConfigStore.instance().store(
     group="hydra/sweeper", name="hrm_sweep", node=SweeperSettings, provider="hrm_sweep"

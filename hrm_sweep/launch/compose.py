@@ -1,0 +1,67 @@
+"""A job's config as Hydra composes it, and much faster for jobs that differ in values alone."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+
+import cloudpickle
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+
+class Composer:
+    """Does what `ConfigLoader.load_sweep_config` does, with the same result.
+
+    Hydra reads all files, builds the defaults list and merges it for each job, a tenth of a second
+    each time; only then it sets the values that were typed. What comes before depends on the chosen
+    groups alone, so it is kept for each choice of groups, and the values are set by Hydra's own
+    function. A test holds this to Hydra's result.
+    """
+
+    def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
+        assert isinstance(loader, ConfigLoaderImpl)  # the one there is
+        self._loader, self._config = loader, config
+        self._parser = OverridesParser.create(config_loader=loader)
+        self._kept: dict[tuple[str, ...], bytes] = {}
+        typed = OmegaConf.to_container(config.hydra.overrides.hydra)
+        assert isinstance(typed, list)
+        _, self._repository = loader._parse_overrides_and_create_caching_repo(
+            config.hydra.job.config_name, [str(override) for override in typed]
+        )
+
+    def __call__(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of the job with these task overrides.
+
+        Raises:
+            HydraException: it cannot be composed.
+        """
+        parsed = self._parser.parse_overrides(list(overrides))
+        groups = [override for override in parsed if self._chooses_a_group(override)]
+        values = [override for override in parsed if not self._chooses_a_group(override)]
+        composed = self._without_values([str(override.input_line) for override in groups])
+        self._loader._apply_overrides_to_config(values, composed)
+        composed.hydra.overrides.task = [override.input_line for override in parsed]
+        dirname = composed.hydra.job.config.override_dirname
+        composed.hydra.job.override_dirname = get_overrides_dirname(
+            overrides=parsed,
+            kv_sep=dirname.kv_sep,
+            item_sep=dirname.item_sep,
+            exclude_keys=dirname.exclude_keys,
+        )
+        OmegaConf.copy_cache(from_config=self._config, to_config=composed)
+        return composed
+
+    def _chooses_a_group(self, override: Override) -> bool:
+        is_value = isinstance(override.value(), dict)
+        return not is_value and self._repository.group_exists(override.key_or_group)
+
+    def _without_values(self, groups: list[str]) -> DictConfig:
+        key = tuple(groups)
+        if key not in self._kept:
+            composed = self._loader.load_sweep_config(self._config, groups)
+            self._kept[key] = cloudpickle.dumps(composed)
+        return pickle.loads(self._kept[key])  # a third of the time that copy.deepcopy takes

@@ -1,0 +1,158 @@
+"""What a study is after: its objectives, what they must keep to, and which of two trials is better.
+
+With one objective the better trials form a line, and the best one is its head. With several a trial
+is better only if it is so in nothing worse; those that nobody betters are the Pareto front.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hrm_sweep.errors import StudyError
+
+Values = Mapping[str, float]
+T = TypeVar("T")
+
+_RULE = re.compile(r"\s*(<=|>=)\s*(\S+)\s*")
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A value that a trial is to keep below or above a bound."""
+
+    name: str
+    rule: str
+    """`<= 10` or `>= 0.9`."""
+    sign: int
+    bound: float
+
+    def excess(self, values: Values) -> float:
+        """How far the value is on the wrong side; 0 or less if it keeps to the bound."""
+        return self.sign * (values[self.name] - self.bound)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.rule}"
+
+
+@dataclass(frozen=True)
+class Goals:
+    """How the trials of a study are judged."""
+
+    objectives: tuple[str, ...]
+    directions: tuple[str, ...]
+    constraints: tuple[Constraint, ...] = ()
+    tie_breaker: str | None = None
+    """Name of a value that is lower for the better of two trials with one equal objective."""
+
+    @property
+    def names(self) -> list[str]:
+        """Values that a complete trial has."""
+        return [*self.objectives, *(constraint.name for constraint in self.constraints)]
+
+    @property
+    def are_several(self) -> bool:
+        return len(self.objectives) > 1
+
+    def values_of(self, values: Values) -> list[float]:
+        """What Optuna is told."""
+        return [values[name] for name in self.objectives]
+
+    def broken(self, values: Values) -> list[Constraint]:
+        """The constraints that a complete trial does not keep to."""
+        return [constraint for constraint in self.constraints if constraint.excess(values) > 0]
+
+    def betters(self, one: Values, other: Values) -> bool:
+        """Whether the first trial is better than the second; of two that break constraints, the
+        one that breaks them by less."""
+        excess, others = self._excess(one), self._excess(other)
+        if excess or others:
+            return excess < others
+        mine, theirs = self._costs(one), self._costs(other)
+        if mine == theirs and not self.are_several and self.tie_breaker:
+            return one.get(self.tie_breaker, 0.0) < other.get(self.tie_breaker, 0.0)
+        return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
+
+    def front(self, trials: Iterable[T], values: Callable[[T], Values]) -> list[T]:
+        """The trials that none betters, without those that break a constraint; with one objective
+        the first of the best."""
+        found: list[T] = []
+        for trial in trials:
+            found = self.joined(found, trial, values)
+        return found
+
+    def joined(self, front: list[T], trial: T, values: Callable[[T], Values]) -> list[T]:
+        """The front with one more trial beside or instead of those in it."""
+        new = values(trial)
+        if self.broken(new) or any(not self._is_room(values(known), new) for known in front):
+            return front
+        return [known for known in front if not self.betters(new, values(known))] + [trial]
+
+    def ranked(self, trials: Iterable[T], values: Callable[[T], Values]) -> list[T]:
+        """The front first, then the others by their objectives; broken constraints come last."""
+        several = list(trials)
+        front = {id(trial) for trial in self.front(several, values)}
+
+        def rank(trial: T) -> tuple[Any, ...]:
+            known = values(trial)
+            tie = known.get(self.tie_breaker, 0.0) if self.tie_breaker else 0.0
+            return id(trial) not in front, self._excess(known), self._costs(known), tie
+
+        return sorted(several, key=rank)
+
+    def _is_room(self, known: Values, new: Values) -> bool:
+        if self.are_several:
+            return not self.betters(known, new)
+        return self.betters(new, known)
+
+    def _costs(self, values: Values) -> list[float]:
+        pairs = zip(self.objectives, self.directions, strict=True)
+        return [-values[name] if way == "maximize" else values[name] for name, way in pairs]
+
+    def _excess(self, values: Values) -> float:
+        return sum(constraint.excess(values) for constraint in self.broken(values))
+
+
+def goals(
+    objective: str | Sequence[str],
+    direction: str | Sequence[str],
+    constraints: Mapping[str, str] | None = None,
+    *,
+    tie_breaker: str | None = None,
+) -> Goals:
+    """Goals as they stand in a config.
+
+    Raises:
+        StudyError: they do not fit together, or a constraint cannot be read.
+    """
+    objectives, directions = _listed(objective), _listed(direction)
+    if len(objectives) != len(directions) or not objectives:
+        raise StudyError(
+            f"study.direction={','.join(directions)}: {len(objectives)} objectives need a direction"
+            " each; such as study.objective=[a,b] study.direction=[maximize,minimize]"
+        )
+    for way in directions:
+        if way not in ("maximize", "minimize"):
+            raise StudyError(f"study.direction={way}: must be maximize or minimize")
+    if len(set(objectives)) < len(objectives):
+        raise StudyError(f"study.objective={','.join(objectives)}: name each objective once")
+    rules = tuple(_constraint(name, rule) for name, rule in (constraints or {}).items())
+    return Goals(objectives, directions, rules, tie_breaker)
+
+
+def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(map(str, value))
+
+
+def _constraint(name: str, rule: str) -> Constraint:
+    match = _RULE.fullmatch(str(rule))
+    try:
+        sign, bound = {"<=": 1, ">=": -1}[match[1]], float(match[2])  # type: ignore[index]
+    except (TypeError, ValueError):
+        raise StudyError(
+            f"study.constraints.{name}={rule}: must be <= or >= and a number; "
+            f"such as 'study.constraints={{{name}: \"<= 10\"}}'"
+        ) from None
+    return Constraint(name, " ".join(str(rule).split()), sign, bound)

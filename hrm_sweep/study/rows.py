@@ -1,0 +1,103 @@
+"""One trial as a person follows it, read from its record while it is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.tracking.record import Entry, RecordReader, values_of
+
+
+@dataclass
+class Row:
+    """What is known of one trial."""
+
+    number: int
+    params: Mapping[str, Any]
+    folder: Path
+    attempt: int = 1
+    has_begun: bool = False
+    """False while it waits for a free worker."""
+    seconds: float = 0.0
+    step: int = 0
+    num_steps: int | None = None
+    pace: float | None = None
+    """Seconds a step takes, from the second step on."""
+    values: dict[str, float] = field(default_factory=dict)
+    """The newest measurement; the final values once the trial is complete."""
+    outcome: Outcome | None = None
+    """None while it runs."""
+    reason: str = ""
+
+    @classmethod
+    def of_the_past(cls, trial: optuna.trial.FrozenTrial) -> Row:
+        """A trial that had ended when the study was opened."""
+        told = trial.user_attrs
+        return cls(
+            trial.number,
+            trial.params,
+            Path(told["folder"]),
+            has_begun=True,
+            seconds=told.get("seconds", 0.0),
+            values=told.get("values", {}),
+            outcome=Outcome.named(told["outcome"]),
+            reason=told.get("reason", ""),
+        )
+
+
+class Follower:
+    """Keeps a row up to date with the record of its trial, from now on."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self._reader = RecordReader(row.folder)
+        self._began_ms = 0
+        self._first: tuple[int, int] | None = None
+        """Step and time of the first measurement; starting up does not count for the pace."""
+        self.past = self.follow()
+        """What attempts before this one measured, by step."""
+        row.has_begun, row.outcome, row.reason = False, None, ""
+
+    def follow(self) -> dict[int, dict[str, float]]:
+        """Reads what the trial wrote since; returns the values among it by step."""
+        measured = {}
+        for entry in self._reader.new_entries():
+            if entry.event == "metrics":
+                self._measure(entry)
+                measured[self.row.step] = self.row.values
+            elif entry.event == "started":
+                self._begin(entry)
+            elif entry.event == "expected":
+                self.row.num_steps = entry.fields["num_steps"]
+            elif entry.event == "finished":
+                self._finish(entry)
+        return measured
+
+    def age(self) -> float:
+        """Seconds since the trial began."""
+        return time.time() - self._began_ms / 1000 if self.row.has_begun else 0.0
+
+    def _begin(self, entry: Entry) -> None:
+        self._began_ms, self._first = entry.time_ms, None
+        self.row.has_begun, self.row.outcome, self.row.reason = True, None, ""
+
+    def _measure(self, entry: Entry) -> None:
+        row = self.row
+        row.step, row.values = entry.fields["step"], values_of(entry)
+        if self._first is None:
+            self._first = row.step, entry.time_ms
+        first_step, first_ms = self._first
+        if row.step > first_step:
+            row.pace = (entry.time_ms - first_ms) / 1000 / (row.step - first_step)
+
+    def _finish(self, entry: Entry) -> None:
+        row = self.row
+        row.outcome = Outcome.named(entry.fields["outcome"])
+        row.reason, row.values = entry.fields["reason"], entry.fields["best"] or row.values
+        row.seconds = (entry.time_ms - self._began_ms) / 1000

@@ -1,0 +1,64 @@
+"""Who proposes the trials of a search: the sampler that was asked for, or the one that suits.
+
+`study/sampler=auto` follows Optuna's own advice (its table of samplers, and its AutoSampler): a
+Gaussian process while trials are few and dear, TPE where choices without an order are among them,
+the evolutionary ones once there are trials enough for generations of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+
+from hrm_sweep.study.goals import Goals
+from hrm_sweep.study.space import Space
+
+FEW = 250
+"""Optuna's AutoSampler leaves the Gaussian process here; it costs the cube of the trials."""
+MANY = 1000
+"""From here on generations of some tens are many: what CMA-ES and NSGA-II need."""
+
+
+class Auto:
+    """`_target_` of `study/sampler=auto`: a choice that is made when the study is known."""
+
+    def __init__(self, *, seed: int | None = None) -> None:
+        self._seed = seed
+
+    def choose(self, space: Space, goals: Goals, *, num_trials: int) -> tuple[Any, str]:
+        """The sampler and the reason for it."""
+        name, reason = _suitable(space, goals, num_trials)
+        return getattr(optuna.samplers, name)(seed=self._seed), reason
+
+
+def told_by(sampler: Any, space: Space, goals: Goals, *, num_trials: int) -> tuple[Any, str]:
+    """The sampler to use, and how to name it to a person.
+
+    A grid has none: its points are all written down.
+    """
+    if space.is_finite:
+        return optuna.samplers.RandomSampler(), "the grid"
+    reason = ""
+    if isinstance(sampler, Auto):
+        sampler, why = sampler.choose(space, goals, num_trials=num_trials)
+        reason = f" (auto: {why})"
+    return sampler, f"{type(sampler).__name__}{reason}"
+
+
+def _suitable(space: Space, goals: Goals, num_trials: int) -> tuple[str, str]:
+    unordered = [
+        name
+        for name, distribution in space.distributions.items()
+        if isinstance(distribution, CategoricalDistribution)
+    ]
+    if num_trials >= MANY and goals.are_several:
+        return "NSGAIISampler", f"several objectives, {num_trials} trials"
+    if num_trials >= MANY and not unordered and not goals.constraints and len(space.dimensions) > 1:
+        return "CmaEsSampler", f"numbers only, {num_trials} trials"
+    if unordered:
+        return "TPESampler", f"{', '.join(unordered)} has no order"
+    if num_trials <= FEW:
+        return "GPSampler", f"numbers only, {num_trials} trials are few"
+    return "TPESampler", f"{num_trials} trials are too many for a Gaussian process"
