@@ -19,6 +19,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PATH",
         help="further files of figures of the published HRM code, for test_parity",
     )
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=4,
+        metavar="N",
+        help="kills of each kind that test_kills tries; more take longer",
+    )
 
 
 def parabola(folder: Path, name: str, *overrides: str) -> str:

@@ -56,7 +56,7 @@ MISTAKES = [
     pytest.param(["-m", "study.direction=up"], "must be maximize or minimize", id="direction"),
     pytest.param(
         ["-m", "lr=1,2", "study.storage=nosuchdb://x"],
-        "study.storage=nosuchdb://x: cannot be opened",
+        "study.storage=nosuchdb://x: must be a database of SQLite or PostgreSQL",
         id="storage",
     ),
 ]

@@ -180,14 +180,25 @@ class Engine:
         return [row for row in rows if row.outcome is Outcome.COMPLETE]
 
     def _run(self) -> None:
-        with self._ledger.exclusive():
-            lost = self.plan.recover(self.folder)
-        for trial in lost:
-            if "folder" in trial.user_attrs:
-                settle(Path(trial.user_attrs["folder"]))
+        self._recover()
         self._write()
         while self._running or self._untold:
             self._turn()
+
+    def _recover(self) -> None:
+        """Trials of a sweep that died: one that had ended is told now, the others wait again."""
+        with self._ledger.exclusive():
+            lost = [
+                self._handed(trial) for trial in self.plan.recover(self._owner.name, self.folder)
+            ]
+        for handed in lost:
+            settle(handed.row.folder)
+            handed.curve |= self._curve(handed.follower.follow())
+            if handed.row.outcome is None or handed.row.outcome.optuna_state == "WAITING":
+                handed.follower.wait()
+                handed.row.outcome = Outcome.INTERRUPTED
+            self.rows[handed.row.number] = handed.row
+            self._end(handed)
 
     def _turn(self) -> None:
         done: set[Future[Any]] = set()
@@ -304,15 +315,21 @@ class Engine:
         return taken
 
     def _hand(self, trial: optuna.Trial) -> _Handed:
-        overrides = self.space.overrides(trial.params)
-        folder = self._folder_of(trial.number, overrides)
-        row = Row(trial.number, trial.params, folder)
-        row.attempt = trial.user_attrs.get("attempt", 0) + 1
-        trial.set_user_attr("folder", str(folder))
+        handed = self._handed(trial)
+        handed.follower.wait()
+        row = handed.row
+        row.attempt += 1
+        trial.set_user_attr("folder", str(row.folder))
         trial.set_user_attr("attempt", row.attempt)
         if known := self.rows.get(trial.number):  # an attempt before this one
             self._outcomes[known.outcome] -= 1
         self.rows[trial.number] = row
+        return handed
+
+    def _handed(self, trial: optuna.Trial) -> _Handed:
+        overrides = self.space.overrides(trial.params)
+        row = Row(trial.number, trial.params, self._folder_of(trial.number, overrides))
+        row.attempt = trial.user_attrs.get("attempt", 0)
         follower = Follower(row)
         return _Handed(trial, overrides, follower, self._curve(follower.past))
 

@@ -61,15 +61,13 @@ class Plan:
         self._ledger.put_back(trial)
         self._waiting.appendleft(trial._trial_id)
 
-    def recover(self, folder: Path) -> list[FrozenTrial]:
-        """Puts back trials that a dead process has left running; `folder` is the study's."""
-        lost = [
-            trial
-            for trial in self._trials(TrialState.RUNNING)
-            if not owners.is_alive(trial.user_attrs.get(OWNER), folder)
-        ]
-        for trial in reversed(lost):
-            self.put_back(trial)
+    def recover(self, owner: str, folder: Path) -> list[optuna.Trial]:
+        """Takes over trials that a dead process has left running; `folder` is the study's."""
+        lost = []
+        for trial in self._trials(TrialState.RUNNING):
+            if not owners.is_alive(trial.user_attrs.get(OWNER), folder):
+                lost.append(optuna.Trial(self._study, trial._trial_id))
+                lost[-1].set_user_attr(OWNER, owner)
         return lost
 
     def _take_a_waiting_one(self) -> optuna.Trial | None:

@@ -62,7 +62,6 @@ class Follower:
         """Step and time of the first measurement; starting up does not count for the pace."""
         self.past = self.follow()
         """What attempts before this one measured, by step."""
-        row.has_begun, row.outcome, row.reason = False, None, ""
 
     def follow(self) -> dict[int, dict[str, float]]:
         """Reads what the trial wrote since; returns the values among it by step."""
@@ -78,6 +77,10 @@ class Follower:
             elif entry.event == "finished":
                 self._finish(entry)
         return measured
+
+    def wait(self) -> None:
+        """Another attempt is to come: how the one before it ended counts no more."""
+        self.row.has_begun, self.row.outcome, self.row.reason = False, None, ""
 
     def age(self) -> float:
         """Seconds since the trial began."""

@@ -1,0 +1,123 @@
+"""Kills at random times, of a worker, of the sweeper, of the whole group: no trial is lost, none
+that has finished runs again, and nobody is left behind."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+
+from hrm_sweep.tracking import record
+
+APP = Path(__file__).parent / "apps" / "parabola.py"
+TRIALS, STEPS = 6, 10
+GONE_SECONDS = 2.0
+
+pytestmark = pytest.mark.slow
+
+
+def start() -> subprocess.Popen[bytes]:
+    flags = ["-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool", "hydra.launcher.workers=2"]
+    settings = ["hydra.sweep.dir=multirun/study", "hydra.sweeper.study_name=study"]
+    off = ["hydra.sweeper.tracking.name=off", "hydra.sweeper.max_attempts=1000"]
+    space = [f"+x=range(0,{TRIALS})", "+pause=0.02"]
+    with Path("printed.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, str(APP), *flags, *settings, *off, *space],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def results() -> dict[Path, bytes]:
+    """The results of the trials that are complete, and the very files."""
+    found = {path: path.read_bytes() for path in Path("multirun/study").glob("*/result.json")}
+    return {path: text for path, text in found.items() if json.loads(text)["outcome"] == "complete"}
+
+
+def wait_for_a_moment(process: subprocess.Popen[bytes], chance: random.Random) -> None:
+    """Now and then while it starts, mostly while trials run."""
+    if chance.random() < 0.3:
+        time.sleep(chance.uniform(0, 2))
+        return
+    known = sizes()
+    while process.poll() is None and sizes() == known:
+        time.sleep(0.005)
+    time.sleep(chance.uniform(0, 0.6))
+
+
+def sizes() -> int:
+    return sum(path.stat().st_size for path in Path("multirun/study").glob("*/record.jsonl"))
+
+
+def kill(process: subprocess.Popen[bytes], whom: str, chance: random.Random) -> None:
+    children = family(process)
+    if whom == "worker":
+        workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        for worker in chance.sample(workers, min(1, len(workers))):
+            worker.kill()
+        return
+    if whom == "sweeper":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=GONE_SECONDS)
+    assert not alive, "a process outlived its study"
+
+
+@pytest.mark.parametrize("whom", ["worker", "sweeper", "group"])
+def test_a_study_survives_kills_at_random_times(whom, request, tmp_path, monkeypatch):
+    chance, left = random.Random(0), request.config.getoption("--kills")
+    while left > 0:
+        folder = tmp_path / str(left)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        done: dict[Path, bytes] = {}
+        while left > 0 and len(done) < TRIALS:
+            process = start()
+            while left > 0 and process.poll() is None:
+                wait_for_a_moment(process, chance)
+                kill(process, whom, chance)
+                left -= 1
+                assert done.items() <= results().items(), "a finished trial was run again"
+                done = results()
+            process.wait(timeout=60)
+        process = start()
+        assert process.wait(timeout=60) == 0, Path("printed.log").read_text()[-2000:]
+        assert done.items() <= results().items(), "a finished trial was run again"
+        check_whole()
+
+
+def check_whole() -> None:
+    """Each trial is there once, and its record and curve are as if nothing had happened."""
+    storage = optuna.storages.RDBStorage("sqlite:///multirun/optuna.db")
+    trials = optuna.load_study(study_name="study", storage=storage).get_trials()
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    assert [trial.params["x"] for trial in trials] == list(range(TRIALS))
+    for trial in trials:
+        x = trial.params["x"]
+        assert trial.value == (x - 2) ** 2
+        curve = {step: pytest.approx((x - 2) ** 2 + 1 / step) for step in range(1, STEPS + 1)}
+        assert trial.intermediate_values == curve
+        entries = record.read(Path(trial.user_attrs["folder"]))
+        steps = [entry.fields["step"] for entry in entries if entry.event == "metrics"]
+        assert steps == list(range(1, STEPS + 1))
+        endings = [entry.fields["outcome"] for entry in entries if entry.event == "finished"]
+        assert endings.count("complete") == 1
+    storage.engine.dispose()
