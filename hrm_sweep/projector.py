@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.4
 GIVE_UP_SECONDS = 5.0
 """How long the end waits for a server that fails, and how long for one that only takes its time:"""
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 GRACE_SECONDS = 1.5
 """How long the end waits for runs that are alive: they may be about to die with the parent."""
 MAX_STARTS = 3
@@ -68,7 +68,7 @@ class ProjectorProcess:
         self._starts = 0
         self._process = self._start()
 
-    def close(self, timeout: float | None = 60.0) -> Backlog:
+    def close(self, timeout: float | None = 120.0) -> Backlog:
         """Says goodbye, and waits until everything is sent or cannot be; returns what is left.
 
         Args:

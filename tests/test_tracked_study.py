@@ -3,6 +3,7 @@
 import base64
 import importlib.metadata
 import json
+import runpy
 import subprocess
 import sys
 import zlib
@@ -10,9 +11,14 @@ from pathlib import Path
 
 import optuna
 import pytest
+import torch
 from mlflow import MlflowClient
 
+from hrm_sweep.learning import checkpoint
+from hrm_sweep.tracking.record import read, values_of
+
 AUTHOR = "-c user.name=me -c user.email=me@example.org"
+TOUR = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "mlflow_tour.py"))
 SMALL = [
     "trainer=smoke",
     "hidden_dim=32",
@@ -46,7 +52,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def printed(folder) -> str:
-    done = hrm_sweep("-m", "lr=1e-4,1e-3", "study.name=small", *SMALL, folder=folder)
+    done = hrm_sweep("-m", "lr=1e-4,1e-3,3e-4", "study.name=small", *SMALL, folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -71,19 +77,23 @@ def trials(folder, printed):
 def test_a_study_is_a_parent_run_and_its_trials_are_the_children(runs):
     _, parent, children = runs
     assert parent.info.run_name == "small"
-    assert sorted(children) == [0, 1]
+    assert sorted(children) == [0, 1, 2]
     for run in children.values():
         assert run.info.status == "FINISHED"
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.tags["hrm_sweep.study"] == "small"
-    assert {run.info.run_name for run in children.values()} == {"0 lr=1e-4", "1 lr=1e-3"}
+    assert {run.info.run_name for run in children.values()} == {
+        "0 lr=1e-4",
+        "1 lr=1e-3",
+        "2 lr=3e-4",
+    }
     assert parent.info.status == "FINISHED"
 
 
 def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(runs):
     client, parent, children = runs
     note = parent.data.tags["mlflow.note.content"]
-    assert note.startswith("    python -m hrm_sweep -m lr=1e-4,1e-3 study.name=small")
+    assert note.startswith("    python -m hrm_sweep -m lr=1e-4,1e-3,3e-4 study.name=small")
     assert "study small · folder `multirun/small` · git commit `" in note
     assert "` and changes after it\n" in note
     assert (
@@ -91,7 +101,7 @@ def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(runs)
         == children[0].data.tags["mlflow.source.git.commit"]
     )
     assert children[0].data.tags["hrm_sweep.git_dirty"] == "true"
-    assert parent.data.params == {"lr": "1e-4, 1e-3"}
+    assert parent.data.params == {"lr": "1e-4, 1e-3, 3e-4"}
     view = f"#/experiments/{parent.info.experiment_id}/runs?viewStateShareKey={parent.info.run_id}"
     assert f"[compare the trials]({view}&workflowType=machine_learning)" in note
     assert "[study in Optuna](http://127.0.0.1:8080/dashboard/studies/1)" in note
@@ -204,6 +214,47 @@ def test_a_single_run_leaves_the_same_record_and_artifacts(folder, printed):
         path.name for path in trial.glob("[!.]*")
     }
     assert history(alone) == history(trial)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(TOUR["chromium"]() is None, reason="no Chromium: apt-get install chromium")
+def test_the_pages_of_a_study_in_a_browser(folder, runs, tmp_path):
+    """The tour of which the README shows pictures: it waits for each thing that it names."""
+    seen = TOUR["tour"](folder / "multirun/small", f"sqlite:///{folder}/mlruns/mlflow.db", tmp_path)
+    assert "study small · folder multirun/small · git commit " in seen.note
+    assert {"best/eval/exact_match", "best/eval/loss", "lr"} <= set(seen.columns.split("\n"))
+    judged = {
+        run.info.run_name: run.data.metrics["best/eval/exact_match"] for run in runs[2].values()
+    }
+    assert sorted(seen.runs) == sorted(judged)
+    shown = [judged[name] for name in seen.runs]
+    assert shown == sorted(shown, reverse=True)
+    assert "lr" in seen.axes
+    assert seen.num_points == 3
+    assert min(seen.picture_size) > 500
+    assert all(path.stat().st_size < 200_000 for path in tmp_path.glob("*.png"))
+
+
+def test_tracking_off_changes_no_number_and_makes_no_mlflow(folder, printed, tmp_path):
+    done = hrm_sweep("lr=1e-3", "study.name=off", "tracking=off", *SMALL, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "mlruns").exists()
+    off, trial = tmp_path / "multirun/train/off", folder / "multirun/small/1"
+    assert history(off) == history(trial)
+    assert measurements(off) == measurements(trial)
+    for name in ("best_model.pth", "final_model.pth"):
+        without, tracked = checkpoint.load(off / name), checkpoint.load(trial / name)
+        assert without["model"].keys() == tracked["model"].keys()
+        assert all(map(torch.equal, without["model"].values(), tracked["model"].values()))
+
+
+def measurements(folder: Path) -> list[dict[str, float]]:
+    """Every value of the record, bit for bit, but for the time it took."""
+    return [
+        {name: value for name, value in values_of(entry).items() if not name.startswith("time/")}
+        for entry in read(folder)
+        if entry.event == "metrics"
+    ]
 
 
 def history(folder: Path) -> list[dict[str, float]]:
