@@ -59,7 +59,7 @@ def tour(study: Path, uri: str, pictures: Path) -> Seen:
             _compare_link(page).click()
         columns, runs = _trials(opened.value, pictures)
         axes, num_points = _comparison(opened.value, pictures)
-        size = _artifact(page, address, Cursor.load(study / "0"), pictures)
+        size = _artifact(page, address, Cursor.load(study / "0"))
     return Seen(note, columns, runs, axes, num_points, size)
 
 
@@ -104,13 +104,12 @@ def _comparison(page: Page, pictures: Path) -> tuple[list[str], int]:
     return names, page.locator(".js-plotly-plot").evaluate_all(drawn)
 
 
-def _artifact(page: Page, address: str, trial: Cursor, pictures: Path) -> tuple[int, int]:
+def _artifact(page: Page, address: str, trial: Cursor) -> tuple[int, int]:
     where = f"{address}#/experiments/{trial.experiment_id}/runs/{trial.run_id}/artifacts"
     page.goto(f"{where}?{MODEL_TRAINING}")
     page.get_by_text("prediction_vs_groundtruth.png").first.click()
     picture = page.locator("img[src^='blob:']").first
     picture.wait_for()
-    page.screenshot(path=pictures / "mlflow_artifact.png")
     return tuple(picture.evaluate("picture => [picture.naturalWidth, picture.naturalHeight]"))
 
 
