@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 from hrm_sweep.study import trial
 
 if TYPE_CHECKING:
+    from hrm_sweep.archive.table import load_study
     from hrm_sweep.load import load_run
 
-__all__ = ["load_run", "trial"]
+__all__ = ["load_run", "load_study", "trial"]
 __version__ = "0.1.0"
 
 
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> Any:
         from hrm_sweep.load import load_run  # torch: only for who asks for it
 
         return load_run
+    if name == "load_study":
+        from hrm_sweep.archive.table import load_study
+
+        return load_study
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import app, config, runtime
+from hrm_sweep import app, completion, config, runtime
 from hrm_sweep.commands import COMMANDS, Command
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.mistakes import explained
@@ -26,6 +26,8 @@ def main() -> None:
     wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: the words are ours
     try:
+        if completion.is_asked(sys.argv[1:]) and completion.answer():
+            _exit(0)
         if sys.argv[1:2] and sys.argv[1] in COMMANDS:
             _run_command(COMMANDS[sys.argv[1]])
         app.run()

@@ -21,6 +21,7 @@ LAYERS = [
     {"mistakes", "solo", "guide"},
     {"app", "sweep"},
     {"commands"},
+    {"completion"},
     {"cli"},
     {"__main__"},
 ]
@@ -29,6 +30,7 @@ LAYERS = [
 DOORS = {
     "torch": ("learning/", "load.py", "run.py"),
     "matplotlib": ("learning/", "report/"),
+    "pandas": ("archive/table.py",),
     "jinja2": ("report/page.py",),
     "optuna": ("study/",),
     "sqlalchemy": ("study/ledger.py", "tracking/", "commands/pages.py"),

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from hrm_sweep.commands import best, listing, pages, report, reproduce, resume, show, sync
+from hrm_sweep.commands import (
+    best,
+    compare,
+    delete,
+    export,
+    listing,
+    pages,
+    report,
+    reproduce,
+    resume,
+    show,
+    sync,
+)
 from hrm_sweep.commands.command import Command
 
 COMMANDS: dict[str, Command] = {
@@ -14,8 +26,11 @@ COMMANDS: dict[str, Command] = {
         show.COMMAND,
         reproduce.COMMAND,
         report.COMMAND,
+        compare.COMMAND,
+        export.COMMAND,
         pages.UI,
         pages.DASHBOARD,
         sync.COMMAND,
+        delete.COMMAND,
     )
 }

@@ -36,6 +36,14 @@ class Command:
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Raises InputError for what it does not know; --help prints and leaves."""
+        return self._parser().parse_args(arguments)
+
+    def options(self) -> list[str]:
+        """The flags it knows."""
+        actions = self._parser()._actions
+        return [text for action in actions for text in action.option_strings if len(text) > 2]
+
+    def _parser(self) -> argparse.ArgumentParser:
         parser = _Parser(
             prog=f"{shlex.join(runtime.command())} {self.name}",
             description=self.summary,
@@ -44,7 +52,7 @@ class Command:
             allow_abbrev=False,
         )
         self.arguments(parser)
-        return parser.parse_args(arguments)
+        return parser
 
     def _epilog(self) -> str:
         lines = [f"{runtime_words()} {self.name} {typed}".rstrip() for typed, _ in self.examples]

@@ -76,7 +76,7 @@ def history(data: Data) -> Figure | None:
         axes.plot(numbers, [0.02] * len(numbers), "x", color=BAD, markersize=5, label="failed",
                   transform=axes.get_xaxis_transform())  # fmt: skip
     axes.set_xlabel("trial")
-    _as_objective(axes, data)
+    as_objective(axes, data)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.legend(fontsize=8, loc="outside upper right", ncols=4)
     return figure
@@ -100,7 +100,7 @@ def curves(data: Data) -> Figure | None:
         figure.legend(fontsize=8, loc="outside upper right")
     axes.autoscale_view()
     axes.set_xlabel("step")
-    _as_objective(axes, data)
+    as_objective(axes, data)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
@@ -142,7 +142,7 @@ def slices(data: Data) -> Figure | None:
         axes.plot(x[0], data.values[0], "o", color=BEST, markersize=7)
         axes.set_xlabel(name)
     for axes in grid[:, 0]:
-        _as_objective(axes, data)
+        as_objective(axes, data)
     for axes in list(grid.flat)[len(data.params) :]:
         axes.set_visible(False)
     return figure
@@ -229,7 +229,7 @@ def parts(data: Data) -> Figure | None:
         axes.barh(places, shown, height=height * 0.9, color=colours[index % len(colours)],
                   label=words.label(name))  # fmt: skip
     axes.set_yticks(range(len(runs)), [_trial_label(data, run) for run in runs], fontsize=8)
-    _as_objective(axes, data, "x")
+    as_objective(axes, data, "x")
     figure.legend(fontsize=8, loc="outside upper right", ncols=min(4, len(data.parts)))
     return figure
 
@@ -250,7 +250,7 @@ def repeats(data: Data) -> Figure | None:
         )  # fmt: skip
     axes.set_yticks(range(len(runs)), [_trial_label(data, run) for run in runs], fontsize=8)
     axes.set_ylim(-0.6, len(runs) - 0.4)
-    _as_objective(axes, data, "x")
+    as_objective(axes, data, "x")
     return figure
 
 
@@ -272,7 +272,7 @@ def cost(data: Data) -> Figure | None:
     axes.xaxis.set_major_formatter(lambda value, _: words.duration(value) if value >= 1 else "")
     axes.xaxis.set_minor_formatter(lambda *_: "")
     axes.set_xlabel("time of a trial")
-    _as_objective(axes, data)
+    as_objective(axes, data)
     return figure
 
 
@@ -322,7 +322,7 @@ def _figure(*, rows: float = 0) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _as_objective(axes: Axes, data: Data, which: str = "y") -> None:
+def as_objective(axes: Axes, data: Data, which: str = "y") -> None:
     """An axis on which the objective stands: its name, per cent where it is a share, and limits
     that leave out what is far off."""
     axis = axes.yaxis if which == "y" else axes.xaxis

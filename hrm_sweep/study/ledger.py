@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -68,6 +69,11 @@ class Ledger:
                 f"{' and '.join(made_to)}; keep to that, or take another study.name"
             )
         return study
+
+    def delete_study(self, name: str) -> None:
+        """Removes a study with all its trials; one that is not there is removed already."""
+        with self.exclusive(), contextlib.suppress(KeyError):
+            optuna.delete_study(study_name=name, storage=self.storage)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

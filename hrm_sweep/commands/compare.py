@@ -1,0 +1,132 @@
+"""`compare`: the best of several studies beside each other."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hrm_sweep import files
+from hrm_sweep.archive.ranking import compared, complete, ranked
+from hrm_sweep.archive.runs import Run
+from hrm_sweep.archive.studies import Study, find_study
+from hrm_sweep.commands.command import Command
+from hrm_sweep.commands.terminal import console, plain_table
+from hrm_sweep.errors import StudyError
+from hrm_sweep.recipe import NO_RESULT
+from hrm_sweep.study import words
+
+MOST_RECIPES = 10
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("studies", metavar="STUDY", nargs="+", help="two or more studies")
+    parser.add_argument(
+        "--picture",
+        metavar="PATH",
+        type=Path,
+        default=Path("multirun/comparison.png"),
+        help="PNG of the bests' learning curves and of the best so far; default: %(default)s",
+    )
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    found = {study.name: study for study in map(find_study, arguments.studies)}
+    studies = list(found.values())
+    if len(studies) < 2:
+        raise StudyError(f"{studies[0].name}: name two studies or more to compare")
+    if len({(study.objectives[0], study.directions[0]) for study in studies}) > 1:
+        asked = ", ".join(f"{s.name} {s.directions[0]} {s.objectives[0]}" for s in studies)
+        raise StudyError(f"these were judged differently and cannot be compared: {asked}")
+    bests = {study.name: best for study in studies for best in ranked(study)[:1]}
+    if not bests:
+        raise StudyError("none of these studies has a complete trial")
+    _print_bests(studies, bests)
+    _print_settings(bests)
+    _print_same_recipes(studies)
+    _draw(studies, arguments.picture)
+
+
+def _print_bests(studies: Sequence[Study], bests: Mapping[str, Run]) -> None:
+    objective = studies[0].objectives[0]
+    table = plain_table("study", words.label(objective), "trial", "trials", "work", "")
+    for study in studies:
+        best = bests.get(study.name)
+        counted = ", ".join(f"{number} {word}" for word, number in study.counted().items())
+        work = words.duration(sum(run.seconds for run in study.trials))
+        value = words.in_words(best.values, objective) if best else "-"
+        point = words.point(study.params(best)) if best else ""
+        table.add_row(study.name, value, str(best.number) if best else "-", counted, work, point)
+    console().print(table)
+    sign = -1 if studies[0].directions[0] == "maximize" else 1
+    order = sorted(bests.items(), key=lambda pair: sign * pair[1].values[objective])
+    if len(order) > 1:
+        (first, one), (second, two) = order[:2]
+        print(f"\n  {first} before {second}: {second} is {_told(compared(one, two, objective))}")
+
+
+def _told(verdict: object) -> str:
+    text = str(getattr(verdict, "words", ""))
+    return text if "worse" in text else f"perhaps as good: {text}"
+
+
+def _print_settings(bests: Mapping[str, Run]) -> None:
+    """The keys of the whole config in which the bests differ."""
+    keys = dict.fromkeys(key for run in bests.values() for key in run.config)
+    differing = [
+        key
+        for key in keys
+        if key.partition(".")[0] not in NO_RESULT
+        and len({str(run.config.get(key)) for run in bests.values()}) > 1
+    ]
+    if not differing:
+        return
+    print("\n  settings in which the best trials differ:")
+    table = plain_table("", *bests)
+    for key in differing:
+        table.add_row(key, *(words.setting(run.config.get(key, "-")) for run in bests.values()))
+    console().print(table)
+
+
+def _print_same_recipes(studies: Sequence[Study]) -> None:
+    """Recipes that several studies ran: equal signatures should give equal numbers."""
+    objective = studies[0].objectives[0]
+    found: dict[str, dict[str, Run]] = {}
+    for study in studies:
+        for run in complete(study):
+            found.setdefault(run.tags["hrm_sweep.signature"], {})[study.name] = run
+    shared = [runs for runs in found.values() if len(runs) > 1]
+    if not shared:
+        return
+    unequal = [runs for runs in shared if len({run.values[objective] for run in runs.values()}) > 1]
+    print(
+        f"\n  {words.count(len(shared), 'recipe')} in more than one of them, "
+        f"{len(shared) - len(unequal)} with equal {words.label(objective)}"
+    )
+    for runs in unequal[:MOST_RECIPES]:
+        told = ", ".join(
+            f"{name}/{run.number} {words.in_words(run.values, objective)}"
+            for name, run in runs.items()
+        )
+        print(f"    {told}")
+
+
+def _draw(studies: Sequence[Study], path: Path) -> None:
+    from hrm_sweep.report.comparison import draw  # matplotlib: only where something is drawn
+
+    files.check_writable(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw(studies, path)
+    print(f"\n  picture  {path}")
+
+
+COMMAND = Command(
+    name="compare",
+    summary="Put the best of several studies beside each other.",
+    examples=(
+        ("my-study other-study", "best of each, settings that differ, recipes both ran, a picture"),
+        ("a b c --picture bests.png", "the picture elsewhere"),
+    ),
+    arguments=_arguments,
+    run=_run,
+)

@@ -1,0 +1,78 @@
+"""`delete`: a study is removed everywhere."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+
+from hrm_sweep.archive.studies import Study, find_study
+from hrm_sweep.commands.command import Command
+from hrm_sweep.commands.pages import storage_of, with_password
+from hrm_sweep.errors import InputError, StudyError
+from hrm_sweep.study import words
+from hrm_sweep.tracking.cursor import Cursor
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", metavar="STUDY", help="name or folder")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    study = find_study(arguments.study)
+    if study.is_running:
+        raise StudyError(f"{study.name}: it is running; stop it first (Ctrl-C where it runs)")
+    run_ids = _run_ids(study)
+    told = [f"the folder {study.folder}", "the study in Optuna"]
+    if run_ids:
+        told.append(f"{words.count(len(run_ids), 'run')} in MLflow")
+    trials = words.count(len(study.trials), "trial")
+    print(f"{study.name}: {trials}; this removes {', '.join(told)}.")
+    if not arguments.yes and not _agreed(study.name):
+        print("Nothing was removed.")
+        return
+    if run_ids:
+        _delete_in_mlflow(study, run_ids)
+    _delete_in_optuna(study)
+    shutil.rmtree(study.folder)
+    print(f"{study.name}: removed.")
+
+
+def _agreed(name: str) -> bool:
+    if not sys.stdin.isatty():
+        raise InputError(f"{name}: nobody can be asked here; say it with --yes")
+    return input(f"Type {name} to remove it: ").strip() == name
+
+
+def _run_ids(study: Study) -> list[str]:
+    """The runs of the study, its trials and their repeats."""
+    folders = [path.parent for path in study.folder.rglob("mlflow.json")]
+    return [run_id for folder in folders if (run_id := Cursor.load(folder).run_id)]
+
+
+def _delete_in_mlflow(study: Study, run_ids: list[str]) -> None:
+    from hrm_sweep.tracking.mlflow_delete import delete
+    from hrm_sweep.tracking.mlflow_store import resolve_uri
+
+    uri = resolve_uri(with_password(study.tracking.get("uri"), "MLFLOW_TRACKING_URI"))
+    if not delete(uri, run_ids):
+        print("The MLflow server has marked its runs as deleted; its own `mlflow gc` removes them.")
+
+
+def _delete_in_optuna(study: Study) -> None:
+    from hrm_sweep.study.ledger import Ledger
+
+    Ledger(storage_of(study)).delete_study(study.name)
+
+
+COMMAND = Command(
+    name="delete",
+    summary="Remove a study everywhere: its folder, in Optuna, in MLflow. Asks first.",
+    examples=(
+        ("my-study", "says what goes, and asks for the name once more"),
+        ("my-study --yes", "does not ask"),
+    ),
+    arguments=_arguments,
+    run=_run,
+)

@@ -1,0 +1,46 @@
+"""The picture of several studies: learning curves of the bests, and the best so far by trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hrm_sweep import files
+from hrm_sweep.archive.studies import Study
+from hrm_sweep.report.data import Data
+from hrm_sweep.report.figures import BEST, BLUE, STYLE, as_objective
+
+COLOURS = (BLUE, BEST, "#009e73", "#cc79a7", "#b08900", "#8b95a1")
+
+
+def draw(studies: Sequence[Study], path: Path) -> None:
+    """Writes the PNG file `path`."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10, 3.6), layout="constrained", facecolor="white")
+        curves, history = figure.subplots(1, 2)
+        for data, colour in zip(map(Data, studies), cycle(COLOURS), strict=False):
+            if data.best is None:
+                continue
+            curve = data.curves.get(data.best.number or 0, {})
+            label = f"{data.study.name}, trial {data.best.number}"
+            curves.plot(list(curve), list(curve.values()), color=colour, label=label)
+            runs = sorted(data.ranked, key=lambda run: run.number or 0)
+            values = [run.values[data.objective] for run in runs]
+            so_far = (np.maximum if data.is_maximized else np.minimum).accumulate(values)
+            numbers = [run.number or 0 for run in runs]
+            history.step(numbers, so_far, where="post", color=colour, marker="o", markersize=3)
+            for axes in (curves, history):
+                as_objective(axes, data)
+        for axes, title, name in ((curves, "Best trials", "step"), (history, "So far", "trial")):
+            axes.set_title(title, loc="left", fontweight="bold")
+            axes.set_xlabel(name)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        figure.legend(loc="outside lower center", ncols=3)
+        with files.replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
