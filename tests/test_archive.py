@@ -13,6 +13,7 @@ from hrm_sweep.archive.runs import Run, plain
 from hrm_sweep.archive.studies import Study, find_run, find_study, studies
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.outcomes import Outcome
+from hrm_sweep.study.goals import goals
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 
@@ -149,8 +150,9 @@ def test_the_pareto_front_is_what_no_other_trial_beats():
         fake({"loss": float(low), "score": float(high)}, number=number)
         for number, (low, high) in enumerate(points)
     ]
+    names, ways = ["loss", "score"], ["minimize", "maximize"]
     study = SimpleNamespace(
-        objectives=["loss", "score"], directions=["minimize", "maximize"], trials=runs
+        objectives=names, directions=ways, goals=goals(names, ways), trials=runs
     )
     assert [run.number for run in ranking.front(study)] == [5, 0]
 

@@ -88,7 +88,7 @@ def synthetic(folder: Path, number: int, *, objectives=("score",), directions=("
             "started", kind="study", name=folder.name, description="python app.py -m",
             params={"lr": "1e-4 to 1e-1, log", "size": "8, 16"}, tags={}, hydra_overrides=[],
             judged={"objectives": objectives, "directions": directions, "tie_breaker": None,
-                    "columns": []},
+                    "constraints": [], "columns": []},
             num_trials=number, storage="sqlite:///x.db", tracking={},
         )  # fmt: skip
     for trial in range(number):

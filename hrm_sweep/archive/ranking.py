@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hrm_sweep.archive.runs import Run
@@ -15,21 +14,13 @@ SURE = 0.05
 
 
 def ranked(study: Study) -> list[Run]:
-    """Complete trials by the first objective, the best first; equal ones by the tie breaker, then
-    by their numbers."""
-    objective, direction, breaker = study.objectives[0], study.directions[0], study.tie_breaker
-    sign = -1 if direction == "maximize" else 1
-
-    def rank(run: Run) -> tuple[float, float, int]:
-        tie = run.values.get(breaker, 0.0) if breaker else 0.0
-        return sign * run.values[objective], tie, run.number or 0
-
-    return sorted(complete(study), key=rank)
+    """Complete trials, the best first, in the order that the study itself goes by."""
+    return study.goals.ranked(complete(study), lambda run: run.values)
 
 
 def complete(study: Study) -> list[Run]:
     """Trials that can be judged."""
-    wanted = set(study.objectives)
+    wanted = set(study.goals.names)
     return [
         run
         for run in study.trials
@@ -39,19 +30,10 @@ def complete(study: Study) -> list[Run]:
 
 def front(study: Study) -> list[Run]:
     """The Pareto front: complete trials that no other one beats in one objective without being
-    worse in another. Ordered by the first objective, the best first."""
-    signs = [-1 if direction == "maximize" else 1 for direction in study.directions]
-
-    def costs(run: Run) -> list[float]:
-        return [sign * run.values[name] for sign, name in zip(signs, study.objectives, strict=True)]
-
-    candidates = [(costs(run), run) for run in complete(study)]
-    kept = [
-        (mine, run)
-        for mine, run in candidates
-        if not any(_dominates(other, mine) for other, _ in candidates)
-    ]
-    return [run for _, run in sorted(kept, key=lambda pair: (pair[0], pair[1].number or 0))]
+    worse in another, by their first objective."""
+    found = study.goals.front(complete(study), lambda run: run.values)
+    sign = -1 if study.directions[0] == "maximize" else 1
+    return sorted(found, key=lambda run: sign * run.values[study.objectives[0]])
 
 
 @dataclass(frozen=True)
@@ -119,7 +101,3 @@ def _two_shares(best: Run, other: Run, metric: str) -> Verdict:
 
 def _rounded(chance: float) -> str:
     return f"{chance:.2g}" if chance >= 0.0001 else "0.0001 or less"
-
-
-def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True)) and one != other

@@ -14,6 +14,7 @@ from hrm_sweep.archive.runs import Run, Value
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import words
+from hrm_sweep.study.goals import Goals, goals
 from hrm_sweep.tracking import record
 from hrm_sweep.tracking.cursor import Cursor
 
@@ -52,6 +53,13 @@ class Study:
     def directions(self) -> list[str]:
         """maximize or minimize, one for each objective."""
         return list(self._asked["judged"]["directions"])
+
+    @functools.cached_property
+    def goals(self) -> Goals:
+        """How its trials are judged."""
+        told = (text.rsplit(maxsplit=2) for text in self._asked["judged"]["constraints"])
+        rules = {name: f"{way} {bound}" for name, way, bound in told}
+        return goals(self.objectives, self.directions, rules, tie_breaker=self.tie_breaker)
 
     @property
     def tie_breaker(self) -> str | None:
@@ -231,7 +239,7 @@ def _run_in_mlflow(run_id: str) -> Run | None:
 def _study_in(folder: Path) -> Study | None:
     with contextlib.suppress(RecordError, KeyError):
         study = Study(Run.open(folder))
-        if study.run.kind == "study" and study.objectives:
+        if study.run.kind == "study" and study.goals:
             return study
     return None
 

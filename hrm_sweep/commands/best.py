@@ -49,7 +49,12 @@ def _print_best(study: Study, best: list[Run]) -> None:
     pairs = [(words.label(name), words.in_words(first.values, name)) for name in names]
     if first.repeats:
         pairs.append(("repeats", f"{len(first.repeats)} seeds, mean ± standard deviation"))
-    if len(best) > 1:
+    if broken := study.goals.broken(first.values):
+        pairs.append(("breaks", ", ".join(map(str, broken)) + ": no trial keeps to everything"))
+    if study.goals.are_several:
+        number = words.count(len(front(study)), "trial")
+        pairs.append(("front", f"{number}, this one first: best {study.name} --pareto"))
+    elif len(best) > 1:
         pairs.append(("next best", _next_best(study, first, best[1])))
     pairs += [
         ("run again", first.command),

@@ -87,6 +87,8 @@ def _asked(data: Data) -> Iterator[tuple[str, str]]:
     study = data.study
     goals = zip(study.directions, study.objectives, strict=True)
     yield "objective", ", ".join(f"{direction} {name}" for direction, name in goals)
+    if study.goals.constraints:
+        yield "kept to", ", ".join(map(str, study.goals.constraints))
     yield from study.space.items()
     if data.best and data.best.repeats:
         yield "repeats", words.count(len(data.best.repeats), "seed")
@@ -113,7 +115,9 @@ def _facts(data: Data) -> Iterator[tuple[str, str]]:
         return
     for name in _metrics(data):
         yield words.label(name), words.in_words(best.values, name)
-    if len(data.ranked) > 1:
+    if data.front:
+        yield "Pareto front", words.count(len(data.front), "trial") + ", marked in the table"
+    elif len(data.ranked) > 1:
         second = data.ranked[1]
         value = words.in_words(second.values, data.objective)
         verdict = compared(best, second, data.objective)
