@@ -306,6 +306,10 @@ def test_two_sweeps_at_once_share_the_trials():
     assert {trial.state.name for trial in trials} == {"COMPLETE"}
     owners = {trial.user_attrs["owner"] for trial in trials}
     assert len(owners) == 2
+    end = record.read(Path("multirun/study"))[-1]
+    assert (end.event, end.fields["outcome"]) == ("finished", "complete")
+    assert end.fields["reason"] == "12 complete"
+    assert end.fields["best"] == {"objective": 0.0}
     for number in range(12):
         events = [entry.event for entry in record.read(Path(f"multirun/study/{number}"))]
         assert events.count("started") == 1

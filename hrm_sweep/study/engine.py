@@ -185,6 +185,15 @@ class Engine:
         while self._running or self._untold:
             self._turn()
 
+    def count_those_of_others(self) -> None:
+        """Adds trials that ended in other sweeps meanwhile: what the end says is of the study."""
+        for trial in _finished(self.study):
+            if trial.number not in self.rows:
+                row = self.rows[trial.number] = Row.of_the_past(trial)
+                self._outcomes[row.outcome] += 1
+                if row.outcome is Outcome.COMPLETE:
+                    self.front = self.goals.joined(self.front, row, values_of)
+
     def _recover(self) -> None:
         """Trials of a sweep that died: one that had ended is told now, the others wait again."""
         with self._ledger.exclusive():

@@ -13,6 +13,7 @@ from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.rows import Row
 from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.record import FILE_NAME as NAME
 from hrm_sweep.tracking.record import Record, is_held
 
 FILE_NAME = "optimization_results.yaml"
@@ -21,7 +22,8 @@ FILE_NAME = "optimization_results.yaml"
 class Results:
     """Keeps the record of the study itself: its best value after each trial, and how it ended.
 
-    Of several sweeps that work on the study at once, the first keeps it.
+    Of several sweeps that work on the study at once, the first keeps it; when that one has ended,
+    another goes on with it.
 
     Args:
         draw: makes the study's report when it ends, and returns the names of its files.
@@ -38,10 +40,9 @@ class Results:
         **started: Any,
     ) -> None:
         self._folder, self._draw, self._again = folder, draw, again
+        self._started = started
         self._record: Record | None = None
-        if not (folder / "record.jsonl").exists() or not is_held(folder):
-            self._record = Record(folder)
-            self._record.append("started", kind="study", **started)
+        self._take()
 
     def begin(self, engine: Engine) -> None:
         self._engine = engine
@@ -50,6 +51,7 @@ class Results:
         """Only ends of trials are written."""
 
     def settled(self, row: Row) -> None:
+        self._take()
         if row.outcome is Outcome.COMPLETE and self._record is not None:
             goals = self._engine.goals
             values = {name: row.values[name] for name in goals.objectives}
@@ -61,14 +63,17 @@ class Results:
     def end(self) -> None:
         """Writes the results, whole, and closes the record. The study is as good as its trials."""
         engine = self._engine
+        is_stopped = Outcome.INTERRUPTED in engine.outcomes()
+        report = [] if is_stopped else self._draw()  # takes its time; what is counted is new
+        engine.count_those_of_others()
         outcomes = engine.outcomes()
         outcome = Outcome.COMPLETE if engine.front else Outcome.FAILED
-        if Outcome.INTERRUPTED in outcomes:
+        if is_stopped:
             outcome = Outcome.INTERRUPTED
         counted = {known.word: number for known, number in outcomes.items()}
         summary = _summary(engine, self._again) | {"trials": counted}
         files.write_text(self._folder / FILE_NAME, OmegaConf.to_yaml(summary))
-        report = [] if outcome is Outcome.INTERRUPTED else self._draw()
+        self._take()
         if self._record is None:
             return
         best = engine.front[0] if len(engine.front) == 1 else None
@@ -80,6 +85,12 @@ class Results:
             artifacts=["multirun.yaml", FILE_NAME, *report],
         )
         self._record.close()
+
+    def _take(self) -> None:
+        """Opens the record, unless another sweep has it."""
+        if self._record is None and not ((self._folder / NAME).exists() and is_held(self._folder)):
+            self._record = Record(self._folder)
+            self._record.append("started", kind="study", **self._started)
 
 
 def _summary(engine: Engine, again: Callable[[Row], str]) -> dict[str, Any]:
