@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.learning import pictures
 from hrm_sweep.redact import redacted
-from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking import mlflow_store, record
 from hrm_sweep.tracking.cursor import FILE_NAME, Backlog, settle_dead, waiting
 
 if TYPE_CHECKING:
@@ -155,6 +155,8 @@ class _Work:
 
     def _project(self) -> None:
         settle_dead(self._root)
+        while not (_has_begun(self._root) or self.closing.wait(TICK_SECONDS / 4)):
+            pass  # MLflow's import takes seconds of the cores that the workers start up on
         from hrm_sweep.tracking.projection import Projection
 
         projection = Projection(
@@ -196,6 +198,12 @@ class _Work:
             limit = GIVE_UP_SECONDS if self.reason else PATIENCE_SECONDS
             if time.monotonic() > since + limit:
                 return
+
+
+def _has_begun(root: Path) -> bool:
+    """Whether a run has: a worker that has come that far has imported what it needs."""
+    is_study = (root / "multirun.yaml").exists()
+    return any(not is_study or path.parent != root for path in root.rglob(record.FILE_NAME))
 
 
 def _wait_for_the_end(thread: threading.Thread) -> None:

@@ -87,13 +87,15 @@ class Sweep:
             SystemExit: trials failed and none is complete (1).
             KeyboardInterrupt: Ctrl-C; it has said how to continue.
         """
-        space = self._checked_space(arguments)
+        space = self._space(arguments)
         self._job.searched = [dimension.name for dimension in space.dimensions]
         if self._settings.dry_run:
+            self._check(space)
             self._show_plan(space)
             return []
-        slots = self._slots(space)  # workers import what they need while the storage is opened
+        slots = self._slots(space)  # workers import what they need while the rest is looked at
         try:
+            self._check(space)
             engine = self._engine(space, slots, arguments)
             engine.run()
         except KeyboardInterrupt:
@@ -115,11 +117,8 @@ class Sweep:
         for line in guide.plan_in_words(space, self._settings.n_trials, known, workers=workers):
             print(line)
 
-    def _checked_space(self, arguments: list[str]) -> Space:
-        """The search space, after everything that can be wrong without a trial has been looked at.
-
-        Points of the space are composed and checked: a mistake is met now and not at night.
-        """
+    def _space(self, arguments: list[str]) -> Space:
+        """What is to be searched."""
         for_hydra = OmegaConf.to_container(self._config.hydra.overrides.hydra, resolve=False)
         check_no_secrets([*map(str, for_hydra or ()), *arguments])
         if self._settings.repeats > 1 and "seed" not in self._config:
@@ -128,7 +127,13 @@ class Sweep:
             )
         params = [f"{key}={value}" for key, value in (self._settings.params or {}).items()]
         parser = OverridesParser.create(config_loader=self._loader)
-        space = parse_space(parser.parse_overrides([*params, *arguments]))
+        return parse_space(parser.parse_overrides([*params, *arguments]))
+
+    def _check(self, space: Space) -> None:
+        """Looks at everything that can be wrong without a trial.
+
+        Points of the space are composed and checked: a mistake is met now and not at night.
+        """
         check = get_method(self._settings.check) if self._settings.check else None
         for point in space.corners(at_most=CORNERS):
             composed = self._compose(space.overrides(point))
@@ -137,7 +142,6 @@ class Sweep:
         files.check_writable(self._folder)
         if self._is_tracked:
             mlflow_store.check(mlflow_store.resolve_uri(self._settings.tracking.get("uri")))
-        return space
 
     def _slots(self, space: Space) -> Any:
         """The launcher as slots: a rolling window if it takes single jobs, batches if not."""
