@@ -121,10 +121,6 @@ class Sweep:
         """What is to be searched."""
         for_hydra = OmegaConf.to_container(self._config.hydra.overrides.hydra, resolve=False)
         check_no_secrets([*map(str, for_hydra or ()), *arguments])
-        if self._settings.repeats > 1 and "seed" not in self._config:
-            raise StudyError(
-                f"repeats={self._settings.repeats}: the config has no key `seed` for them"
-            )
         params = [f"{key}={value}" for key, value in (self._settings.params or {}).items()]
         parser = OverridesParser.create(config_loader=self._loader)
         return parse_space(parser.parse_overrides([*params, *arguments]))
@@ -137,6 +133,10 @@ class Sweep:
         check = get_method(self._settings.check) if self._settings.check else None
         for point in space.corners(at_most=CORNERS):
             composed = self._compose(space.overrides(point))
+            if self._settings.repeats > 1 and "seed" not in composed:
+                raise StudyError(
+                    f"repeats={self._settings.repeats}: the config has no key `seed` for them"
+                )
             if check is not None:
                 check(composed)
         files.check_writable(self._folder)

@@ -28,6 +28,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.fixture
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 def parabola(folder: Path, name: str, *overrides: str) -> str:
     """Runs an untracked study of the parabola in `folder`; what it printed."""
     flags = [

@@ -1,13 +1,18 @@
 """Sweep strings become dimensions; points become overrides."""
 
 import itertools
+import re
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hrm_sweep.errors import SpaceError
+from hrm_sweep.study import grammar
 from hrm_sweep.study.space import Space, parse_space
+
+grammar.extend()  # the plugin does that when Hydra starts
 
 
 def space_of(*overrides: str) -> Space:
@@ -81,6 +86,47 @@ def test_a_sampled_number_gives_the_same_bits_back(value):
     (text,) = space_of("x=interval(0, 1e23)").overrides({"x": value})
     (override,) = OverridesParser.create().parse_overrides([text])
     assert override.value() == value
+
+
+def test_a_logrange_has_both_ends_and_equal_ratios():
+    (dimension,) = space_of("x=logrange(1e-5, 1e-2, 4)").dimensions
+    assert dimension.walk == (1e-5, 1e-4, 1e-3, 1e-2)
+    assert space_of("x=logrange(1e-5, 1e-2, 4)").distributions == {
+        "x": FloatDistribution(1e-5, 1e-2, log=True)
+    }
+
+
+def test_zipped_lists_are_walked_together():
+    space = space_of("a=zip(1,2,1)", "b=x,y", "c=zip(p,q,r)")
+    points = [tuple(space.overrides(point)) for point in space.points()]
+    together = [(1, "p"), (2, "q"), (1, "r")]
+    assert points == [(f"a={a}", f"b={b}", f"c={c}") for a, c in together for b in "xy"]
+    assert space.in_words() == {"a c": ["1 p", "2 q", "1 r"], "b": ["x", "y"]}
+
+
+def test_zips_with_tags_of_their_own_are_walked_apart():
+    space = space_of("a=zip(1,2)", "b=tag(t, zip(3,4))", "c=zip(5,6)", "d=tag(t, zip(7,8))")
+    points = [tuple(point[name] for name in "abcd") for point in space.points()]
+    assert points == [(1, 3, 5, 7), (1, 4, 5, 8), (2, 3, 6, 7), (2, 4, 6, 8)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        pytest.param(["a=zip(1,2)", "b=zip(1,2,3)"], "b=zip(...): has 3 values, and a", id="long"),
+        pytest.param(["a=zip(1,1)", "b=zip(2,2)"], "a point stands in it twice", id="twice"),
+        pytest.param(["a=zip(1,2)", "b=interval(0,1)"], "walked together in a grid", id="search"),
+    ],
+)
+def test_what_cannot_be_walked_together_is_named(overrides, words):
+    with pytest.raises(SpaceError, match=re.escape(words)):
+        space_of(*overrides)
+
+
+@pytest.mark.parametrize("text", ["x=logrange(0, 1, 3)", "x=logrange(1, 2, 1)"])
+def test_an_impossible_logrange_is_refused(text):
+    with pytest.raises(HydraException, match="logrange needs"):
+        space_of(text)
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,7 @@ class HrmSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from hrm_sweep.sweep import Sweep
-
-        self._sweep = Sweep(hydra_context, task_function, config, self._settings)
+        self._app = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Any:
         """Runs the study.
@@ -41,9 +39,10 @@ class HrmSweeper(Sweeper):
             SystemExit: bad input (2), no hope (1), Ctrl-C (130); what there is to say is said.
         """
         from hrm_sweep.errors import HrmSweepError, InputError
+        from hrm_sweep.sweep import Sweep
 
         try:
-            return self._sweep.run(arguments)
+            return Sweep(*self._app, self._settings).run(arguments)
         except HrmSweepError as error:
             print(error, file=sys.stderr)
             raise SystemExit(2 if isinstance(error, InputError) else 1) from error

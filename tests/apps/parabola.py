@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig
@@ -12,7 +13,7 @@ from hrm_sweep import trial
 
 
 @hydra.main(version_base=None, config_path=None)
-def main(cfg: DictConfig) -> float | None:
+def main(cfg: DictConfig) -> Any:
     handle = trial.current()
     handle.expect(10)
     for step in range(1, 11):
@@ -30,7 +31,13 @@ def main(cfg: DictConfig) -> float | None:
         case "nothing":
             return None
     assert "torch" not in sys.modules
-    return float((cfg.x - 2) ** 2 + cfg.get("noise", 0) * cfg.get("seed", 0))
+    height = float((cfg.x - 2) ** 2 + cfg.get("noise", 0) * cfg.get("seed", 0))
+    match cfg.get("returns", "number"):
+        case "tuple":
+            return height, abs(cfg.x)
+        case "dict":
+            return {"size": abs(cfg.x), "objective": height}
+    return height
 
 
 if __name__ == "__main__":

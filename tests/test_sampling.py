@@ -1,0 +1,32 @@
+"""The sampler that `auto` chooses, and the reason it gives."""
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from hrm_sweep.study.goals import goals
+from hrm_sweep.study.sampling import Auto, told_by
+from hrm_sweep.study.space import parse_space
+
+NUMBERS = ("a=interval(0, 1)", "b=int(interval(1, 9))")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "objectives", "num_trials", "told"),
+    [
+        pytest.param(["a=1,2"], 1, 20, "the grid", id="finite"),
+        pytest.param(NUMBERS, 1, 20, "GPSampler (auto: numbers only, 20 trials are few)", id="few"),
+        pytest.param(NUMBERS, 2, 20, "GPSampler", id="few, two objectives"),
+        pytest.param(
+            [*NUMBERS, "c=x,y"], 1, 20, "TPESampler (auto: c has no order)", id="with a choice"
+        ),
+        pytest.param(NUMBERS, 1, 500, "TPESampler (auto: 500 trials are too many", id="more"),
+        pytest.param(NUMBERS, 1, 2000, "CmaEsSampler (auto: numbers only, 2000", id="many"),
+        pytest.param(NUMBERS, 2, 2000, "NSGAIISampler (auto: several objectives", id="both many"),
+    ],
+)
+def test_auto_says_what_it_chose_and_why(overrides, objectives, num_trials, told):
+    space = parse_space(OverridesParser.create().parse_overrides(list(overrides)))
+    asked = goals(["p", "q"][:objectives], ["minimize"] * objectives)
+    sampler, words = told_by(Auto(seed=1), space, asked, num_trials=num_trials)
+    assert words.startswith(told)
+    assert space.is_finite or type(sampler).__name__ == words.split()[0]
