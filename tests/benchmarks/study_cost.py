@@ -70,11 +70,12 @@ def ours(app: str, *overrides: str) -> list[str]:
     return [sys.executable, str(HERE / app), *OURS, *overrides]
 
 
-def peer_python(folder: Path) -> str:
+def peer_python(folder: Path, *more: str) -> str:
+    """The interpreter of an environment with the usual stack in it, and what more it needs."""
     if not (folder / "bin" / "python").exists():
         venv.create(folder, with_pip=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *PEER_PACKAGES]
-        subprocess.run(pip, check=True)
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, *PEER_PACKAGES, *more], check=True)
     return str(folder / "bin" / "python")
 
 
