@@ -60,7 +60,7 @@ class ProjectorProcess:
     def __init__(
         self, root: Path, uri: str | None, experiment: str, *, cursors: str = FILE_NAME
     ) -> None:
-        self._root, self._experiment, self._cursors = root.absolute(), experiment, cursors
+        self.root, self._experiment, self._cursors = root.absolute(), experiment, cursors
         self._uri = mlflow_store.resolve_uri(uri)
         mlflow_store.check(self._uri)
         self.backlog = Backlog()
@@ -101,14 +101,14 @@ class ProjectorProcess:
         self.close()
 
     def _waiting(self, reason: str) -> Backlog:
-        return waiting(self._root, self._cursors, reason=reason)
+        return waiting(self.root, self._cursors, reason=reason)
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts += 1
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "hrm_sweep.projector"),
-                *(str(self._root), "--experiment", self._experiment, "--cursors", self._cursors),
+                *(str(self.root), "--experiment", self._experiment, "--cursors", self._cursors),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
 
+from hrm_sweep import runtime
 from hrm_sweep.errors import Interrupted
 from hrm_sweep.study import trial, words
 from hrm_sweep.tracking import mlflow_store
@@ -55,7 +57,8 @@ def train(
 def end() -> None:
     """Waits until the tracker has everything, or says what is waiting."""
     if _projector is not None and (backlog := _projector.close()).runs:
-        print(f"  tracking     {backlog}")
+        later = f"{shlex.join(runtime.command())} sync {_projector.root.name}"
+        print(f"  tracking     {backlog}; later: {later}")
 
 
 def _stopper(last_step: int) -> Callable[[int, Mapping[str, float]], None]:

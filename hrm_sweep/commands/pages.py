@@ -49,9 +49,10 @@ def _dashboard(arguments: argparse.Namespace) -> None:
     _end_by_signal()
     from hrm_sweep.study.dashboard import server
 
-    url = storage_of(find_study(arguments.study))
+    study = find_study(arguments.study)
+    artifacts = study.folder.parent / "artifacts"
     port = free_port(arguments.port)
-    with server(url, port) as running:
+    with server(storage_of(study), port, study=study.name, artifacts=artifacts) as running:
         print(f"Optuna: http://127.0.0.1:{port}/dashboard/  (Ctrl-C ends it)", flush=True)
         with suppress(KeyboardInterrupt):
             running.serve_forever()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import uuid
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from optuna.storages import BaseStorage
 
 from hrm_sweep.study.ledger import Ledger
 
@@ -13,19 +19,56 @@ HOST = "127.0.0.1"
 Application = Callable[..., Iterable[bytes]]
 
 
-def server(storage: str, port: int) -> WSGIServer:
+def server(storage: str, port: int, *, study: str, artifacts: Path) -> WSGIServer:
     """A server that shows the storage at the URL; `serve_forever` runs it.
+
+    Args:
+        study: whose trials' pictures are shown with them.
+        artifacts: folder where the dashboard looks for pictures; `optuna-dashboard` takes it too,
+            as `--artifact-dir`.
 
     Raises:
         StudyError: the storage cannot be opened.
     """
+    from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
-    application: Any = wsgi(Ledger(storage).storage)
+    opened = Ledger(storage).storage
+    show_pictures(opened, study, artifacts)
+    application: Any = wsgi(opened, artifact_store=FileSystemArtifactStore(artifacts))
     hosts = {f"localhost:{port}", f"{HOST}:{port}"}
     return make_server(
         HOST, port, guarded(application, hosts), server_class=_Threaded, handler_class=_Quiet
     )
+
+
+def show_pictures(storage: BaseStorage, study: str, artifacts: Path) -> None:
+    """Gives the trials of a study the pictures in their folders, those of their repeats too.
+
+    Optuna itself attaches a file to a running trial only, and pictures are drawn afterwards; the
+    dashboard also reads what stands with the study under the trial's number.
+    """
+    artifacts.mkdir(parents=True, exist_ok=True)
+    study_id = storage.get_study_id_from_name(study)
+    known = storage.get_study_system_attrs(study_id)
+    for trial in storage.get_all_trials(study_id, deepcopy=False):
+        folder = Path(trial.user_attrs.get("folder", artifacts))
+        for picture in sorted([*folder.glob("*.png"), *folder.glob("*/*.png")]):
+            name = str(picture.relative_to(folder))
+            identity = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{study}/{trial.number}/{name}"))
+            _link(picture, artifacts / identity)
+            key = f"dashboard:artifacts:{trial._trial_id}:{identity}"
+            if key not in known:
+                told = {"artifact_id": identity, "filename": name, "mimetype": "image/png"}
+                storage.set_study_system_attr(study_id, key, json.dumps(told | {"encoding": None}))
+
+
+def _link(picture: Path, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    try:
+        path.hardlink_to(picture)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(picture, path)
 
 
 def guarded(application: Application, hosts: set[str]) -> Application:
