@@ -3,6 +3,7 @@
 import base64
 import importlib.metadata
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -275,3 +276,17 @@ def test_the_best_trial_is_reproduced_bit_for_bit_and_linked(folder, printed, ru
     )
     assert [run.info.run_name for run in found] == ["small-1-again"]
     assert found[0].data.tags["hrm_sweep.weights"] == trials[1].data.tags["hrm_sweep.weights"]
+
+
+@pytest.mark.slow
+def test_a_trial_whose_folder_is_gone_is_reproduced_from_its_run_in_mlflow(runs, folder, tmp_path):
+    run_id = runs[2][0].info.run_id
+    uri = f"sqlite:///{folder}/mlruns/mlflow.db"
+    done = subprocess.run(
+        [sys.executable, "-m", "hrm_sweep", "reproduce", run_id],
+        cwd=tmp_path, env={**os.environ, "MLFLOW_TRACKING_URI": uri},
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"fetched from MLflow into multirun/fetched/{run_id}" in done.stdout
+    assert "30 of 30 values and the final weights are identical, bit for bit" in done.stdout

@@ -207,7 +207,7 @@ def find_run(text: str) -> Run:
     for folder in (Path(text), MULTIRUN / text, MULTIRUN / "train" / text):
         if (folder / record.FILE_NAME).exists():
             return Run.open(folder)
-    if run := _run_in_mlflow(text):
+    if is_run_id(text) and (run := find_run_in_mlflow(text)):
         return run
     name, _, rest = text.rstrip("/").partition("/")
     numbers = rest.split("/") if rest else []
@@ -226,10 +226,13 @@ def find_run(text: str) -> Run:
     return known[numbers[1]]
 
 
-def _run_in_mlflow(run_id: str) -> Run | None:
-    """Looks for the run's id in the cursors of all run folders: MLflow itself is not asked."""
-    if len(run_id) != 32 or not all(letter in "0123456789abcdef" for letter in run_id):
-        return None
+def is_run_id(text: str) -> bool:
+    """Whether a text looks like the id of a run in MLflow."""
+    return len(text) == 32 and all(letter in "0123456789abcdef" for letter in text)
+
+
+def find_run_in_mlflow(run_id: str) -> Run | None:
+    """The run folder that was sent as this run; MLflow itself is not asked."""
     for path in MULTIRUN.rglob("mlflow.json"):
         if Cursor.load(path.parent).run_id == run_id:
             return Run.open(path.parent)

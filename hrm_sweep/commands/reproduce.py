@@ -15,7 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import app, reproduce, runtime
 from hrm_sweep.archive.runs import Run
-from hrm_sweep.archive.studies import MULTIRUN, Study, find_run, find_study
+from hrm_sweep.archive.studies import (
+    MULTIRUN,
+    Study,
+    find_run,
+    find_run_in_mlflow,
+    find_study,
+    is_run_id,
+)
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.show import asked_for
 from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
@@ -75,11 +82,22 @@ def _run(arguments: argparse.Namespace) -> None:
 def _asked_for(arguments: argparse.Namespace) -> Run:
     if arguments.trial is not None:
         run = find_study(arguments.run).trial(arguments.trial)
+    elif is_run_id(arguments.run or ""):
+        run = find_run_in_mlflow(arguments.run) or _fetched(arguments.run)
     else:
         run = asked_for(arguments.run)
     if arguments.repeat is not None:
         return find_run(f"{run.folder}/{arguments.repeat}") if run.repeats else _no_repeat(run)
     return run.repeats[0] if run.repeats else run
+
+
+def _fetched(run_id: str) -> Run:
+    """The run from MLflow, where its folder is not here any more."""
+    from hrm_sweep.tracking.mlflow_fetch import fetch
+
+    folder = fetch(None, run_id, MULTIRUN / "fetched" / run_id)
+    print(f"{run_id}: its folder is not here; fetched from MLflow into {folder}")
+    return Run.open(folder)
 
 
 def _no_repeat(run: Run) -> Run:
@@ -253,6 +271,7 @@ COMMAND = Command(
         ("", "the best trial of the newest study"),
         ("my-study --trial 3 --repeat 1", "one repeat of one trial"),
         ("multirun/train/2026-11-22-brisk-otter", "from a run folder alone"),
+        ("8f2c5e…", "from an MLflow run id, also where the folder is gone"),
         ("my-study --tolerance 1e-3", "on another machine: values may be 0.1 % off"),
         ("my-study --with epochs=200", "take the best recipe on with more epochs"),
     ),

@@ -1,0 +1,40 @@
+"""A run's folder, brought back from MLflow: its record is among the run's artifacts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from mlflow.artifacts import download_artifacts
+
+from hrm_sweep.errors import TrackingError
+from hrm_sweep.tracking import mlflow, mlflow_store, record
+from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.mlflow_errors import Gone, Refused, translated
+
+
+def fetch(uri: str | None, run_id: str, folder: Path) -> Path:
+    """Writes what MLflow has of the run into `folder`, which then is a run folder like any other.
+
+    Raises:
+        TrackingError: MLflow knows no such run, or the run left no record there.
+        Unreachable: the server does not answer.
+    """
+    address = mlflow_store.resolve_uri(uri)
+    mlflow.be_patient(mlflow.TIMEOUT_SECONDS)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
+        try:
+            with translated():
+                download_artifacts(run_id=run_id, dst_path=temporary, tracking_uri=address)
+        except (Gone, Refused) as error:
+            raise TrackingError(f"{run_id}: MLflow has no such run ({error})") from None
+        if not Path(temporary, record.FILE_NAME).exists():
+            raise TrackingError(f"{run_id}: MLflow has the run, but no {record.FILE_NAME} of it")
+        shutil.copytree(temporary, folder, dirs_exist_ok=True)
+    size = (folder / record.FILE_NAME).stat().st_size
+    Cursor(run_id=run_id, finished=True, size=size).save(folder)  # it is in MLflow, whole
+    return folder
