@@ -45,7 +45,7 @@ class StudyConfig:
 
     objective: Any
     direction: Any
-    constraints: dict[str, str]
+    constraints: Any
     n_trials: int
     repeats: int
     max_attempts: int
@@ -121,7 +121,8 @@ def build(cfg: DictConfig) -> Config:
     study = config.study
     for name in goals(study.objective, study.direction, study.constraints).names:
         if name not in known:
-            key = f"study.constraints.{name}" if name in study.constraints else "study.objective"
+            is_constraint = name in (study.constraints or {})
+            key = "study.constraints" if is_constraint else "study.objective"
             hint = words.did_you_mean(name, known) or f"choose from {', '.join(known)}"
             raise ConfigError(key, name, "no metric of that name", hint)
     return config
@@ -144,6 +145,9 @@ def check(cfg: DictConfig) -> None:
 def register_resolvers() -> None:
     """The interpolations that `conf/` uses. The name of a study is made once for each command."""
     OmegaConf.register_new_resolver("study_name", runtime.new_name, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver(
+        "first", lambda one: one if isinstance(one, str) else one[0], replace=True
+    )
     OmegaConf.register_new_resolver("usable_cores", runtime.usable_cores, replace=True)
 
 

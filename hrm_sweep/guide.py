@@ -47,7 +47,8 @@ def plan_in_words(
         for number, point in enumerate(points):
             trial = ended.get(tuple(sorted(point.items())))
             mark = f"  ({trial.user_attrs['outcome']} as trial {trial.number})" if trial else ""
-            yield f"  {number}  {' '.join(space.overrides(point))}{mark}"
+            overrides = filter(is_of_the_recipe, space.overrides(point))
+            yield f"  {number}  {' '.join(overrides)}{mark}"
     else:
         yield f"A search of {words.count(num_trials, 'trial')}: {_sizes(space)}"
     yield _how_long(done, num_trials - len(done), workers)

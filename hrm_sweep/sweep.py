@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -237,11 +238,11 @@ class Sweep:
         """The sampler, and its name for a person. Seeded by the seed alone it would propose its
         first trials once more when the study goes on."""
         seed = None if self._settings.seed is None else self._settings.seed + num_known
-        sampler = instantiate(self._settings.sampler, seed=seed)
+        sampler = _made(self._settings.sampler, seed=seed)
         return told_by(sampler, space, self._goals, num_trials=self._settings.n_trials)
 
     def _make_pruning(self) -> Pruning | None:
-        pruner = instantiate(self._settings.pruner)
+        pruner = _made(self._settings.pruner)
         name = type(pruner).__name__
         if pruner is None or name == "NopPruner":
             return None
@@ -275,3 +276,9 @@ class Sweep:
         jobs = [returns[number] for number in sorted(returns)]
         size = self._settings.max_batch_size or max(1, len(jobs))
         return [jobs[first : first + size] for first in range(0, len(jobs), size)]
+
+
+def _made(config: Any, **arguments: Any) -> Any:
+    with warnings.catch_warnings():  # who asks for a sampler or pruner knows that it is new
+        warnings.filterwarnings("ignore", r"\w+ is experimental")
+        return instantiate(config, **arguments)

@@ -20,6 +20,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="further files of figures of the published HRM code, for test_parity",
     )
     parser.addoption(
+        "--starts",
+        type=int,
+        default=2,
+        metavar="N",
+        help="how often test_kills starts two sweeps together",
+    )
+    parser.addoption(
         "--kills",
         type=int,
         default=4,

@@ -104,6 +104,19 @@ def test_a_study_survives_kills_at_random_times(whom, request, tmp_path, monkeyp
         check_whole()
 
 
+def test_sweeps_that_start_together_run_no_trial_twice(request, tmp_path, monkeypatch):
+    for number in range(request.config.getoption("--starts")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        both = [start(), start()]
+        assert [process.wait(timeout=100) for process in both] == [0, 0]
+        check_whole()
+        for trial in range(TRIALS):
+            events = [entry.event for entry in record.read(Path(f"multirun/study/{trial}"))]
+            assert events.count("started") == 1
+
+
 def check_whole() -> None:
     """Each trial is there once, and its record and curve are as if nothing had happened."""
     storage = optuna.storages.RDBStorage("sqlite:///multirun/optuna.db")

@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Sequence
 
 import cloudpickle
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -45,13 +45,8 @@ class Composer:
         composed = self._without_values([str(override.input_line) for override in groups])
         self._loader._apply_overrides_to_config(values, composed)
         composed.hydra.overrides.task = [override.input_line for override in parsed]
-        dirname = composed.hydra.job.config.override_dirname
-        composed.hydra.job.override_dirname = get_overrides_dirname(
-            overrides=parsed,
-            kv_sep=dirname.kv_sep,
-            item_sep=dirname.item_sep,
-            exclude_keys=dirname.exclude_keys,
-        )
+        if not OmegaConf.is_interpolation(composed.hydra.job, "override_dirname"):  # as in 1.4
+            composed.hydra.job.override_dirname = _dirname(composed, parsed)
         OmegaConf.copy_cache(from_config=self._config, to_config=composed)
         return composed
 
@@ -65,3 +60,11 @@ class Composer:
             composed = self._loader.load_sweep_config(self._config, groups)
             self._kept[key] = cloudpickle.dumps(composed)
         return pickle.loads(self._kept[key])  # a third of the time that copy.deepcopy takes
+
+
+def _dirname(config: DictConfig, overrides: Sequence[Override]) -> str:
+    """Hydra's name for a folder that tells the overrides of its job."""
+    how = config.hydra.job.config.override_dirname
+    told = [override for override in overrides if override.key_or_group not in how.exclude_keys]
+    lines = sorted(str(override.input_line) for override in told)
+    return how.item_sep.join(lines).replace("=", how.kv_sep)
