@@ -182,3 +182,16 @@ def test_an_app_that_has_changed_does_not_reproduce_and_says_where(copied):
     assert "Reproduced within 0.01: 0 of 10 values" in near.stdout
     names = sorted(path.name for path in (copied / "reproduced").iterdir())
     assert names == ["own-1-again", "own-1-again-2"]
+
+
+@pytest.mark.slow
+def test_a_pruned_trial_is_reproduced_as_far_as_it_came(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ["hidden_dim=32", "data.num_puzzles=16", "data.num_eval_puzzles=8", "trainer=smoke"]
+    pruner = ["study/pruner=threshold", "study.pruner.lower=2", "study.pruner.n_warmup_steps=2"]
+    hrm_sweep("-m", "lr=1e-3", "trainer.epochs=4", "study.name=cut", *small, *pruner,
+              "tracking=off")  # fmt: skip
+    done = hrm_sweep("reproduce", "cut/0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stopped after step 2, like the run that it repeats" in done.stdout
+    assert "30 of 30 values and the final weights are identical" in done.stdout

@@ -8,6 +8,8 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -136,7 +138,8 @@ def _train(original: Run, changes: list[str]) -> Run:
     last_step = max(original.curves) if is_short and not changes else None
     print(flush=True)
     try:
-        app.run(_link(original), last_step=last_step)
+        with redirect_stderr(StringIO() if is_short else sys.stderr):  # Hydra calls a stop an error
+            app.run(_link(original), last_step=last_step)
     except (Diverged, Interrupted) as error:
         print(f"\n{error}")
     return Run.open(folder)
