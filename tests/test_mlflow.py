@@ -537,6 +537,19 @@ def test_what_waits_is_counted_from_the_folders(tmp_path, uri):
     assert str(waiting(root, reason="why")) == "1 run not in MLflow yet (why)"
 
 
+def test_a_database_that_is_thrown_away_meanwhile_is_made_and_filled_again(tmp_path, uri):
+    with Record(tmp_path / "run") as run:
+        run.append("started", name="run")
+        run.metrics(1, {"x": 1.0})
+        projection = Projection(tmp_path / "run", tracking_uri=uri, experiment=EXPERIMENT)
+        assert within(10, lambda: projection.step() == Backlog(sent=1))
+        shutil.rmtree(tmp_path / "mlruns")
+        run.metrics(2, {"x": 0.5})
+        assert within(10, lambda: projection.step() == Backlog(sent=2))
+        projection.close()
+    assert [row[:3] for row in Truth(uri).metrics("run")] == [("x", 1, 1.0), ("x", 2, 0.5)]
+
+
 def test_two_projections_of_one_folder_do_not_mix(tmp_path, uri):
     write_run(tmp_path / "run", outcome="complete")
     first = Projection(tmp_path / "run", tracking_uri=uri, experiment=EXPERIMENT)

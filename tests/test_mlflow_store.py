@@ -148,7 +148,7 @@ class TestBuilding:
         works(path)
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("seconds", [0.02, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 1.2])
+    @pytest.mark.parametrize("seconds", [0.02, 0.2, 0.5, 0.9])
     def test_killed_anywhere_works(self, tmp_path, seconds):
         path = tmp_path / "mlruns" / "mlflow.db"
         (process,) = builders(path, 1)

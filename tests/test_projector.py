@@ -212,7 +212,7 @@ class TestTheEnd:
         assert [row[1] for row in truth.metrics("run")] == list(range(1, 101))
         assert len(truth.runs()) == 1
 
-    @pytest.mark.parametrize("seen", [0, 1, 2, 5, 11, 23, 38])
+    @pytest.mark.parametrize("seen", [0, 2, 11, 38])
     def test_by_a_kill_anywhere_loses_and_doubles_nothing(self, tmp_path, uri, truth, seen):
         """The kill comes as soon as MLflow has that many runs."""
         root = tmp_path / "study"
@@ -293,7 +293,7 @@ def test_two_thousand_finished_trials_cost_little(tmp_path, uri, truth):
             pid = projector._process.pid
             assert cpu_seconds(pid) < 10
             begin = cpu_seconds(pid)
-            time.sleep(20)
+            time.sleep(10)
             assert cpu_seconds(pid) - begin <= 1
             record.metrics(1, {"x": 1.0})
             assert within(2, lambda: truth.metrics("the last"))

@@ -207,9 +207,9 @@ def test_a_server_that_is_down_before_the_start_and_again_later(tmp_path, server
     with Record(root / "0") as record:
         record.append("started", name="down 0")
         record.append("finished", outcome="complete", artifacts=["big.bin"])
-    time.sleep(6)
+    time.sleep(3)
     proxy.up()
-    time.sleep(9)
+    assert within(30, lambda: waiting(root) == Backlog())
     assert projector.close().runs == 0
     check(server, root)
 

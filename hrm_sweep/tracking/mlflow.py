@@ -26,6 +26,7 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils as database_utils
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from hrm_sweep.errors import TrackingError
@@ -66,9 +67,17 @@ class Destination:
     `identity` tells it from every other experiment, wherever the server moves to.
     """
 
-    def __init__(self, client: MlflowClient, experiment: Experiment) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment: Experiment, database: Path | None = None
+    ) -> None:
         self._client, self.experiment_id = client, experiment.experiment_id
         self.identity = _identity(experiment)
+        self._database, self._inode = database, _inode(database)
+
+    @property
+    def is_thrown_away(self) -> bool:
+        """Whether the database is no more the file that was opened: SQLite would not notice."""
+        return _inode(self._database) != self._inode
 
     def is_still_there(self) -> bool:
         """Whether the experiment is the one that this object was made for."""
@@ -196,6 +205,8 @@ def connect(uri: str, experiment: str) -> Destination:
     path = mlflow_store.database_path(uri)
     if path:
         mlflow_store.build(path)
+        if uri in SqlAlchemyStore._engine_map:  # its connections may be to a file thrown away
+            SqlAlchemyStore._engine_map[uri].dispose()
     mlflow_store.check(uri)
     with translated():
         client = MlflowClient(uri)
@@ -207,7 +218,7 @@ def connect(uri: str, experiment: str) -> Destination:
             f"tracking.experiment={experiment}: was deleted in MLflow; take another name, or run: "
             f"mlflow experiments restore --experiment-id {found.experiment_id}"
         )
-    return Destination(client, found)
+    return Destination(client, found, path)
 
 
 def be_patient(seconds: int) -> None:
@@ -234,6 +245,10 @@ def _create_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:
     made = client.get_experiment_by_name(name)
     assert made is not None
     return made
+
+
+def _inode(path: Path | None) -> int | None:
+    return path.stat().st_ino if path and path.exists() else None
 
 
 def _identity(experiment: Experiment) -> str:

@@ -118,6 +118,8 @@ class Projection:
             self._lock.close()
 
     def _send(self) -> None:
+        if self._destination and self._destination.is_thrown_away:
+            self._start_over()
         if self._destination is None:
             if not self._locked():
                 return
