@@ -56,7 +56,16 @@ class Study:
 
     @functools.cached_property
     def goals(self) -> Goals:
-        """How its trials are judged."""
+        """How its trials are judged.
+
+        Raises:
+            StudyError: the study was made by a version that did not write this down.
+        """
+        if "constraints" not in self._asked.get("judged", {}):
+            raise StudyError(
+                f"{self.name}: made by an older hrm_sweep, whose record says less; "
+                f"once resumed it says everything: python -m hrm_sweep resume {self.name}"
+            )
         told = (text.rsplit(maxsplit=2) for text in self._asked["judged"]["constraints"])
         rules = {name: f"{way} {bound}" for name, way, bound in told}
         return goals(self.objectives, self.directions, rules, tie_breaker=self.tie_breaker)
@@ -240,7 +249,7 @@ def find_run_in_mlflow(run_id: str) -> Run | None:
 
 
 def _study_in(folder: Path) -> Study | None:
-    with contextlib.suppress(RecordError, KeyError):
+    with contextlib.suppress(RecordError, StudyError, KeyError):
         study = Study(Run.open(folder))
         if study.run.kind == "study" and study.goals:
             return study
