@@ -269,7 +269,9 @@ def cost(data: Data) -> Figure | None:
     axes.plot(runs[0].seconds, runs[0].values[data.objective], "o", color=BEST, markersize=7)
     if max(seconds) > 8 * min(seconds):
         axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: words.duration(value) if value >= 1 else "")
+    axes.xaxis.set_major_formatter(
+        lambda value, _: words.duration(value) if value >= 1 else f"{value:.1g} s"
+    )
     axes.xaxis.set_minor_formatter(lambda *_: "")
     axes.set_xlabel("time of a trial")
     as_objective(axes, data)
