@@ -120,8 +120,7 @@ class Sweep:
 
     def _space(self, arguments: list[str]) -> Space:
         """What is to be searched."""
-        for_hydra = OmegaConf.to_container(self._config.hydra.overrides.hydra, resolve=False)
-        check_no_secrets([*map(str, for_hydra or ()), *arguments])
+        check_no_secrets([*self._typed_for_hydra(), *arguments])
         params = [f"{key}={value}" for key, value in (self._settings.params or {}).items()]
         parser = OverridesParser.create(config_loader=self._loader)
         return parse_space(parser.parse_overrides([*params, *arguments]))
@@ -164,11 +163,7 @@ class Sweep:
         study.sampler, by = self._make_sampler(space, len(study.get_trials(deepcopy=False)))
         plan = Plan(ledger, study, space, num_trials=settings.n_trials)
         head = guide.head(self._name, space, self._goals, plan, by=by, slots=slots.num_slots)
-        for_hydra = [
-            text
-            for text in map(str, self._config.hydra.overrides.hydra)
-            if not text.startswith("hydra.mode=")
-        ]
+        for_hydra = self._typed_for_hydra()
         results = Results(
             self._folder,
             draw=lambda: draw_report(self._folder),
@@ -209,6 +204,12 @@ class Sweep:
             folder_of=self._folder_of,
             observers=[Screen(head=head, columns=settings.columns), results, *self._projectors],
         )
+
+    def _typed_for_hydra(self) -> list[str]:
+        """The overrides of Hydra's own settings as they were typed, their interpolations too."""
+        typed = OmegaConf.to_container(self._config.hydra.overrides.hydra, resolve=False)
+        assert isinstance(typed, list)
+        return [str(text) for text in typed if not str(text).startswith("hydra.mode=")]
 
     def _tracking_as_shown(self) -> dict[str, str | None]:
         """Where the study's runs go, without passwords; uri None is `mlruns/` beside the study."""
