@@ -18,6 +18,7 @@ from faulty_proxy import FaultyProxy
 from truth import Truth, fresh_database, within
 
 from hrm_sweep.projector import ProjectorProcess, sync
+from hrm_sweep.tracking import projection
 from hrm_sweep.tracking.cursor import Backlog, waiting
 from hrm_sweep.tracking.projection import Projection
 from hrm_sweep.tracking.record import Record
@@ -95,18 +96,18 @@ def write_study(root: Path, *, trials: Sequence[str] = TRIALS) -> None:
 
 
 def project(root: Path, uri: str, *, experiment: str, seconds: float = 120) -> Backlog:
-    projection = Projection(root, tracking_uri=uri, experiment=experiment)
+    projecting = Projection(root, tracking_uri=uri, experiment=experiment)
     end = time.monotonic() + seconds
     try:
         while True:
             begin = time.monotonic()
-            backlog = projection.step()
+            backlog = projecting.step()
             assert time.monotonic() - begin < 60
-            if not (backlog.runs or projection.reason) or time.monotonic() > end:
+            if not (backlog.runs or projecting.reason) or time.monotonic() > end:
                 return backlog
             time.sleep(0.05)
     finally:
-        projection.close()
+        projecting.close()
 
 
 def check(server: Server, root: Path, *, trials: Sequence[str] = TRIALS) -> None:
@@ -144,7 +145,8 @@ def each_once(fault: str, *parts: str) -> Callable[[str, str, bytes], str]:
 
 
 @pytest.mark.parametrize("fault", ["pass", "500", "429", "reset", "lost"])
-def test_every_request_fails_once(tmp_path, server, proxy, fault):
+def test_every_request_fails_once(tmp_path, server, proxy, fault, monkeypatch):
+    monkeypatch.setattr(projection, "MAX_DELAY_SECONDS", 0.25)
     root = tmp_path / f"once-{fault}"
     write_study(root, trials=["0"])
     proxy.choose = each_once(fault, "")

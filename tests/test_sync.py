@@ -29,7 +29,7 @@ def machine(tmp_path, monkeypatch) -> Path:
 def write_study(folder: Path, *, uri: str | None = None) -> None:
     """A study of one trial as a sweep leaves it, of a machine with other folders."""
     tags = {"hrm_sweep.study": folder.name, "hrm_sweep.folder": f"/home/bob/{folder}"}
-    judged = {"objectives": ["x"], "directions": ["minimize"], "tie_breaker": None}
+    judged = {"objectives": ["x"], "directions": ["minimize"], "constraints": []}
     with Record(folder) as study:
         study.append(
             "started",
@@ -38,7 +38,7 @@ def write_study(folder: Path, *, uri: str | None = None) -> None:
             description="    app.py -m n=1",
             params={"n": "1"},
             tags=tags,
-            judged={**judged, "columns": [], "repeats": 1},
+            judged={**judged, "tie_breaker": None, "columns": [], "repeats": 1},
             num_trials=1,
             storage="sqlite:////home/bob/optuna.db",
             tracking={"uri": uri, "experiment": "theirs"},

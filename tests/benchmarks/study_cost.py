@@ -53,7 +53,7 @@ def seconds(command: list[str], folder: Path) -> float:
     stack that open a fresh one at once destroy it."""
     (folder / "mlruns").mkdir(parents=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if "peer.py" in " ".join(command):
+    if Path(command[1]).name.startswith("peer"):
         subprocess.run([command[0], "-c", MAKE_DATABASE], cwd=folder, env=environment, check=True)
     begin = time.monotonic()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
