@@ -20,7 +20,8 @@ from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.rows import Row
 
-WIDTH = 100
+WIDE = 1000
+"""Columns of a pipe: a table takes what it needs."""
 LIVE_ROWS = 12
 FINAL_ROWS = 20
 SECONDS_BETWEEN_PICTURES = 0.25
@@ -37,7 +38,7 @@ class Screen:
     def __init__(self, *, head: Sequence[str], columns: Sequence[str]) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         if not self._console.is_terminal:
-            self._console.width = WIDTH
+            self._console.width = WIDE
         self._head, self._columns = head, columns
         self._live: Live | None = None
         self._drawn = 0.0
