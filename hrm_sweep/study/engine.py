@@ -171,6 +171,11 @@ class Engine:
         """Complete trials, the best first; in the end the order is that of the plan."""
         return self.goals.ranked(self._complete(), values_of)
 
+    def _join_front(self, row: Row) -> None:
+        """In the order of the objectives, whichever trial ended first."""
+        joined = self.goals.joined(self.front, row, values_of)
+        self.front = self.goals.ranked(joined, values_of)
+
     def outcomes(self) -> dict[Outcome, int]:
         """How many trials have ended how, in the order of the table of outcomes."""
         return {outcome: self._outcomes[outcome] for outcome in Outcome if self._outcomes[outcome]}
@@ -192,7 +197,7 @@ class Engine:
                 row = self.rows[trial.number] = Row.of_the_past(trial)
                 self._outcomes[row.outcome] += 1
                 if row.outcome is Outcome.COMPLETE:
-                    self.front = self.goals.joined(self.front, row, values_of)
+                    self._join_front(row)
 
     def _recover(self) -> None:
         """Trials of a sweep that died: one that had ended is told now, the others wait again."""
@@ -274,7 +279,7 @@ class Engine:
         else:
             self._outcomes[row.outcome] += 1
             if row.outcome is Outcome.COMPLETE:
-                self.front = self.goals.joined(self.front, row, values_of)
+                self._join_front(row)
             for observer in self._observers:
                 observer.settled(row)
         patience = SECONDS_FOR_RUN_ID if self.rules.is_tracked and row.has_begun else 0
