@@ -60,17 +60,8 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
         Diverged: a loss is not finite; history and the best weights so far are kept.
         Interrupted: somebody asked for it; a checkpoint has been written.
     """
-    torch.manual_seed(config.root.seed)
-    puzzles = build_task(config.data, seed=config.root.seed)
-    trainer = Trainer(
-        build_model(config.model, puzzles),
-        puzzles,
-        config.optimizer,
-        config.trainer,
-        batch_size=config.root.batch_size,
-        seed=config.root.seed,
-    )
-    handle.dataset(**puzzles.describe())
+    trainer = make_trainer(config)
+    handle.dataset(**trainer.task.describe())
     handle.expect(config.trainer.epochs)
     handle.artifact(*ARTIFACTS)
     history = _go_on_from_checkpoint(trainer, handle.folder)
@@ -80,6 +71,20 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
         _leave(trainer, history, handle)
     _remove_checkpoints(handle.folder)
     return {name: value for name, value in trainer.best.values.items() if name.startswith("eval/")}
+
+
+def make_trainer(config: Config) -> Trainer:
+    """Model, task and trainer of a recipe; what they draw depends on its seed alone."""
+    torch.manual_seed(config.root.seed)
+    puzzles = build_task(config.data, seed=config.root.seed)
+    return Trainer(
+        build_model(config.model, puzzles),
+        puzzles,
+        config.optimizer,
+        config.trainer,
+        batch_size=config.root.batch_size,
+        seed=config.root.seed,
+    )
 
 
 def _train(trainer: Trainer, history: History, handle: trial.Trial) -> None:

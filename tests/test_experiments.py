@@ -11,13 +11,10 @@ from pathlib import Path
 
 import hydra
 import pytest
-import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hrm_sweep import config
-from hrm_sweep.learning.data import build_task
-from hrm_sweep.learning.model import build_model
-from hrm_sweep.learning.trainer import Trainer
+from hrm_sweep.run import make_trainer
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -51,16 +48,7 @@ def composed(*overrides: str) -> config.Config:
 
 def best(built: config.Config) -> dict[str, float]:
     """What the best epoch measured."""
-    torch.manual_seed(built.root.seed)
-    task = build_task(built.data, seed=built.root.seed)
-    trainer = Trainer(
-        build_model(built.model, task),
-        task,
-        built.optimizer,
-        built.trainer,
-        batch_size=built.root.batch_size,
-        seed=built.root.seed,
-    )
+    trainer = make_trainer(built)
     assert list(trainer.epochs())
     return trainer.best.values
 

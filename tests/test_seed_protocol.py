@@ -11,11 +11,10 @@ from small import hrm_config, small_task
 
 from hrm_sweep import config
 from hrm_sweep.learning.batches import Batches
-from hrm_sweep.learning.data import build_task
 from hrm_sweep.learning.losses import score, segment_losses
 from hrm_sweep.learning.metrics import Sums
 from hrm_sweep.learning.model import build_model
-from hrm_sweep.learning.trainer import Trainer
+from hrm_sweep.run import make_trainer
 
 SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] * (seed > 0)) for seed in range(10)]
 
@@ -25,17 +24,7 @@ def history(seed: int) -> list[dict[str, float]]:
     config.register_resolvers()
     with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
         built = config.build(hydra.compose("config", ["experiment=seed_protocol", f"seed={seed}"]))
-    torch.manual_seed(seed)
-    task = build_task(built.data, seed=seed)
-    trainer = Trainer(
-        build_model(built.model, task),
-        task,
-        built.optimizer,
-        built.trainer,
-        batch_size=built.root.batch_size,
-        seed=seed,
-    )
-    return [measurement.values for measurement in trainer.epochs()]
+    return [measurement.values for measurement in make_trainer(built).epochs()]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -10,35 +10,12 @@ from pathlib import Path
 import optuna
 import pandas
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from truth import Truth, fresh_database
 
 import hrm_sweep
-from hrm_sweep import cli
 from hrm_sweep.tracking import record
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
-
-
-@pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch):
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    yield
-    GlobalHydra.instance().clear()
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys):
-    """Runs `hrm-sweep …`; returns exit code, output and error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hrm-sweep", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        said = capsys.readouterr()
-        return int(caught.value.code or 0), said.out, said.err.strip()
-
-    return run
 
 
 @pytest.fixture

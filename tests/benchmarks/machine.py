@@ -6,18 +6,19 @@ import datetime
 import os
 import platform
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
+
+from hrm_sweep import runtime
 
 
 def described() -> list[str]:
     """Two lines: the machine with the rate of its matrix products, and the versions."""
     rates = ", ".join(f"{name} {rate(dtype):.0f}" for name, dtype in DTYPES.items())
-    load = os.getloadavg()[0]
+    facts, load = runtime.environment(), os.getloadavg()[0]
     return [
-        f"{processor()}, {os.cpu_count()} cores, load {load:.1f}, {datetime.date.today()}.",
+        f"{facts['cpu']}, {facts['cores']} cores, load {load:.1f}, {datetime.date.today()}.",
         f"Matrix products of 512 on one thread, GFLOP/s: {rates}. "
         f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}.",
     ]
@@ -35,13 +36,3 @@ def rate(dtype: torch.dtype, size: int = 512) -> float:
         torch.mm(a, a)
         best = min(best, time.perf_counter() - begin)
     return 2 * size**3 / best / 1e9
-
-
-def processor() -> str:
-    """The CPU's name as the system gives it."""
-    lines = Path("/proc/cpuinfo")
-    if lines.exists():
-        for line in lines.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -23,10 +23,8 @@ from machine import described
 from plain_hrm import PlainHRM, PlainTraining
 
 from hrm_sweep import config
-from hrm_sweep.learning.data import build_task
 from hrm_sweep.learning.metrics import Sums
-from hrm_sweep.learning.model import build_model
-from hrm_sweep.learning.trainer import Trainer
+from hrm_sweep.run import make_trainer
 
 SIZES = ((64, 4), (128, 4), (128, 8), (256, 8))
 """(hidden_dim, batch_size) of the summary."""
@@ -103,15 +101,7 @@ def our_step(tokens: int, hidden: int, batch: int, keys: tuple[str, ...]) -> Cal
     config.register_resolvers()
     with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
         built = config.build(hydra.compose("config", [*overrides, *data]))
-    task = build_task(built.data, seed=0)
-    trainer = Trainer(
-        build_model(built.model, task),
-        task,
-        built.optimizer,
-        built.trainer,
-        batch_size=batch,
-        seed=0,
-    )
+    trainer = make_trainer(built)
     sums, rows = Sums(), trainer._rows
     trainer.model.train()
     rows.start(1)
