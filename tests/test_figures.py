@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.colors import same_color, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from hrm_sweep.learning.figures import (
@@ -16,6 +16,7 @@ from hrm_sweep.learning.figures import (
     predictions_figure,
     training_figure,
 )
+from hrm_sweep.learning.grids import read
 
 PATTERNS = ["copy", "increment", "decrement", "mirror", "transpose", "recolour"]
 PANELS = ["Exact match", "Token accuracy", "Loss", "Learning rate"]
@@ -64,16 +65,6 @@ def example(pattern, truth, prediction, *, inputs=None, scored=None):
         "prediction": prediction,
         "scored": [[cell > -2 for cell in row] for row in truth] if scored is None else scored,
     }
-
-
-def marks_of(axes):
-    """Corners of the red frames: (row, column) of the cells they are around."""
-    frames = [p for p in axes.patches if same_color(p.get_edgecolor(), "#c1121f")]
-    return sorted((math.floor(p.get_y()), math.floor(p.get_x())) for p in frames)
-
-
-def numbers_of(axes):
-    return [text.get_text() for text in axes.texts]
 
 
 GRID = [[1, 2, -1], [3, 9, -1], [-1, -1, -2]]
@@ -187,48 +178,71 @@ def test_any_history_gives_a_picture(history, headline, tmp_path):
     assert imread(tmp_path / "training_metrics.png").shape[:2] == (888, 1320)
 
 
-def test_wrong_cells_are_framed_and_counted():
-    figure = predictions_figure([example("copy", GRID, WRONG)])
-    inputs, truth, prediction = figure.axes
-    assert [axes.get_title() for axes in figure.axes] == ["input", "truth", "prediction"]
-    assert figure.texts[0].get_text() == "copy:  ✗ 3 of 8 cells wrong"
-    assert marks_of(prediction) == [(0, 1), (1, 1), (2, 0)]
-    assert marks_of(inputs) == marks_of(truth) == []
-    assert numbers_of(truth) == ["1", "2", "3", "9"]
-    assert numbers_of(prediction) == ["1", "5", "3", "0"]
+def texts_of(figure):
+    return [text.get_text() for text in (*figure.texts, *figure.axes[0].texts)]
 
 
-def test_a_solved_puzzle_has_no_frame_whatever_is_predicted_outside():
-    prediction = [[1, 2, -1], [3, 9, -1], [-1, -1, 7]]
-    figure = predictions_figure([example("copy", GRID, prediction)])
-    assert figure.texts[0].get_text() == "copy:  ✓ solved"
-    assert marks_of(figure.axes[2]) == []
-    assert numbers_of(figure.axes[2]) == ["1", "2", "3", "9"]
+def test_wrong_cells_are_counted():
+    content = example("copy", GRID, WRONG)
+    assert np.argwhere(read(content).wrong).tolist() == [[0, 1], [1, 1], [2, 0]]
+    texts = texts_of(predictions_figure([content]))
+    assert texts[0] == "copy:  ✗ 3 of 8 cells wrong"
+    assert texts[-3:] == ["input", "truth", "prediction"]
+
+
+def test_what_nobody_scores_is_shown_as_the_input_has_it():
+    solved = read(example("copy", GRID, [[1, 2, -1], [3, 9, -1], [-1, -1, 7]]))
+    assert solved.verdict == "✓ solved"
+    assert not solved.wrong.any()
+    for kind in ("input", "truth", "prediction"):
+        assert solved.shown(kind).tolist() == GRID
 
 
 def test_the_empty_rest_of_a_canvas_is_cut_away():
     canvas = [row + [-2] * 27 for row in GRID] + [[-2] * 30] * 27
-    noise = [[5] * 30 for _ in range(30)]
-    figure = predictions_figure([example("copy", canvas, noise)])
-    assert figure.axes[0].get_xlim() == pytest.approx((-0.06, 3.06))
-    assert figure.texts[0].get_text() == "copy:  ✗ 8 of 8 cells wrong"
+    cut = read(example("copy", canvas, [[5] * 30] * 30))
+    assert cut.shown("prediction").tolist() == [[5, 5, 5], [5, 5, 5], [5, 5, -2]]
+    assert cut.verdict == "✗ 8 of 8 cells wrong"
 
 
-def test_sudoku_is_drawn_with_boxes_and_its_given_digits():
+def test_sudoku_shows_what_was_given_and_what_was_filled_in():
     truth = [[1, 2, 3, 4], [3, 4, 1, 2], [2, 1, 4, 3], [4, 3, 2, 1]]
     given = [[1, -1, -1, 4], [-1, -1, 1, -1], [-1, 1, -1, -1], [4, -1, -1, 1]]
-    figure = predictions_figure([example("sudoku", truth, truth, inputs=given)])
-    inputs, solved, _ = figure.axes
-    assert numbers_of(inputs) == ["1", "4", "1", "1", "4", "1"]
-    bold = [text.get_text() for text in solved.texts if text.get_fontweight() == "bold"]
-    assert bold == numbers_of(inputs)
-    assert sorted((p.get_x(), p.get_y()) for p in inputs.patches) == [
-        (0, 0),
-        (0, 2),
-        (2, 0),
-        (2, 2),
-    ]
-    assert figure.texts[-1].get_text() == "Framed in red: predicted wrongly. Shaded: given."
+    content = example("sudoku", truth, truth, inputs=given)
+    sudoku = read(content)
+    assert sudoku.fills_in
+    assert sudoku.given.tolist() == [[number > 0 for number in row] for row in given]
+    assert sudoku.shown("input").tolist() == given
+    texts = texts_of(predictions_figure([content]))
+    assert "Framed in red: predicted wrongly. Shaded: given." in texts
+
+
+@pytest.mark.parametrize(
+    ("truth", "red"),
+    [
+        pytest.param([[3, 4], [5, 6]], [], id="solved"),
+        pytest.param([[3, 7], [5, 6]], [(0, 1)], id="one cell wrong"),
+        pytest.param([[7, 4], [5, 7]], [(0, 0), (1, 1)], id="two cells wrong"),
+    ],
+)
+def test_wrong_cells_have_a_red_frame(truth, red, tmp_path):
+    draw_predictions([example("copy", truth, [[3, 4], [5, 6]])], tmp_path / "picture.png")
+    picture = imread(tmp_path / "picture.png")[74:284, 494:704, :3]  # the prediction's grid
+    is_red = np.abs(picture - to_rgb("#c1121f")).max(axis=-1) < 0.02
+    cells = is_red.reshape(2, 105, 2, 105).any(axis=(1, 3))
+    assert [tuple(cell) for cell in np.argwhere(cells)] == red
+
+
+def test_numbers_are_written_into_their_cells(tmp_path):
+    for name, number in (("one.png", 1), ("eleven.png", 11)):  # of one colour
+        draw_predictions([example("copy", [[number]], [[number]])], tmp_path / name)
+    one, eleven = imread(tmp_path / "one.png"), imread(tmp_path / "eleven.png")
+    rows, columns = np.nonzero((one != eleven).any(axis=-1))
+    assert len(rows)
+    assert np.ptp(rows) < 20  # a line of text, in the middle of the cell
+    assert abs(rows.mean() - (74 + 105)) < 4
+    middles = 36 + 105 + 229 * np.arange(3)
+    assert np.abs(columns[:, None] - middles).min(axis=1).max() < 20
 
 
 def test_two_patterns_take_a_column_each():

@@ -24,6 +24,8 @@ TRAIN, EVAL, GOOD, BAD = "#8a8f98", "#16324f", "#0a7d4b", "#c1121f"
 PATTERNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08900", "#56b4e9")
 SOLVED = 0.99
 """Exact match from which puzzles are called solved."""
+WIDTH, HEIGHT, LABELS_A_ROW = 11, 7.4, 4
+"""Inches of the figure; labels beside each other below the panels."""
 MARKED = 30
 """Up to so many epochs, each has its dot."""
 
@@ -45,7 +47,7 @@ def training_figure(history: History, *, best_epoch: int | None = None) -> Figur
             (nan, None, "nan") leaves a gap; a loss that is not finite is pointed out.
         best_epoch: the epoch to mark; by default the first of the highest `eval/exact_match`.
     """
-    figure = Figure(figsize=(11, 7.4), dpi=120, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=120, facecolor="white")
     (exact, tokens), (loss, rate) = figure.subplots(2, 2)
     best = _best_epoch(history) if best_epoch is None else best_epoch
     patterns = _patterns(history)
@@ -79,11 +81,24 @@ def training_figure(history: History, *, best_epoch: int | None = None) -> Figur
     labels = _labels(exact, tokens, loss)
     if labels:
         figure.legend(
-            labels.values(), labels.keys(), loc="outside lower center",
-            ncols=min(4, len(labels)), fontsize=9, frameon=False,
+            labels.values(), labels.keys(), loc="lower center",
+            ncols=min(LABELS_A_ROW, len(labels)), fontsize=9, frameon=False,
         )  # fmt: skip
-    figure.suptitle(_headline(history, best), fontsize=12, fontweight="bold", color=EVAL)
+    figure.suptitle(_headline(history, best), y=0.99, fontsize=12, fontweight="bold", color=EVAL)
+    _arrange(figure, label_rows=math.ceil(len(labels) / LABELS_A_ROW))
     return figure
+
+
+def _arrange(figure: Figure, *, label_rows: int) -> None:
+    """Places the panels. Matplotlib's own layouts draw everything once more for that."""
+    figure.subplots_adjust(
+        left=0.65 / WIDTH,
+        right=1 - 0.15 / WIDTH,
+        top=1 - 0.62 / HEIGHT,
+        bottom=(0.6 + 0.2 * label_rows) / HEIGHT,
+        hspace=0.28,
+        wspace=0.16,
+    )
 
 
 def _line(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.font_manager import FontProperties
+from matplotlib.path import Path as Outline
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D
 
 from hrm_sweep.files import replacing
 
@@ -29,6 +34,8 @@ NUMBERED_SIDE = 12
 SIDE, GAP, MARGIN, HEAD, FOOT = 1.75, 0.16, 0.3, 0.62, 0.3
 """Inches: a grid, between grids, around an example, above it, and the note below all."""
 
+Colour = tuple[float, float, float, float]
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -41,6 +48,23 @@ class Example:
     fills_in: bool
     """Whether the truth fills empty cells of the input, as in Sudoku."""
 
+    @property
+    def verdict(self) -> str:
+        wrong, scored = int(self.wrong.sum()), int(self.scored.sum())
+        return f"✗ {wrong} of {scored} cells wrong" if wrong else "✓ solved"
+
+    @property
+    def given(self) -> np.ndarray:
+        return self.grids["input"] >= 0
+
+    def shown(self, kind: str) -> np.ndarray:
+        """The numbers of a grid as a reader sees them: what nobody scores is as the input has it,
+        because what the model answers there means nothing."""
+        inputs = self.grids["input"]
+        if kind == "input":
+            return np.where(self.scored | self.given, inputs, -2)
+        return np.where(self.scored, self.grids[kind], inputs)
+
 
 def draw_predictions(examples: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes `predictions_figure` as the PNG file `path`."""
@@ -51,72 +75,102 @@ def draw_predictions(examples: Sequence[Mapping[str, Any]], path: Path) -> None:
 def predictions_figure(examples: Sequence[Mapping[str, Any]]) -> Figure:
     """Input, truth and prediction of each example as grids, with the wrong cells marked.
 
+    One pair of axes in inches holds them all, and the cells and numbers of a grid are one artist
+    each: a picture is drawn for every trial, and axes and texts are what takes time.
+
     An example maps `pattern` to its name and `input`, `truth`, `prediction` and `scored` to nested
     lists of one shape. Numbers from 0 are colours or digits, -1 an empty or EOS cell, -2 is
     outside; `scored` tells which cells count.
     """
-    shown = [_example(example) for example in examples]
+    shown = [read(example) for example in examples]
     places = _places([example.pattern for example in shown])
     rows = max((row for row, _ in places), default=0) + 1
     columns = max((column for _, column in places), default=0) + 1
     block = 3 * SIDE + 2 * GAP + MARGIN
     width, height = columns * block + MARGIN, rows * (SIDE + HEAD) + FOOT
     figure = Figure(figsize=(width, height), dpi=120, facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
     for example, (row, column) in zip(shown, places, strict=True):
-        left, bottom = MARGIN + column * block, height - (row + 1) * (SIDE + HEAD)
-        wrong, scored = int(example.wrong.sum()), int(example.scored.sum())
-        verdict = f"✗ {wrong} of {scored} cells wrong" if wrong else "✓ solved"
+        left, top = MARGIN + column * block, height - row * (SIDE + HEAD) - HEAD
         figure.text(
-            left / width, (bottom + SIDE + 0.34) / height, f"{example.pattern}:  {verdict}",
-            fontsize=10.5, fontweight="bold", color=BAD if wrong else GOOD, va="center",
+            left / width, (top + 0.34) / height, f"{example.pattern}:  {example.verdict}",
+            fontsize=10.5, fontweight="bold", color=BAD if example.wrong.any() else GOOD,
+            va="center",
         )  # fmt: skip
         for number, kind in enumerate(example.grids):
-            x = (left + number * (SIDE + GAP)) / width
-            axes = figure.add_axes((x, bottom / height, SIDE / width, SIDE / height))
-            axes.set_title(kind, fontsize=8, color=PALE, pad=3)
-            _draw_grid(axes, example, kind)
+            _draw_grid(axes, example, kind, left + number * (SIDE + GAP), top)
     note = _note(shown)
     figure.text(MARGIN / width, 0.12 / height, note, fontsize=8, color=PALE, va="center")
     return figure
 
 
-def _draw_grid(axes: Axes, example: Example, kind: str) -> None:
+def _draw_grid(axes: Axes, example: Example, kind: str, left: float, top: float) -> None:
     """One grid: coloured squares, or written numbers where the puzzle is to fill cells in."""
-    grid, given = example.grids[kind], example.grids["input"] >= 0
-    # what nobody scores is shown as the input has it: the model's answer there means nothing
-    shown = np.where(example.scored | (kind == "input"), grid, example.grids["input"])
-    if kind == "input":
-        shown = np.where(example.scored | given, grid, -2)
-    rows, columns = shown.shape
+    grid = example.shown(kind)
+    rows, columns = grid.shape
+    side = SIDE / max(rows, columns)
     large = max(rows, columns) > NUMBERED_SIDE
-    colours = np.array(
-        [
-            [_colour(example, int(shown[r, c]), given[r, c]) for c in range(columns)]
-            for r in range(rows)
-        ]
-    )
-    edge = "#b6bcc6" if example.fills_in else "white"
-    axes.pcolormesh(
-        np.arange(columns + 1), np.arange(rows + 1), np.array(colours),
-        edgecolors=edge, linewidth=0.3 if large else 1.0, snap=not large,
+    axes.text(left + side * columns / 2, top + 0.06, kind, fontsize=8, color=PALE, ha="center")
+    cells = zip(grid.ravel(), example.given.ravel(), strict=True)
+    colours = [_colour(example, int(number), bool(given)) for number, given in cells]
+    corners = _corners(grid.shape, left, top, (side, side))
+    _draw_boxes(
+        axes, corners, (side, side), facecolors=colours,
+        edgecolors="#b6bcc6" if example.fills_in else "white",
+        linewidths=0.3 if large else 1.0, snap=not large,
     )  # fmt: skip
-    axes.set(xlim=(-0.06, columns + 0.06), ylim=(rows + 0.06, -0.06), aspect="equal")
-    axes.axis("off")
     if not large:
-        for r, c in np.argwhere(shown >= 0):
-            axes.text(
-                c + 0.5, r + 0.53, str(shown[r, c]), ha="center", va="center",
-                fontsize=min(11.0, 62 / max(rows, columns)), color=_ink(colours[r, c]),
-                fontweight="bold" if example.fills_in and given[r, c] else "normal",
-            )  # fmt: skip
+        _write(axes, example, grid, colours, corners + side / 2)
     if example.fills_in and rows == columns and rows in BOXES:
-        _draw_boxes(axes, rows)
+        height, width = BOXES[rows]
+        box = (width * side, height * side)
+        frames = _corners((rows // height, columns // width), left, top, box)
+        _draw_boxes(axes, frames, box, facecolors="none", edgecolors=INK, linewidths=1.4, zorder=3)
     if kind == "prediction":
-        for r, c in np.argwhere(example.wrong):
-            _mark(axes, int(r), int(c), scale=0.5 if large else 1.0)
+        _mark(axes, corners[example.wrong.ravel()], side, scale=0.5 if large else 1.0)
 
 
-def _colour(example: Example, number: int, given: bool) -> tuple[float, float, float, float]:
+def _corners(
+    shape: tuple[int, ...], left: float, top: float, size: tuple[float, float]
+) -> np.ndarray:
+    """Lower left corners [rows x columns, 2] of boxes of a size (width, height), row by row."""
+    row, column = np.indices(shape).reshape(2, -1)
+    return np.stack([left + size[0] * column, top - size[1] * (row + 1)], axis=-1)
+
+
+def _draw_boxes(axes: Axes, corners: np.ndarray, size: tuple[float, float], **style: Any) -> None:
+    """Rectangles of one size as one artist."""
+    outline = np.multiply([(0, 0), (1, 0), (1, 1), (0, 1)], size)
+    axes.add_collection(PolyCollection(list(corners[:, None] + outline), **style), autolim=False)
+
+
+def _write(
+    axes: Axes, example: Example, grid: np.ndarray, colours: list[Colour], centres: np.ndarray
+) -> None:
+    """The numbers of a grid, in the middle of their cells."""
+    size = min(11.0, 62 / max(grid.shape))
+    texts, bold = grid.ravel().astype(str), example.given.ravel() & example.fills_in
+    written = np.flatnonzero(grid.ravel() >= 0)
+    numbers = PathCollection(
+        [_glyphs(texts[cell], size, bool(bold[cell])) for cell in written],
+        offsets=centres[written], offset_transform=axes.transData,
+        facecolors=[_ink(colours[cell]) for cell in written], linewidths=0,
+    )  # fmt: skip
+    numbers.set_transform(axes.figure.dpi_scale_trans)
+    axes.add_collection(numbers, autolim=False)
+
+
+@lru_cache(maxsize=256)
+def _glyphs(text: str, size: float, bold: bool) -> Outline:
+    """The outline of a text around the origin, in inches; `size` is in points."""
+    font = FontProperties(weight="bold" if bold else "normal")
+    outline = TextPath((0, 0), text, size=size / 72, prop=font)
+    box = outline.get_extents()
+    return outline.transformed(Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2))
+
+
+def _colour(example: Example, number: int, given: bool) -> Colour:
     if number == -2:
         return to_rgba(OUTSIDE)
     if example.fills_in:
@@ -124,35 +178,20 @@ def _colour(example: Example, number: int, given: bool) -> tuple[float, float, f
     return to_rgba(CELLS[number % len(CELLS)] if number >= 0 else END_MARK)
 
 
-def _ink(colour: np.ndarray) -> str:
+def _ink(colour: Colour) -> str:
     """Dark or white, whichever reads better on the colour (its luma, ITU-R BT.601)."""
-    return CELLS[0] if colour[:3] @ (0.299, 0.587, 0.114) > 0.55 else "white"
+    return CELLS[0] if np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.55 else "white"
 
 
-def _mark(axes: Axes, row: int, column: int, *, scale: float) -> None:
-    """A red frame on white, seen on any colour."""
-    inset = 0.1 * scale
+def _mark(axes: Axes, corners: np.ndarray, side: float, *, scale: float) -> None:
+    """Red frames on white, seen on any colour."""
+    inset = 0.1 * scale * side
+    inner = side - 2 * inset
     for colour, width in (("white", 4.2), (BAD, 2.2)):
-        axes.add_patch(
-            Rectangle(
-                (column + inset, row + inset),
-                1 - 2 * inset,
-                1 - 2 * inset,
-                fill=False,
-                edgecolor=colour,
-                linewidth=width * scale,
-                zorder=3,
-            )
-        )
-
-
-def _draw_boxes(axes: Axes, side: int) -> None:
-    height, width = BOXES[side]
-    for row in range(0, side, height):
-        for column in range(0, side, width):
-            corner = (column, row)
-            box = Rectangle(corner, width, height, fill=False, edgecolor=INK, linewidth=1.4)
-            axes.add_patch(box)
+        _draw_boxes(
+            axes, corners + inset, (inner, inner), facecolors="none", edgecolors=colour,
+            linewidths=width * scale, zorder=3,
+        )  # fmt: skip
 
 
 def _note(examples: Sequence[Example]) -> str:
@@ -178,7 +217,7 @@ def _places(patterns: Sequence[str]) -> list[tuple[int, int]]:
     return places
 
 
-def _example(content: Mapping[str, Any]) -> Example:
+def read(content: Mapping[str, Any]) -> Example:
     """The example as arrays, cropped to what is scored or written."""
     grids = {kind: np.array(content[kind]) for kind in ("input", "truth", "prediction")}
     scored = np.array(content["scored"], dtype=bool)

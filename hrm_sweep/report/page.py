@@ -42,6 +42,7 @@ def write(study: Study) -> list[str]:
     folder.mkdir(exist_ok=True)
     for name, figure in found.items():
         _save_png(figure, folder / f"{name}.png")
+        figure.set_layout_engine("none")  # drawn once more, everything stays where it is
     shown = [(figures.FIGURES[name][0], _svg(figure, name)) for name, figure in found.items()]
     page = _template().render(**_words(data), figures=shown, pictures=list(_pictures(data.best)))
     files.write_text(study.folder / FILE_NAME, page)

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from hrm_sweep.runtime import absent
+
 ENOUGH = 5
 """Trials below which an importance would be a guess."""
 
@@ -26,6 +28,9 @@ def importances(
         return {}
     import optuna
 
+    with absent("sklearn"):  # an evaluator that is not asked would import it, for 2 s
+        from optuna.importance import get_param_importances
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     spread = {name: _distribution([point[name] for point in points]) for name in points[0]}
     study = optuna.create_study(direction=cast(Any, direction))
@@ -36,7 +41,7 @@ def importances(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return dict(optuna.importance.get_param_importances(study))
+            return get_param_importances(study)
         except (RuntimeError, ValueError):  # all trials are equally good, or nearly
             return {}
 
