@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +167,7 @@ def _typed(cfg: DictConfig, group: str, schema: type) -> Any:
     try:
         node = cfg[group] if group else OmegaConf.masked_copy(cfg, [*RootConfig.__annotations__])
         plain = OmegaConf.to_container(node, resolve=True)
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
+        return copy.deepcopy(_checked(schema, pickle.dumps(plain)))
     except ConfigError as error:
         key = _typed_as(cfg, prefix + error.key)
         came = OmegaConf.select(cfg, key)
@@ -183,6 +186,12 @@ def _typed(cfg: DictConfig, group: str, schema: type) -> Any:
         raise ConfigError(
             prefix + name, "???", "is needed", "it was deleted or left open"
         ) from None
+
+
+@lru_cache(maxsize=256)
+def _checked(schema: type, plain: bytes) -> Any:
+    """An instance of its class; the points of a grid have most of their groups in common."""
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), pickle.loads(plain)))
 
 
 def _typed_as(cfg: DictConfig, key: str) -> str:

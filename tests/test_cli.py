@@ -97,6 +97,22 @@ def test_flags_show_without_training(arguments, words, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="alone"),
+        pytest.param(["experiment=sudoku_4x4", "lr=0.5", "--resolve"], id="with settings"),
+    ],
+)
+def test_help_is_what_hydra_would_print(arguments):
+    start = [sys.executable, "-m", "hrm_sweep", "--help", "study.name=one", *arguments]
+    ours, hydras = (  # a config that is named is left to Hydra
+        subprocess.run([*start, *named], capture_output=True, text=True, check=True).stdout
+        for named in ([], ["--config-name", "config"])
+    )
+    assert ours == hydras
+
+
 @pytest.mark.parametrize("arguments", [[], ["-m", "lr=1e-4,1e-3"]], ids=["train", "study"])
 def test_a_folder_that_cannot_be_written_is_named(arguments, monkeypatch, capfd, tmp_path):
     Path("multirun").touch()  # root may write anywhere, but not below a file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import multiprocessing
 import os
@@ -126,6 +127,7 @@ def _start_worker(payload: bytes, stop: Any, threads: int, preload: tuple[str, .
     Singleton.set_state(singletons)
     _compose = Composer(_hydra.config_loader, config)
     trial.stop_requested = lambda: bool(stop.value)
+    gc.freeze()  # looking for garbage among what is imported takes 0.1 s, between two trials
 
 
 def _die_with_parent() -> None:
