@@ -70,10 +70,9 @@ def next_commands(settings: SweeperSettings, engine: Engine, folder: Path) -> It
     report = folder / "report.html"
     if report.exists():
         yield f"  report      {report}"
-    if engine.goals.are_several and engine.front:
-        numbers = ", ".join(str(row.number) for row in engine.front)
-        yield f"  front       trials {numbers}: none is better in one objective and worse in none"
-    for best in engine.front[:1]:
+    if len(engine.front) > 1:
+        yield from _how_to_choose(engine.front)
+    for best in engine.front if len(engine.front) == 1 else ():
         overrides = filter(is_of_the_recipe, engine.space.overrides(best.params))
         yield f"  best        {best.folder}"
         yield "  reproduce   python -m hrm_sweep reproduce"
@@ -84,6 +83,14 @@ def next_commands(settings: SweeperSettings, engine: Engine, folder: Path) -> It
     if settings.tracking["name"] != "off":
         yield f"  compare     {mlflow_store.ui_hint(settings.tracking.get('uri'))}"
     yield "  explore     python -m hrm_sweep dashboard"
+
+
+def _how_to_choose(front: Sequence[Row]) -> Iterator[str]:
+    """Of several best trials, none is shown before the others."""
+    numbers = ", ".join(str(row.number) for row in front)
+    yield f"  front       {words.count(len(front), 'trial')} that no other beats: {numbers}"
+    yield "  choose      python -m hrm_sweep best --pareto"
+    yield "  reproduce   python -m hrm_sweep reproduce --trial N"
 
 
 def reproduce(study: str, row: Row) -> str:

@@ -22,7 +22,9 @@ def test_several_objectives_have_a_front(returns):
     assert sorted(trial.number for trial in study().best_trials) == [2, 3]
     marked = re.findall(r"^\* +(\d)", done.stdout.partition("Finished")[2], re.M)
     assert sorted(marked) == ["2", "3"]
-    assert "front       trials 2, 3" in done.stdout
+    assert "front       2 trials that no other beats: 2, 3\n" in done.stdout
+    assert "python -m hrm_sweep best --pareto\n" in done.stdout
+    assert "once more" not in done.stdout
     results = OmegaConf.load("multirun/study/optimization_results.yaml")
     solutions = [(each.trial, each.params.x, list(each["values"])) for each in results.solutions]
     assert solutions == [(2, 2, [0, 2]), (3, 3, [1, 3])]

@@ -375,3 +375,17 @@ def test_a_killed_sweep_goes_on_and_no_finished_trial_runs_twice():
         events = [entry.event for entry in record.read(Path(trial.user_attrs["folder"]))]
         assert events.count("metrics") == 10
         assert events.count("started") == events.count("finished")
+
+
+def test_a_trial_whose_config_cannot_be_read_leaves_a_record_too():
+    done = sweep("+x=1,2", "+y=ok,${nowhere}")
+    assert done.stdout.count("failed: InterpolationKeyError") == 4  # as they end, and below
+    for number in (1, 3):
+        started, finished = record.read(Path("multirun/study") / str(number))
+        assert started.fields["tags"]["hrm_sweep.trial"] == str(number)
+        assert finished.fields["outcome"] == "failed"
+        assert "Interpolation key 'nowhere' not found" in finished.fields["reason"]
+    told = subprocess.run(
+        [sys.executable, "-m", "hrm_sweep", "list"], capture_output=True, text=True, check=True
+    )
+    assert "2 complete, 2 failed" in told.stdout

@@ -105,7 +105,9 @@ def _log(folder: Path) -> list[str]:
 
 
 def _where(run: Run) -> list[tuple[str, str]]:
-    pairs = [("folder", str(run.folder)), ("run again", run.command)]
+    pairs = [("folder", str(run.folder))]
+    if run.command:
+        pairs.append(("run again", run.command))
     if run.mlflow_run_id:
         pairs.append(("MLflow run", run.mlflow_run_id))
     pictures = sorted(path.name for path in run.folder.glob("*.png"))

@@ -24,12 +24,14 @@ from optuna.trial import TrialState
 from hrm_sweep import runtime
 from hrm_sweep.errors import Hopeless, Interrupted, TimedOut, WorkerDied
 from hrm_sweep.outcomes import Outcome
+from hrm_sweep.study import words
 from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.owners import Owner
 from hrm_sweep.study.plan import Plan
 from hrm_sweep.study.rows import Follower, Row
 from hrm_sweep.study.space import Space
+from hrm_sweep.study.trial import session
 from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.record import settle
 
@@ -277,6 +279,8 @@ class Engine:
         if row.outcome is Outcome.INTERRUPTED and not row.has_begun:
             del self.rows[row.number]
         else:
+            if not row.has_begun:
+                self._leave_record(handed)
             self._outcomes[row.outcome] += 1
             if row.outcome is Outcome.COMPLETE:
                 self._join_front(row)
@@ -285,6 +289,24 @@ class Engine:
         patience = SECONDS_FOR_RUN_ID if self.rules.is_tracked and row.has_begun else 0
         handed.tell_by = time.monotonic() + patience
         self._untold.append(handed)
+
+    def _leave_record(self, handed: _Handed) -> None:
+        """Of a trial that ended before its record began: whoever reads the study's folder misses
+        none that Optuna has."""
+        row = handed.row
+        assert row.outcome is not None
+        identity = {"hrm_sweep.study": self.study.study_name, "hrm_sweep.trial": str(row.number)}
+        with session(
+            row.folder,
+            kind="trial",
+            name=f"{row.number} {words.point(row.params)}".strip(),
+            params=dict(row.params),
+            overrides=handed.overrides,
+            tags=identity,
+            description="",
+        ) as run:
+            run.conclude(row.outcome, row.reason)
+        row.has_begun = True
 
     # Writing to Optuna
 
