@@ -140,9 +140,19 @@ EVAL_METRICS = (
 )
 
 
-def check(cfg: DictConfig) -> None:
-    """Raises for a config that cannot run; what `hydra.sweeper.check` names."""
-    build(cfg)
+def check(cfg: DictConfig) -> Config:
+    """`build`, for a config that is to run on this machine; what `hydra.sweeper.check` names.
+
+    Raises:
+        ConfigError: as `build`, or the machine lacks something.
+    """
+    config = build(cfg)
+    missing = runtime.compiler_is_missing() if config.trainer.compile == "on" else None
+    if missing is not None:
+        raise ConfigError(
+            "trainer.compile", "on", f"needs {missing}, not found", "try trainer.compile=auto"
+        )
+    return config
 
 
 def register_resolvers() -> None:

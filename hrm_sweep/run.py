@@ -44,7 +44,7 @@ History = list[dict[str, Any]]
 
 def task(cfg: DictConfig) -> dict[str, float]:
     """The task function that Hydra calls."""
-    return run(configuration.build(cfg), trial.current())
+    return run(configuration.check(cfg), trial.current())
 
 
 def run(config: Config, handle: trial.Trial) -> dict[str, float]:
@@ -63,6 +63,8 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
     trainer = make_trainer(config)
     handle.dataset(**trainer.task.describe())
     handle.expect(config.trainer.epochs)
+    if trainer.model.compiled:
+        log.info("compiles its training step, which takes up to a minute")
     handle.artifact(*ARTIFACTS)
     history = _go_on_from_checkpoint(trainer, handle.folder)
     try:

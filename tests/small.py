@@ -76,6 +76,7 @@ def trainer_config(**changes: Any) -> TrainerConfig:
         "batches": "stream",
         "eval_every": 1,
         "precision": "fp32",
+        "compile": "off",
         "threads": 1,
         "monitor": "eval/exact_match",
         "ema": None,

@@ -7,8 +7,8 @@ import torch
 from small import hrm_config
 from torch import Tensor
 
-from hrm_sweep.learning import kernels, layers
-from hrm_sweep.learning.kernels import BlockWeights, Frame, block, block_first_token
+from hrm_sweep.learning import kernels, layers, written
+from hrm_sweep.learning.kernels import BlockWeights, Frame, block
 
 B, T, N, K, M = 2, 5, 3, 4, 7
 D = N * K
@@ -20,7 +20,7 @@ def _seed():
 
 
 def frame(*, rotary: bool) -> Frame:
-    return Frame(T, N, layers.turns(T, K).to(torch.complex128) if rotary else None)
+    return Frame(T, N, layers.turns(T, K).double() if rotary else None)
 
 
 def draw(*, requires_grad: bool = False) -> tuple[Tensor, BlockWeights]:
@@ -68,6 +68,7 @@ def turned(x_K: Tensor, place: int) -> Tensor:
     return torch.view_as_real(pairs).flatten()
 
 
+FORMS = [pytest.param(kernels, id="kernels"), pytest.param(written, id="written")]
 WAYS = [
     pytest.param(True, kernels.LONGEST_PLAIN, id="rotary"),
     pytest.param(False, kernels.LONGEST_PLAIN, id="no rotation"),
@@ -78,23 +79,26 @@ WAYS = [
 
 @pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
 @pytest.mark.parametrize("grad", [True, False], ids=["with gradient", "without"])
-def test_a_block_is_what_its_formulas_say(monkeypatch, rotary, longest_plain, grad):
+@pytest.mark.parametrize("form", FORMS)
+def test_a_block_is_what_its_formulas_say(monkeypatch, rotary, longest_plain, grad, form):
     monkeypatch.setattr(kernels, "LONGEST_PLAIN", longest_plain)
     x, weights = draw()
     before = x.clone()
     with torch.set_grad_enabled(grad):
-        out = block(x, weights, frame(rotary=rotary))
+        out = form.block(x, weights, frame(rotary=rotary))
     expected = plain_block(before, weights, rotary=rotary)
     torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
     assert torch.equal(x, before)
 
 
 @pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
-def test_the_gradient_of_a_block_is_its_slope(monkeypatch, rotary, longest_plain):
+@pytest.mark.parametrize("form", FORMS)
+def test_the_gradient_of_a_block_is_its_slope(monkeypatch, rotary, longest_plain, form):
     monkeypatch.setattr(kernels, "LONGEST_PLAIN", longest_plain)
     x, weights = draw(requires_grad=True)
     pull = torch.randn(B * T, D, dtype=torch.float64)
-    out, expected = block(x, weights, frame(rotary=rotary)), plain_block(x, weights, rotary=rotary)
+    out = form.block(x, weights, frame(rotary=rotary))
+    expected = plain_block(x, weights, rotary=rotary)
     wanted = torch.autograd.grad(expected, (x, *weights), pull)
     found = torch.autograd.grad(out, (x, *weights), pull)
     for name, a, b in zip(("x", *BlockWeights._fields), found, wanted, strict=True):
@@ -102,11 +106,12 @@ def test_the_gradient_of_a_block_is_its_slope(monkeypatch, rotary, longest_plain
 
 
 @pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
-def test_the_first_tokens_alone_are_the_first_of_all(monkeypatch, rotary, longest_plain):
+@pytest.mark.parametrize("form", FORMS)
+def test_the_first_tokens_alone_are_the_first_of_all(monkeypatch, rotary, longest_plain, form):
     monkeypatch.setattr(kernels, "LONGEST_PLAIN", longest_plain)
     x, weights = draw()
-    all_of_them = block(x, weights, frame(rotary=rotary))
-    first = block_first_token(x, weights, frame(rotary=rotary))
+    all_of_them = form.block(x, weights, frame(rotary=rotary))
+    first = form.block_first_token(x, weights, frame(rotary=rotary))
     torch.testing.assert_close(first, all_of_them[::T])
 
 

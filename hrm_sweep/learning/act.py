@@ -6,11 +6,12 @@ HRM (arXiv:2506.21734, section 2) learns the value of halting and of going on by
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from hrm_sweep.learning import compiling
 from hrm_sweep.learning.cores import Core, RecursiveCore
 
 
@@ -59,6 +60,8 @@ class ACT(nn.Module):
         self.max_steps, self.exploration = max_steps, exploration
         self.eval_max_steps = max_steps if eval_max_steps is None else eval_max_steps
         self.eval_halting = eval_halting
+        self.compiled = False
+        """Whether segments of training are compiled; those of evaluation have too many sizes."""
 
     @property
     def tokens(self) -> int:
@@ -87,7 +90,7 @@ class ACT(nn.Module):
     ) -> tuple[Carry, Thought]:
         """One segment of every row; `generator` gives the randomness of exploration."""
         x_RD = self.inner.embed(inputs_BS, identifiers_B)
-        answer_RD, states = self.inner.think(self._restarted(carry), x_RD)
+        answer_RD, states = self._call(self.inner.think, self._restarted(carry), x_RD)
         states = tuple(state.detach() for state in states)
         steps = torch.where(carry.halted, 1, carry.steps + 1)
         last = steps >= (self.max_steps if self.training else self.eval_max_steps)
@@ -101,7 +104,7 @@ class ACT(nn.Module):
         if self.training and self.max_steps > 1:
             halted = last | (self.would_halt(thought) & self._explored(steps, generator))
             if learns:
-                following = self.inner.next_q_values(states, x_RD.detach())
+                following = self._call(self.inner.next_q_values, states, x_RD.detach())
                 thought = thought._replace(target_q_continue=_target(last, *following))
         return Carry(states, steps, halted), thought
 
@@ -117,6 +120,12 @@ class ACT(nn.Module):
         if self.eval_halting == "early":
             return carry.halted | self.would_halt(thought)
         return carry.halted
+
+    def _call(self, method: Any, *inputs: Any) -> Any:
+        """A method of the core."""
+        if self.compiled and self.training:
+            return compiling.compiled(method.__func__)(method.__self__, *inputs)
+        return method(*inputs)
 
     def _restarted(self, carry: Carry) -> tuple[Tensor, ...]:
         anew = carry.halted.repeat_interleave(self.tokens).unsqueeze(-1)

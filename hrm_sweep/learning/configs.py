@@ -164,6 +164,9 @@ class TrainerConfig:
     finished; `published`, as in the published loop: one segment for each batch of the loader."""
     precision: str = MISSING
     """Of the blocks' linear layers: fp32, bf16, or auto: bf16 where the CPU computes in it."""
+    compile: str = MISSING
+    """Whether training segments are compiled, which takes a C++ compiler: on, off, or auto: where a
+    long training earns it back."""
     eval_every: int = MISSING
     """Epochs from one evaluation to the next; the last epoch always has one."""
     threads: int = MISSING
@@ -180,6 +183,8 @@ class TrainerConfig:
         at_least("eval_every", self.eval_every, 1)
         at_least("threads", self.threads, 1)
         one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        self.compile = {"True": "on", "False": "off"}.get(self.compile, self.compile)  # YAML's on
+        one_of("compile", self.compile, ("auto", "on", "off"))
         one_of("batches", self.batches, ("stream", "published"))
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ConfigError("ema", self.ema, "must be from 0 up to, not with, 1", "try ema=0.999")

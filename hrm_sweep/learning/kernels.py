@@ -44,8 +44,8 @@ class Frame(NamedTuple):
     tokens: int
     num_heads: int
     turns: Tensor | None
-    """Complex [T, K / 2], by which pairs of numbers of a query or key turn (`layers.turns`), scaled
-    by K^-1/4; None: they do not turn."""
+    """[T, K / 2, 2], complex numbers by which pairs of numbers of a query or key turn, scaled by
+    K^-1/4 (`layers.turns`); None: they do not turn."""
 
 
 def block(x_RD: Tensor, weights: BlockWeights, frame: Frame) -> Tensor:
@@ -168,7 +168,7 @@ def _attention_backward(grad_RD: Tensor, attended: list[Tensor], frame: Frame) -
         grads = torch.stack(_blockwise_backward(grad, heads, *rest))
     else:
         grads = _plain_backward(grad.flatten(0, 1), heads, *rest)
-    _turn(grads, None if frame.turns is None else frame.turns.conj())
+    _turn(grads, frame.turns, back=True)
     return _out_of_heads(grads, grad_RD.dtype)
 
 
@@ -207,10 +207,11 @@ def _out_of_heads(heads: Tensor, dtype: torch.dtype) -> Tensor:
     return joined.view(rows * tokens, parts * num_heads * size)
 
 
-def _turn(heads: Tensor, turns: Tensor | None) -> None:
+def _turn(heads: Tensor, turns: Tensor | None, *, back: bool = False) -> None:
     """Turns queries and keys by their place and scales both by K^-1/4, in place."""
     qk = heads[:2]
     if turns is None:
         qk.mul_(heads.shape[-1] ** -0.25)
     else:
-        torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(turns)
+        by = torch.view_as_complex(turns)
+        torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(by.conj() if back else by)

@@ -7,14 +7,16 @@ Parameters are named as in the published HRM code, so that its checkpoints fit.
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hrm_sweep.learning import kernels, written
 from hrm_sweep.learning.configs import ModelConfig
-from hrm_sweep.learning.kernels import BlockWeights, Frame, block, block_first_token
+from hrm_sweep.learning.kernels import BlockWeights, Frame
 
 ROPE_BASE = 10_000.0  # RoFormer, arXiv:2104.09864
 _KEPT_STD = 0.87962566  # standard deviation of a standard normal cut at ±2: undone by the drawing
@@ -106,11 +108,12 @@ class PuzzleEmbedding(nn.Module):
 
 
 def turns(tokens: int, head_size: int) -> Tensor:
-    """Complex [T, K / 2]: by how much rotary positions (arXiv:2104.09864) turn each pair of numbers
-    of a query or key, scaled by K^-1/4, so that their product is scaled by 1 / sqrt(K)."""
+    """[T, K / 2, 2], as complex numbers: by how much rotary positions (arXiv:2104.09864) turn each
+    pair of numbers of a query or key, scaled by K^-1/4, so that their product is scaled by
+    1 / sqrt(K)."""
     speeds = ROPE_BASE ** -(torch.arange(0, head_size, 2).float() / head_size)
     angles = torch.outer(torch.arange(tokens).float(), speeds)
-    return torch.polar(torch.full_like(angles, head_size**-0.25), angles)
+    return torch.stack((angles.cos(), angles.sin()), dim=-1) * head_size**-0.25
 
 
 class Attention(nn.Module):
@@ -175,11 +178,11 @@ class Block(nn.Module):
         self.mlp = SwiGLU(config.hidden_dim, config.expansion, config.mlp_multiple_of)
 
     def forward(self, x_RD: Tensor, frame: Frame) -> Tensor:
-        return block(x_RD, self._weights(), frame)
+        return _kernels().block(x_RD, self._weights(), frame)
 
     def first_token(self, x_RD: Tensor, frame: Frame) -> Tensor:
         """The first token of each row of what `forward` gives, [B, D], at a part of the cost."""
-        return block_first_token(x_RD, self._weights(), frame)
+        return _kernels().block_first_token(x_RD, self._weights(), frame)
 
     def _weights(self) -> BlockWeights:
         attention, mlp = self.self_attn, self.mlp
@@ -189,6 +192,10 @@ class Block(nn.Module):
             mlp.gate_up_proj.in_use,
             mlp.down_proj.in_use,
         )
+
+
+def _kernels() -> ModuleType:
+    return written if torch.compiler.is_compiling() else kernels
 
 
 class Level(nn.Module):

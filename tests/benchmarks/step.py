@@ -3,8 +3,9 @@
     python tests/benchmarks/step.py [--write FILE]
 
 Sides: `plain` is plain_hrm.py, eager fp32. `fp32` and `bf16` are ours at equal hyper-parameters
-and equal mathematics (q_learning, MLP width rounded to 256). `recipe` is what the tool recommends:
-bf16, bce halting, width rounded to 32. They take turns, a few steps each, so that what disturbs the
+and equal mathematics (q_learning, MLP width rounded to 256), `compiled` is bf16 with
+trainer.compile=on. `recipe` is what the tool recommends: bf16, bce halting, width rounded to 32;
+the last side is that, compiled. They take turns, a few steps each, so that what disturbs the
 machine disturbs all; a ratio is that of the medians.
 """
 
@@ -31,10 +32,13 @@ SIZES = ((64, 4), (128, 4), (128, 8), (256, 8))
 CANVASES = {36: SIZES, 81: ((128, 8),), 900: ((64, 2),)}
 """Tokens of a puzzle -> sizes; 900 is the canvas of the original experiment."""
 EQUAL = ("model.halting=q_learning", "model.mlp_multiple_of=256")
+RECIPE = ("model.halting=bce", "model.mlp_multiple_of=32", "trainer.precision=bf16")
 SIDES = {
     "fp32": (*EQUAL, "trainer.precision=fp32"),
     "bf16": (*EQUAL, "trainer.precision=bf16"),
-    "recipe": ("model.halting=bce", "model.mlp_multiple_of=32", "trainer.precision=bf16"),
+    "compiled": (*EQUAL, "trainer.precision=bf16", "trainer.compile=on"),
+    "recipe": RECIPE,
+    "recipe, compiled": (*RECIPE, "trainer.compile=on"),
 }
 ROUNDS, SECONDS_OF_A_TURN = 15, 0.15
 
