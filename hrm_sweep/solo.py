@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -43,6 +45,8 @@ def train(
 
         _projector = ProjectorProcess(handle.folder, cfg.tracking.uri, cfg.tracking.experiment)
 
+    said = logging.StreamHandler(sys.stdout)  # what run.log gets, without its times
+    logging.getLogger("hrm_sweep").addHandler(said)
     handle.listeners.append(_printer(cfg.trainer.epochs, columns))
     if last_step is not None:
         handle.listeners.append(_stopper(last_step))
