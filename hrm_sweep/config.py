@@ -16,6 +16,7 @@ from omegaconf.errors import MissingMandatoryValue, ValidationError
 
 from hrm_sweep import runtime
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.learning import toolchain
 from hrm_sweep.learning.configs import DATA, MODELS, OPTIMIZERS, TrainerConfig
 from hrm_sweep.study import words
 from hrm_sweep.study.goals import goals
@@ -147,10 +148,10 @@ def check(cfg: DictConfig) -> Config:
         ConfigError: as `build`, or the machine lacks something.
     """
     config = build(cfg)
-    missing = runtime.compiler_is_missing() if config.trainer.compile == "on" else None
-    if missing is not None:
+    lacking = toolchain.missing() if config.trainer.compile == "on" else None
+    if lacking is not None:
         raise ConfigError(
-            "trainer.compile", "on", f"needs {missing}, not found", "try trainer.compile=auto"
+            "trainer.compile", "on", f"needs {lacking}, not found", "try trainer.compile=auto"
         )
     return config
 

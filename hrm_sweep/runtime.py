@@ -11,11 +11,9 @@ import platform
 import re
 import resource
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Iterator
@@ -72,31 +70,6 @@ def usable_cores() -> int:
 def limit_threads(threads: int) -> None:
     """For libraries that are imported later, and for child processes."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-
-
-def compiler_is_missing() -> str | None:
-    """What torch.compile lacks on this machine; None: nothing."""
-    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    if shutil.which(name) is None:
-        return f"a C++ compiler ({name})"
-    header = Path(sysconfig.get_path("include"), "Python.h")
-    return None if header.is_file() else f"Python's headers ({header})"
-
-
-@contextmanager
-def absent(*packages: str) -> Iterator[None]:
-    """Whoever imports one of these in the block goes without, as if it were not installed.
-
-    For packages that others can do without and take seconds to import; one that is imported
-    already stays.
-    """
-    hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
 
 
 @contextmanager

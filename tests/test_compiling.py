@@ -14,7 +14,7 @@ import torch
 from small import adamw_config, hrm_config, small_task, trainer_config
 from torch._dynamo.utils import counters
 
-from hrm_sweep import runtime
+from hrm_sweep.learning import toolchain
 from hrm_sweep.learning.compiling import is_compiled
 from hrm_sweep.learning.model import build_model
 from hrm_sweep.learning.trainer import Trainer
@@ -103,7 +103,7 @@ def test_auto_compiles_where_the_training_is_long(changes, puzzles, expected):
 def test_auto_does_without_where_there_is_no_compiler(monkeypatch):
     model = build_model(hrm_config(), small_task())
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert runtime.compiler_is_missing() == "a C++ compiler (no-such-compiler)"
+    assert toolchain.missing() == "a C++ compiler (no-such-compiler)"
     config = trainer_config(epochs=10_000, compile="auto")
     assert not is_compiled(config, model, 10_000, 8)
 

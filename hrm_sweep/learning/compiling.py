@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hrm_sweep import runtime
+from hrm_sweep.learning import toolchain
 from hrm_sweep.learning.configs import TrainerConfig
 from hrm_sweep.learning.cores import RecursiveCore
 from hrm_sweep.learning.layers import Linear
@@ -27,7 +27,7 @@ def is_compiled(config: TrainerConfig, model: ACT, puzzles: int, batch_size: int
     if config.compile != "auto":
         return config.compile == "on"
     seconds = config.epochs * puzzles * model.max_steps / batch_size * _step(model, batch_size)
-    return seconds >= EARNED_BACK and runtime.compiler_is_missing() is None
+    return seconds >= EARNED_BACK and toolchain.missing() is None
 
 
 def _step(model: ACT, rows: int) -> float:
