@@ -73,6 +73,22 @@ def limit_threads(threads: int) -> None:
 
 
 @contextmanager
+def absent(*packages: str) -> Iterator[None]:
+    """Whoever imports one of these in the block goes without, as if it were not installed.
+
+    For packages that others can do without and take seconds to import; one that is imported
+    already stays.
+    """
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+@contextmanager
 def uninterrupted() -> Iterator[None]:
     """Ctrl-C waits for the end of the block, so that what is done in it is done whole."""
     came: list[int] = []
