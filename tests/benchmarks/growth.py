@@ -4,7 +4,8 @@
 
 One of hidden_dim, tokens and batch_size grows, the others stay. The limit is the time that the
 matrix products of a step would take at the rate which a product of 512 x 512 reaches here, in the
-precision they are computed in. An epoch is a number of steps in proportion to its puzzles.
+precision they are computed in. All sizes take turns, so that what disturbs the machine disturbs
+all. Then the puzzles of an epoch grow.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import torch
 from machine import described, rate
 from matplotlib.figure import Figure
-from step import our_step, warmed_up
+from step import our_step, our_trainer, warmed_up
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,6 +30,7 @@ GROWTH = {
     "tokens": (36, 100, 225, 400, 900),
     "batch_size": (1, 2, 4, 8, 16, 32),
 }
+PUZZLES = (50, 100, 200, 400, 800)
 KINDS = {"linear layers": ("aten::mm", "aten::linear"), "attention products": ("aten::bmm",)}
 TURNS = 7
 
@@ -53,8 +55,8 @@ def main() -> None:
     parser.add_argument("--draw", type=Path, help="draw the plot to this PNG file")
     arguments = parser.parse_args()
     peak = rate(torch.bfloat16)
-    costs = [measured(key, value, peak) for key, values in GROWTH.items() for value in values]
-    lines = [*described(), "", *table(costs)]
+    costs = measured(peak)
+    lines = [*described(), "", *table(costs), "", *epochs()]
     print("\n".join(lines))
     if arguments.write:
         arguments.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -62,20 +64,49 @@ def main() -> None:
         plot(costs).savefig(arguments.draw)
 
 
-def measured(key: str, value: int, peak: float) -> Cost:
-    size = {**BASE, key: value}
-    step = our_step(size["tokens"], size["hidden_dim"], size["batch_size"], ())
-    turn = warmed_up(step)
-    times = []
+def measured(peak: float) -> list[Cost]:
+    sizes = {
+        (key, value): tuple({**BASE, key: value}.values())
+        for key, values in GROWTH.items()
+        for value in values
+    }
+    steps = {
+        (hidden, tokens, batch): our_step(tokens, hidden, batch, ())
+        for hidden, tokens, batch in set(sizes.values())
+    }
+    times = in_turns(steps)
+    costs = []
+    for (key, value), size in sizes.items():
+        gigaflops = operations(steps[size]) / 1e9
+        limit = gigaflops / peak * 1e3
+        costs.append(Cost(key, value, times[size], gigaflops, limit, shares(steps[size])))
+    return costs
+
+
+def in_turns(steps: dict[tuple[int, ...], Callable[[], object]]) -> dict[tuple[int, ...], float]:
+    """Median milliseconds of each."""
+    turns = {size: warmed_up(step) for size, step in steps.items()}
+    times: dict[tuple[int, ...], list[float]] = {size: [] for size in steps}
     for _ in range(TURNS):
+        for size, step in steps.items():
+            begin = time.perf_counter()
+            for _ in range(turns[size]):
+                step()
+            times[size].append((time.perf_counter() - begin) / turns[size] * 1e3)
+    return {size: statistics.median(values) for size, values in times.items()}
+
+
+def epochs() -> list[str]:
+    """An epoch without its evaluation, over its puzzles."""
+    hidden, tokens, batch = BASE.values()
+    lines = ["| puzzles | first epoch | a puzzle |", "|---|---|---|"]
+    for puzzles in PUZZLES:
+        trainer = our_trainer(tokens, hidden, batch, f"data.num_puzzles={puzzles}")
         begin = time.perf_counter()
-        for _ in range(turn):
-            step()
-        times.append((time.perf_counter() - begin) / turn * 1e3)
-    gigaflops = operations(step) / 1e9
-    return Cost(
-        key, value, statistics.median(times), gigaflops, gigaflops / peak * 1e3, shares(step)
-    )
+        trainer._train_epoch()
+        seconds = time.perf_counter() - begin
+        lines.append(f"| {puzzles} | {seconds:.2f} s | {seconds / puzzles * 1e3:.1f} ms |")
+    return lines
 
 
 def operations(step: Callable[[], object]) -> int:

@@ -25,6 +25,7 @@ from plain_hrm import PlainHRM, PlainTraining
 
 from hrm_sweep import config
 from hrm_sweep.learning.metrics import Sums
+from hrm_sweep.learning.trainer import Trainer
 from hrm_sweep.run import make_trainer
 
 SIZES = ((64, 4), (128, 4), (128, 8), (256, 8))
@@ -98,14 +99,17 @@ def warmed_up(step: Callable[[], object]) -> int:
     return max(1, round(SECONDS_OF_A_TURN / (time.perf_counter() - begin)))
 
 
-def our_step(tokens: int, hidden: int, batch: int, keys: tuple[str, ...]) -> Callable[[], object]:
-    side = math.isqrt(tokens)
-    overrides = (f"hidden_dim={hidden}", f"batch_size={batch}", "trainer.epochs=1000000", *keys)
-    data = (f"data.canvas={side}", "data.num_puzzles=1000", "data.num_eval_puzzles=2")
+def our_trainer(tokens: int, hidden: int, batch: int, *keys: str) -> Trainer:
+    sizes = (f"data.canvas={math.isqrt(tokens)}", f"hidden_dim={hidden}", f"batch_size={batch}")
+    more = ("data.num_puzzles=1000", "data.num_eval_puzzles=2", "trainer.epochs=1000000")
     config.register_resolvers()
     with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
-        built = config.build(hydra.compose("config", [*overrides, *data]))
-    trainer = make_trainer(built)
+        built = config.build(hydra.compose("config", [*sizes, *more, "trainer.compile=off", *keys]))
+    return make_trainer(built)
+
+
+def our_step(tokens: int, hidden: int, batch: int, keys: tuple[str, ...]) -> Callable[[], object]:
+    trainer = our_trainer(tokens, hidden, batch, *keys)
     sums, rows = Sums(), trainer._rows
     trainer.model.train()
     rows.start(1)
