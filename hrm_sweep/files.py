@@ -22,21 +22,26 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A killed process or a full disk leaves the old file or the new one, never a part.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with _neighbour(path) as temporary:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Replaces `path` by `text`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_note(path: Path, text: str) -> None:
+    """Replaces `path` by `text`, for what can be made again: after a power cut the file may be the
+    old one, or empty. Nothing waits for the disk."""
+    with _neighbour(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -86,6 +91,15 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _neighbour(path: Path) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -178,7 +178,7 @@ class _Work:
 
     def _until_closing(self, projection: Projection) -> None:
         while not self.closing.is_set():
-            if not self._step(projection):
+            if not (self._step(projection) and projection.has_work):
                 self.closing.wait(TICK_SECONDS)
 
     def _step(self, projection: Projection) -> bool:

@@ -59,7 +59,7 @@ class Cursor:
         return self.finished and self.size == (folder / record.FILE_NAME).stat().st_size
 
     def save(self, folder: Path, name: str = FILE_NAME) -> None:
-        files.write_json(folder / name, asdict(self))
+        files.write_note(folder / name, json.dumps(asdict(self), indent=2) + "\n")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,8 +35,6 @@ from hrm_sweep.tracking.mlflow_errors import Gone, translated
 from hrm_sweep.tracking.mlflow_limits import (
     MAX_DIGEST,
     MAX_NAME,
-    METRICS_A_BATCH,
-    PARAMS_A_BATCH,
     Names,
     legal_tags,
     param_text,
@@ -87,21 +85,21 @@ class Destination:
     def open(self, run_id: str) -> MlflowRun:
         return MlflowRun(self._client, run_id)
 
-    def find_or_create(
-        self, record: str, *, name: str, start_ms: int, tags: Mapping[str, str]
-    ) -> MlflowRun:
-        """The run that shows `record`; a second call, whatever happened to the first, finds it.
+    def find(self, record: str) -> MlflowRun | None:
+        """The run that shows `record`, if there is one.
 
         Raises:
             Gone: there was one, and somebody deleted it.
         """
         found = self._showing(record)
-        if found:
-            run = self.open(found[0].info.run_id)
-            if found[0].info.lifecycle_stage == "deleted":
-                raise Gone(f"the run {name} was deleted in MLflow")
-            run.tags(tags)
-            return run
+        if found and found[0].info.lifecycle_stage == "deleted":
+            raise Gone(f"the run {found[0].info.run_name} was deleted in MLflow")
+        return self.open(found[0].info.run_id) if found else None
+
+    def create(
+        self, record: str, *, name: str, start_ms: int, tags: Mapping[str, str]
+    ) -> MlflowRun:
+        """A run that shows `record`; `find` finds it, whatever happens to this call."""
         with translated():
             made = self._client.create_run(
                 self.experiment_id,
@@ -139,32 +137,35 @@ class Destination:
 
 
 class MlflowRun:
-    """One run. Each verb may be repeated with the same arguments: a repetition adds nothing."""
+    """One run. Each verb may be repeated with the same arguments: a repetition adds nothing.
+
+    Params, tags and metrics are collected until `send`: a request costs more than what is in it.
+    """
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self._client, self.run_id = client, run_id
+        self._params: list[Param] = []
+        self._tags: dict[str, str] = {}
+        self._metrics: list[Metric] = []
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Long values are cut and say so. Params are immutable: other values are refused."""
         names = Names()
-        params = [Param(names(name), param_text(value)) for name, value in values.items()]
-        for first in range(0, len(params), PARAMS_A_BATCH):
-            with translated():
-                self._client.log_batch(
-                    self.run_id, params=params[first : first + PARAMS_A_BATCH], synchronous=True
-                )
+        self._params += [Param(names(name), param_text(value)) for name, value in values.items()]
 
     def tags(self, values: Mapping[str, str]) -> None:
-        tags = [RunTag(name, value) for name, value in legal_tags(values).items()]
-        with translated():
-            self._client.log_batch(self.run_id, tags=tags, synchronous=True)
+        self._tags |= legal_tags(values)
 
     def metrics(self, points: Sequence[Point]) -> None:
         """Exactly once, because time and step are the record's: MLflow drops an equal row."""
-        for first in range(0, len(points), METRICS_A_BATCH):
-            batch = [Metric(*point) for point in points[first : first + METRICS_A_BATCH]]
-            with translated():
-                self._client.log_batch(self.run_id, metrics=batch, synchronous=True)
+        self._metrics += [Metric(*point) for point in points]
+
+    def send(self) -> None:
+        """Sends what was collected, in one request if it fits into one."""
+        tags = [RunTag(name, value) for name, value in self._tags.items()]
+        with translated():
+            self._client.log_batch(self.run_id, self._metrics, self._params, tags, synchronous=True)
+        self._params, self._tags, self._metrics = [], {}, []
 
     def dataset(self, described: Mapping[str, Any]) -> None:
         dataset = Dataset(
@@ -190,6 +191,7 @@ class MlflowRun:
             self._client.update_run(self.run_id, status="RUNNING")
 
     def finish(self, status: str, end_ms: int) -> None:
+        self.send()
         with translated():
             self._client.set_terminated(self.run_id, status, end_ms)
 

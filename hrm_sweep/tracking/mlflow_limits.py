@@ -12,7 +12,7 @@ from hrm_sweep.redact import redacted
 MAX_NAME, MAX_PARAM, MAX_DIGEST = 250, 6000, 36
 MAX_TAG = 5000
 """8000 today; servers before 3.0 take less."""
-PARAMS_A_BATCH, METRICS_A_BATCH = 100, 1000
+METRICS_A_BATCH = 1000
 
 
 class Names:

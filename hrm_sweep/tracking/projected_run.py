@@ -31,12 +31,22 @@ class ProjectedRun:
 
     What was sent stands in the folder's cursor. A kill between the sending and the cursor means
     that a batch is sent again, with the same times and steps: MLflow keeps one of each.
+
+    Args:
+        is_new: nobody else can have sent it, so that MLflow need not be asked whether it is there.
     """
 
     def __init__(
-        self, folder: Path, parent: ProjectedRun | None, destination: str, cursors: str
+        self,
+        folder: Path,
+        parent: ProjectedRun | None,
+        destination: str,
+        cursors: str,
+        *,
+        is_new: bool,
     ) -> None:
         self.folder, self.parent, self._cursors = folder, parent, cursors
+        self._is_new = is_new
         self.sent = 0
         """Measurements sent."""
         self.reason = ""
@@ -183,40 +193,40 @@ class ProjectedRun:
         self._cursor.record = name
 
     def _batch(self) -> list[Entry]:
-        """The next entry; if it is a measurement, as many of them as fit into one request."""
+        """The next entries of one attempt, as many as fit into one request."""
         batch: list[Entry] = []
         values = 0
         for entry in islice(self._pending, METRICS_A_BATCH):
             values += len(entry.fields.get("values", ()))
-            if batch and (entry.event != "metrics" or values > METRICS_A_BATCH):
+            if batch and (entry.event == "started" or values > METRICS_A_BATCH):
                 break
             batch.append(entry)
-            if entry.event != "metrics":
-                break
         return batch
 
     def _send(self, batch: list[Entry], destination: Destination) -> None:
-        first = batch[0]
-        if first.event == "started" or not self.run_id:
-            self._telling.start(
-                first,
+        if batch[0].event == "started" or not self.run_id:
+            run = self._telling.start(
+                batch[0],
                 self._cursor,
                 destination,
                 parent_id=self.parent.run_id if self.parent else "",
                 dashboard=self._dashboard(),
+                may_be_there=self._may_be_unknown,
             )
-        run = destination.open(self.run_id)
-        if first.event == "metrics":
-            self._telling.measure(run, batch)
-        elif first.event == "dataset":
-            run.dataset(first.fields)
-        elif first.event == "finished":
-            self._telling.conclude(run, first)
+        else:
+            run = destination.open(self.run_id)
+        self._telling.tell(run, batch)
+        run.send()
         for entry in batch:
             self._telling.note(self._pending.popleft())
             self.sent += entry.event == "metrics"
         self._cursor.next = batch[-1].number + 1
         self._save()
+
+    @property
+    def _may_be_unknown(self) -> bool:
+        """Whether MLflow may have a run that shows the record, and the cursor does not say so."""
+        return not self._is_new or self._cursor.doubt_ms > 0
 
     def _dashboard(self) -> str:
         """Address of the study in Optuna's dashboard, as the study's own record has it."""
@@ -232,7 +242,8 @@ class ProjectedRun:
             return False
         run = destination.open(self.run_id)
         self._telling.send_files(run, self._cursor, drawn)
-        destination.remove_doubles(self._cursor.record, self.run_id)
+        if self._may_be_unknown:
+            destination.remove_doubles(self._cursor.record, self.run_id)
         run.finish(status(end.fields["outcome"]), end.time_ms)
         self._cursor.finished, self._cursor.size = True, self._reader.offset
         self._save()

@@ -63,7 +63,9 @@ class Projection:
         self._lock: TextIO | None = None
         self._runs: dict[Path, ProjectedRun] = {}
         self._children: dict[Path, set[str]] = {}
-        self._looked = 0
+        self._has_looked = False
+        """What comes later was not there when this process took the lock: nobody has sent it."""
+        self._looked_up_to = 0
         self._delay, self._retry_at, self._timeout = 0.0, 0.0, mlflow.TIMEOUT_SECONDS
         self._progress_at_failure = -1
         self._unconnected = Backlog()
@@ -129,6 +131,7 @@ class Projection:
         self._add_children(self._root, self._runs.get(self._root))
         for run in [run for run in self._runs.values() if not run.is_done]:
             self._add_children(run.folder, run)
+        self._has_looked = True
         self._take_turns(list(self._runs.values()), self._destination)
         self.reason, self._progress_at_failure = "", -1
         self._timeout = mlflow.TIMEOUT_SECONDS
@@ -145,9 +148,11 @@ class Projection:
                     break
         for run in runs:
             run.remove_doubles(destination)
-        for run in runs[self._looked : self._looked + LOOKS_A_STEP]:
+        for run in runs[self._looked_up_to : self._looked_up_to + LOOKS_A_STEP]:
             run.look_again()
-        self._looked = (self._looked + LOOKS_A_STEP) * (self._looked + LOOKS_A_STEP < len(runs))
+        self._looked_up_to = (self._looked_up_to + LOOKS_A_STEP) * (
+            self._looked_up_to + LOOKS_A_STEP < len(runs)
+        )
 
     def _advance(self, run: ProjectedRun, destination: mlflow.Destination) -> bool:
         """One batch, or the end, of one run. False if nothing could be done."""
@@ -186,7 +191,13 @@ class Projection:
         assert self._destination is not None
         if folder in self._runs or not (folder / record.FILE_NAME).exists():
             return folder in self._runs
-        run = ProjectedRun(folder, parent, self._destination.identity, self._cursors)
+        run = ProjectedRun(
+            folder,
+            parent,
+            self._destination.identity,
+            self._cursors,
+            is_new=self._has_looked,
+        )
         self._runs[folder] = run
         self._add_children(folder, run)
         return True
@@ -199,7 +210,7 @@ class Projection:
 
     def _start_over(self) -> None:
         """The experiment is another one than it was: its database was replaced."""
-        self._destination = None
+        self._destination, self._has_looked = None, False
         self._runs.clear()
         self._children.clear()
 

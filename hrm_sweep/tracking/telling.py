@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,12 @@ class Telling:
         *,
         parent_id: str,
         dashboard: str,
-    ) -> None:
+        may_be_there: bool,
+    ) -> MlflowRun:
         """Creates the run, or opens it again for another attempt.
 
         Args:
+            may_be_there: whether somebody may have created it, of whom the cursor does not know.
             dashboard: address of the study in Optuna's dashboard, "" if it has none.
         """
         fields, attempt = entry.fields, self._attempts + 1
@@ -88,15 +90,25 @@ class Telling:
             run.tags(tags | self._reason_before())
             run.reopen()
         else:
-            run = self._create(entry, cursor, destination, tags)
+            run = self._create(entry, cursor, destination, tags, may_be_there=may_be_there)
             cursor.run_id, cursor.experiment_id = run.run_id, destination.experiment_id
         if attempt == 1:
             run.params(fields.get("params", {}))
         links = _links(fields, destination, run.run_id, dashboard)
         run.tags({"mlflow.note.content": _note(fields, self._folder, links)})
         cursor.artifacts, cursor.finished = [], False
+        return run
 
-    def measure(self, run: MlflowRun, batch: Iterable[Entry]) -> None:
+    def tell(self, run: MlflowRun, batch: Sequence[Entry]) -> None:
+        """Tells the run what came after its start; it has yet to send it."""
+        self._measure(run, [entry for entry in batch if entry.event == "metrics"])
+        for entry in batch:
+            if entry.event == "dataset":
+                run.dataset(entry.fields)
+            elif entry.event == "finished":
+                self._conclude(run, entry)
+
+    def _measure(self, run: MlflowRun, batch: Iterable[Entry]) -> None:
         """Tells finite values as metrics. Of others, MLflow would store 0 or 1.8e308: a tag."""
         points: list[Point] = []
         marks: dict[str, str] = {}
@@ -112,7 +124,7 @@ class Telling:
         run.metrics(points)
         _mark(run, marks)
 
-    def conclude(self, run: MlflowRun, entry: Entry) -> None:
+    def _conclude(self, run: MlflowRun, entry: Entry) -> None:
         """Tells how the attempt ended, but not yet that it did: its files are to come."""
         best, system = entry.fields.get("best", {}), entry.fields.get("system", {})
         values = {best_name(name): float(value) for name, value in best.items()}
@@ -149,13 +161,20 @@ class Telling:
             run.tags({"hrm_sweep.files_not_sent": "; ".join(refused)})
 
     def _create(
-        self, entry: Entry, cursor: Cursor, destination: Destination, tags: Mapping[str, str]
+        self,
+        entry: Entry,
+        cursor: Cursor,
+        destination: Destination,
+        tags: Mapping[str, str],
+        *,
+        may_be_there: bool,
     ) -> MlflowRun:
         name = entry.fields.get("name", self._folder.name)
         try:
-            return destination.find_or_create(
-                cursor.record, name=name, start_ms=entry.time_ms, tags=tags
-            )
+            if may_be_there and (found := destination.find(cursor.record)):
+                found.tags(tags)
+                return found
+            return destination.create(cursor.record, name=name, start_ms=entry.time_ms, tags=tags)
         except Unreachable:
             cursor.doubt_ms = time.time_ns() // 1_000_000
             self._save()
