@@ -47,7 +47,7 @@ def plan_in_words(
         for number, point in enumerate(points):
             trial = ended.get(tuple(sorted(point.items())))
             mark = f"  ({trial.user_attrs['outcome']} as trial {trial.number})" if trial else ""
-            overrides = filter(is_of_the_recipe, space.overrides(point))
+            overrides = map(words.typed, filter(is_of_the_recipe, space.overrides(point)))
             yield f"  {number}  {' '.join(overrides)}{mark}"
     else:
         yield f"A search of {words.count(num_trials, 'trial')}: {_sizes(space)}"
@@ -73,10 +73,10 @@ def next_commands(settings: SweeperSettings, engine: Engine, folder: Path) -> It
     if len(engine.front) > 1:
         yield from _how_to_choose(engine.front)
     for best in engine.front if len(engine.front) == 1 else ():
-        overrides = filter(is_of_the_recipe, engine.space.overrides(best.params))
+        recipe = filter(is_of_the_recipe, engine.space.overrides(best.params))
         yield f"  best        {best.folder}"
         yield "  reproduce   python -m hrm_sweep reproduce"
-        yield f"  once more   {shlex.join([*runtime.command(), *overrides])}"
+        yield f"  once more   {shlex.join([*runtime.command(), *map(words.typed, recipe)])}"
     if engine.outcomes().get(Outcome.COMPLETE) and not engine.front:
         broken = " or ".join(map(str, engine.goals.constraints))
         yield f"  best        none: each complete trial breaks {broken}"

@@ -107,7 +107,7 @@ def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(runs)
     assert f"[compare the trials]({view}&workflowType=machine_learning)" in note
     assert "[study in Optuna](http://127.0.0.1:8080/dashboard/studies/1)" in note
     note = children[1].data.tags["mlflow.note.content"]
-    assert note.startswith("    python -m hrm_sweep lr=0.001 trainer=smoke")
+    assert note.startswith("    python -m hrm_sweep lr=1e-3 trainer=smoke")
     assert "trial 1 of study small · folder `multirun/small/1` · git commit `" in note
     assert "[trial in Optuna](http://127.0.0.1:8080/dashboard/studies/1/trials?numbers=1)" in note
     shared = client.get_experiment(parent.info.experiment_id).tags
@@ -201,7 +201,7 @@ def test_the_screen_ends_with_what_to_type_next(printed):
     after = printed.partition("Finished in")[2]
     assert "  report      multirun/small/report.html\n" in after
     assert "  reproduce   python -m hrm_sweep reproduce\n" in after
-    assert "  once more   python -m hrm_sweep lr=0.001 trainer=smoke" in after
+    assert "  once more   python -m hrm_sweep lr=1e-3 trainer=smoke" in after
     assert "  compare     python -m hrm_sweep ui\n" in after
     assert "  explore     python -m hrm_sweep dashboard\n" in after
 

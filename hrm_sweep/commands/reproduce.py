@@ -65,7 +65,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     original = _asked_for(arguments)
     reproduce.check(original)
-    print(f"{_name(original)}: {' '.join(filter(is_of_the_recipe, original.overrides))}")
+    recipe = map(words.typed, filter(is_of_the_recipe, original.overrides))
+    print(f"{_name(original)}: {' '.join(recipe)}")
     for difference in _environment_in_words(original):
         print(f"  {difference}")
     if arguments.changes:

@@ -34,7 +34,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     run = asked_for(arguments.run)
     print(_head(run))
-    print(f"  {' '.join(filter(is_of_the_recipe, run.overrides)) or 'as conf/ has it'}\n")
+    recipe = map(words.typed, filter(is_of_the_recipe, run.overrides))
+    print(f"  {' '.join(recipe) or 'as conf/ has it'}\n")
     if lines := _curves(run):
         print(facts(lines) + "\n")
     if values := [(name, words.in_words(run.values, name)) for name in _final(run)]:

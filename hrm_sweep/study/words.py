@@ -52,9 +52,24 @@ def setting(value: Any) -> str:
     if not isinstance(value, float) or not math.isfinite(value):
         return str(value)
     digits = value if len(repr(value)) <= 8 else float(f"{value:.4g}")
-    mantissa, _, exponent = f"{digits:.15e}".partition("e")
-    scientific = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-    return min(repr(digits), scientific, key=len)
+    return min(repr(digits), _scientific(digits), key=len)
+
+
+def typed(override: str) -> str:
+    """An override as a person types it: `lr=0.001` is `lr=1e-3`. The value is the same."""
+    key, _, text = override.partition("=")
+    try:
+        scientific = _scientific(float(text))
+    except ValueError:
+        return override
+    is_whole = text.lstrip("-").isdigit()
+    is_the_same = float(scientific) == float(text) and len(scientific) < len(text)
+    return f"{key}={scientific}" if is_the_same and not is_whole else override
+
+
+def _scientific(value: float) -> str:
+    mantissa, _, exponent = f"{value:.15e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def point(params: Mapping[str, Any]) -> str:
