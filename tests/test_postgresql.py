@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
@@ -36,8 +37,10 @@ def url(server, request) -> str:
     return server.get_uri().replace("postgres:@/postgres", f"somebody:{PASSWORD}@/{name}")
 
 
-def sweeps(number: int, *overrides: str, url: str) -> list[str]:
-    """Starts so many sweeps at once; what each printed."""
+def sweeps(
+    number: int, *overrides: str, url: str, places: Sequence[Path] = (Path(),) * SWEEPS
+) -> list[str]:
+    """Starts so many sweeps at once, each in its place; what each printed."""
     started = [
         subprocess.Popen(
             command(*overrides),
@@ -45,8 +48,9 @@ def sweeps(number: int, *overrides: str, url: str) -> list[str]:
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, "HRM_SWEEP_STORAGE": url},
+            cwd=place,
         )
-        for _ in range(number)
+        for place in places[:number]
     ]
     printed = [process.communicate(timeout=240)[0] for process in started]
     assert [process.returncode for process in started] == [0] * number, printed
@@ -72,6 +76,20 @@ def test_two_sweeps_at_once_share_a_study_and_a_third_extends_it(url):
     assert PASSWORD not in "".join(printed)
     files = [path for path in Path().rglob("*") if path.is_file()]
     assert not [path for path in files if PASSWORD.encode() in path.read_bytes()]
+
+
+def test_two_folders_share_a_study(url):
+    """As two machines do, or two terminals in different places: neither sees the other's locks."""
+    places = [Path("here"), Path("there")]
+    for place in places:
+        place.mkdir()
+    sweeps(2, "+x=range(0,12)", "+pause=0.05", url=url, places=places)
+    trials = optuna.load_study(study_name="study", storage=url).get_trials()
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    folders = list(Path().glob("*/multirun/study/[0-9]*"))
+    assert sorted(int(folder.name) for folder in folders) == list(range(12))
+    for folder in folders:
+        assert [entry.event for entry in record.read(folder)].count("started") == 1
 
 
 def test_a_pruner_finds_its_way_to_postgresql(url):

@@ -133,12 +133,13 @@ class TestGrid:
 
     def test_a_larger_grid_runs_the_new_points_only(self):
         before = {trial.number: trial.datetime_complete for trial in study().get_trials()}
-        again = sweep("+x=3,1,2,9", "+y=a,b")
+        again = sweep("+x=3,1,2,9", "+y=a,b,c")
         assert again.returncode == 0, again.stderr
         after = study().get_trials()
-        assert [tuple(trial.params.values()) for trial in after[6:]] == [(9, "a"), (9, "b")]
+        new = [(3, "c"), (1, "c"), (2, "c"), (9, "a"), (9, "b"), (9, "c")]
+        assert [tuple(trial.params.values()) for trial in after[6:]] == new
         assert {t.number: t.datetime_complete for t in after[:6]} == before
-        assert "8 complete" in again.stdout
+        assert "12 complete" in again.stdout
 
 
 def test_a_failing_trial_is_told_with_its_reason_and_the_others_go_on():
@@ -304,7 +305,7 @@ def test_two_sweeps_at_once_share_the_trials():
     trials = study().get_trials()
     assert [trial.params["x"] for trial in trials] == list(range(12))
     assert {trial.state.name for trial in trials} == {"COMPLETE"}
-    owners = {trial.user_attrs["owner"] for trial in trials}
+    owners = {trial.user_attrs["owner"]["lock"] for trial in trials}
     assert len(owners) == 2
     end = record.read(Path("multirun/study"))[-1]
     assert (end.event, end.fields["outcome"]) == ("finished", "complete")

@@ -28,7 +28,7 @@ from hrm_sweep.study import words
 from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.owners import Owner
-from hrm_sweep.study.plan import Plan
+from hrm_sweep.study.plan import OWNER, Plan
 from hrm_sweep.study.rows import Follower, Row
 from hrm_sweep.study.space import Space
 from hrm_sweep.study.trial import session
@@ -204,9 +204,7 @@ class Engine:
     def _recover(self) -> None:
         """Trials of a sweep that died: one that had ended is told now, the others wait again."""
         with self._ledger.exclusive():
-            lost = [
-                self._handed(trial) for trial in self.plan.recover(self._owner.name, self.folder)
-            ]
+            lost = [self._handed(trial) for trial in self.plan.recover(self._owner.told)]
         for handed in lost:
             settle(handed.row.folder)
             handed.curve |= self._curve(handed.follower.follow())
@@ -343,7 +341,7 @@ class Engine:
     def _take(self, number: int) -> list[_Handed]:
         taken: list[_Handed] = []
         while len(taken) < number:
-            trial = self.plan.next(self._owner.name)
+            trial = self.plan.next()
             if trial is None:
                 self._look_at = time.monotonic() + SECONDS_BETWEEN_LOOKS
                 break
@@ -355,8 +353,8 @@ class Engine:
         handed.follower.wait()
         row = handed.row
         row.attempt += 1
-        trial.set_user_attr("folder", str(row.folder))
-        trial.set_user_attr("attempt", row.attempt)
+        told = {OWNER: self._owner.told, "folder": str(row.folder), "attempt": row.attempt}
+        self._ledger.note(trial, told)
         if known := self.rows.get(trial.number):  # an attempt before this one
             self._outcomes[known.outcome] -= 1
         self.rows[trial.number] = row
@@ -386,8 +384,7 @@ class Engine:
                 trial.set_constraint(constraint.name, constraint.excess(row.values))
         if row.outcome is Outcome.INTERRUPTED:
             told["attempt"] = row.attempt - 1
-        for name, value in told.items():
-            trial.set_user_attr(name, value)
+        self._ledger.note(trial, told)
         state = TrialState[row.outcome.optuna_state]
         if row.outcome.is_failure and row.attempt >= self.rules.max_attempts:
             state = TrialState.FAIL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,13 @@ from typing import Any, Literal, cast, get_args
 
 import optuna
 import sqlalchemy
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import TrialIntermediateValueModel as CurvePoint
+from optuna.storages._rdb.models import TrialModel
+from optuna.storages._rdb.models import TrialParamModel as Param
+from optuna.storages._rdb.models import TrialUserAttributeModel as Attribute
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import scoped_session, sessionmaker
@@ -102,20 +108,47 @@ class Ledger:
     def report(self, trial: optuna.Trial, curve: Mapping[int, float]) -> None:
         """Adds steps to a running trial's curve, those that it lacks. Optuna takes them one by one,
         in three statements each; these are its own rows, all in one statement."""
-        known = self.storage.get_trial(trial._trial_id).intermediate_values
         with self.storage.scoped_session() as session:
-            for step in curve.keys() - known.keys():
+            known = session.query(CurvePoint.step).filter_by(trial_id=trial._trial_id)
+            for step in curve.keys() - {step for (step,) in known}:
                 value, kind = CurvePoint.intermediate_value_to_stored_repr(curve[step])
                 point = {"intermediate_value": value, "intermediate_value_type": kind}
                 session.add(CurvePoint(trial_id=trial._trial_id, step=step, **point))
             session.commit()
 
+    def note(self, trial: optuna.Trial, facts: Mapping[str, Any]) -> None:
+        """Sets user attributes of a trial. Like its curve: all in one statement."""
+        with self.storage.scoped_session() as session:
+            query = session.query(Attribute).filter_by(trial_id=trial._trial_id)
+            known = {str(attribute.key): attribute for attribute in query}
+            for name, value in facts.items():
+                attribute = known.get(name) or Attribute(trial_id=trial._trial_id, key=name)
+                attribute.value_json = json.dumps(value)
+                session.add(attribute)
+            session.commit()
+
+    def widen(self, study: optuna.Study, wider: Mapping[str, BaseDistribution]) -> None:
+        """Lets the trials of a study have parameters of wider distributions, with the same values.
+
+        Optuna refuses other choices than a study began with, for its samplers; a grid that grows
+        has none. All trials of a parameter have one distribution, as Optuna's figures expect.
+        """
+        with self.storage.scoped_session() as session:
+            query = session.query(Param).join(TrialModel)
+            params: Any = query.filter(TrialModel.study_id == study._study_id)
+            for param in params:
+                old, new = json_to_distribution(param.distribution_json), wider[param.param_name]
+                param.param_value = new.to_internal_repr(old.to_external_repr(param.param_value))
+                param.distribution_json = distribution_to_json(new)
+            session.commit()
+
     def take(self, study: optuna.Study, trial_id: int) -> optuna.Trial | None:
         """The waiting trial of that id, running from now on; None if it does not wait any more."""
-        if self.storage.get_trial(trial_id).state is not TrialState.WAITING:
+        try:
+            taken = self.storage.set_trial_state_values(trial_id, state=TrialState.RUNNING)
+        except UpdateFinishedTrialError:
             return None
-        self.storage.set_trial_state_values(trial_id, state=TrialState.RUNNING)
-        return optuna.Trial(study, trial_id)
+        return optuna.Trial(study, trial_id) if taken else None
 
 
 def known_study(url: str, name: str) -> optuna.Study | None:

@@ -1,7 +1,7 @@
 """Who runs a trial, and whether that process is still alive: by a lock, without clocks.
 
-A sweep holds a lock file as long as it lives, and its trials bear the file's name. The kernel frees
-the lock when the process dies, however it dies; its workers die with it.
+A sweep holds a lock file as long as it lives, and its trials say which one. The kernel frees the
+lock when the process dies, however it dies; its workers die with it.
 """
 
 from __future__ import annotations
@@ -10,19 +10,24 @@ import fcntl
 import os
 import socket
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # proc_sys_kernel(5); macOS has none
 
 
 class Owner:
     """This process as the owner of trials in one study folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / f".{self.name}.lock"
+        name = f".{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
+        self._path = folder.absolute() / name
         self._file: TextIO = self._path.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        self.told = {**_machine(), "lock": str(self._path)}
+        """What a trial keeps of its owner."""
 
     def release(self) -> None:
         """Says that this process runs no trial of the study any more."""
@@ -30,19 +35,22 @@ class Owner:
         self._file.close()
 
 
-def is_alive(name: str | None, folder: Path) -> bool:
-    """Whether the owner of that name still runs. One on another machine counts as alive: its lock
-    cannot be seen from here."""
-    if name is None:
+def is_alive(told: Mapping[str, str] | None) -> bool:
+    """Whether the owner still runs, as far as that can be seen from here: one on another machine
+    counts as alive. Two machines may have one name; a lock file that is not here says nothing then.
+    """
+    if told is None:
         return False
-    if name.rsplit("-", 2)[0] != socket.gethostname():
-        return True
     try:
-        with (folder / f".{name}.lock").open() as file:
+        with Path(told["lock"]).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
-        return False
+        return any(told[key] != here for key, here in _machine().items())
     except BlockingIOError:
         return True
-    (folder / f".{name}.lock").unlink(missing_ok=True)
-    return False
+    return told["host"] != socket.gethostname()
+
+
+def _machine() -> dict[str, str]:
+    boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
+    return {"host": socket.gethostname(), "boot": boot}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import deque
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -49,25 +48,22 @@ class Plan:
         self.num_trials = num_trials
         """How many trials the study has when the plan is done."""
 
-    def next(self, owner: str) -> optuna.Trial | None:
-        """The next trial, for the process of that name; None when there is nothing left."""
-        trial = self._take_a_waiting_one() or self._propose()
-        if trial is not None:
-            trial.set_user_attr(OWNER, owner)
-        return trial
+    def next(self) -> optuna.Trial | None:
+        """The next trial; None when there is nothing left."""
+        return self._take_a_waiting_one() or self._propose()
 
     def put_back(self, trial: optuna.Trial | FrozenTrial) -> None:
         """The trial waits again, and is handed out next."""
         self._ledger.put_back(trial)
         self._waiting.appendleft(trial._trial_id)
 
-    def recover(self, owner: str, folder: Path) -> list[optuna.Trial]:
-        """Takes over trials that a dead process has left running; `folder` is the study's."""
+    def recover(self, owner: Mapping[str, str]) -> list[optuna.Trial]:
+        """Takes over trials that a dead process has left running."""
         lost = []
         for trial in self._trials(TrialState.RUNNING):
-            if not owners.is_alive(trial.user_attrs.get(OWNER), folder):
+            if not owners.is_alive(trial.user_attrs.get(OWNER)):
                 lost.append(optuna.Trial(self._study, trial._trial_id))
-                lost[-1].set_user_attr(OWNER, owner)
+                self._ledger.note(lost[-1], {OWNER: owner})
         return lost
 
     def _take_a_waiting_one(self) -> optuna.Trial | None:
@@ -86,12 +82,14 @@ class Plan:
 
     def _enqueue_missing_points(self) -> None:
         known = {_key(trial.params) for trial in self._trials()}
-        for point in self._space.points():
-            if _key(point) not in known:
-                waiting = optuna.trial.create_trial(
-                    state=TrialState.WAITING, params=point, distributions=self._distributions
-                )
-                self._study.add_trial(waiting)
+        missing = [point for point in self._space.points() if _key(point) not in known]
+        if missing:
+            self._ledger.widen(self._study, self._distributions)
+        for point in missing:
+            waiting = optuna.trial.create_trial(
+                state=TrialState.WAITING, params=point, distributions=self._distributions
+            )
+            self._study.add_trial(waiting)
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)
@@ -100,7 +98,7 @@ class Plan:
 def agree_on_recipe(study: optuna.Study, space: Space, goals: Goals) -> None:
     """Writes down what the study is about, or checks that it is still about that.
 
-    A longer list of numbers and a larger total are welcome: they extend the study.
+    A longer list and a larger total are welcome: they extend the study.
 
     Raises:
         StudyError: something else than the study's recipe was asked for; the difference is named.
@@ -150,5 +148,6 @@ def _shown(choices: Any) -> str:
     return ",".join(choices) if isinstance(choices, list) else choices
 
 
-def _key(point: dict[str, Value]) -> str:
-    return json.dumps(point, sort_keys=True)
+def _key(point: dict[str, Value]) -> frozenset[tuple[str, Value]]:
+    """Equal for equal points; 1 and 1.0 are equal."""
+    return frozenset(point.items())

@@ -1,0 +1,50 @@
+"""Is the owner of a trial alive? By real locks; another machine is one of another name or boot."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hrm_sweep.study.owners import Owner, is_alive
+
+DIES = """
+import os, sys, json
+from pathlib import Path
+from hrm_sweep.study.owners import Owner
+print(json.dumps(Owner(Path(sys.argv[1])).told), flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_living_owner_is_alive_until_it_releases(tmp_path):
+    owner = Owner(tmp_path / "study")
+    assert is_alive(owner.told)
+    owner.release()
+    assert not is_alive(owner.told)
+
+
+@pytest.mark.parametrize(
+    ("lock_is_here", "elsewhere", "alive"),
+    [
+        pytest.param(True, {}, False, id="it was killed here"),
+        pytest.param(False, {}, False, id="and its folder was removed"),
+        pytest.param(True, {"boot": "before"}, False, id="before this machine started again"),
+        pytest.param(False, {"boot": "other"}, True, id="another machine of the same name"),
+        pytest.param(False, {"host": "other", "boot": "other"}, True, id="another machine"),
+        pytest.param(True, {"host": "other", "boot": "other"}, True, id="and a disk of both"),
+    ],
+)
+def test_a_lock_that_is_not_held(tmp_path, lock_is_here, elsewhere, alive):
+    killed = subprocess.run(
+        [sys.executable, "-c", DIES, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    told = json.loads(killed.stdout)
+    if not lock_is_here:
+        Path(told["lock"]).unlink()
+    assert is_alive(told | elsewhere) is alive
+
+
+def test_a_trial_without_an_owner_has_none_alive():
+    assert not is_alive(None)
