@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -116,14 +116,24 @@ class Screen:
         newest = [row for row in self._engine.rows.values() if row.has_begun][-LIVE_ROWS:]
         shown = {row.number: row for row in [*self._engine.running(), *newest]}
         rows = [shown[number] for number in sorted(shown)]
-        metrics = list(dict.fromkeys(name for row in rows for name in self._metrics(row)))
+        metrics = dict.fromkeys(name for row in rows for name in self._metrics(row))
+        table = self._fitting(lambda shown: self._live_table(rows, shown), list(metrics))
+        return Group(table, Text(self._status()))
+
+    def _live_table(self, rows: Sequence[Row], metrics: Sequence[str]) -> Table:
         table = _table(["", "trial", *_names(rows), "step", *map(words.label, metrics), "left"])
         for row in rows:
             mark = ">" if row.outcome is None else " "
             ending = self._left(row) if row.outcome is None else _short_ending(row)
             values = [words.in_words(row.values, name) for name in metrics]
             table.add_row(mark, str(row.number), *_settings(row), _progress(row), *values, ending)
-        return Group(table, Text(self._status()))
+        return table
+
+    def _fitting(self, draw: Callable[[list[str]], Table], metrics: list[str]) -> Table:
+        """A table with as many of the metrics as the terminal is wide enough for."""
+        while metrics and self._console.measure(draw(metrics)).maximum > self._console.width:
+            metrics = metrics[:-1]
+        return draw(metrics)
 
     def _status(self) -> str:
         engine = self._engine
@@ -154,7 +164,10 @@ class Screen:
         best = self._engine.best()
         if not best:
             return "No trial is complete, so there is no best one."
-        metrics = list(dict.fromkeys([*self._engine.goals.names, *self._metrics(best[0])]))
+        metrics = dict.fromkeys([*self._engine.goals.names, *self._metrics(best[0])])
+        return self._fitting(lambda shown: self._table_of(best, shown), list(metrics))
+
+    def _table_of(self, best: Sequence[Row], metrics: Sequence[str]) -> Table:
         table = _table(["", "trial", *_names(best), *map(words.label, metrics), "time"])
         for row in best[:FINAL_ROWS]:
             values = [words.in_words(row.values, name) for name in metrics]
