@@ -4,20 +4,26 @@ Cost of a trial: wall time of a study of many trials that only log, less that of
 by the trials between; everything is in Optuna and MLflow at the end. The usual stack (Hydra 1.4's
 release candidate with its Optuna sweeper, the joblib launcher, MLflow on SQLite) gets an
 environment of its own. Busy: share of two workers' time inside a trial, from the first trial's
-begin until the last one was begun. Prints markdown; runs for several minutes and wants two cores
-for itself.
+begin until the last one was begun. Waits: from the end of a worker's job to the begin of its next.
+Memory: resident, of the larger worker. Prints markdown; runs for several minutes and wants two
+cores for itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import venv
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import psutil
 
 from hrm_sweep import runtime
 from hrm_sweep.tracking import record
@@ -37,6 +43,8 @@ PEER = [
     *("hydra.sweeper.storage=sqlite:///optuna.db", "hydra.sweeper.study_name=study"),
     *("hydra.sweeper.n_jobs=2", "hydra/sweeper/sampler=grid"),
 ]
+QUARTERS = 4
+KINDS = ("sweeper", "worker", "projector")
 MAKE_DATABASE = """
 import mlflow
 mlflow.set_tracking_uri("sqlite:///mlruns/mlflow.db")
@@ -48,18 +56,24 @@ PEER_PACKAGES = [
 ]
 
 
-def seconds(command: list[str], folder: Path) -> float:
+def seconds(
+    command: list[str], folder: Path, watch: Callable[[subprocess.Popen[bytes]], None] | None = None
+) -> float:
     """How long it takes; its folder is new, but for MLflow's database: two workers of the usual
     stack that open a fresh one at once destroy it."""
     (folder / "mlruns").mkdir(parents=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
     if Path(command[1]).name.startswith("peer"):
         subprocess.run([command[0], "-c", MAKE_DATABASE], cwd=folder, env=environment, check=True)
     begin = time.monotonic()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    with (folder / "printed.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        if watch is not None:
+            watch(process)
+        code = process.wait()
     took = time.monotonic() - begin
-    if done.returncode:
-        sys.exit(done.stderr.decode()[-3000:])
+    if code:
+        sys.exit((folder / "printed.log").read_text()[-3000:])
     return took
 
 
@@ -103,19 +117,60 @@ def busy(study: Path, workers: int) -> float:
     return inside / (workers * (last - first))
 
 
-def flatness(study: Path, parts: int) -> list[float]:
-    """Milliseconds a trial, for each part of the study."""
+def long_study(trials: int, folder: Path) -> Iterator[str]:
+    """A table of what a trial costs and the processes hold, by quarters of a long study."""
+    held: list[dict[str, float]] = []
+    study = folder / "multirun" / "study"
+
+    def watch(process: subprocess.Popen[bytes]) -> None:
+        while process.poll() is None:
+            begun = len(list(study.iterdir())) if study.exists() else 0
+            if begun >= (len(held) + 1) * trials / QUARTERS and len(held) < QUARTERS:
+                held.append(memory(process.pid))
+            time.sleep(0.2)
+
+    command = ours("logger.py", f"+x=range(0,{trials})", "hydra.launcher.preload=[waits]")
+    seconds(command, folder, watch)
     begins = [begin for begin, _ in spans(study)]
-    size = len(begins) // parts
-    return [
-        1000 * (begins[(part + 1) * size - 1] - begins[part * size]) / (size - 1)
-        for part in range(parts)
-    ]
+    size = trials // QUARTERS
+    yield (
+        f"| {trials} trials, by quarters | ms a trial | "
+        + " | ".join(f"{kind}, MB" for kind in KINDS)
+        + " |"
+    )
+    yield "|---" * (2 + len(KINDS)) + "|"
+    for part, memories in enumerate(held):
+        first, last = begins[part * size], begins[(part + 1) * size - 1]
+        numbers = [1000 * (last - first) / (size - 1), *(memories[kind] for kind in KINDS)]
+        yield f"| {part + 1} | " + " | ".join(f"{number:.0f}" for number in numbers) + " |"
+    waited = sorted(waits(folder))
+    yield f"\nA worker waits {1000 * statistics.median(waited):.1f} ms for its next trial (median; "
+    yield f"{1000 * waited[int(0.95 * len(waited))]:.1f} ms in 19 of 20 cases)."
+
+
+def memory(sweeper: int) -> dict[str, float]:
+    """Megabytes that each kind of process holds; of several workers the largest."""
+    held = {"sweeper": psutil.Process(sweeper).memory_info().rss / 1e6}
+    for child in psutil.Process(sweeper).children(recursive=True):
+        line = " ".join(child.cmdline())
+        kind = "projector" if "projector" in line else "worker" if "spawn_main" in line else "other"
+        held[kind] = max(held.get(kind, 0), child.memory_info().rss / 1e6)
+    return held
+
+
+def waits(folder: Path) -> Iterator[float]:
+    """Seconds between two jobs of a worker."""
+    for notes in folder.glob("*.jobs"):
+        jobs = [tuple(map(float, line.split())) for line in notes.read_text().splitlines()]
+        for (_, end), (begin, _) in itertools.pairwise(jobs):
+            yield begin - end
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=100, help="trials of a study that only logs")
+    parser.add_argument(
+        "--trials", type=int, default=100, help="trials of a study that only logs; 0: none"
+    )
     parser.add_argument("--long", type=int, default=2000, help="trials of the long study; 0: none")
     parser.add_argument("--peer", type=Path, default=None, help="environment of the usual stack")
     arguments = parser.parse_args()
@@ -125,6 +180,10 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if arguments.long:
+            print("\n".join(long_study(arguments.long, folder / "long")) + "\n")
+        if not arguments.trials:
+            return
         numbers = (arguments.trials // 10, arguments.trials)
         tracked = cost(ours("logger.py"), numbers, folder / "tracked")
         untracked = cost(ours("logger.py", UNTRACKED), numbers, folder / "untracked")
@@ -142,12 +201,6 @@ def main() -> None:
         batches = [*JOBLIB, "hydra.sweeper.max_batch_size=2", UNTRACKED, "+x=range(0,24)"]
         seconds([sys.executable, str(HERE / "unequal.py"), *batches], folder / "batches")
         print(f"| batches of two | {busy(folder / 'batches/multirun/study', 2):.1%} |")
-        if arguments.long:
-            space = f"+x=range(0,{arguments.long})"
-            seconds(ours("logger.py", space), folder / "long")
-            parts = flatness(folder / "long/multirun/study", 4)
-            shown = ", ".join(f"{part:.0f}" for part in parts)
-            print(f"\n{arguments.long} trials, milliseconds a trial by quarters: {shown}")
 
 
 if __name__ == "__main__":
