@@ -139,6 +139,7 @@ class Sweep:
                 )
             if check is not None:
                 check(composed)
+        self._make_sampler(space, 0)
         files.check_writable(self._folder)
         if self._is_tracked:
             mlflow_store.check(mlflow_store.resolve_uri(self._settings.tracking.get("uri")))

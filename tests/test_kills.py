@@ -17,7 +17,7 @@ import pytest
 from hrm_sweep.tracking import record
 
 APP = Path(__file__).parent / "apps" / "parabola.py"
-TRIALS, STEPS = 6, 10
+TRIALS, STEPS, CHECKPOINT_EVERY = 6, 10, 3
 GONE_SECONDS = 2.0
 
 pytestmark = pytest.mark.slow
@@ -27,7 +27,7 @@ def start() -> subprocess.Popen[bytes]:
     flags = ["-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool", "hydra.launcher.workers=2"]
     settings = ["hydra.sweep.dir=multirun/study", "hydra.sweeper.study_name=study"]
     off = ["hydra.sweeper.tracking.name=off", "hydra.sweeper.max_attempts=1000"]
-    space = [f"+x=range(0,{TRIALS})", "+pause=0.02"]
+    space = [f"+x=range(0,{TRIALS})", "+pause=0.02", f"+checkpoint_every={CHECKPOINT_EVERY}"]
     with Path("printed.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, str(APP), *flags, *settings, *off, *space],
@@ -133,4 +133,15 @@ def check_whole() -> None:
         assert steps == list(range(1, STEPS + 1))
         endings = [entry.fields["outcome"] for entry in entries if entry.event == "finished"]
         assert endings.count("complete") == 1
+        check_little_was_done_again(Path(trial.user_attrs["folder"]) / "run.log")
     storage.engine.dispose()
+
+
+def check_little_was_done_again(log: Path) -> None:
+    """Each attempt goes on from the last checkpoint."""
+    done = 0
+    for line in log.read_text().splitlines():
+        if line.startswith("step "):
+            step = int(line.removeprefix("step "))
+            assert done - CHECKPOINT_EVERY < step <= done + 1
+            done = max(done, step)

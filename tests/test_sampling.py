@@ -1,8 +1,11 @@
 """The sampler that `auto` chooses, and the reason it gives."""
 
+import sys
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from hrm_sweep.errors import StudyError
 from hrm_sweep.study.goals import goals
 from hrm_sweep.study.sampling import Auto, told_by
 from hrm_sweep.study.space import parse_space
@@ -30,3 +33,14 @@ def test_auto_says_what_it_chose_and_why(overrides, objectives, num_trials, told
     sampler, words = told_by(Auto(seed=1), space, asked, num_trials=num_trials)
     assert words.startswith(told)
     assert space.is_finite or type(sampler).__name__ == words.split()[0]
+
+
+def test_a_package_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cmaes", None)  # what an import of it meets, then
+    space = parse_space(OverridesParser.create().parse_overrides(list(NUMBERS)))
+    with pytest.raises(StudyError) as caught:
+        told_by(Auto(), space, goals("p", "minimize"), num_trials=2000)
+    assert str(caught.value) == (
+        "study/sampler: CmaEsSampler needs the package cmaes, which is not installed; "
+        "pip install cmaes, or take study/sampler=tpe"
+    )

@@ -189,6 +189,17 @@ def test_an_interval_is_searched_by_the_sampler_with_a_seed():
     assert [trial.params for trial in trials] == [trial.params for trial in alone.get_trials()]
 
 
+@pytest.mark.parametrize("name", ["CmaEsSampler", "GPSampler", "NSGAIISampler", "QMCSampler"])
+def test_each_sampler_goes_on_to_its_end(name):
+    sampler = f"hydra.sweeper.sampler._target_=optuna.samplers.{name}"
+    done = sweep("+x=interval(0, 4)", "+z=interval(0, 1)", sampler, "hydra.sweeper.n_trials=12")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Search of 12 trials, proposed by {name}" in done.stdout
+    trials = study().get_trials()
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 12
+    assert len({trial.params["x"] for trial in trials}) == 12
+
+
 def test_the_space_may_stand_in_the_config():
     Path("space.yaml").write_text("hydra: {sweeper: {params: {+x: '1,2', +pause: '0,0.001'}}}")
     done = sweep("+pause=0", "--config-dir=.", "--config-name=space")

@@ -7,11 +7,13 @@ the evolutionary ones once there are trials enough for generations of them.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
 
+from hrm_sweep.errors import StudyError
 from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.space import Space
 
@@ -19,6 +21,12 @@ FEW = 250
 """Optuna's AutoSampler leaves the Gaussian process here; it costs the cube of the trials."""
 MANY = 1000
 """From here on generations of some tens are many: what CMA-ES and NSGA-II need."""
+PACKAGES = {
+    "CmaEsSampler": ("cmaes",),
+    "GPSampler": ("scipy", "torch"),
+    "QMCSampler": ("scipy",),
+}
+"""What Optuna imports when such a sampler first proposes a trial, in the middle of a study."""
 
 
 class Auto:
@@ -37,6 +45,9 @@ def told_by(sampler: Any, space: Space, goals: Goals, *, num_trials: int) -> tup
     """The sampler to use, and how to name it to a person.
 
     A grid has none: its points are all written down.
+
+    Raises:
+        StudyError: a package that the sampler needs is not installed.
     """
     if space.is_finite:
         return optuna.samplers.RandomSampler(), "the grid"
@@ -44,7 +55,14 @@ def told_by(sampler: Any, space: Space, goals: Goals, *, num_trials: int) -> tup
     if isinstance(sampler, Auto):
         sampler, why = sampler.choose(space, goals, num_trials=num_trials)
         reason = f" (auto: {why})"
-    return sampler, f"{type(sampler).__name__}{reason}"
+    name = type(sampler).__name__
+    for package in PACKAGES.get(name, ()):
+        if find_spec(package) is None:
+            raise StudyError(
+                f"study/sampler: {name} needs the package {package}, which is not installed; "
+                f"pip install {package}, or take study/sampler=tpe"
+            )
+    return sampler, f"{name}{reason}"
 
 
 def _suitable(space: Space, goals: Goals, num_trials: int) -> tuple[str, str]:

@@ -9,16 +9,22 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from hrm_sweep import trial
+from hrm_sweep import files, trial
 
 
 @hydra.main(version_base=None, config_path=None)
 def main(cfg: DictConfig) -> Any:
     handle = trial.current()
     handle.expect(10)
-    for step in range(1, 11):
+    checkpoint, interval = handle.folder / "checkpoint", cfg.get("checkpoint_every")
+    last = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    for step in range(last + 1, 11):
         handle.log({"objective": (cfg.x - 2) ** 2 + 1 / step}, step=step)
         time.sleep(cfg.get("pause", 0))
+        if interval:
+            print(f"step {step}", flush=True)
+            if step % interval == 0:
+                files.write_text(checkpoint, str(step))
     match cfg.get("end", "well"):
         case "raise":
             raise ValueError("this one\nraises")
