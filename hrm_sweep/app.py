@@ -22,12 +22,18 @@ from hrm_sweep.redact import check_no_secrets
 VERSION_BASE = "1.3"
 
 
-def run(tags: Mapping[str, str] | None = None, *, last_step: int | None = None) -> None:
+def run(
+    tags: Mapping[str, str] | None = None,
+    *,
+    last_step: int | None = None,
+    facts: solo.Facts | None = None,
+) -> None:
     """Does what the process's arguments ask Hydra for.
 
     Args:
         tags: for the run in MLflow, beside those it has anyway.
         last_step: ends a single run after this step; None lets it go to its end.
+        facts: is asked at the end of a single run what is to be noted of it.
 
     Raises:
         InputError: the config cannot run; nothing has been created.
@@ -41,7 +47,7 @@ def run(tags: Mapping[str, str] | None = None, *, last_step: int | None = None) 
         return
     app = hydra.main(version_base=VERSION_BASE, config_path=str(config.CONF), config_name="config")
     try:
-        app(Job(_Task(last_step), [], runtime.command(), tags=dict(tags or {})))()
+        app(Job(_Task(last_step, facts), [], runtime.command(), tags=dict(tags or {})))()
     finally:
         solo.end()
 
@@ -87,14 +93,14 @@ def _searches_elsewhere(arguments: Namespace) -> bool:
 class _Task:
     """The task function; a single run talks to a person, a trial of a study does not."""
 
-    def __init__(self, last_step: int | None) -> None:
-        self._last_step = last_step
+    def __init__(self, last_step: int | None, facts: solo.Facts | None) -> None:
+        self._last_step, self._facts = last_step, facts
 
     def __call__(self, cfg: DictConfig) -> dict[str, float]:
         hydra_config = HydraConfig.get()
         if hydra_config.mode == RunMode.RUN:
             columns = hydra_config.sweeper.columns
-            return solo.train(cfg, columns=columns, last_step=self._last_step)
+            return solo.train(cfg, columns=columns, last_step=self._last_step, facts=self._facts)
         from hrm_sweep.run import task  # torch: only where something is trained
 
         return task(cfg)

@@ -96,6 +96,12 @@ class Comparison:
         """Whether no value drifted by more; the weights may differ then."""
         return all(drift.size <= tolerance for drift in self.drifts)
 
+    def verdict(self, tolerance: float) -> str:
+        """identical, within the tolerance (0: there is none), or no."""
+        if self.is_identical:
+            return "identical"
+        return f"within {tolerance:g}" if tolerance > 0 and self.is_within(tolerance) else "no"
+
     @property
     def largest(self) -> Drift:
         return max(self.drifts, key=lambda drift: drift.size)
@@ -103,14 +109,24 @@ class Comparison:
 
 def compare(before: Run, now: Run) -> Comparison:
     """Every value of every step that `before` measured, and the final weights."""
-    then, again = measurements(before), measurements(now)
+    return compare_values(before, now.curves, weights=now.facts.get("weights"))
+
+
+def compare_values(before: Run, now: Curves, *, weights: str | None) -> Comparison:
+    """The same with a run whose record is not closed yet.
+
+    Args:
+        now: what it measured, by step.
+        weights: digest of its final weights, None if it left none.
+    """
+    then = measurements(before)
     drifts = [
-        Drift(step, name, value, again.get(step, {}).get(name))
+        Drift(step, name, value, now.get(step, {}).get(name))
         for step, values in then.items()
         for name, value in values.items()
-        if not _same(value, again.get(step, {}).get(name))
+        if not _same(value, now.get(step, {}).get(name))
     ]
-    digests = [run.facts.get("weights") for run in (before, now)]
+    digests = [before.facts.get("weights"), weights]
     equal = None if None in digests else digests[0] == digests[1]
     return Comparison(sum(map(len, then.values())), drifts, equal)
 

@@ -23,14 +23,22 @@ UNEVALUATED = ("train/loss", "train/token_accuracy")
 _projector: Any = None
 
 
+Facts = Callable[[trial.Trial], Mapping[str, str]]
+
+
 def train(
-    cfg: DictConfig, *, columns: Sequence[str], last_step: int | None = None
+    cfg: DictConfig,
+    *,
+    columns: Sequence[str],
+    last_step: int | None = None,
+    facts: Facts | None = None,
 ) -> dict[str, float]:
     """Trains once, prints a line for each epoch, and says what came out and where it is.
 
     Args:
         columns: metrics to show, by name; `*` stands for any rest.
         last_step: the epoch after which the run is stopped; None lets it go to its end.
+        facts: is asked at the end, however that came, what is to be noted of the run.
 
     Raises:
         Interrupted: `last_step` was reached.
@@ -50,7 +58,11 @@ def train(
     handle.listeners.append(_printer(cfg.trainer.epochs, columns))
     if last_step is not None:
         handle.listeners.append(_stopper(last_step))
-    values = task(cfg)
+    try:
+        values = task(cfg)
+    finally:
+        if facts is not None:
+            handle.note(**facts(handle))
     print(f"\nBest epoch: {words.told(values, words.chosen(values, columns))}\n")
     print(f"  folder       {handle.folder}")
     if _projector is not None:

@@ -276,6 +276,7 @@ def test_the_best_trial_is_reproduced_bit_for_bit_and_linked(folder, printed, ru
     )
     assert [run.info.run_name for run in found] == ["small-1-again"]
     assert found[0].data.tags["hrm_sweep.weights"] == trials[1].data.tags["hrm_sweep.weights"]
+    assert found[0].data.tags["hrm_sweep.reproduced"] == "identical"
 
 
 @pytest.mark.slow

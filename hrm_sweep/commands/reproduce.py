@@ -30,7 +30,9 @@ from hrm_sweep.commands.show import asked_for
 from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.recipe import is_of_the_recipe
+from hrm_sweep.solo import Facts
 from hrm_sweep.study import words
+from hrm_sweep.study.trial import Trial
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,16 +72,26 @@ def _run(arguments: argparse.Namespace) -> None:
     for difference in _environment_in_words(original):
         print(f"  {difference}")
     if arguments.changes:
-        again = _train(original, arguments.changes)
-        _say_what_came(original, again)
+        _say_what_came(original, _train(original, arguments.changes))
         return
-    again = _train(original, []) if _is_ours(original) else _run_app(original)
+    tolerance = arguments.tolerance
+    facts = _judge(original, tolerance)
+    again = _train(original, [], facts) if _is_ours(original) else _run_app(original)
     compared = reproduce.compare(original, again)
-    is_good = compared.is_identical or (
-        arguments.tolerance > 0 and compared.is_within(arguments.tolerance)
-    )
-    print(f"\n{_verdict(compared, again, arguments.tolerance)}")
-    raise SystemExit(0 if is_good else 1)
+    print(f"\n{_verdict(compared, again, tolerance)}")
+    raise SystemExit(1 if compared.verdict(tolerance) == "no" else 0)
+
+
+def _judge(original: Run, tolerance: float) -> Facts:
+    """What is noted of the new run, also in MLflow: whether the original came out again."""
+
+    def facts(again: Trial) -> dict[str, str]:
+        curves = Run.open(again.folder).curves
+        weights = again.facts.get("weights")
+        compared = reproduce.compare_values(original, curves, weights=weights)
+        return {"reproduced": compared.verdict(tolerance)}
+
+    return facts
 
 
 def _asked_for(arguments: argparse.Namespace) -> Run:
@@ -128,7 +140,7 @@ def _is_ours(run: Run) -> bool:
     return "trainer.epochs" in run.config
 
 
-def _train(original: Run, changes: list[str]) -> Run:
+def _train(original: Run, changes: list[str], facts: Facts | None = None) -> Run:
     """Trains the recorded recipe, with defaults that have changed since put back."""
     if not _is_ours(original):
         raise StudyError(f"--with: {_name(original)} is of another app; run: {original.command}")
@@ -140,7 +152,7 @@ def _train(original: Run, changes: list[str]) -> Run:
     print(flush=True)
     try:
         with redirect_stderr(StringIO() if is_short else sys.stderr):  # Hydra calls a stop an error
-            app.run(_link(original), last_step=last_step)
+            app.run(_link(original), last_step=last_step, facts=facts)
     except (Diverged, Interrupted) as error:
         print(f"\n{error}")
     return Run.open(folder)
@@ -245,8 +257,8 @@ def _verdict(compared: reproduce.Comparison, again: Run, tolerance: float) -> st
     if compared.is_identical:
         return f"Reproduced: {told} are identical, bit for bit ({took})."
     weights = "; the final weights differ" if compared.weights_equal is False else ""
-    within = tolerance > 0 and compared.is_within(tolerance)
-    how = f"Reproduced within {tolerance:g}" if within else "Not reproduced"
+    verdict = compared.verdict(tolerance)
+    how = "Not reproduced" if verdict == "no" else f"Reproduced {verdict}"
     lines = [f"{how}: {told} are identical{weights} ({took})."]
     if compared.drifts:
         lines += [

@@ -74,6 +74,11 @@ class Trial:
         """Facts to be kept with the end of the run, such as the digest of what it made."""
         self._facts |= facts
 
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What was noted."""
+        return dict(self._facts)
+
     def conclude(self, outcome: Outcome, reason: str = "") -> None:
         """Says how the run ended, where that is not by an exception."""
         self.outcome, self.reason = outcome, reason
