@@ -124,7 +124,7 @@ def _line(
 
 def _finish(axes: Axes, title: str, history: History, best: int | None) -> None:
     """What all panels share: title, scales, and the line at the best epoch."""
-    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=EVAL)
+    axes.set_title(title, loc="left", y=1.0, fontsize=10.5, fontweight="bold", color=EVAL)
     axes.set_xlabel("epoch", fontsize=9)
     axes.tick_params(labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)

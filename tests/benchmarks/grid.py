@@ -5,12 +5,15 @@
 hidden_dim 64, 128 x batch_size 4, 8 x three learning rates, 20 epochs of 64 puzzles of 36 tokens,
 a segment a batch, 16 held-out puzzles at the end, two processes of one thread. The usual stack is
 Hydra 1.4's release candidate with its Optuna sweeper and joblib launcher, MLflow on SQLite and the
-plain HRM (peer_grid.py), in an environment of its own. The studies take turns.
+plain HRM (peer_grid.py), in an environment of its own. The studies take turns. Of ours, two shares
+of the workers' time from the first trial's begin to the last one's end are told: what lies inside
+trials, and what their processes computed there.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -18,6 +21,8 @@ from pathlib import Path
 
 from machine import described
 from study_cost import HERE, PEER, peer_python, seconds
+
+from hrm_sweep.tracking import record
 
 SPACE = ("hidden_dim=64,128", "batch_size=4,8", "lr=1e-4,5e-4,1e-3")
 OURS = [
@@ -34,6 +39,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="studies of each kind")
     parser.add_argument("--peer", type=Path, help="environment of the usual stack, kept")
     arguments = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # modules are compiled once, as elsewhere
     print("\n".join(described()), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -45,14 +51,29 @@ def main() -> None:
             "hrm_sweep, its recipe": [*OURS, *RECIPE],
         }
         took: dict[str, list[float]] = {kind: [] for kind in commands}
+        shares = dict.fromkeys(commands, " | ")
         for number in range(arguments.rounds):
             for kind, command in commands.items():
-                took[kind].append(seconds(command, folder / f"{number} {kind}"))
+                place = folder / f"{number} {kind}"
+                took[kind].append(seconds(command, place))
+                if (study := place / "multirun" / "study").exists():
+                    shares[kind] = " | ".join(f"{share:.0%}" for share in efficiency(study, 2))
     usual = statistics.median(took["the usual stack"])
-    print("\n| the grid of twelve, two processes | seconds | |\n|---|---|---|")
+    print("\n| the grid of twelve, two processes | seconds | | in trials | computing |")
+    print("|---|---|---|---|---|")
     for kind, values in took.items():
         middle = statistics.median(values)
-        print(f"| {kind} | {middle:.1f} | {usual / middle:.2f}x |")
+        print(f"| {kind} | {middle:.1f} | {usual / middle:.2f}x | {shares[kind]} |")
+
+
+def efficiency(study: Path, workers: int) -> tuple[float, float]:
+    """Shares of the workers' time, from the first trial's begin to the last one's end: inside
+    trials, and CPU seconds of the trials."""
+    ends = [record.ends(path) for path in study.glob("[0-9]*")]
+    whole = max(last.time_ms for _, last in ends) - min(first.time_ms for first, _ in ends)
+    inside = sum(last.time_ms - first.time_ms for first, last in ends)
+    computing = 1000 * sum(last.fields["system"]["cpu_seconds"] for _, last in ends)
+    return inside / workers / whole, computing / workers / whole
 
 
 def trials(number: int) -> list[str]:
