@@ -327,6 +327,24 @@ def test_two_sweeps_at_once_share_the_trials():
         assert events.count("started") == 1
 
 
+def test_a_trial_of_another_machine_is_left_to_it_and_told():
+    assert sweep("+x=1,3").returncode == 0
+    owner = {"host": "elsewhere", "boot": "1234", "lock": "/elsewhere/multirun/study/.lock"}
+    first = study().get_trials()[0]
+    theirs = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING,
+        params={"x": 2},
+        distributions=first.distributions,
+        user_attrs={"owner": owner},
+    )
+    study().add_trial(theirs)
+    done = sweep("+x=1,3,2,4")
+    assert done.returncode == 0, done.stderr
+    assert "Another sweep still runs 1 of its trials, on elsewhere" in done.stdout
+    states = [trial.state.name for trial in study().get_trials()]
+    assert states == ["COMPLETE", "COMPLETE", "RUNNING", "COMPLETE"]
+
+
 class TestCtrlC:
     """The terminal sends SIGINT to the whole group."""
 

@@ -66,6 +66,11 @@ class Plan:
                 self._ledger.note(lost[-1], {OWNER: owner})
         return lost
 
+    def machines_running(self) -> list[str]:
+        """The machine of each trial that runs now, in this sweep or another."""
+        running = self._trials(TrialState.RUNNING)
+        return [trial.user_attrs.get(OWNER, {}).get("host", "?") for trial in running]
+
     def _take_a_waiting_one(self) -> optuna.Trial | None:
         if not self._waiting:
             self._waiting.extend(trial._trial_id for trial in self._trials(TrialState.WAITING))

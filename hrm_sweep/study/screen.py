@@ -75,6 +75,8 @@ class Screen:
         how = "Stopped after" if Outcome.INTERRUPTED in outcomes else "Finished in"
         if told:
             self._console.print(f"{how} {took}: {told}\n")
+        for machine, number in Counter(self._engine.plan.machines_running()).items():
+            self._console.print(f"Another sweep still runs {number} of its trials, on {machine}\n")
         self._console.print(self._final_table())
         self._say_reasons()
 
