@@ -77,7 +77,7 @@ def test_the_seed_grid_has_twelve_points_and_stops_early(tmp_path):
     assert done.returncode == 0, done.stderr
     points = {
         f"lr={lr} hidden_dim={width} batch_size={rows} "
-        for lr in ("0.0001", "0.0005", "0.001")
+        for lr in ("1e-4", "5e-4", "1e-3")
         for width in (128, 256)
         for rows in (4, 8)
     }

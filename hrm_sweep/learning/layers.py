@@ -113,7 +113,7 @@ def turns(tokens: int, head_size: int) -> Tensor:
     1 / sqrt(K)."""
     speeds = ROPE_BASE ** -(torch.arange(0, head_size, 2).float() / head_size)
     angles = torch.outer(torch.arange(tokens).float(), speeds)
-    return torch.stack((angles.cos(), angles.sin()), dim=-1) * head_size**-0.25
+    return torch.view_as_real(torch.polar(torch.full_like(angles, head_size**-0.25), angles))
 
 
 class Attention(nn.Module):
