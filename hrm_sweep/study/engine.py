@@ -174,9 +174,9 @@ class Engine:
         return self.goals.ranked(self._complete(), values_of)
 
     def _join_front(self, row: Row) -> None:
-        """In the order of the objectives, whichever trial ended first."""
-        joined = self.goals.joined(self.front, row, values_of)
-        self.front = self.goals.ranked(joined, values_of)
+        """Of equal trials that with the lower number counts, whichever ended first."""
+        several = sorted([*self.front, row], key=lambda row: row.number)
+        self.front = self.goals.ranked(self.goals.front(several, values_of), values_of)
 
     def outcomes(self) -> dict[Outcome, int]:
         """How many trials have ended how, in the order of the table of outcomes."""

@@ -80,10 +80,10 @@ class Goals:
         the first of the best."""
         found: list[T] = []
         for trial in trials:
-            found = self.joined(found, trial, values)
+            found = self._joined(found, trial, values)
         return found
 
-    def joined(self, front: list[T], trial: T, values: Callable[[T], Values]) -> list[T]:
+    def _joined(self, front: list[T], trial: T, values: Callable[[T], Values]) -> list[T]:
         """The front with one more trial beside or instead of those in it."""
         new = values(trial)
         if self.broken(new) or any(not self._is_room(values(known), new) for known in front):
