@@ -1,7 +1,6 @@
 """Kills at random times, of a worker, of the sweeper, of the whole group: no trial is lost, none
 that has finished runs again, and nobody is left behind."""
 
-import json
 import os
 import random
 import signal
@@ -45,9 +44,16 @@ def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def results() -> dict[Path, bytes]:
-    """The results of the trials that are complete, and the very files."""
-    found = {path: path.read_bytes() for path in Path("multirun/study").glob("*/result.json")}
-    return {path: text for path, text in found.items() if json.loads(text)["outcome"] == "complete"}
+    """The results of the trials that are complete, and the very files. A trial is, when its record
+    says so, which comes after its result is written."""
+    folders = [path.parent for path in Path("multirun/study").glob("*/record.jsonl")]
+    ended = filter(is_complete, folders)
+    return {folder: (folder / "result.json").read_bytes() for folder in ended}
+
+
+def is_complete(folder: Path) -> bool:
+    ends = [entry.fields["outcome"] for entry in record.read(folder) if entry.event == "finished"]
+    return ends[-1:] == ["complete"]
 
 
 def wait_for_a_moment(process: subprocess.Popen[bytes], chance: random.Random) -> None:
