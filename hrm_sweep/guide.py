@@ -10,7 +10,6 @@ from typing import Any
 
 from hrm_sweep import runtime
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.recipe import is_of_the_recipe
 from hrm_sweep.settings import SweeperSettings
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
@@ -47,7 +46,7 @@ def plan_in_words(
         for number, point in enumerate(points):
             trial = ended.get(tuple(sorted(point.items())))
             mark = f"  ({trial.user_attrs['outcome']} as trial {trial.number})" if trial else ""
-            overrides = map(words.typed, filter(is_of_the_recipe, space.overrides(point)))
+            overrides = words.recipe_of(space.overrides(point))
             yield f"  {number}  {' '.join(overrides)}{mark}"
     else:
         yield f"A search of {words.count(num_trials, 'trial')}: {_sizes(space)}"
@@ -73,10 +72,10 @@ def next_commands(settings: SweeperSettings, engine: Engine, folder: Path) -> It
     if len(engine.front) > 1:
         yield from _how_to_choose(engine.front)
     for best in engine.front if len(engine.front) == 1 else ():
-        recipe = filter(is_of_the_recipe, engine.space.overrides(best.params))
+        recipe = words.recipe_of(engine.space.overrides(best.params))
         yield f"  best        {best.folder}"
         yield "  reproduce   python -m hrm_sweep reproduce"
-        yield f"  once more   {shlex.join([*runtime.command(), *map(words.typed, recipe)])}"
+        yield f"  once more   {shlex.join([*runtime.command(), *recipe])}"
     if engine.outcomes().get(Outcome.COMPLETE) and not engine.front:
         broken = " or ".join(map(str, engine.goals.constraints))
         yield f"  best        none: each complete trial breaks {broken}"

@@ -67,8 +67,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     original = _asked_for(arguments)
     reproduce.check(original)
-    recipe = map(words.typed, filter(is_of_the_recipe, original.overrides))
-    print(f"{_name(original)}: {' '.join(recipe)}")
+    print(f"{_name(original)}: {' '.join(words.recipe_of(original.overrides))}")
     for difference in _environment_in_words(original):
         print(f"  {difference}")
     if arguments.changes:

@@ -12,7 +12,6 @@ from hrm_sweep.archive.studies import find_run, find_study
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.terminal import curve, facts
 from hrm_sweep.errors import StudyError
-from hrm_sweep.recipe import is_of_the_recipe
 from hrm_sweep.study import words
 
 LOG_LINES = 8
@@ -34,8 +33,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     run = asked_for(arguments.run)
     print(_head(run))
-    recipe = map(words.typed, filter(is_of_the_recipe, run.overrides))
-    print(f"  {' '.join(recipe) or 'as conf/ has it'}\n")
+    print(f"  {' '.join(words.recipe_of(run.overrides)) or 'as conf/ has it'}\n")
     if lines := _curves(run):
         print(facts(lines) + "\n")
     if values := [(name, words.in_words(run.values, name)) for name in _final(run)]:

@@ -138,7 +138,7 @@ class Job:
                 "hrm_sweep.folder": str(run.folder),
             }
         )
-        recipe_alone = map(words.typed, filter(recipe.is_of_the_recipe, run.overrides))
+        recipe_alone = words.recipe_of(run.overrides)
         name = run.folder.name
         if self.study is not None:
             tags |= {"hrm_sweep.study": self.study, "hrm_sweep.trial": str(run.number)}

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from typing import Any
 
+from hrm_sweep.recipe import is_of_the_recipe
+
 
 def label(metric: str) -> str:
     """`eval/exact_match` is "exact match" in a table, `eval/exact_match/copy` is "copy", and
@@ -65,6 +67,11 @@ def typed(override: str) -> str:
     is_whole = text.lstrip("-").isdigit()
     is_the_same = float(scientific) == float(text) and len(scientific) < len(text)
     return f"{key}={scientific}" if is_the_same and not is_whole else override
+
+
+def recipe_of(overrides: Iterable[str]) -> list[str]:
+    """Those of the overrides that can change a result, as a person types them."""
+    return [typed(override) for override in overrides if is_of_the_recipe(override)]
 
 
 def _scientific(value: float) -> str:

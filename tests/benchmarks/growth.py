@@ -11,7 +11,6 @@ all. Then the puzzles of an epoch grow.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import NamedTuple
 import torch
 from machine import described, rate
 from matplotlib.figure import Figure
-from step import our_step, our_trainer, warmed_up
+from step import in_turns, our_step, our_trainer
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -74,26 +73,13 @@ def measured(peak: float) -> list[Cost]:
         (hidden, tokens, batch): our_step(tokens, hidden, batch, ())
         for hidden, tokens, batch in set(sizes.values())
     }
-    times = in_turns(steps)
+    times = in_turns(steps, TURNS)
     costs = []
     for (key, value), size in sizes.items():
         gigaflops = operations(steps[size]) / 1e9
         limit = gigaflops / peak * 1e3
         costs.append(Cost(key, value, times[size], gigaflops, limit, shares(steps[size])))
     return costs
-
-
-def in_turns(steps: dict[tuple[int, ...], Callable[[], object]]) -> dict[tuple[int, ...], float]:
-    """Median milliseconds of each."""
-    turns = {size: warmed_up(step) for size, step in steps.items()}
-    times: dict[tuple[int, ...], list[float]] = {size: [] for size in steps}
-    for _ in range(TURNS):
-        for size, step in steps.items():
-            begin = time.perf_counter()
-            for _ in range(turns[size]):
-                step()
-            times[size].append((time.perf_counter() - begin) / turns[size] * 1e3)
-    return {size: statistics.median(values) for size, values in times.items()}
 
 
 def epochs() -> list[str]:

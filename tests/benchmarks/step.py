@@ -15,8 +15,9 @@ import argparse
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import hydra
 import torch
@@ -28,6 +29,7 @@ from hrm_sweep.learning.metrics import Sums
 from hrm_sweep.learning.trainer import Trainer
 from hrm_sweep.run import make_trainer
 
+T = TypeVar("T")
 SIZES = ((64, 4), (128, 4), (128, 8), (256, 8))
 """(hidden_dim, batch_size) of the summary."""
 CANVASES = {36: SIZES, 81: ((128, 8),), 900: ((64, 2),)}
@@ -80,15 +82,20 @@ def measured(tokens: int, hidden: int, batch: int) -> dict[str, float]:
     """Median milliseconds of a step, by side."""
     steps = {"plain": plain_step(tokens, hidden, batch)}
     steps |= {side: our_step(tokens, hidden, batch, keys) for side, keys in SIDES.items()}
-    turns = {side: warmed_up(step) for side, step in steps.items()}
-    times: dict[str, list[float]] = {side: [] for side in steps}
-    for _ in range(ROUNDS):
-        for side, step in steps.items():
+    return in_turns(steps, ROUNDS)
+
+
+def in_turns(steps: Mapping[T, Callable[[], object]], rounds: int) -> dict[T, float]:
+    """Median milliseconds of each step."""
+    turns = {name: warmed_up(step) for name, step in steps.items()}
+    times: dict[T, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
             begin = time.perf_counter()
-            for _ in range(turns[side]):
+            for _ in range(turns[name]):
                 step()
-            times[side].append((time.perf_counter() - begin) / turns[side] * 1e3)
-    return {side: statistics.median(values) for side, values in times.items()}
+            times[name].append((time.perf_counter() - begin) / turns[name] * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def warmed_up(step: Callable[[], object]) -> int:
