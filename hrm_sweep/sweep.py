@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
+from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,7 +79,7 @@ class Sweep:
             hydra_context=hydra_context, task_function=self._job, config=config
         )
 
-    def run(self, arguments: list[str]) -> list[list[Any]]:
+    def run(self, arguments: list[str]) -> list[Batch]:
         """Checks everything, runs the study and says what came out.
 
         Returns:
@@ -274,10 +276,25 @@ class Sweep:
             if backlog.runs:
                 print(f"  tracking     {backlog}; later: python -m hrm_sweep sync {self._name}")
 
-    def _batches(self, returns: dict[int, Any]) -> list[list[Any]]:
+    def _batches(self, returns: dict[int, Future[Any]]) -> list[Batch]:
         jobs = [returns[number] for number in sorted(returns)]
         size = self._settings.max_batch_size or max(1, len(jobs))
-        return [jobs[first : first + size] for first in range(0, len(jobs), size)]
+        return [Batch(jobs[first : first + size]) for first in range(0, len(jobs), size)]
+
+
+class Batch(Sequence[Any]):
+    """What jobs returned, each unpacked when it is asked for."""
+
+    def __init__(self, jobs: list[Future[Any]]) -> None:
+        self._jobs = jobs
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Batch(self._jobs[index])
+        return self._jobs[index].result()
 
 
 def _made(config: Any, **arguments: Any) -> Any:

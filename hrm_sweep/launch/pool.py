@@ -82,8 +82,16 @@ class Pool:
         self._pool.join()
 
 
+class _Packed(Future):
+    """Unpacks what a job returned when somebody asks: a study keeps thousands of them, and each has
+    two trees of configs."""
+
+    def result(self, timeout: float | None = None) -> JobReturn:
+        return pickle.loads(super().result(timeout))
+
+
 def _translated(inner: ProcessFuture) -> Future[JobReturn]:
-    outer: Future[JobReturn] = Future()
+    outer = _Packed()
 
     def settle(done: Future) -> None:
         if done.cancelled():
@@ -95,7 +103,7 @@ def _translated(inner: ProcessFuture) -> Future[JobReturn]:
         elif error is not None:
             outer.set_exception(error)
         else:
-            outer.set_result(pickle.loads(done.result()))
+            outer.set_result(done.result())
 
     inner.add_done_callback(settle)
     return outer

@@ -132,7 +132,7 @@ class Engine:
         self.rows = {trial.number: Row.of_the_past(trial) for trial in _finished(study)}
         self.front = goals.front(self._complete(), values_of)
         """The best trials so far; with one objective not more than one."""
-        self.returns: dict[int, Any] = {}
+        self.returns: dict[int, Future[Any]] = {}
         """What the launcher gave back, by trial number."""
         self._outcomes = Counter(row.outcome for row in self.rows.values())
         self._ledger, self._folder_of, self._observers = ledger, folder_of, observers
@@ -258,7 +258,7 @@ class Engine:
         handed = self._running.pop(future)
         row, error = handed.row, future.exception()
         if error is None:
-            self.returns[row.number] = future.result()
+            self.returns[row.number] = future
         self._follow(handed)
         if isinstance(error, (WorkerDied, TimedOut)):
             row.outcome = Outcome.KILLED if isinstance(error, WorkerDied) else Outcome.TIMED_OUT
@@ -267,7 +267,7 @@ class Engine:
         elif isinstance(error, Interrupted):
             row.outcome = Outcome.INTERRUPTED
         elif row.outcome is None:
-            row.outcome, row.reason = Outcome.FAILED, _words_of(error or self.returns[row.number])
+            row.outcome, row.reason = Outcome.FAILED, _words_of(error or future.result())
         self._are_short = row.seconds < SHORT_SECONDS
         self._end(handed)
 
