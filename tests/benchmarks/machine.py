@@ -28,7 +28,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def rate(dtype: torch.dtype, size: int = 512) -> float:
-    """GFLOP/s of square matrix products, the best of a few."""
+    """GFLOP/s of square matrix products on one thread, the best of a few."""
+    torch.set_num_threads(1)
     a = torch.randn(size, size, dtype=dtype)
     best = float("inf")
     for _ in range(30):
