@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hrm_sweep.learning import compiling
+from hrm_sweep.learning import toolchain
 from hrm_sweep.learning.cores import Core, RecursiveCore
 
 
@@ -124,7 +124,7 @@ class ACT(nn.Module):
     def _call(self, method: Any, *inputs: Any) -> Any:
         """A method of the core."""
         if self.compiled and self.training:
-            return compiling.compiled(method.__func__)(method.__self__, *inputs)
+            return toolchain.compiled(method.__func__)(method.__self__, *inputs)
         return method(*inputs)
 
     def _restarted(self, carry: Carry) -> tuple[Tensor, ...]:

@@ -1,18 +1,12 @@
-"""`trainer.compile`: which trainings are compiled, and how."""
+"""`trainer.compile`: which trainings are compiled."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
 from hrm_sweep.learning import toolchain
+from hrm_sweep.learning.act import ACT
 from hrm_sweep.learning.configs import TrainerConfig
 from hrm_sweep.learning.cores import RecursiveCore
 from hrm_sweep.learning.layers import Linear
-
-if TYPE_CHECKING:
-    from hrm_sweep.learning.act import ACT
 
 EARNED_BACK = 1200.0
 """Seconds of training from which on `auto` compiles. Of a step it saves a tenth to a fifth; of a
@@ -38,19 +32,3 @@ def _step(model: ACT, rows: int) -> float:
     weights = sum(part.weight.numel() for part in model.modules() if isinstance(part, Linear))
     operations = 2 * weights * rows * model.tokens * (rounds + 2)  # backward counts twice
     return operations / OPERATIONS_PER_SECOND + SECONDS_OF_SMALL_PARTS
-
-
-@functools.cache
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled when inputs of a new size come.
-
-    Give a method as the function of its class: then a second model of equal sizes finds in this
-    process what was compiled for the first. On disk it is shared by all processes.
-    """
-    import torch._dynamo.config
-    import torch._inductor.config
-
-    torch._inductor.config.compile_threads = 1  # no processes of its own that outlive a kill
-    torch._dynamo.config.recompile_limit = 10_000  # a study tries many sizes
-    torch._dynamo.config.accumulated_recompile_limit = 10_000
-    return torch.compile(function, dynamic=False, fullgraph=True)
