@@ -5,8 +5,8 @@ by the trials between; everything is in Optuna and MLflow at the end. The usual 
 release candidate with its Optuna sweeper, the joblib launcher, MLflow on SQLite) gets an
 environment of its own. Busy: share of two workers' time inside a trial, from the first trial's
 begin until the last one was begun. Waits: from the end of a worker's job to the begin of its next.
-Memory: resident, of the larger worker. Prints markdown; runs for several minutes and wants two
-cores for itself.
+Memory: resident, of the larger worker, in a study that only logs and in one that trains HRM. Prints
+markdown; runs for several minutes and wants two cores for itself.
 """
 
 from __future__ import annotations
@@ -91,6 +91,17 @@ def ours(app: str, *overrides: str) -> list[str]:
     return [sys.executable, str(HERE / app), *OURS, *overrides]
 
 
+def logging_study(trials: int) -> list[str]:
+    return ours("logger.py", f"+x=range(0,{trials})", "hydra.launcher.preload=[waits]")
+
+
+def training_study(trials: int) -> list[str]:
+    """Short trainings of the default model."""
+    short = ["epochs=1", "data.num_puzzles=32", "data.num_eval_puzzles=8"]
+    study = ["study.name=study", "study.workers=2", f"seed=range(0,{trials})"]
+    return [sys.executable, "-m", "hrm_sweep", "-m", *study, *short]
+
+
 def peer_python(folder: Path, *more: str) -> str:
     """The interpreter of an environment with the usual stack in it, and what more it needs."""
     if not (folder / "bin" / "python").exists():
@@ -117,7 +128,7 @@ def busy(study: Path, workers: int) -> float:
     return inside / (workers * (last - first))
 
 
-def long_study(trials: int, folder: Path) -> Iterator[str]:
+def long_study(command: list[str], trials: int, folder: Path) -> Iterator[str]:
     """A table of what a trial costs and the processes hold, by quarters of a long study."""
     held: list[dict[str, float]] = []
     study = folder / "multirun" / "study"
@@ -129,7 +140,6 @@ def long_study(trials: int, folder: Path) -> Iterator[str]:
                 held.append(memory(process.pid))
             time.sleep(0.2)
 
-    command = ours("logger.py", f"+x=range(0,{trials})", "hydra.launcher.preload=[waits]")
     seconds(command, folder, watch)
     begins = [begin for begin, _ in spans(study)]
     size = trials // QUARTERS
@@ -143,10 +153,10 @@ def long_study(trials: int, folder: Path) -> Iterator[str]:
         first, last = begins[part * size], begins[(part + 1) * size - 1]
         numbers = [1000 * (last - first) / (size - 1), *(memories[kind] for kind in KINDS)]
         yield f"| {part + 1} | " + " | ".join(f"{number:.0f}" for number in numbers) + " |"
-    waited = sorted(waits(folder))
-    usual, long = statistics.median(waited), waited[int(0.95 * len(waited))]
-    yield f"\nA worker waits {1000 * usual:.1f} ms for its next trial (median; 19 of 20 times less "
-    yield f"than {1000 * long:.1f} ms)."
+    if waited := sorted(waits(folder)):
+        usual, long = statistics.median(waited), waited[int(0.95 * len(waited))]
+        yield f"\nA worker waits {1000 * usual:.1f} ms for its next trial (median; 19 of 20 times"
+        yield f"less than {1000 * long:.1f} ms)."
 
 
 def memory(sweeper: int) -> dict[str, float]:
@@ -173,6 +183,7 @@ def main() -> None:
         "--trials", type=int, default=100, help="trials of a study that only logs; 0: none"
     )
     parser.add_argument("--long", type=int, default=2000, help="trials of the long study; 0: none")
+    parser.add_argument("--train", type=int, default=500, help="trials that train HRM; 0: none")
     parser.add_argument("--peer", type=Path, default=None, help="environment of the usual stack")
     arguments = parser.parse_args()
     machine = runtime.environment()
@@ -181,8 +192,10 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if arguments.long:
-            print("\n".join(long_study(arguments.long, folder / "long")) + "\n")
+        for study, trials in ((logging_study, arguments.long), (training_study, arguments.train)):
+            if trials:
+                lines = long_study(study(trials), trials, folder / study.__name__)
+                print("\n".join(lines) + "\n", flush=True)
         if not arguments.trials:
             return
         numbers = (arguments.trials // 10, arguments.trials)
