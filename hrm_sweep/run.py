@@ -65,6 +65,7 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
     handle.expect(config.trainer.epochs)
     if trainer.model.compiled:
         log.info("compiles its training step, which takes up to a minute")
+        handle.doing("compiles")
     handle.artifact(*ARTIFACTS)
     history = _go_on_from_checkpoint(trainer, handle.folder)
     try:

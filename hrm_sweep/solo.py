@@ -61,6 +61,7 @@ def train(
     try:
         values = task(cfg)
     finally:
+        logging.getLogger("hrm_sweep").removeHandler(said)
         if facts is not None:
             handle.note(**facts(handle))
     print(f"\nBest epoch: {words.told(values, words.chosen(values, columns))}\n")

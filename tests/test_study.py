@@ -223,6 +223,11 @@ def test_two_workers_work_at_the_same_time_and_tell_their_progress():
     assert second.datetime_start < first.datetime_complete
 
 
+def test_a_trial_that_takes_time_before_its_first_step_says_with_what():
+    done = sweep("+x=1,3", "+warm_up=0.5")
+    assert done.stdout.count("\ntrial 0  x=1  0/10  warms up\n") == 1
+
+
 def test_a_killed_trial_is_started_again_under_its_number_until_attempts_are_used_up():
     done = sweep("+x=1,2", "+end=die", "hydra.sweeper.max_attempts=2")
     assert done.returncode == 1

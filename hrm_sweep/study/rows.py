@@ -27,6 +27,8 @@ class Row:
     seconds: float = 0.0
     step: int = 0
     num_steps: int | None = None
+    doing: str = ""
+    """What takes time before the next step."""
     pace: float | None = None
     """Seconds a step takes, from the second step on."""
     values: dict[str, float] = field(default_factory=dict)
@@ -74,6 +76,8 @@ class Follower:
                 self._begin(entry)
             elif entry.event == "expected":
                 self.row.num_steps = entry.fields["num_steps"]
+            elif entry.event == "doing":
+                self.row.doing = entry.fields["text"]
             elif entry.event == "finished":
                 self._finish(entry)
         return measured
@@ -92,7 +96,7 @@ class Follower:
 
     def _measure(self, entry: Entry) -> None:
         row = self.row
-        row.step, row.values = entry.fields["step"], values_of(entry)
+        row.step, row.values, row.doing = entry.fields["step"], values_of(entry), ""
         if self._first is None:
             self._first = row.step, entry.time_ms
         first_step, first_ms = self._first

@@ -87,6 +87,9 @@ class Screen:
     # Plain lines
 
     def _say_tenth(self, row: Row) -> None:
+        if row.doing and row.number not in self._said:
+            self._said[row.number] = 0
+            self._console.print(self._line(row, row.doing))
         tenths = 10 * row.step // row.num_steps if row.num_steps else row.step
         if tenths > self._said[row.number] and row.step < (row.num_steps or row.step + 1):
             self._said[row.number] = tenths
@@ -110,7 +113,7 @@ class Screen:
 
     def _left(self, row: Row) -> str:
         seconds = _seconds_left(row)
-        return "" if seconds is None else f"{words.duration(seconds)} left"
+        return row.doing if seconds is None else f"{words.duration(seconds)} left"
 
     # The live table
 

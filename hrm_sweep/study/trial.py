@@ -62,6 +62,10 @@ class Trial:
         """Says how many steps the run will have, so that a person sees how much is left."""
         self._record.append("expected", num_steps=num_steps)
 
+    def doing(self, text: str) -> None:
+        """Says in a word or two what takes time before the next step."""
+        self._record.append("doing", text=text)
+
     def dataset(self, **described: Any) -> None:
         """Says what the run learns from: `name`, `train_size`, `eval_size`, `digest`."""
         self._record.append("dataset", **described)

@@ -16,6 +16,9 @@ from hrm_sweep import files, trial
 def main(cfg: DictConfig) -> Any:
     handle = trial.current()
     handle.expect(10)
+    if warm_up := cfg.get("warm_up"):
+        handle.doing("warms up")
+        time.sleep(warm_up)
     checkpoint, interval = handle.folder / "checkpoint", cfg.get("checkpoint_every")
     last = int(checkpoint.read_text()) if checkpoint.exists() else 0
     for step in range(last + 1, 11):
