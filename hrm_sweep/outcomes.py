@@ -35,7 +35,13 @@ class Outcome(Enum):
 
     @property
     def word(self) -> str:
+        """In records, tags and tables for machines."""
         return self.value[0]
+
+    @property
+    def spoken(self) -> str:
+        """To a person."""
+        return self.word.replace("_", " ")
 
     @property
     def optuna_state(self) -> str:

@@ -36,7 +36,7 @@ DOORS = {
     "sqlalchemy": ("study/ledger.py", "tracking/", "commands/pages.py"),
     "mlflow": ("tracking/mlflow",),
     "pebble": ("launch/pool.py",),
-    "rich": ("study/screen.py", "commands/terminal.py"),
+    "rich": ("study/screen.py", "study/fitting.py", "commands/terminal.py"),
     "hydra": (
         "study/space.py",
         "study/grammar.py",

@@ -77,7 +77,7 @@ class Run:
     @property
     def word(self) -> str:
         """How it ended, as a person reads it."""
-        return self.outcome.word.replace("_", " ") if self.outcome else "running"
+        return self.outcome.spoken if self.outcome else "running"
 
     @property
     def reason(self) -> str:

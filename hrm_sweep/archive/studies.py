@@ -134,7 +134,7 @@ class Study:
     def counted(self) -> dict[str, int]:
         """How many trials ended how, in the order of the table of outcomes; then those to go."""
         counted = Counter(run.outcome for run in self.trials)
-        told = {kind.word.replace("_", " "): counted[kind] for kind in Outcome if counted[kind]}
+        told = {kind.spoken: counted[kind] for kind in Outcome if counted[kind]}
         if counted[None]:
             told["running"] = counted[None]
         if waiting := self.num_trials - len(self.trials):

@@ -15,7 +15,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def console() -> Console:
     """Writes to the screen, in colours only on a terminal; lines of a pipe are not broken."""
-    screen = Console(highlight=False, soft_wrap=True)
+    screen = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not screen.is_terminal:
         screen.width = WIDE
     return screen

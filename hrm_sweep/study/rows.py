@@ -48,6 +48,7 @@ class Row:
             has_begun=True,
             seconds=told.get("seconds", 0.0),
             values=told.get("values", {}),
+            attempt=told.get("attempt", 1),
             outcome=Outcome.named(told["outcome"]),
             reason=told.get("reason", ""),
         )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,11 +19,14 @@ from rich.text import Text
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
+from hrm_sweep.study.fitting import cells, cut, fitting, folded, short_names, table_of
 from hrm_sweep.study.rows import Row
 
 WIDE = 1000
 """Columns of a pipe: a table takes what it needs."""
 LIVE_ROWS = 12
+LINES_AROUND = 8
+"""Of a terminal, that the live table leaves to what is above and below it."""
 FINAL_ROWS = 20
 SECONDS_BETWEEN_PICTURES = 0.25
 
@@ -36,7 +40,7 @@ class Screen:
     """
 
     def __init__(self, *, head: Sequence[str], columns: Sequence[str]) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
         if not self._console.is_terminal:
             self._console.width = WIDE
         self._head, self._columns = head, columns
@@ -47,7 +51,7 @@ class Screen:
     def begin(self, engine: Engine) -> None:
         self._engine, self._begin = engine, time.monotonic()
         for line in self._head:
-            self._console.print(line)
+            self._console.print(folded(self._console, line))
         self._console.print()
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -63,15 +67,17 @@ class Screen:
 
     def settled(self, row: Row) -> None:
         if self._live is None:
-            self._console.print(self._line(row, self._ending(row)))
+            values = words.told(row.values, self._metrics(row))
+            self._console.print(_line(row, values, self._ending(row)))
 
     def end(self) -> None:
         if self._live is not None:
             self._live.stop()
+        else:
+            self._console.print()
         outcomes = self._engine.outcomes()
-        told = ", ".join(f"{number} {outcome.word}" for outcome, number in outcomes.items())
+        told = ", ".join(f"{number} {outcome.spoken}" for outcome, number in outcomes.items())
         took = words.duration(time.monotonic() - self._begin)
-        self._console.print()
         how = "Stopped after" if Outcome.INTERRUPTED in outcomes else "Finished in"
         if told:
             self._console.print(f"{how} {took}: {told}\n")
@@ -89,56 +95,55 @@ class Screen:
     def _say_tenth(self, row: Row) -> None:
         if row.doing and row.number not in self._said:
             self._said[row.number] = 0
-            self._console.print(self._line(row, row.doing))
+            self._console.print(_line(row, "", row.doing))
         tenths = 10 * row.step // row.num_steps if row.num_steps else row.step
         if tenths > self._said[row.number] and row.step < (row.num_steps or row.step + 1):
             self._said[row.number] = tenths
-            self._console.print(self._line(row, self._left(row)))
-
-    def _line(self, row: Row, ending: str) -> str:
-        values = words.told(row.values, self._metrics(row))
-        parts = [f"trial {row.number}", words.point(row.params), _progress(row), values, ending]
-        return "  ".join(part for part in parts if part)
+            values = words.told(row.values, self._metrics(row))
+            self._console.print(_line(row, values, _left(row)))
 
     def _ending(self, row: Row) -> str:
         assert row.outcome is not None
         if row.outcome is Outcome.COMPLETE:
-            notes = [
-                row.reason,
-                *(f"breaks {each}" for each in self._engine.goals.broken(row.values)),
-            ]
-            done = f"done in {words.duration(row.seconds)}"
-            return ", ".join([done, *(note for note in notes if note)])
-        return f"{row.outcome.word.replace('_', ' ')}: {row.reason}"
-
-    def _left(self, row: Row) -> str:
-        seconds = _seconds_left(row)
-        return row.doing if seconds is None else f"{words.duration(seconds)} left"
+            broken = (f"breaks {each}" for each in self._engine.goals.broken(row.values))
+            notes = [f"done in {words.duration(row.seconds)}", _attempt(row), row.reason, *broken]
+            return ", ".join(note for note in notes if note)
+        told = f"{row.outcome.spoken}: {' '.join(row.reason.split())}"
+        return f"{told}, {_attempt(row)}" if row.attempt > 1 else told
 
     # The live table
 
     def _picture(self) -> Group:
-        newest = [row for row in self._engine.rows.values() if row.has_begun][-LIVE_ROWS:]
-        shown = {row.number: row for row in [*self._engine.running(), *newest]}
-        rows = [shown[number] for number in sorted(shown)]
+        rows = self._shown()
         metrics = dict.fromkeys(name for row in rows for name in self._metrics(row))
-        table = self._fitting(lambda shown: self._live_table(rows, shown), list(metrics))
-        return Group(table, Text(self._status()))
+        table = self._fitting(partial(self._live_table, rows), metrics)
+        return Group(table, Text(self._status(), no_wrap=True, overflow="ellipsis"))
 
-    def _live_table(self, rows: Sequence[Row], metrics: Sequence[str]) -> Table:
-        table = _table(["", "trial", *_names(rows), "step", *map(words.label, metrics), "left"])
+    def _shown(self) -> list[Row]:
+        """The trials that run or wait for another attempt, and the newest others, as many as there
+        is place for."""
+        most = max(1, min(LIVE_ROWS, self._console.height - LINES_AROUND))
+        rows = self._engine.rows.values()
+        running = [row for row in rows if row.outcome is None and (row.has_begun or row.step)]
+        ended = [row for row in rows if row.outcome and row.has_begun]
+        newest = ended[max(0, len(ended) + len(running) - most) :]
+        return sorted([*running[:most], *newest], key=lambda row: row.number)
+
+    def _live_table(self, rows: Sequence[Row], metrics: Sequence[str], most: int | None) -> Table:
+        after = ["step", *map(words.label, metrics), "left"]
+        table = table_of(["", "trial"], _names(rows, most), after)
         for row in rows:
-            mark = ">" if row.outcome is None else " "
-            ending = self._left(row) if row.outcome is None else _short_ending(row)
+            is_running = row.has_begun and row.outcome is None
+            mark, ending = ">" if is_running else " ", _short_ending(row)
             values = [words.in_words(row.values, name) for name in metrics]
-            table.add_row(mark, str(row.number), *_settings(row), _progress(row), *values, ending)
+            settings = _settings(row, most)
+            table.add_row(mark, str(row.number), *settings, _progress(row), *values, ending)
         return table
 
-    def _fitting(self, draw: Callable[[list[str]], Table], metrics: list[str]) -> Table:
-        """A table with as many of the metrics as the terminal is wide enough for."""
-        while metrics and self._console.measure(draw(metrics)).maximum > self._console.width:
-            metrics = metrics[:-1]
-        return draw(metrics)
+    def _fitting(
+        self, draw: Callable[[Sequence[str], int | None], Table], metrics: Iterable[str]
+    ) -> Table:
+        return fitting(self._console, draw, metrics, self._engine.goals.names)
 
     def _status(self) -> str:
         engine = self._engine
@@ -170,44 +175,50 @@ class Screen:
         if not best:
             return "No trial is complete, so there is no best one."
         metrics = dict.fromkeys([*self._engine.goals.names, *self._metrics(best[0])])
-        return self._fitting(lambda shown: self._table_of(best, shown), list(metrics))
+        return self._fitting(partial(self._table_of, best), metrics)
 
-    def _table_of(self, best: Sequence[Row], metrics: Sequence[str]) -> Table:
-        table = _table(["", "trial", *_names(best), *map(words.label, metrics), "time"])
+    def _table_of(self, best: Sequence[Row], metrics: Sequence[str], most: int | None) -> Table:
+        after = [*map(words.label, metrics), "time"]
+        table = table_of(["", "trial"], _names(best, most), after)
         for row in best[:FINAL_ROWS]:
             values = [words.in_words(row.values, name) for name in metrics]
-            mark = "*" if row in self._engine.front else " "
-            table.add_row(
-                mark, str(row.number), *_settings(row), *values, words.duration(row.seconds)
-            )
+            mark, took = "*" if row in self._engine.front else " ", words.duration(row.seconds)
+            table.add_row(mark, str(row.number), *_settings(row, most), *values, took)
         if len(best) > FINAL_ROWS:
             table.caption = f"and {len(best) - FINAL_ROWS} more"
         return table
 
     def _say_reasons(self) -> None:
         """Of what did not end well, of values that were taken over, of broken constraints."""
-        for row in self._engine.rows.values():
-            if row.outcome is None:
-                continue
-            is_good = row.outcome is Outcome.COMPLETE and not self._engine.goals.broken(row.values)
-            if not is_good or row.reason:
-                self._console.print(self._line(row, self._ending(row)))
+        told = [row for row in self._engine.rows.values() if self._is_to_be_told(row)]
+        lines = [_line(row, "", self._ending(row)) for row in told[:FINAL_ROWS]]
+        if len(told) > FINAL_ROWS:
+            lines.append(f"and {len(told) - FINAL_ROWS} more, see the report")
+        for line in ["", *lines] if lines else []:
+            self._console.print(folded(self._console, line))
         self._console.print()
 
-
-def _table(names: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("", "trial") else "right", no_wrap=True)
-    return table
+    def _is_to_be_told(self, row: Row) -> bool:
+        if row.outcome is not Outcome.COMPLETE:
+            return row.outcome not in (None, Outcome.PRUNED)  # a pruned one says what it measured
+        return bool(row.reason or row.attempt > 1 or self._engine.goals.broken(row.values))
 
 
-def _names(rows: Sequence[Row]) -> list[str]:
-    return list(rows[0].params) if rows else []
+def _line(row: Row, values: str, ending: str) -> str:
+    parts = [f"trial {row.number}", words.point(row.params), _progress(row), values, ending]
+    return "  ".join(part for part in parts if part)
 
 
-def _settings(row: Row) -> list[str]:
-    return [words.setting(value) for value in row.params.values()]
+def _names(rows: Sequence[Row], most: int | None) -> list[str]:
+    return [cut(name, most) for name in short_names(list(rows[0].params))] if rows else []
+
+
+def _settings(row: Row, most: int | None) -> list[Text]:
+    return cells(map(words.setting, row.params.values()), most)
+
+
+def _attempt(row: Row) -> str:
+    return f"attempt {row.attempt}" if row.attempt > 1 else ""
 
 
 def _progress(row: Row) -> str:
@@ -220,7 +231,13 @@ def _seconds_left(row: Row) -> float | None:
     return row.pace * (row.num_steps - row.step)
 
 
+def _left(row: Row) -> str:
+    seconds = _seconds_left(row)
+    return row.doing if seconds is None else f"{words.duration(seconds)} left"
+
+
 def _short_ending(row: Row) -> str:
-    assert row.outcome is not None
-    done = row.outcome is Outcome.COMPLETE
-    return f"done {words.duration(row.seconds)}" if done else row.outcome.word
+    if row.outcome is None:
+        return _left(row) if row.has_begun else "waits again"
+    is_done = row.outcome is Outcome.COMPLETE
+    return f"done {words.duration(row.seconds)}" if is_done else row.outcome.spoken
