@@ -13,7 +13,8 @@
     ├── Interrupted                    somebody asked the run to stop
     ├── WorkerDied                     the process of a run is gone: a signal, no memory left
     ├── TimedOut                       a run took longer than it may
-    └── Hopeless                       too many trials of a study fail
+    ├── Hopeless                       too many trials of a study fail
+    └── DatabaseAway                   the database of a study does not answer
 
 Anything else that reaches a user is a bug and keeps its traceback.
 """
@@ -88,3 +89,21 @@ class TimedOut(HrmSweepError):
 
 class Hopeless(HrmSweepError):
     """More trials of a study fail than `study.max_failure_rate` allows."""
+
+
+class DatabaseAway(HrmSweepError):
+    """The database of a study does not answer: stopped, locked, its disk is full.
+
+    Args:
+        where: the database, as a person may see it.
+        reason: what it said.
+        way_out: what to do about it.
+    """
+
+    def __init__(self, where: str, reason: str, way_out: str = "nothing is lost") -> None:
+        self.where, self.reason, self.way_out = where, reason, way_out
+        super().__init__(where, reason, way_out)
+
+    def __str__(self) -> str:
+        does_not = f"study.storage={self.where}: the database does not answer ({self.reason})"
+        return f"{does_not}; {self.way_out}"

@@ -18,7 +18,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hrm_sweep import files, guide, runtime
-from hrm_sweep.errors import StudyError
+from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.launch.batches import Batches
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
@@ -27,9 +27,10 @@ from hrm_sweep.projector import ProjectorProcess
 from hrm_sweep.redact import check_no_secrets, redacted
 from hrm_sweep.report import draw_report
 from hrm_sweep.settings import SweeperSettings
+from hrm_sweep.study.database import shown
 from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.goals import goals
-from hrm_sweep.study.ledger import Ledger, known_study, shown
+from hrm_sweep.study.ledger import Ledger, known_study
 from hrm_sweep.study.plan import Plan, agree_on_recipe
 from hrm_sweep.study.pruning import Pruning
 from hrm_sweep.study.results import Results
@@ -88,6 +89,7 @@ class Sweep:
         Raises:
             InputError: something that was given cannot be used; nothing has been created.
             SystemExit: trials failed and none is complete (1).
+            DatabaseAway: it does not answer; nothing is lost.
             KeyboardInterrupt: Ctrl-C; it has said how to continue.
         """
         space = self._space(arguments)
@@ -102,9 +104,12 @@ class Sweep:
             engine = self._engine(space, slots, arguments)
             engine.run()
         except KeyboardInterrupt:
-            how = guide.how_to_continue(self._name, self._folder, is_ours=self._is_ours)
-            print(f"Stopped. Continue with: {how}")
+            print(f"Stopped. Continue with: {self._how_to_continue()}")
             raise
+        except DatabaseAway as error:
+            kept = f"what was measured is kept in {self._folder}"
+            once = f"once it does, continue with: {self._how_to_continue()}"
+            raise DatabaseAway(error.where, error.reason, f"{kept}; {once}") from error
         finally:
             slots.close()
         self._say_what_next(engine)
@@ -112,6 +117,9 @@ class Sweep:
         if not engine.front and outcomes != {Outcome.UNJUDGED}:
             raise SystemExit(1)
         return self._batches(engine.returns)
+
+    def _how_to_continue(self) -> str:
+        return guide.how_to_continue(self._name, self._folder, is_ours=self._is_ours)
 
     def _show_plan(self, space: Space) -> None:
         study = known_study(self._settings.storage, self._name)

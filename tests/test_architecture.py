@@ -33,7 +33,7 @@ DOORS = {
     "pandas": ("archive/table.py",),
     "jinja2": ("report/page.py",),
     "optuna": ("study/",),
-    "sqlalchemy": ("study/ledger.py", "tracking/", "commands/pages.py"),
+    "sqlalchemy": ("study/database.py", "study/ledger.py", "tracking/", "commands/pages.py"),
     "mlflow": ("tracking/mlflow",),
     "pebble": ("launch/pool.py",),
     "rich": ("study/screen.py", "study/fitting.py", "commands/terminal.py"),

@@ -13,23 +13,24 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import redirect_stderr
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
-from optuna.trial import TrialState
 
 from hrm_sweep import runtime
-from hrm_sweep.errors import Hopeless, Interrupted, TimedOut, WorkerDied
+from hrm_sweep.errors import DatabaseAway, Hopeless, Interrupted, TimedOut, WorkerDied
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import words
+from hrm_sweep.study.exchange import Exchange, Handed
 from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.owners import Owner
-from hrm_sweep.study.plan import OWNER, Plan
-from hrm_sweep.study.rows import Follower, Row
+from hrm_sweep.study.patience import Patience
+from hrm_sweep.study.plan import Plan
+from hrm_sweep.study.rows import Row
 from hrm_sweep.study.space import Space
 from hrm_sweep.study.trial import session
 from hrm_sweep.tracking.cursor import Cursor
@@ -72,23 +73,6 @@ class Observer(Protocol):
     def end(self) -> None: ...
 
 
-@dataclass(eq=False)
-class _Handed:
-    """A trial that was handed out, until Optuna is told how it ended."""
-
-    trial: optuna.Trial
-    overrides: list[str]
-    follower: Follower
-    curve: dict[int, float] = field(default_factory=dict)
-    """What Optuna has not been told of the objective, by step."""
-    tell_by: float = 0.0
-    """`time.monotonic()` when Optuna is told at the latest, once the trial has ended."""
-
-    @property
-    def row(self) -> Row:
-        return self.follower.row
-
-
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """When a study gives up, and what is told to whom."""
@@ -100,7 +84,8 @@ class Rules:
     timeout: float | None
     """Seconds after which no further trial is handed out."""
     reports: bool
-    """Whether curves are told to Optuna here; a trial with a pruner does that itself."""
+    """Whether curves of running trials are told to Optuna here; a trial with a pruner does that
+    itself, and only what it could not tell is told when it has ended."""
     is_tracked: bool
     """Whether runs get an MLflow run id, for Optuna to keep beside the trial."""
 
@@ -136,8 +121,10 @@ class Engine:
         """What the launcher gave back, by trial number."""
         self._outcomes = Counter(row.outcome for row in self.rows.values())
         self._ledger, self._folder_of, self._observers = ledger, folder_of, observers
-        self._running: dict[Future[Any], _Handed] = {}
-        self._untold: list[_Handed] = []
+        self._running: dict[Future[Any], Handed] = {}
+        self._untold: list[Handed] = []
+        self._patience = Patience()
+        self._gave_up = False
         self._are_short = False
         self._report_at = self._look_at = 0.0
         self._give_up = time.monotonic() + (rules.timeout or math.inf)
@@ -147,27 +134,57 @@ class Engine:
         """Runs every trial of the plan.
 
         Raises:
+            DatabaseAway: it does not answer, and there is nothing left to do without it. What ended
+                meanwhile is told when the study goes on.
             Hopeless: too many trials fail; the running ones are stopped.
             KeyboardInterrupt: after Ctrl-C, once running trials have stopped at their next report
                 and are told; a second Ctrl-C does not wait for them.
         """
         for observer in self._observers:
             observer.begin(self)
-        self._owner = Owner(self.folder)
+        owner = Owner(self.folder)
+        self._exchange = Exchange(
+            self.study,
+            self._ledger,
+            self.plan,
+            self.space,
+            self.goals,
+            owner=owner.told,
+            folder_of=self._folder_of,
+            max_attempts=self.rules.max_attempts,
+        )
         try:
             self._run()
         except (KeyboardInterrupt, Hopeless):
             self._stop()
             raise
+        except DatabaseAway:
+            self._gave_up = True
+            raise
         finally:
             self.slots.close()
-            self._owner.release()
+            owner.release()
             for observer in self._observers:
                 observer.end()
 
     def running(self) -> list[Row]:
         """Trials that have begun and not ended."""
         return [handed.row for handed in self._running.values() if handed.row.has_begun]
+
+    @property
+    def trouble(self) -> str:
+        """Why the study's database does not answer; "" while it does."""
+        return self._patience.trouble.reason if self._patience.trouble else ""
+
+    @property
+    def num_untold(self) -> int:
+        """How many trials have ended of which Optuna does not know."""
+        return len(self._untold)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the study ended before its plan did, or a trial of it before its end."""
+        return self._gave_up or Outcome.INTERRUPTED in self.outcomes()
 
     def best(self) -> list[Row]:
         """Complete trials, the best first; in the end the order is that of the plan."""
@@ -189,25 +206,32 @@ class Engine:
     def _run(self) -> None:
         self._recover()
         self._write()
-        while self._running or self._untold:
+        while self._running or self._untold or self.trouble:
             self._turn()
+            if not self._running:
+                self._patience.wait()
 
     def count_those_of_others(self) -> None:
         """Adds trials that ended in other sweeps meanwhile: what the end says is of the study."""
-        for trial in _finished(self.study):
-            if trial.number not in self.rows:
-                row = self.rows[trial.number] = Row.of_the_past(trial)
-                self._outcomes[row.outcome] += 1
-                if row.outcome is Outcome.COMPLETE:
-                    self._join_front(row)
+        with self._patience.asking():
+            for trial in _finished(self.study):
+                if trial.number not in self.rows:
+                    row = self.rows[trial.number] = Row.of_the_past(trial)
+                    self._outcomes[row.outcome] += 1
+                    if row.outcome is Outcome.COMPLETE:
+                        self._join_front(row)
+
+    def machines_running(self) -> dict[str, int]:
+        """How many trials other sweeps run now, by machine, as far as the database says."""
+        with self._patience.asking():
+            return Counter(self.plan.machines_running())
+        return {}
 
     def _recover(self) -> None:
         """Trials of a sweep that died: one that had ended is told now, the others wait again."""
-        with self._ledger.exclusive():
-            lost = [self._handed(trial) for trial in self.plan.recover(self._owner.told)]
-        for handed in lost:
+        for handed in self._exchange.recover():
             settle(handed.row.folder)
-            handed.curve |= self._curve(handed.follower.follow())
+            handed.follow()
             if handed.row.outcome is None or handed.row.outcome.optuna_state == "WAITING":
                 handed.follower.wait()
                 handed.row.outcome = Outcome.INTERRUPTED
@@ -221,7 +245,7 @@ class Engine:
         else:
             time.sleep(TICK_SECONDS)
         for handed in self._running.values():
-            self._follow(handed)
+            handed.follow()
         for future in done:
             self._settle(future)
         self._write()
@@ -240,26 +264,13 @@ class Engine:
                 f"study.max_failure_rate={self.rules.max_failure_rate}; their reasons are above"
             )
 
-    # Reading records
-
-    def _follow(self, handed: _Handed) -> None:
-        """Reads what the trial wrote since: for the screen, and for Optuna's curves."""
-        handed.curve |= self._curve(handed.follower.follow())
-
-    def _curve(self, measured: dict[int, dict[str, float]]) -> dict[int, float]:
-        """What Optuna is told of it; a study with several objectives has no curves there."""
-        if not self.rules.reports or self.goals.are_several:
-            return {}
-        (objective,) = self.goals.objectives
-        return {step: values[objective] for step, values in measured.items() if objective in values}
-
     def _settle(self, future: Future[Any]) -> None:
         """The record says how a run ended, unless it ended before its record or without a word."""
         handed = self._running.pop(future)
         row, error = handed.row, future.exception()
         if error is None:
             self.returns[row.number] = future
-        self._follow(handed)
+        handed.follow()
         if isinstance(error, (WorkerDied, TimedOut)):
             row.outcome = Outcome.KILLED if isinstance(error, WorkerDied) else Outcome.TIMED_OUT
             row.reason, row.seconds = str(error), handed.follower.age()
@@ -271,7 +282,7 @@ class Engine:
         self._are_short = row.seconds < SHORT_SECONDS
         self._end(handed)
 
-    def _end(self, handed: _Handed) -> None:
+    def _end(self, handed: Handed) -> None:
         """Counts a trial that has ended; one that had not begun was never handed out."""
         row = handed.row
         if row.outcome is Outcome.INTERRUPTED and not row.has_begun:
@@ -288,7 +299,7 @@ class Engine:
         handed.tell_by = time.monotonic() + patience
         self._untold.append(handed)
 
-    def _leave_record(self, handed: _Handed) -> None:
+    def _leave_record(self, handed: Handed) -> None:
         """Of a trial that ended before its record began: whoever reads the study's folder misses
         none that Optuna has."""
         row = handed.row
@@ -306,29 +317,37 @@ class Engine:
             run.conclude(row.outcome, row.reason)
         row.has_begun = True
 
-    # Writing to Optuna
-
     def _write(self) -> None:
-        """Tells Optuna what is new and takes the next trials: one transaction, if there is need."""
+        """Tells Optuna what is new and takes the next trials, if there is need. While its database
+        does not answer, both wait for the next turn."""
         now = time.monotonic()
-        run_ids = {id(handed): Cursor.load(handed.row.folder).run_id for handed in self._untold}
-        due = [each for each in self._untold if run_ids[id(each)] or now >= each.tell_by]
-        reporting = [each for each in self._running.values() if each.curve]
-        if not (due or self._num_free(now) or (reporting and now >= self._report_at)):
-            return
-        with runtime.uninterrupted():
-            with self._ledger.exclusive():
-                for handed in [*reporting, *due]:
-                    self._report(handed)
-                for handed in due:
-                    self._tell(handed, run_ids[id(handed)])
-                taken = self._take(self._num_free(now))
-            self._untold = [handed for handed in self._untold if handed not in due]
-            self._report_at = now + SECONDS_BETWEEN_REPORTS
-            for handed in taken:
-                future = self.slots.submit(handed.overrides, handed.trial.number)
-                self._running[future] = handed
-        self.slots.flush()
+        for handed in self._untold:
+            handed.run_id = Cursor.load(handed.row.folder).run_id
+        ended = [each for each in self._untold if each.run_id or now >= each.tell_by]
+        if any(map(self._exchange.goes_back, ended)):
+            self._look_at = 0.0
+        reporting = [each for each in self._running.values() if self.rules.reports and each.curve]
+        wanted = self._num_free(now)
+        is_due = ended or wanted or self.trouble or (reporting and now >= self._report_at)
+        if is_due and self._patience.has_time:
+            with runtime.uninterrupted(), self._patience.asking():
+                self._trade(reporting, ended, wanted)
+            self.slots.flush()
+
+    def _trade(self, reporting: list[Handed], ended: list[Handed], wanted: int) -> None:
+        known = [*self._running.values(), *self._untold]
+        taken = self._exchange.trade(reporting=reporting, ended=ended, known=known, wanted=wanted)
+        now = time.monotonic()
+        self._report_at = now + SECONDS_BETWEEN_REPORTS
+        if len(taken) < wanted:
+            self._look_at = now + SECONDS_BETWEEN_LOOKS
+        self._untold = [handed for handed in self._untold if handed not in ended]
+        for handed in taken:
+            if before := self.rows.get(handed.row.number):  # an attempt before this one
+                self._outcomes[before.outcome] -= 1
+            self.rows[handed.row.number] = handed.row
+            future = self.slots.submit(handed.overrides, handed.row.number)
+            self._running[future] = handed
 
     def _num_free(self, now: float) -> int:
         """How many trials can be handed out, or at least be looked for."""
@@ -336,72 +355,16 @@ class Engine:
             return 0
         may_be_ahead = self._are_short and self.space.is_finite  # a search awaits what comes out
         wanted = self.slots.num_slots + (self.slots.num_ahead if may_be_ahead else 0)
-        return wanted - len(self._running)
-
-    def _take(self, number: int) -> list[_Handed]:
-        taken: list[_Handed] = []
-        while len(taken) < number:
-            trial = self.plan.next()
-            if trial is None:
-                self._look_at = time.monotonic() + SECONDS_BETWEEN_LOOKS
-                break
-            taken.append(self._hand(trial))
-        return taken
-
-    def _hand(self, trial: optuna.Trial) -> _Handed:
-        handed = self._handed(trial)
-        handed.follower.wait()
-        row = handed.row
-        row.attempt += 1
-        told = {OWNER: self._owner.told, "folder": str(row.folder), "attempt": row.attempt}
-        self._ledger.note(trial, told)
-        if known := self.rows.get(trial.number):  # an attempt before this one
-            self._outcomes[known.outcome] -= 1
-        self.rows[trial.number] = row
-        return handed
-
-    def _handed(self, trial: optuna.Trial) -> _Handed:
-        overrides = self.space.overrides(trial.params)
-        row = Row(trial.number, trial.params, self._folder_of(trial.number, overrides))
-        row.attempt = trial.user_attrs.get("attempt", 0)
-        follower = Follower(row)
-        return _Handed(trial, overrides, follower, self._curve(follower.past))
-
-    def _report(self, handed: _Handed) -> None:
-        if handed.curve:
-            self._ledger.report(handed.trial, handed.curve)
-            handed.curve = {}
-
-    def _tell(self, handed: _Handed, run_id: str) -> None:
-        trial, row = handed.trial, handed.row
-        assert row.outcome is not None
-        told = {"outcome": row.outcome.word, "reason": row.reason, "seconds": round(row.seconds, 3)}
-        if run_id:
-            told["mlflow_run_id"] = run_id
-        if row.outcome is Outcome.COMPLETE:
-            told["values"] = row.values
-            for constraint in self.goals.constraints:
-                trial.set_constraint(constraint.name, constraint.excess(row.values))
-        if row.outcome is Outcome.INTERRUPTED:
-            told["attempt"] = row.attempt - 1
-        self._ledger.note(trial, told)
-        state = TrialState[row.outcome.optuna_state]
-        if row.outcome.is_failure and row.attempt >= self.rules.max_attempts:
-            state = TrialState.FAIL
-        if state is TrialState.WAITING:
-            self.plan.put_back(trial)
-            self._look_at = 0.0
-        else:
-            is_complete = row.outcome is Outcome.COMPLETE
-            values = self.goals.values_of(row.values) if is_complete else None
-            self.study.tell(trial, values, state=state)
+        return max(0, wanted - len(self._running))
 
     def _stop(self) -> None:
         self._give_up = -math.inf
         self.slots.ask_to_stop()
         give_up = time.monotonic() + STOP_SECONDS
         try:
-            while (self._running or self._untold) and time.monotonic() < give_up:
+            while self._running or (self._untold and not self.trouble):
+                if time.monotonic() > give_up:
+                    break
                 self._turn()
         except KeyboardInterrupt:
             pass

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import optuna
 import sqlalchemy
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+from optuna.storages import RDBStorage, get_storage
 from optuna.storages._rdb.models import TrialIntermediateValueModel as CurvePoint
 from optuna.storages._rdb.models import TrialModel
 from optuna.storages._rdb.models import TrialParamModel as Param
@@ -23,9 +21,8 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import scoped_session, sessionmaker
 
-from hrm_sweep import files
 from hrm_sweep.errors import StudyError
-from hrm_sweep.redact import redacted
+from hrm_sweep.study import database
 
 Direction = Literal["maximize", "minimize"]
 
@@ -38,21 +35,22 @@ class Ledger:
     Optuna builds its tables without a lock: of processes that start at once on a fresh database
     many crash. They queue here instead.
 
+    Once it is open, whatever asks it raises DatabaseAway when the database does not answer.
+
     Raises:
         StudyError: the URL, the folder or the database cannot be used.
     """
 
     def __init__(self, url: str) -> None:
-        _check(url)
+        database.check(url)
         try:
-            with _first_start(url):
-                self.storage = RDBStorage(url, engine_kwargs=_engine_options(url))
+            with database.first_start(url):
+                self.storage = RDBStorage(url, engine_kwargs=database.options(url))
         except (OSError, SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
-            raise _unusable(url, f"cannot be opened ({_first_line(error)})") from None
-        self._lock = f"SELECT pg_advisory_xact_lock({_key_of(url)})"
-        if url.startswith("sqlite"):
-            self._lock = "SELECT 1"  # BEGIN IMMEDIATE is the lock
-            _take_write_locks_early(self.storage.engine)
+            raise _cannot_be_opened(url, error) from None
+        self._lock = database.guard(self.storage.engine, url)
+        self._read = get_storage(self.storage)
+        """Keeps the finished trials that Optuna has read."""
 
     def open_study(self, name: str, directions: Sequence[str]) -> optuna.Study:
         """The study of that name, created if it is new.
@@ -66,8 +64,8 @@ class Ledger:
         with self.exclusive():
             if name not in optuna.get_all_study_names(self.storage):
                 wanted = cast("list[Direction]", list(directions))
-                optuna.create_study(storage=self.storage, study_name=name, directions=wanted)
-        study = optuna.load_study(study_name=name, storage=self.storage)
+                optuna.create_study(storage=self._read, study_name=name, directions=wanted)
+        study = optuna.load_study(study_name=name, storage=self._read)
         made_to = [direction.name.lower() for direction in study.directions]
         if made_to != list(directions):
             raise StudyError(
@@ -88,16 +86,26 @@ class Ledger:
 
         Optuna commits after each of its steps, which costs a flush to the disk each time; here its
         sessions join one transaction, and the lock is the database's own, freed at its end.
+
+        A block that ends by DatabaseAway can be run again. Only when the connection broke in the
+        very commit, all of it may be there nevertheless.
         """
         alone = self.storage.scoped_session
-        with self.storage.engine.begin() as connection:
-            connection.exec_driver_sql(self._lock)
-            joined = sessionmaker(bind=connection, join_transaction_mode="rollback_only")
-            self.storage.scoped_session = scoped_session(joined)
-            try:
+        try:
+            with self.storage.engine.begin() as connection:
+                connection.exec_driver_sql(self._lock)
+                joined = sessionmaker(bind=connection, join_transaction_mode="rollback_only")
+                self.storage.scoped_session = scoped_session(joined)
                 yield
-            finally:
-                self.storage.scoped_session = alone
+        except BaseException:
+            self._forget_what_was_read()
+            raise
+        finally:
+            self.storage.scoped_session = alone
+
+    def _forget_what_was_read(self) -> None:
+        """Trials that ended in a transaction that came to nothing go on."""
+        vars(self._read).update(vars(get_storage(self.storage)))
 
     def put_back(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
         """Makes a running trial wait again: it is handed out anew under its number, with its
@@ -142,6 +150,20 @@ class Ledger:
                 param.distribution_json = distribution_to_json(new)
             session.commit()
 
+    def running(self, trials: Iterable[optuna.Trial]) -> dict[int, dict[str, Any]]:
+        """The user attributes of those of the trials that run, by number."""
+        ids = [trial._trial_id for trial in trials]
+        with self.storage.scoped_session() as session:
+            query = session.query(TrialModel.number, Attribute.key, Attribute.value_json)
+            query = query.join(Attribute, Attribute.trial_id == TrialModel.trial_id)
+            query = query.filter(
+                TrialModel.state == TrialState.RUNNING, TrialModel.trial_id.in_(ids)
+            )
+            told: dict[int, dict[str, Any]] = {}
+            for number, key, text in query:
+                told.setdefault(number, {})[key] = json.loads(text)
+        return told
+
     def take(self, study: optuna.Study, trial_id: int) -> optuna.Trial | None:
         """The waiting trial of that id, running from now on; None if it does not wait any more."""
         try:
@@ -157,16 +179,16 @@ def known_study(url: str, name: str) -> optuna.Study | None:
     Raises:
         StudyError: the address cannot be used.
     """
-    _check(url)
-    path = _sqlite_path(url)
+    database.check(url)
+    path = database.sqlite_path(url)
     if path is not None and not path.exists():
         return None
     try:
-        engine = sqlalchemy.create_engine(url)
+        engine = sqlalchemy.create_engine(url, **database.options(url))
         has_tables = sqlalchemy.inspect(engine).has_table("studies")
         engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
-        raise _unusable(url, f"cannot be opened ({_first_line(error)})") from None
+        raise _cannot_be_opened(url, error) from None
     if not has_tables:
         return None
     try:
@@ -175,74 +197,6 @@ def known_study(url: str, name: str) -> optuna.Study | None:
         return None
 
 
-def shown(url: str) -> str:
-    """The URL as a person may see it: without user and password."""
-    try:
-        return sqlalchemy.make_url(url).set(username=None, password=None).render_as_string()
-    except SQLAlchemyError:
-        return redacted(url)
-
-
-def _check(url: str) -> None:
-    if not url.startswith(("sqlite:///", "postgresql")):
-        raise _unusable(url, "must be a database of SQLite or PostgreSQL")
-
-
-def _unusable(url: str, why: str) -> StudyError:
-    return StudyError(
-        f"study.storage={shown(url)}: {why}; "
-        "give a database that can be written, such as sqlite:///multirun/optuna.db"
-    )
-
-
-@contextmanager
-def _first_start(url: str) -> Iterator[None]:
-    """Held by one process at a time; the kernel or the database frees it when the holder dies."""
-    path = _sqlite_path(url)
-    if path is not None:
-        with files.locked(path.with_name(f".{path.name}.lock")):
-            yield
-        return
-    engine = sqlalchemy.create_engine(url)
-    try:
-        with engine.begin() as connection:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_key_of(url)})")
-            yield
-    finally:
-        engine.dispose()
-
-
-def _sqlite_path(url: str) -> Path | None:
-    prefix = "sqlite:///"
-    return Path(url.removeprefix(prefix)) if url.startswith(prefix) else None
-
-
-def _engine_options(url: str) -> dict[str, Any]:
-    # A second writer waits for the first instead of failing.
-    return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-
-
-def _key_of(url: str) -> int:
-    """PostgreSQL knows locks by a number; it is the same on every machine."""
-    database = sqlalchemy.make_url(url).database or ""
-    return int(hashlib.sha256(f"hrm_sweep {database}".encode()).hexdigest()[:15], 16)
-
-
-def _take_write_locks_early(engine: sqlalchemy.Engine) -> None:
-    """Optuna reads before it writes, and SQLite ignores its FOR UPDATE: two processes would be
-    handed the same waiting trial. BEGIN IMMEDIATE lets one of them wait."""
-
-    @sqlalchemy.event.listens_for(engine, "connect")
-    def manual_begin(connection: Any, _: Any) -> None:
-        connection.isolation_level = None
-
-    @sqlalchemy.event.listens_for(engine, "begin")
-    def begin(connection: sqlalchemy.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    engine.dispose()  # connections made before the listeners were
-
-
-def _first_line(error: BaseException) -> str:
-    lines = redacted(str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _cannot_be_opened(url: str, error: BaseException) -> StudyError:
+    said = getattr(error, "orig", None) or error  # without SQLAlchemy's words around it
+    return database.unusable(url, f"cannot be opened ({database.first_line(said)})")

@@ -22,6 +22,8 @@ RECIPE = "recipe"
 """Study attribute: what may not change when a study goes on."""
 OWNER = "owner"
 """Trial attribute: the sweep that runs it."""
+ATTEMPT = "attempt"
+"""Trial attribute: how often it was handed out, interruptions not counted."""
 
 
 class Plan:
@@ -65,6 +67,16 @@ class Plan:
                 lost.append(optuna.Trial(self._study, trial._trial_id))
                 self._ledger.note(lost[-1], {OWNER: owner})
         return lost
+
+    def running_of(self, owner: Mapping[str, str]) -> list[optuna.Trial]:
+        """The trials that run as those of one sweep."""
+        running = self._trials(TrialState.RUNNING)
+        ids = [trial._trial_id for trial in running if trial.user_attrs.get(OWNER) == owner]
+        return [optuna.Trial(self._study, trial_id) for trial_id in ids]
+
+    def look_again(self) -> None:
+        """Forgets which trials waited when it was looked last."""
+        self._waiting.clear()
 
     def machines_running(self) -> list[str]:
         """The machine of each trial that runs now, in this sweep or another."""

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hrm_sweep.errors import DatabaseAway, StudyError
+from hrm_sweep.study.patience import Patience
+
 Listener = Callable[[int, Mapping[str, float]], None]
 
 
@@ -24,7 +27,16 @@ class Pruning:
 
     def listener(self, number: int) -> Listener:
         """Reports a trial's objective to Optuna, and raises `optuna.TrialPruned` when the pruner
-        sees no hope."""
+        sees no hope. While the study's database does not answer the trial goes on; what could not
+        be reported meanwhile is, with a later report."""
+        return _Judge(self, number)
+
+    def trial(self, number: int) -> Any:
+        """The `optuna.Trial` of that number.
+
+        Raises:
+            DatabaseAway: it does not answer.
+        """
         import optuna
 
         storage = _storage(self.storage)
@@ -35,23 +47,53 @@ class Pruning:
             pruner=self.pruner,
         )
         trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-        trial = optuna.Trial(study, trial_id)
-        last = max(storage.get_trial(trial_id).intermediate_values, default=0)
+        return optuna.Trial(study, trial_id)
 
-        def judge(step: int, values: Mapping[str, float]) -> None:
-            if self.objective not in values:
-                return
-            if step > last:  # a resumed trial does again what is already reported
-                trial.report(values[self.objective], step)
-            if trial.should_prune():
-                raise optuna.TrialPruned(f"pruned after step {step}")
 
-        return judge
+class _Judge:
+    def __init__(self, pruning: Pruning, number: int) -> None:
+        self._pruning, self._number = pruning, number
+        self._patience = Patience()
+        self._unreported: dict[int, float] = {}
+
+    def __call__(self, step: int, values: Mapping[str, float]) -> None:
+        if self._pruning.objective not in values:
+            return
+        self._unreported[step] = values[self._pruning.objective]
+        if self._patience.has_time:
+            with self._patience.asking():
+                self._report()
+                self._judge(step)
+
+    @functools.cached_property
+    def _trial(self) -> Any:
+        return self._pruning.trial(self._number)
+
+    @functools.cached_property
+    def _reported(self) -> set[int]:
+        """Steps that are in Optuna: a trial that goes on repeats some."""
+        return set(self._trial.storage.get_trial(self._trial._trial_id).intermediate_values)
+
+    def _report(self) -> None:
+        for step in sorted(self._unreported.keys() - self._reported):
+            self._trial.report(self._unreported[step], step)
+            self._reported.add(step)
+        self._unreported = {}
+
+    def _judge(self, step: int) -> None:
+        import optuna
+
+        if self._trial.should_prune():
+            raise optuna.TrialPruned(f"pruned after step {step}")
 
 
 @functools.cache
 def _storage(url: str) -> Any:
     """A worker opens the storage once."""
+    from hrm_sweep.study.database import shown
     from hrm_sweep.study.ledger import Ledger
 
-    return Ledger(url).storage
+    try:
+        return Ledger(url).storage
+    except StudyError as error:  # it could be opened when the study began
+        raise DatabaseAway(shown(url), str(error)) from error

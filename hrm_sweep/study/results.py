@@ -63,12 +63,11 @@ class Results:
     def end(self) -> None:
         """Writes the results, whole, and closes the record. The study is as good as its trials."""
         engine = self._engine
-        is_stopped = Outcome.INTERRUPTED in engine.outcomes()
-        report = [] if is_stopped else self._draw()  # takes its time; what is counted is new
+        report = [] if engine.is_stopped else self._draw()  # takes its time; what is counted is new
         engine.count_those_of_others()
         outcomes = engine.outcomes()
         outcome = Outcome.COMPLETE if engine.front else Outcome.FAILED
-        if is_stopped:
+        if engine.is_stopped:
             outcome = Outcome.INTERRUPTED
         counted = {known.word: number for known, number in outcomes.items()}
         summary = _summary(engine, self._again) | {"trials": counted}

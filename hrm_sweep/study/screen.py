@@ -47,6 +47,7 @@ class Screen:
         self._live: Live | None = None
         self._drawn = 0.0
         self._said: Counter[int] = Counter()
+        self._trouble = ""
 
     def begin(self, engine: Engine) -> None:
         self._engine, self._begin = engine, time.monotonic()
@@ -58,6 +59,9 @@ class Screen:
             self._live.start()
 
     def tick(self) -> None:
+        if bool(self._engine.trouble) != bool(self._trouble):
+            self._trouble = self._engine.trouble
+            self._console.print(folded(self._console, _of_the_database(self._trouble)))
         if self._live is None:
             for row in self._engine.running():
                 self._say_tenth(row)
@@ -78,10 +82,13 @@ class Screen:
         outcomes = self._engine.outcomes()
         told = ", ".join(f"{number} {outcome.spoken}" for outcome, number in outcomes.items())
         took = words.duration(time.monotonic() - self._begin)
-        how = "Stopped after" if Outcome.INTERRUPTED in outcomes else "Finished in"
+        how = "Stopped after" if self._engine.is_stopped else "Finished in"
         if told:
             self._console.print(f"{how} {took}: {told}\n")
-        for machine, number in Counter(self._engine.plan.machines_running()).items():
+        if untold := self._engine.num_untold:
+            which = words.count(untold, "trial")
+            self._console.print(f"Not in the database yet: {which}, kept in the study's folder\n")
+        for machine, number in self._engine.machines_running().items():
             self._console.print(f"Another sweep still runs {number} of its trials, on {machine}\n")
         self._console.print(self._final_table())
         self._say_reasons()
@@ -202,6 +209,12 @@ class Screen:
         if row.outcome is not Outcome.COMPLETE:
             return row.outcome not in (None, Outcome.PRUNED)  # a pruned one says what it measured
         return bool(row.reason or row.attempt > 1 or self._engine.goals.broken(row.values))
+
+
+def _of_the_database(trouble: str) -> str:
+    if not trouble:
+        return "The study's database answers again"
+    return f"The study's database does not answer ({trouble}); trials go on, trying again"
 
 
 def _line(row: Row, values: str, ending: str) -> str:

@@ -1,0 +1,148 @@
+"""The database behind a ledger: how it is opened, who may write, and what its failures mean."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import (
+    DataError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+
+from hrm_sweep import files
+from hrm_sweep.errors import DatabaseAway, StudyError
+from hrm_sweep.redact import redacted
+
+SECONDS_FOR_A_WRITER = 10
+"""How long a writer waits for another one. SQLite does not let Ctrl-C through meanwhile."""
+SECONDS_IN_A_TRANSACTION = 60
+"""PostgreSQL ends one that stands still for longer: its machine may be gone, and holds the lock."""
+TCP = {
+    "connect_timeout": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""For libpq, seconds and milliseconds: a server behind a broken network is given up. The system's
+own limits are minutes to hours."""
+OF_THE_STATEMENT = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+"""What the asker has done wrong; any other failure is the database's (PEP 249)."""
+TOO_MANY_PLACES = ("too many SQL variables", "number of parameters must be")
+"""Optuna meets this limit by asking in another way."""
+
+
+def check(url: str) -> None:
+    """Raises StudyError if the URL is of no database that can keep studies."""
+    if not url.startswith(("sqlite:///", "postgresql")):
+        raise unusable(url, "must be a database of SQLite or PostgreSQL")
+
+
+def unusable(url: str, why: str) -> StudyError:
+    """The line for a person whose database is no good from the beginning."""
+    return StudyError(
+        f"study.storage={shown(url)}: {why}; "
+        "give a database that can be written, such as sqlite:///multirun/optuna.db"
+    )
+
+
+def shown(url: str) -> str:
+    """The URL as a person may see it: without user and password."""
+    try:
+        return sqlalchemy.make_url(url).set(username=None, password=None).render_as_string()
+    except SQLAlchemyError:
+        return redacted(url)
+
+
+def first_line(error: BaseException) -> str:
+    """Without secrets."""
+    lines = redacted(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def options(url: str) -> dict[str, Any]:
+    """For SQLAlchemy's `create_engine`."""
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": SECONDS_FOR_A_WRITER}}
+    asked = sqlalchemy.make_url(url).query
+    limits = {name: value for name, value in TCP.items() if name not in asked}
+    return {"connect_args": limits, "pool_pre_ping": True}  # it may have been restarted
+
+
+def guard(engine: sqlalchemy.Engine, url: str) -> str:
+    """Lets failures of the database be known as such, whoever asked it, and writers queue.
+
+    Returns:
+        The statement by which a transaction becomes the only one.
+    """
+    _name_failures(engine, url)
+    if url.startswith("sqlite"):
+        _take_write_locks_early(engine)
+        return "SELECT 1"  # BEGIN IMMEDIATE is the lock
+    limit = f"SET LOCAL idle_in_transaction_session_timeout = '{SECONDS_IN_A_TRANSACTION}s'"
+    return f"{limit}; {_lock(url)}"
+
+
+@contextmanager
+def first_start(url: str) -> Iterator[None]:
+    """Held by one process at a time; the kernel or the database frees it when the holder dies."""
+    path = sqlite_path(url)
+    if path is not None:
+        with files.locked(path.with_name(f".{path.name}.lock")):
+            yield
+        return
+    engine = sqlalchemy.create_engine(url, connect_args=options(url)["connect_args"])
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(_lock(url))
+            yield
+    finally:
+        engine.dispose()
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite database."""
+    prefix = "sqlite:///"
+    return Path(url.removeprefix(prefix)) if url.startswith(prefix) else None
+
+
+def _lock(url: str) -> str:
+    """PostgreSQL knows locks by a number; it is the same on every machine."""
+    database = sqlalchemy.make_url(url).database or ""
+    key = int(hashlib.sha256(f"hrm_sweep {database}".encode()).hexdigest()[:15], 16)
+    return f"SELECT pg_advisory_xact_lock({key})"
+
+
+def _name_failures(engine: sqlalchemy.Engine, url: str) -> None:
+    @sqlalchemy.event.listens_for(engine, "handle_error")
+    def name_it(failure: ExceptionContext) -> None:
+        error = failure.sqlalchemy_exception
+        if error is None or failure.is_pre_ping or isinstance(error, OF_THE_STATEMENT):
+            return
+        reason = first_line(failure.original_exception)
+        if not any(words in reason for words in TOO_MANY_PLACES):
+            raise DatabaseAway(shown(url), reason)
+
+
+def _take_write_locks_early(engine: sqlalchemy.Engine) -> None:
+    """Optuna reads before it writes, and SQLite ignores its FOR UPDATE: two processes would be
+    handed the same waiting trial. BEGIN IMMEDIATE lets one of them wait."""
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def manual_begin(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections made before the listeners were

@@ -1,0 +1,56 @@
+"""What is done while the database of a study does not answer: go on without it, and try again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hrm_sweep.errors import DatabaseAway
+
+PATIENCE_SECONDS = 300.0
+"""How long a study that has nothing else left to do waits for its database."""
+SECONDS_BETWEEN_TRIES = 2.0
+TIMES_OF_A_TRY = 9
+"""A try that takes long is repeated after so many times that long: who trains is not held up."""
+
+
+class Patience:
+    """Somebody's patience with a database: asks it, unless it has just failed to answer."""
+
+    def __init__(self) -> None:
+        self.trouble: DatabaseAway | None = None
+        """None while it answers."""
+        self._try_at = 0.0
+        self._idle_since: float | None = None
+
+    @property
+    def has_time(self) -> bool:
+        """False if it is too early to try again."""
+        return time.monotonic() >= self._try_at
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Ends a block in which the database does not answer, and remembers it."""
+        began = time.monotonic()
+        try:
+            yield
+        except DatabaseAway as trouble:
+            self.trouble, ended = trouble, time.monotonic()
+            self._try_at = ended + max(SECONDS_BETWEEN_TRIES, TIMES_OF_A_TRY * (ended - began))
+        else:
+            self.trouble, self._idle_since = None, None
+
+    def wait(self) -> None:
+        """Is told each turn that there is nothing else left to do.
+
+        Raises:
+            DatabaseAway: for too long.
+        """
+        if self.trouble is None:
+            return
+        now = time.monotonic()
+        if self._idle_since is None:
+            self._idle_since = now
+        if now - self._idle_since > PATIENCE_SECONDS:
+            raise self.trouble

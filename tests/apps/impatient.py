@@ -1,0 +1,10 @@
+"""The parabola, in a study that does not wait long for its database."""
+
+import runpy
+from pathlib import Path
+
+from hrm_sweep.study import patience
+
+if __name__ == "__main__":
+    patience.PATIENCE_SECONDS = 3.0
+    runpy.run_path(str(Path(__file__).with_name("parabola.py")), run_name="__main__")
