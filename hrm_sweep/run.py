@@ -142,16 +142,21 @@ def _leave(trainer: Trainer, history: History, handle: trial.Trial) -> None:
     folder = handle.folder
     told = [{**epoch, "is_best": epoch["epoch"] == trainer.best.epoch} for epoch in history]
     files.write_json(folder / "training_history.json", told)
-    if trainer.best.weights is None:
+    final, epoch, best = trainer.weights(), trainer.weights_epoch, trainer.best
+    if epoch is not None and trainer.epoch == handle.last_step:
+        handle.note(weights=checkpoint.fingerprint(final))  # those that a repetition arrives at
+    if best.weights is None:
         return
-    final = trainer.weights()
-    handle.note(weights=checkpoint.fingerprint(final))
-    _save(folder / "final_model.pth", final, trainer.epoch, history[-1])
-    _save(folder / "best_model.pth", trainer.best.weights, trainer.best.epoch, trainer.best.values)
-    trainer.model.load_state_dict(trainer.best.weights)  # the pictures show the best epoch
+    values = next((row for row in history if row["epoch"] == epoch), {})
+    _save(folder / "final_model.pth", final, epoch, values)
+    _save(folder / "best_model.pth", best.weights, best.epoch, best.values)
+    trainer.model.load_state_dict(best.weights)  # the pictures show the best epoch
     shown = examples(trainer.model, trainer.task, per_pattern=EXAMPLES_PER_PATTERN)
     files.write_json(folder / "predictions.json", shown)
 
 
-def _save(path: Path, weights: dict[str, torch.Tensor], epoch: int, values: dict[str, Any]) -> None:
+def _save(
+    path: Path, weights: dict[str, torch.Tensor], epoch: int | None, values: dict[str, Any]
+) -> None:
+    """Weights as they were at the end of an epoch, with what it measured; None: amid an epoch."""
     checkpoint.save(path, {"model": weights, "epoch": epoch, "values": dict(values)})

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from test_run import SMALL, AmidAnEpoch
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from hrm_sweep import app, config, reproduce
 from hrm_sweep.commands import reproduce as command
@@ -182,6 +184,20 @@ def test_an_app_that_has_changed_does_not_reproduce_and_says_where(copied):
     assert "Reproduced within 0.01: 0 of 10 values" in near.stdout
     names = sorted(path.name for path in (copied / "reproduced").iterdir())
     assert names == ["own-1-again", "own-1-again-2"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_a_folder_of_its_own")
+def test_a_run_stopped_amid_an_epoch_is_reproduced_up_to_it(typed):
+    hook = register_module_forward_pre_hook(AmidAnEpoch(2))
+    try:
+        typed(*SMALL, "study.name=stopped", "tracking=off")
+    finally:
+        hook.remove()
+    code, said, _ = typed("reproduce", "multirun/train/stopped")
+    assert code == 0, said
+    assert "Reproduced: 30 of 30 values are identical, bit for bit" in said
+    assert "not compared: the final weights; the run did not end at the end of an epoch" in said
 
 
 @pytest.mark.slow

@@ -6,10 +6,12 @@ import random
 import hydra
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from hrm_sweep import config, run
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.learning import checkpoint
+from hrm_sweep.learning.act import ACT
 from hrm_sweep.study import trial
 from hrm_sweep.tracking import record
 
@@ -133,6 +135,51 @@ def test_kills_at_random_times_change_no_number(small, whole, tmp_path):
 def train_and_save_often(folder):
     run.CHECKPOINT_SECONDS = 0
     trained(composed(), folder)
+
+
+class AmidAnEpoch:
+    """Ctrl-C in the middle of the epoch after `epoch`: its second segment does not begin."""
+
+    def __init__(self, epoch):
+        self.epoch, self.segments = epoch, 0
+
+    def __call__(self, module, _):
+        handle = trial.current()
+        if isinstance(module, ACT) and module.training and handle.last_step == self.epoch:
+            self.segments += 1
+            if self.segments == 2:
+                raise KeyboardInterrupt
+
+
+def test_weights_from_amid_an_epoch_are_no_epochs(small, tmp_path):
+    hook = register_module_forward_pre_hook(AmidAnEpoch(2))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trained(small, tmp_path)
+    finally:
+        hook.remove()
+    assert "weights" not in record.read(tmp_path)[-1].fields["facts"]
+    left = checkpoint.load(tmp_path / "final_model.pth")
+    assert (left["epoch"], left["values"]) == (None, {})
+
+
+def test_weights_from_the_end_of_an_epoch_can_be_compared(small, tmp_path):
+    with pytest.raises(Interrupted):
+        trained(small, tmp_path, stop_after=2)
+    left = checkpoint.load(tmp_path / "final_model.pth")
+    assert (left["epoch"], left["values"]["epoch"]) == (2, 2)
+    noted = record.read(tmp_path)[-1].fields["facts"]["weights"]
+    assert noted == checkpoint.fingerprint(left["model"])
+
+
+def test_after_early_stopping_the_final_weights_are_labelled_as_the_best(tmp_path):
+    stopping = ["trainer.monitor=eval/mode_share", "trainer.early_stopping.patience=1"]
+    trained(composed(*stopping, "trainer.early_stopping.min_improvement=5"), tmp_path)
+    final, best = (checkpoint.load(tmp_path / f"{name}_model.pth") for name in ("final", "best"))
+    assert best["epoch"] < record.last_step(record.read(tmp_path))
+    assert final["epoch"] == best["epoch"]
+    assert final["values"]["eval/loss"] == best["values"]["eval/loss"]
+    assert all(torch.equal(final["model"][name], best["model"][name]) for name in final["model"])
 
 
 def test_a_diverging_run_says_where_and_keeps_what_it_had(tmp_path):

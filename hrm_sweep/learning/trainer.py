@@ -48,6 +48,8 @@ class Trainer:
         model.compiled = is_compiled(trainer_config, model, len(task.train), batch_size)
         self.epoch = 0
         """Epochs finished."""
+        self.weights_epoch: int | None = 0
+        """The epoch at whose end the weights were as they are; None amid an epoch."""
         self.best = Best(trainer_config)
         self._weights = Weights(model, compute_dtype(trainer_config.precision))
         self._stepper = Stepper(model, self._weights, optimizer_config)
@@ -70,7 +72,7 @@ class Trainer:
             Diverged: a loss or a gradient is not finite; the weights are those before that step.
         """
         while self.epoch < self.config.epochs and not self.best.patience_is_over:
-            started = time.perf_counter()
+            started, self.weights_epoch = time.perf_counter(), None
             sums = self._train_epoch()
             seconds = time.perf_counter() - started
             values = sums.means()
@@ -80,6 +82,7 @@ class Trainer:
             if is_evaluated:
                 values |= self.evaluate()
             self.epoch += 1
+            self.weights_epoch = self.epoch
             if is_evaluated and self.best.judge(self.epoch, values):
                 self.best.weights = self.weights()
             yield Measurement(self.epoch, values)
@@ -123,6 +126,7 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes back to where `state` was taken; the next epochs are bit for bit the same."""
         self.epoch, self._steps = state["epoch"], state["steps"]
+        self.weights_epoch = self.epoch
         self._last_good = state["last_good"]
         self.model.load_state_dict(state["model"])
         self._stepper.load_state(_copied(state["optimizer"]))
@@ -177,6 +181,7 @@ class Trainer:
     def _restore_best(self) -> None:
         assert self.best.weights is not None
         self.model.load_state_dict(self.best.weights)
+        self.weights_epoch = self.best.epoch
         if self._average is not None:
             self._average.vector.copy_(self._weights.vector.detach())
 
