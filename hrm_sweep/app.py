@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import config, files, runtime, solo
 from hrm_sweep.launch.job import Job
-from hrm_sweep.recipe import flatten
+from hrm_sweep.recipe import ASIDE, flatten
 from hrm_sweep.redact import check_no_secrets
 
 VERSION_BASE = "1.3"
@@ -47,7 +47,8 @@ def run(
         return
     app = hydra.main(version_base=VERSION_BASE, config_path=str(config.CONF), config_name="config")
     try:
-        app(Job(_Task(last_step, facts), [], runtime.command(), tags=dict(tags or {})))()
+        task = _Task(last_step, facts)
+        app(Job(task, [], runtime.command(), aside=ASIDE, tags=dict(tags or {})))()
     finally:
         solo.end()
 

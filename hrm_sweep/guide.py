@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,12 @@ def head(name: str, space: Space, goals: Goals, plan: Plan, *, by: str, slots: i
 
 
 def plan_in_words(
-    space: Space, num_trials: int, known: Sequence[Any], *, workers: int
+    space: Space,
+    num_trials: int,
+    known: Sequence[Any],
+    *,
+    workers: int,
+    aside: Collection[str],
 ) -> Iterator[str]:
     """What a study would run, a line for each point of a grid; `known` are its trials so far."""
     done = [trial for trial in known if trial.state.is_finished()]
@@ -46,7 +51,7 @@ def plan_in_words(
         for number, point in enumerate(points):
             trial = ended.get(tuple(sorted(point.items())))
             mark = f"  ({trial.user_attrs['outcome']} as trial {trial.number})" if trial else ""
-            overrides = words.recipe_of(space.overrides(point))
+            overrides = words.recipe_of(space.overrides(point), aside)
             yield f"  {number}  {' '.join(overrides)}{mark}"
     else:
         yield f"A search of {words.count(num_trials, 'trial')}: {_sizes(space)}"
@@ -64,7 +69,9 @@ def _how_long(done: Sequence[Any], left: int, workers: int) -> str:
     return f"{told}, about {words.duration(estimate)} with {words.count(workers, 'worker')}"
 
 
-def next_commands(settings: SweeperSettings, engine: Engine, folder: Path) -> Iterator[str]:
+def next_commands(
+    settings: SweeperSettings, engine: Engine, folder: Path, *, aside: Collection[str]
+) -> Iterator[str]:
     """What to type when a study has ended; our commands take the newest study by themselves."""
     report = folder / "report.html"
     if report.exists():
@@ -72,7 +79,7 @@ def next_commands(settings: SweeperSettings, engine: Engine, folder: Path) -> It
     if len(engine.front) > 1:
         yield from _how_to_choose(engine.front)
     for best in engine.front if len(engine.front) == 1 else ():
-        recipe = words.recipe_of(engine.space.overrides(best.params))
+        recipe = words.recipe_of(engine.space.overrides(best.params), aside)
         yield f"  best        {best.folder}"
         yield "  reproduce   python -m hrm_sweep reproduce"
         yield f"  once more   {shlex.join([*runtime.command(), *recipe])}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
-NO_RESULT = ("study", "tracking", "hydra")
-"""Top-level keys that cannot change a result and so stay out of the signature."""
+ASIDE = ("study", "tracking")
+"""Top-level keys of the app that ships with us that cannot change a result and so stay out of the
+signature. What another app calls by these names may be what it searches."""
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -22,17 +24,22 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def signature(flat: Mapping[str, Any]) -> str:
-    """Eight characters naming all that can change a result: equal signature, equal numbers."""
-    return digest(flat)[:8]
+def signature(flat: Mapping[str, Any], aside: Collection[str]) -> str:
+    """Eight characters naming all that can change a result: equal signature, equal numbers.
+
+    Args:
+        aside: the app's top-level keys that cannot change one.
+    """
+    return digest(flat, aside)[:8]
 
 
-def digest(flat: Mapping[str, Any]) -> str:
+def digest(flat: Mapping[str, Any], aside: Collection[str]) -> str:
     """The whole of the name that `signature` shortens, for who compares many."""
-    kept = {key: value for key, value in flat.items() if key.partition(".")[0] not in NO_RESULT}
+    kept = {key: value for key, value in flat.items() if is_of_the_recipe(key, aside)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def is_of_the_recipe(override: str) -> bool:
-    """Whether an override can change a result; a study's and a tracker's keys cannot."""
-    return not override.lstrip("+~").startswith(("study.", "study/", "tracking", "hydra"))
+def is_of_the_recipe(override: str, aside: Collection[str]) -> bool:
+    """Whether an override, or a flat key, can change a result; Hydra's own cannot."""
+    first = re.split(r"[./@=]", override.lstrip("+~"), maxsplit=1)[0]
+    return first != "hydra" and first not in aside

@@ -12,7 +12,7 @@ from typing import Any
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.errors import RecordError
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.recipe import NO_RESULT
+from hrm_sweep.recipe import ASIDE, is_of_the_recipe
 
 NOT_COMPARED = "time/"
 """Metrics whose names begin so depend on the clock."""
@@ -147,12 +147,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
 
 
 def changed_config(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys that can change a result and have another value now, with the recorded value; keys are
-    flat. Those that are new since are left to their defaults."""
+    """Keys of our app that can change a result and have another value now, with the recorded value;
+    keys are flat. Those that are new since are left to their defaults."""
     return {
         key: value
         for key, value in recorded.items()
-        if key.partition(".")[0] not in NO_RESULT and now.get(key) != value
+        if is_of_the_recipe(key, ASIDE) and now.get(key) != value
     }
 
 

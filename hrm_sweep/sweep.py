@@ -68,8 +68,10 @@ class Sweep:
         )
         self._compose = Composer(hydra_context.config_loader, config)
         self._pruning = self._make_pruning()
+        single = task if isinstance(task, Job) else Job(task, [], [])  # how the app runs once
         self._job = Job(
-            task.task if isinstance(task, Job) else task,  # an app may be one for single runs
+            single.task,
+            aside=single.aside,
             values=self._goals.names,
             command=runtime.command(),
             study=self._name,
@@ -125,7 +127,9 @@ class Sweep:
         study = known_study(self._settings.storage, self._name)
         known = study.get_trials(deepcopy=False) if study else []
         workers = getattr(self._launcher, "num_slots", 1)
-        for line in guide.plan_in_words(space, self._settings.n_trials, known, workers=workers):
+        for line in guide.plan_in_words(
+            space, self._settings.n_trials, known, workers=workers, aside=self._job.aside
+        ):
             print(line)
 
     def _space(self, arguments: list[str]) -> Space:
@@ -168,7 +172,7 @@ class Sweep:
         ledger = Ledger(settings.storage)
         study = ledger.open_study(self._name, self._goals.directions)
         is_new = not study.user_attrs
-        agree_on_recipe(study, space, self._goals)
+        agree_on_recipe(study, space, self._goals, aside=self._job.aside)
         self._make_folder(set_aside=is_new)
         self._projectors = self._start_projectors()
         study.sampler, by = self._make_sampler(space, len(study.get_trials(deepcopy=False)))
@@ -278,7 +282,9 @@ class Sweep:
         return [ProjectorProcess(self._folder, uri=tracking.get("uri"), experiment=experiment)]
 
     def _say_what_next(self, engine: Engine) -> None:
-        for line in guide.next_commands(self._settings, engine, self._folder):
+        for line in guide.next_commands(
+            self._settings, engine, self._folder, aside=self._job.aside
+        ):
             print(line)
         for backlog in (projector.backlog for projector in self._projectors):
             if backlog.runs:

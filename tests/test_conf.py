@@ -65,7 +65,7 @@ def test_a_key_that_breaks_a_rule_has_the_name_a_person_types():
 def test_equal_recipes_have_equal_signatures_whatever_the_study():
     def signature(*overrides: str) -> str:
         tree = OmegaConf.to_container(compose(*overrides), resolve=True)
-        return recipe.signature(recipe.flatten(tree))
+        return recipe.signature(recipe.flatten(tree), recipe.ASIDE)
 
     plain = signature()
     assert signature("lr=1e-3", "study.name=other", "tracking=off", "study.n_trials=3") == plain

@@ -17,11 +17,11 @@ from hrm_sweep.commands import reproduce as command
 from hrm_sweep.errors import RecordError
 
 
-def run(curves, *, weights=None, config=None, folder=Path("nowhere"), overrides=()):
+def run(curves, *, weights=None, config=None, folder=Path("nowhere"), recipe=()):
     """A run as a comparison sees it."""
     return SimpleNamespace(
         curves=curves, facts={"weights": weights} if weights else {}, config=config or {},
-        folder=folder, overrides=list(overrides),
+        folder=folder, recipe=list(recipe),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from hrm_sweep.errors import RecordError
 from hrm_sweep.outcomes import Outcome
+from hrm_sweep.recipe import ASIDE, is_of_the_recipe
 from hrm_sweep.tracking import record
 from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.record import Entry
@@ -56,6 +57,16 @@ class Run:
     def overrides(self) -> list[str]:
         """The task overrides it was started with."""
         return list(self.first.fields.get("overrides", ()))
+
+    @property
+    def aside(self) -> tuple[str, ...]:
+        """Top-level keys of its config that cannot change a result."""
+        return tuple(self.first.fields.get("aside", ASIDE))  # older records do not say
+
+    @property
+    def recipe(self) -> list[str]:
+        """Those of its overrides that can change a result."""
+        return [text for text in self.overrides if is_of_the_recipe(text, self.aside)]
 
     @property
     def command(self) -> str:

@@ -13,7 +13,7 @@ from hrm_sweep.archive.studies import Study, find_study
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.terminal import console, plain_table
 from hrm_sweep.errors import StudyError
-from hrm_sweep.recipe import NO_RESULT
+from hrm_sweep.recipe import is_of_the_recipe
 from hrm_sweep.study import words
 
 MOST_RECIPES = 10
@@ -76,7 +76,7 @@ def _print_settings(bests: Mapping[str, Run]) -> None:
     differing = [
         key
         for key in keys
-        if key.partition(".")[0] not in NO_RESULT
+        if all(is_of_the_recipe(key, run.aside) for run in bests.values())
         and len({str(run.config.get(key)) for run in bests.values()}) > 1
     ]
     if not differing:

@@ -29,7 +29,6 @@ from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.show import asked_for
 from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.recipe import is_of_the_recipe
 from hrm_sweep.solo import Facts
 from hrm_sweep.study import words
 from hrm_sweep.study.trial import Trial
@@ -67,7 +66,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     original = _asked_for(arguments)
     reproduce.check(original)
-    print(f"{_name(original)}: {' '.join(words.recipe_of(original.overrides))}")
+    print(f"{_name(original)}: {' '.join(map(words.typed, original.recipe))}")
     for difference in _environment_in_words(original):
         print(f"  {difference}")
     if arguments.changes:
@@ -163,7 +162,7 @@ def _recorded_recipe(run: Run) -> list[str]:
     """Overrides that compose to the recorded config today."""
     recorded = dict(run.config)
     _check_config_file(run, recorded)
-    overrides = list(filter(is_of_the_recipe, run.overrides))
+    overrides = [*run.recipe]
     for follows in (False, True):  # first without keys that only follow others (${lr})
         cfg = app.composed(overrides)
         changed = reproduce.changed_config(recorded, app.flat(cfg))

@@ -33,7 +33,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     run = asked_for(arguments.run)
     print(_head(run))
-    print(f"  {' '.join(words.recipe_of(run.overrides)) or 'as conf/ has it'}\n")
+    print(f"  {' '.join(map(words.typed, run.recipe)) or 'as conf/ has it'}\n")
     if lines := _curves(run):
         print(facts(lines) + "\n")
     if values := [(name, words.in_words(run.values, name)) for name in _final(run)]:

@@ -44,6 +44,8 @@ class Job:
     """Names of the values that the task returns as a float or a tuple: objectives, constraints."""
     command: Sequence[str]
     """What starts the app, for the note that tells how to run the recipe again."""
+    aside: Sequence[str] = ()
+    """Top-level keys of the app's config that cannot change a result."""
     study: str | None = None
     """The study the run is a trial of, if any."""
     pruning: Pruning | None = None
@@ -70,6 +72,7 @@ class Job:
             list(hydra.overrides.task),
             number,
             sweep=Path(hydra.sweep.dir).absolute(),
+            aside=self.aside,
         )
         with self._session(run) as handle:
             if self.pruning is not None and number is not None:
@@ -134,11 +137,11 @@ class Job:
             dict(self.tags)
             | runtime.tags()
             | {
-                "hrm_sweep.signature": recipe.signature(flat),
+                "hrm_sweep.signature": recipe.signature(flat, self.aside),
                 "hrm_sweep.folder": str(run.folder),
             }
         )
-        recipe_alone = words.recipe_of(run.overrides)
+        recipe_alone = words.recipe_of(run.overrides, self.aside)
         name = run.folder.name
         if self.study is not None:
             tags |= {"hrm_sweep.study": self.study, "hrm_sweep.trial": str(run.number)}
@@ -152,6 +155,7 @@ class Job:
             "artifacts": run.artifacts,
             "params": {key: value for key, value in flat.items() if value is not None},
             "overrides": run.overrides,
+            "aside": [*self.aside],
             "tags": tags,
             "description": f"    {shlex.join([*self.command, *recipe_alone])}\n",
         }
@@ -175,6 +179,7 @@ class _Run:
     """Of the trial, in a study."""
     sweep: Path
     """The study's folder."""
+    aside: Sequence[str] = ()
     repeat: int | None = None
 
     def repeated(self, repeat: int) -> _Run:
@@ -205,7 +210,7 @@ class _Run:
     def _announcement(self) -> Path:
         folder = self.sweep / ".recipes"
         folder.mkdir(exist_ok=True)
-        return folder / recipe.digest(self.flat)
+        return folder / recipe.digest(self.flat, self.aside)
 
     @cached_property
     def flat(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import optuna
@@ -112,18 +112,24 @@ class Plan:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
 
-def agree_on_recipe(study: optuna.Study, space: Space, goals: Goals) -> None:
+def agree_on_recipe(
+    study: optuna.Study, space: Space, goals: Goals, *, aside: Collection[str]
+) -> None:
     """Writes down what the study is about, or checks that it is still about that.
 
     A longer list and a larger total are welcome: they extend the study.
 
+    Args:
+        aside: top-level keys that cannot change a result.
+
     Raises:
         StudyError: something else than the study's recipe was asked for; the difference is named.
     """
+    fixed = [part for part in space.parts if isinstance(part, str)]
     asked = {
         "objective": list(goals.objectives),
         "constraints": [str(constraint) for constraint in goals.constraints],
-        "fixed": [part for part in space.parts if isinstance(part, str) and is_of_the_recipe(part)],
+        "fixed": [part for part in fixed if is_of_the_recipe(part, aside)],
         "space": space.in_words(),
     }
     made = study.user_attrs.get(RECIPE)

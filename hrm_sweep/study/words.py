@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatch
 from typing import Any
 
@@ -69,9 +69,13 @@ def typed(override: str) -> str:
     return f"{key}={scientific}" if is_the_same and not is_whole else override
 
 
-def recipe_of(overrides: Iterable[str]) -> list[str]:
-    """Those of the overrides that can change a result, as a person types them."""
-    return [typed(override) for override in overrides if is_of_the_recipe(override)]
+def recipe_of(overrides: Iterable[str], aside: Collection[str]) -> list[str]:
+    """Those of the overrides that can change a result, as a person types them.
+
+    Args:
+        aside: the app's top-level keys that cannot.
+    """
+    return [typed(override) for override in overrides if is_of_the_recipe(override, aside)]
 
 
 def _scientific(value: float) -> str:

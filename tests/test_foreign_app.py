@@ -1,0 +1,68 @@
+"""Studies of an app that was not written for us: its own names, types and return values."""
+
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import optuna
+import pytest
+
+from hrm_sweep.recipe import ASIDE, is_of_the_recipe
+
+APP = Path(__file__).parent / "apps" / "detector.py"
+
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+
+def sweep(*overrides: str) -> str:
+    """Runs an untracked study of the app in one process; what it printed."""
+    flags = [
+        *("-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool", "hydra.launcher.workers=1"),
+        *("hydra.sweep.dir=multirun/study", "hydra.sweeper.study_name=study"),
+        "hydra.sweeper.tracking.name=off",
+    ]
+    done = subprocess.run(
+        [sys.executable, str(APP), *flags, *overrides],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def trials() -> list[optuna.trial.FrozenTrial]:
+    storage = "sqlite:///multirun/optuna.db"
+    return optuna.load_study(study_name="study", storage=storage).get_trials()
+
+
+def test_keys_that_are_called_like_ours_are_settings_like_any_other():
+    printed = sweep(
+        "tracking.iou=0.9,0.3", "study.depth=2,1", "tracking_weight=10,20", "hydration=100,200"
+    )
+    points = product((0.9, 0.3), (2, 1), (10, 20), (100, 200))
+    assert [trial.value for trial in trials()] == pytest.approx([sum(point) for point in points])
+    best = "tracking.iou=0.3 study.depth=1 tracking_weight=10 hydration=100"
+    assert f"once more   python {APP} {best}" in printed
+    told = subprocess.run(
+        [sys.executable, "-m", "hrm_sweep", "show"], capture_output=True, text=True, check=True
+    )
+    assert best in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "aside", "expected"),
+    [
+        pytest.param("tracking.uri=x", ASIDE, False, id="a key of ours"),
+        pytest.param("study/pruner=median", ASIDE, False, id="a group of ours"),
+        pytest.param("tracking=off", ASIDE, False, id="an option of ours"),
+        pytest.param("+study@here=x", ASIDE, False, id="a package"),
+        pytest.param("~tracking", ASIDE, False, id="a deletion"),
+        pytest.param("tracking_weight=1", ASIDE, True, id="begins like a key of ours"),
+        pytest.param("hydration=1", ASIDE, True, id="begins like Hydra's"),
+        pytest.param("model.study=1", ASIDE, True, id="a later part of a key"),
+        pytest.param("hydra.job.name=x", (), False, id="Hydra's, in any app"),
+        pytest.param("study.depth=1", (), True, id="another app's"),
+    ],
+)
+def test_what_can_change_a_result(override, aside, expected):
+    assert is_of_the_recipe(override, aside) is expected
