@@ -49,6 +49,30 @@ def test_keys_that_are_called_like_ours_are_settings_like_any_other():
     assert best in told.stdout
 
 
+def test_whatever_is_a_number_may_be_returned():
+    sweep("returns=float,np.float32,np.int64,'0-d array',tensor,'with a note',text,array")
+    values = {trial.params["returns"]: trial.value for trial in trials()}
+    assert values == {
+        "float": 3.5,
+        "np.float32": 3.5,
+        "np.int64": 3.0,
+        "0-d array": 3.5,
+        "tensor": 3.5,
+        "with a note": 3.5,
+        "text": None,
+        "array": None,
+    }
+    reasons = [trial.user_attrs["reason"] for trial in trials()[-2:]]
+    assert reasons[0].startswith("the task returned '3.5'; it must return objective: a number")
+    assert reasons[1].startswith("the task returned array([3.5, 3.5]); it must return objective")
+
+
+def test_repeats_have_means_of_the_values_that_all_of_them_have():
+    sweep("returns=optional", "hydra.sweeper.repeats=3")
+    (trial,) = trials()
+    assert trial.user_attrs["values"] == {"objective": 4.5, "objective/std": 1.0}
+
+
 @pytest.mark.parametrize(
     ("override", "aside", "expected"),
     [

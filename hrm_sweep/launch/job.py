@@ -122,7 +122,7 @@ class Job:
         if handle.outcome is not Outcome.COMPLETE:
             trial_handle.conclude(handle.outcome, f"repeat {run.repeat}: {handle.reason}")
             return {}
-        return handle.values
+        return _finite(handle.values)  # as its folder keeps them
 
     @contextmanager
     def _session(self, run: _Run) -> Iterator[trial.Trial]:
@@ -242,9 +242,9 @@ class _Twin(NamedTuple):
 
 
 def _means_and_deviations(repeats: list[dict[str, float]]) -> dict[str, float]:
-    """Of each value its mean and, as `<name>/std`, its standard deviation (n - 1)."""
+    """Of each value that all have its mean and, as `<name>/std`, its standard deviation (n - 1)."""
     values: dict[str, float] = {}
-    for name in repeats[0]:
+    for name in [name for name in repeats[0] if all(name in repeat for repeat in repeats)]:
         of_all = [repeat[name] for repeat in repeats]
         values[name] = statistics.fmean(of_all)
         values[f"{name}/std"] = statistics.stdev(of_all)
@@ -254,7 +254,7 @@ def _means_and_deviations(repeats: list[dict[str, float]]) -> dict[str, float]:
 def _judge(handle: trial.Trial, returned: Any, objectives: Sequence[str]) -> None:
     """Takes the run's final values from a task that returned a number, a tuple or a dict."""
     values = _named(returned, objectives)
-    if values is None:
+    if not set(objectives) <= set(values):
         handle.conclude(
             Outcome.UNJUDGED,
             f"the task returned {returned!r}; it must return {', '.join(objectives)}: "
@@ -267,14 +267,24 @@ def _judge(handle: trial.Trial, returned: Any, objectives: Sequence[str]) -> Non
             handle.conclude(Outcome.DIVERGED, f"{name} is {values[name]}")
 
 
-def _named(returned: Any, objectives: Sequence[str]) -> dict[str, float] | None:
+def _named(returned: Any, objectives: Sequence[str]) -> dict[str, float]:
+    """The numbers among what was returned; what else a dict has is left aside."""
     if isinstance(returned, Mapping):
-        values = {str(name): value for name, value in returned.items()}
+        values = {str(name): _number(value) for name, value in returned.items()}
     else:
-        numbers = returned if isinstance(returned, (tuple, list)) else [returned]
-        values = dict(zip(objectives, numbers, strict=False))
-    if not set(objectives) <= set(values):
+        several = returned if isinstance(returned, (tuple, list)) else [returned]
+        values = dict(zip(objectives, map(_number, several), strict=False))
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _number(value: Any) -> float | None:
+    """Also NumPy's and PyTorch's, and arrays of one; None for what is no number."""
+    if not hasattr(value, "__float__"):  # a text has none, though float() would read it
         return None
-    if not all(isinstance(value, (int, float)) for value in values.values()):
-        return None
-    return {name: float(value) for name, value in values.items()}
+    with suppress(TypeError, ValueError, RuntimeError):  # arrays of several
+        return float(value)
+    return None
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}

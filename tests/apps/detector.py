@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hydra
+import numpy as np
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
@@ -24,6 +25,8 @@ class Config:
     study: Study = field(default_factory=Study)
     tracking_weight: float = 0.0
     hydration: float = 0.0
+    seed: int = 0
+    returns: str = "float"
 
 
 ConfigStore.instance().store(name="detector", node=Config)
@@ -31,7 +34,21 @@ ConfigStore.instance().store(name="detector", node=Config)
 
 @hydra.main(version_base=None, config_path=None, config_name="detector")
 def main(cfg: DictConfig) -> Any:
-    return cfg.tracking.iou + cfg.study.depth + cfg.tracking_weight + cfg.hydration
+    value = cfg.tracking.iou + cfg.study.depth + cfg.tracking_weight + cfg.hydration
+    if cfg.returns == "tensor":
+        import torch
+
+        return torch.tensor(value)
+    return {
+        "float": value,
+        "np.float32": np.float32(value),
+        "np.int64": np.int64(value),
+        "0-d array": np.array(value),
+        "with a note": {"objective": value, "note": "well", "box": [1, 2]},
+        "optional": {"objective": value + cfg.seed} | ({"first": 3.0} if cfg.seed == 0 else {}),
+        "text": str(value),
+        "array": np.array([value, value]),
+    }[cfg.returns]
 
 
 if __name__ == "__main__":
