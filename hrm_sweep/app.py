@@ -18,6 +18,7 @@ from hrm_sweep import config, files, runtime, solo
 from hrm_sweep.launch.job import Job
 from hrm_sweep.recipe import ASIDE, flatten
 from hrm_sweep.redact import check_no_secrets
+from hrm_sweep.tracking import mlflow_store
 
 VERSION_BASE = "1.3"
 
@@ -113,4 +114,6 @@ def _check_single_run(arguments: Namespace) -> None:
     cfg = composed(arguments.overrides)
     config.check(cfg)
     files.check_writable(Path(cfg.hydra.run.dir))
+    if cfg.tracking.name != "off":
+        mlflow_store.check(mlflow_store.resolve_uri(cfg.tracking.uri))
     runtime.limit_threads(cfg.trainer.threads)

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hrm_sweep import app, completion, config, runtime
 from hrm_sweep.commands import COMMANDS, Command
 from hrm_sweep.errors import HrmSweepError, InputError
-from hrm_sweep.mistakes import explained
+from hrm_sweep.mistakes import explained, is_of_hydra
 
 
 def main() -> None:
@@ -33,11 +33,16 @@ def main() -> None:
             _exit(0)
         if sys.argv[1:2] and sys.argv[1] in COMMANDS:
             _run_command(COMMANDS[sys.argv[1]])
+        _put_flags_first()
         app.run()
     except (InputError, HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
             raise
         _exit(2, str(error) if isinstance(error, InputError) else _explained(error))
+    except ValueError as error:
+        if wants_tracebacks or not is_of_hydra(error):
+            raise
+        _exit(2, _explained(error))
     except HrmSweepError as error:
         _exit(1, str(error))
     except KeyboardInterrupt:
@@ -50,6 +55,17 @@ def _run_command(command: Command) -> None:
     if for_hydra is None:
         _exit(0)
     sys.argv[1:] = for_hydra
+
+
+def _put_flags_first() -> None:
+    """`lr=1e-3 -m seed=0,1` is understood as `-m lr=1e-3 seed=0,1`, which Hydra demands.
+
+    Raises:
+        InputError: a flag is unknown.
+    """
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    if unknown := get_args_parser().parse_known_args()[1]:
+        raise InputError(f"{unknown[0]}: no flag of that name; see --help")
 
 
 def _explained(error: Exception) -> str:

@@ -27,6 +27,10 @@ CONF = next(
     if folder.is_dir()  # inside the package in a wheel, beside it in a checkout
 )
 
+TAKEN = ("train", "artifacts", "optuna.db", "comparison.png")
+"""What our own commands put beside studies."""
+LONGEST_NAME = 200
+
 
 @dataclass(kw_only=True, slots=True)
 class RootConfig:
@@ -74,10 +78,18 @@ class StudyConfig:
                 raise ConfigError(key, seconds, "must be more than 0 seconds, or null")
         if self.max_failure_rate is not None and not 0 <= self.max_failure_rate < 1:
             raise ConfigError("max_failure_rate", self.max_failure_rate, "must be from 0 up to 1")
-        if not self.name or "/" in self.name or self.name in (".", "..", "train"):
-            raise ConfigError(
-                "name", self.name, "must be one folder's name, and not train", "try my-study"
-            )
+        _check_name(self.name)
+
+
+def _check_name(name: str) -> None:
+    """A folder below multirun/ and a word on the command line; spaces and any letters will do."""
+    if not name or "/" in name or name[0] in ".-" or len(name.encode()) > LONGEST_NAME:
+        rule = f"must be one folder's name, without . or - in front, of up to {LONGEST_NAME} bytes"
+        raise ConfigError("name", name, rule, "try my-study")
+    if not name.isprintable() or name != name.strip():
+        raise ConfigError("name", name, "must be one line without a margin", "try my-study")
+    if name in TAKEN:
+        raise ConfigError("name", name, f"has another use in multirun/, like {', '.join(TAKEN)}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -112,6 +124,11 @@ def build(cfg: DictConfig) -> Config:
     Raises:
         ConfigError: a key breaks a rule; it bears the name that a person would type.
     """
+    for group in ("model", "data", "optimizer", "trainer", "study", "tracking"):
+        if not isinstance(cfg.get(group), DictConfig):
+            raise ConfigError(
+                group, cfg.get(group), "is a group of keys", "leave it, or see --help"
+            )
     config = Config(
         root=_typed(cfg, "", RootConfig),
         model=_typed(cfg, "model", _named(cfg, "model", MODELS)),
@@ -121,14 +138,7 @@ def build(cfg: DictConfig) -> Config:
         study=_typed(cfg, "study", StudyConfig),
         tracking=_typed(cfg, "tracking", TrackingConfig),
     )
-    known = [*EVAL_METRICS, *config.data.metric_names()]
-    study = config.study
-    for name in goals(study.objective, study.direction, study.constraints).names:
-        if name not in known:
-            is_constraint = name in (study.constraints or {})
-            key = "study.constraints" if is_constraint else "study.objective"
-            hint = words.did_you_mean(name, known) or f"choose from {', '.join(known)}"
-            raise ConfigError(key, name, "no metric of that name", hint)
+    _check_metrics(cfg, config)
     return config
 
 
@@ -141,6 +151,19 @@ EVAL_METRICS = (
 )
 
 
+def _check_metrics(cfg: DictConfig, config: Config) -> None:
+    """That what a study and a training go by is measured."""
+    known, study = [*EVAL_METRICS, *config.data.metric_names()], config.study
+    names = goals(study.objective, study.direction, study.constraints).names
+    keys = dict.fromkeys(names, "study.objective")
+    keys |= dict.fromkeys(study.constraints or (), "study.constraints")
+    keys.setdefault(config.trainer.monitor, _typed_as(cfg, "trainer.monitor"))
+    for name, key in keys.items():
+        if name not in known:
+            hint = words.did_you_mean(name, known) or f"choose from {', '.join(known)}"
+            raise ConfigError(key, name, "no metric of that name", hint)
+
+
 def check(cfg: DictConfig) -> Config:
     """`build`, for a config that is to run on this machine; what `hydra.sweeper.check` names.
 
@@ -148,6 +171,11 @@ def check(cfg: DictConfig) -> Config:
         ConfigError: as `build`, or the machine lacks something.
     """
     config = build(cfg)
+    weights = config.model.init_from
+    if weights is not None and not Path(weights).is_file():
+        raise ConfigError(
+            "model.init_from", weights, "no such file", "give a best_model.pth or a checkpoint"
+        )
     lacking = toolchain.missing() if config.trainer.compile == "on" else None
     if lacking is not None:
         raise ConfigError(
@@ -160,7 +188,9 @@ def register_resolvers() -> None:
     """The interpolations that `conf/` uses. The name of a study is made once for each command."""
     OmegaConf.register_new_resolver("study_name", runtime.new_name, use_cache=True, replace=True)
     OmegaConf.register_new_resolver(
-        "first", lambda one: one if isinstance(one, str) else one[0], replace=True
+        "first",
+        lambda one: next(iter(one), "") if OmegaConf.is_list(one) else str(one),
+        replace=True,
     )
     OmegaConf.register_new_resolver("usable_cores", runtime.usable_cores, replace=True)
 
@@ -188,10 +218,10 @@ def _typed(cfg: DictConfig, group: str, schema: type) -> Any:
         raise ConfigError(key, error.value if came is None else came, rule, way_out) from None
     except ValidationError as error:
         key = prefix + (error.full_key or "")
-        rule, example = _type_rule(error)
-        typed = _typed_as(cfg, key)
+        came, typed = OmegaConf.select(cfg, key), _typed_as(cfg, key)
+        rule, example = _type_rule(error, came)
         way_out = f"such as {typed}={example}" if example else ""
-        raise ConfigError(typed, OmegaConf.select(cfg, key), rule, way_out) from None
+        raise ConfigError(typed, "null" if came is None else came, rule, way_out) from None
     except MissingMandatoryValue as error:
         name = str(error).splitlines()[0].rpartition(" ")[2]
         raise ConfigError(
@@ -222,12 +252,15 @@ def _with_typed_keys(cfg: DictConfig, prefix: str, schema: type, text: str) -> s
     return re.sub(rf"\b({names})=", lambda match: f"{_typed_as(cfg, prefix + match[1])}=", text)
 
 
-def _type_rule(error: ValidationError) -> tuple[str, str]:
+def _type_rule(error: ValidationError, came: object) -> tuple[str, str]:
     """What a value of the wrong type should have been, and an example."""
+    whole = "4"
+    if isinstance(came, float) and came.is_integer():
+        whole = f"{came:.0f}, or in a search int(interval(...))"
     kinds = {
-        "Integer": ("must be a whole number", "4"),
-        "Float": ("must be a number", "1e-3"),
-        "Boolean": ("must be true or false", "true"),
+        "Integer|'int'": ("must be a whole number", whole),
+        "Float|'float'": ("must be a number", "1e-3"),
+        "Boolean|'bool'": ("must be true or false", "true"),
     }
     first = str(error).splitlines()[0]
-    return next((rule for kind, rule in kinds.items() if kind in first), (first, ""))
+    return next((rule for kind, rule in kinds.items() if re.search(kind, first)), (first, ""))

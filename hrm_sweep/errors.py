@@ -42,9 +42,9 @@ class ConfigError(InputError):
         super().__init__(key, value, rule, way_out)
 
     def __str__(self) -> str:
-        return f"{self.key}={self.value}: {self.rule}" + (
-            f"; {self.way_out}" if self.way_out else ""
-        )
+        text = str(self.value)
+        shown = text if text.isprintable() else repr(text)
+        return f"{self.key}={shown}: {self.rule}" + (f"; {self.way_out}" if self.way_out else "")
 
 
 class SpaceError(InputError):

@@ -108,8 +108,9 @@ def how_to_continue(name: str, folder: Path, *, is_ours: bool) -> str:
     """The command by which a stopped study goes on."""
     if is_ours:
         return shlex.join([*runtime.command(), "resume", name])
-    same = [*sys.argv[1:], f"hydra.sweeper.study_name={name}", f"hydra.sweep.dir={folder}"]
-    return shlex.join([*runtime.command(), *same])
+    where = [f"hydra.sweeper.study_name={name}", f"hydra.sweep.dir={folder}"]
+    typed = [*sys.argv[1:], *(text for text in where if text not in sys.argv)]
+    return shlex.join([*runtime.command(), *typed])
 
 
 def _sizes(space: Space) -> str:
@@ -117,12 +118,12 @@ def _sizes(space: Space) -> str:
 
 
 def values_of(dimension: Dimension) -> str:
-    """What a dimension may be: `1e-4, 1e-3`, or `1e-5 to 1e-2, log`."""
+    """What a dimension may be: `1e-4, 1e-3`, or `1e-5 to 1e-2 (log)`."""
     if dimension.choices is not None:
         return ", ".join(map(words.setting, dimension.choices))
     distribution: Any = dimension.distribution
     low, high = words.setting(distribution.low), words.setting(distribution.high)
-    return f"{low} to {high}{', log' if distribution.log else ''}"
+    return f"{low} to {high}{' (log)' if distribution.log else ''}"
 
 
 def _described(dimension: Dimension) -> str:

@@ -10,6 +10,11 @@ from hydra.errors import MissingConfigException, OverrideParseException
 
 from hrm_sweep.study import words
 
+_SWEPT = (
+    r"Ambiguous value for argument '(.*?)' 1\."
+    r"|Sweep parameters '(.*?)' requires --multirun"
+)
+
 
 def explained(
     error: Exception,
@@ -21,10 +26,10 @@ def explained(
 ) -> str:
     """One line for a person who typed `command overrides`; `keys` are those they can set,
     `commands` the words they can begin with."""
-    text = " ".join(str(error).split())
-    if match := re.match(r"Ambiguous value for argument '(.*?)' 1\.", text):
+    text = re.sub(r" full_key: .*", "", " ".join(str(error).split()))
+    if match := re.match(_SWEPT, text):
         again = shlex.join([*command, "-m", *overrides])
-        return f"{match[1]}: several values need -m (a study): {again}"
+        return f"{match[1] or match[2]}: several values need -m (a study): {again}"
     if match := re.match(r"Could not override '(.*?)'", text):
         return _unknown_key(match[1], overrides, keys)
     if isinstance(error, MissingConfigException) and error.options is not None:
@@ -32,9 +37,16 @@ def explained(
         options = sorted(error.options)
         hint = words.did_you_mean(option, options) or f"choose from {', '.join(options)}"
         return f"{group}={option}: no such option; {hint}"
+    if is_of_hydra(error):
+        return f"{shlex.join(overrides)}: {text}; --help lists the groups and their options"
     if isinstance(error, OverrideParseException):
-        return _unreadable(error.override, commands)
+        return _unreadable(error.override, commands, text)
     return text
+
+
+def is_of_hydra(error: Exception) -> bool:
+    """Whether it is a mistake of the person that Hydra tells by a plain ValueError: `model=3`."""
+    return str(error).startswith("Config group override must be a string")
 
 
 def _unknown_key(key: str, overrides: Sequence[str], keys: Iterable[str]) -> str:
@@ -43,7 +55,9 @@ def _unknown_key(key: str, overrides: Sequence[str], keys: Iterable[str]) -> str
     return f"{typed}: no key of that name; {near or 'see --help for the keys there are'}"
 
 
-def _unreadable(override: str, commands: Iterable[str]) -> str:
+def _unreadable(override: str, commands: Iterable[str], text: str) -> str:
+    if match := re.search(r" while evaluating '.*?': (.*?)( See https:|$)", text):
+        return f"{override}: {match[1]}"
     if near := words.did_you_mean(override, commands):
         return f"{override}: no command of that name; {near}"
     if "=" not in override:

@@ -36,7 +36,7 @@ from hrm_sweep.study.pruning import Pruning
 from hrm_sweep.study.results import Results
 from hrm_sweep.study.sampling import told_by
 from hrm_sweep.study.screen import Screen
-from hrm_sweep.study.space import Space, parse_space
+from hrm_sweep.study.space import Space, check_once, parse_space
 from hrm_sweep.tracking import mlflow_store
 
 CORNERS = 64
@@ -137,7 +137,9 @@ class Sweep:
         check_no_secrets([*self._typed_for_hydra(), *arguments])
         params = [f"{key}={value}" for key, value in (self._settings.params or {}).items()]
         parser = OverridesParser.create(config_loader=self._loader)
-        return parse_space(parser.parse_overrides([*params, *arguments]))
+        typed = parser.parse_overrides(arguments)
+        check_once(typed)
+        return parse_space([*parser.parse_overrides(params), *typed])
 
     def _check(self, space: Space) -> None:
         """Looks at everything that can be wrong without a trial.
@@ -254,11 +256,11 @@ class Sweep:
         """The sampler, and its name for a person. Seeded by the seed alone it would propose its
         first trials once more when the study goes on."""
         seed = None if self._settings.seed is None else self._settings.seed + num_known
-        sampler = _made(self._settings.sampler, seed=seed)
+        sampler = _made("sampler", self._settings.sampler, seed=seed)
         return told_by(sampler, space, self._goals, num_trials=self._settings.n_trials)
 
     def _make_pruning(self) -> Pruning | None:
-        pruner = _made(self._settings.pruner)
+        pruner = _made("pruner", self._settings.pruner)
         name = type(pruner).__name__
         if pruner is None or name == "NopPruner":
             return None
@@ -311,7 +313,9 @@ class Batch(Sequence[Any]):
         return self._jobs[index].result()
 
 
-def _made(config: Any, **arguments: Any) -> Any:
+def _made(what: str, config: Any, **arguments: Any) -> Any:
+    if isinstance(config, str):
+        raise StudyError(f"study.{what}={config}: is chosen by study/{what}={config}")
     with warnings.catch_warnings():  # who asks for a sampler or pruner knows that it is new
         warnings.filterwarnings("ignore", r"\w+ is experimental")
         return instantiate(config, **arguments)

@@ -54,6 +54,53 @@ MISTAKES = [
     pytest.param(["-m", "lrr=1,2"], "lrr=1,2: no key of that name", id="mistyped key in a sweep"),
     pytest.param(["-m", "lr=interval(3, 1)"], "low < high, got 3.0 and 1.0", id="interval"),
     pytest.param(["-m", "study.direction=up"], "must be maximize or minimize", id="direction"),
+    pytest.param(["epochs=4.0"], "such as epochs=4, or in a search int(interval(", id="whole"),
+    pytest.param(["lr=null"], "lr=null: must be a number; such as lr=1e-3", id="null"),
+    pytest.param(["model=3"], "model=3: Config group override must be a string", id="no option"),
+    pytest.param(["~optimizer"], "optimizer=None: is a group of keys", id="deleted group"),
+    pytest.param(["trainer.threads=100000"], "must be at most 1024", id="threads"),
+    pytest.param(
+        ["lr=interval(1e-4, 1e-3)"],
+        "lr=interval(1e-4, 1e-3): several values need -m (a study): ",
+        id="interval without -m",
+    ),
+    pytest.param(["lr=choice()"], "lr=choice(): empty choice is not legal", id="empty choice"),
+    pytest.param(["lr=logrange(-1, 1, 3)"], "needs two different bounds above 0", id="logrange"),
+    pytest.param(["lr=interval(3)"], "missing a required argument: 'end'", id="half an interval"),
+    pytest.param(["--verbos"], "--verbos: no flag of that name; see --help", id="flag"),
+    pytest.param(["tracking.uri=ftp://x"], "tracking.uri=ftp://x: must begin with", id="uri"),
+    pytest.param(
+        ["model.init_from=no.pth"], "model.init_from=no.pth: no such file; give", id="no weights"
+    ),
+    pytest.param(
+        ["trainer.monitor=eval/exact"], "did you mean eval/exact_match", id="misspelt monitor"
+    ),
+    pytest.param(["study.name=.x"], "without . or - in front", id="hidden study"),
+    pytest.param(["study.name='a\nb'"], "must be one line without a margin", id="two lines"),
+    pytest.param([f"study.name={'x' * 201}"], "of up to 200 bytes", id="long name"),
+    pytest.param(["study.name=artifacts"], "artifacts: has another use", id="taken name"),
+    pytest.param(["study.objective=3"], "study.objective=3: no metric of that name", id="number"),
+    pytest.param(
+        ["study.constraints=[1,2]"],
+        "study.constraints=[1, 2]: must name metrics and their bounds; such as",
+        id="constraints",
+    ),
+    pytest.param(
+        ["lr=1", "-m", "seed=0,1", "lr=abc"], "lr=abc: must be a number", id="-m in between"
+    ),
+    pytest.param(
+        ["-m", "lr=1,2", "epochs=3", "lr=4,5"], "lr=4,5: lr=1,2 is there too; name", id="twice"
+    ),
+    pytest.param(
+        ["-m", "seed=range(1000)", "epochs=range(1,1000)"],
+        "seed epochs: a grid of 999,000 points, and at most 100,000 can be kept; take",
+        id="endless grid",
+    ),
+    pytest.param(
+        ["-m", "lr=1,2", "study.pruner=median"],
+        "study.pruner=median: is chosen by study/pruner=median",
+        id="pruner as a value",
+    ),
     pytest.param(
         ["-m", "lr=1,2", "study.storage=nosuchdb://x"],
         "study.storage=nosuchdb://x: must be a database of SQLite or PostgreSQL",
@@ -113,15 +160,16 @@ def test_help_is_what_hydra_would_print(arguments):
     assert ours == hydras
 
 
+@pytest.mark.parametrize("folder", ["multirun", "mlruns"])
 @pytest.mark.parametrize("arguments", [[], ["-m", "lr=1e-4,1e-3"]], ids=["train", "study"])
-def test_a_folder_that_cannot_be_written_is_named(arguments, monkeypatch, capfd, tmp_path):
-    Path("multirun").touch()  # root may write anywhere, but not below a file
+def test_a_folder_that_cannot_be_written_is_named(arguments, folder, monkeypatch, capfd, tmp_path):
+    Path(folder).touch()  # root may write anywhere, but not below a file
     assert run(arguments, monkeypatch) == 2
     printed = capfd.readouterr().err.strip()
-    assert "multirun" in printed
+    assert folder in printed
     assert "cannot be written" in printed
     assert "\n" not in printed
-    assert [path.name for path in tmp_path.iterdir()] == ["multirun"]
+    assert [path.name for path in tmp_path.iterdir()] == [folder]
 
 
 def test_an_epoch_without_evaluation_shows_what_training_measured(capsys):

@@ -39,6 +39,7 @@ def test_every_command_has_help_with_examples(name, typed):
         pytest.param(["ui", "grid"], "grid: made with tracking=off, so MLflow does not have it"),
         pytest.param(["sync", "grid"], "grid: was made with tracking=off"),
         pytest.param(["resume", "grid"], "grid: made by an app of its own; continue with: "),
+        pytest.param(["reproduce", "--tolerance", "-1"], "-1: must be a number from 0 up, such as"),
         pytest.param(["dashboard", "--port", "x"], "argument --port: invalid int value: 'x'"),
     ],
 )
@@ -69,6 +70,24 @@ def test_list_where_there_is_no_study(typed, tmp_path, monkeypatch):
     code, said, _ = typed("list")
     assert code == 0
     assert said.startswith("No study in multirun/ yet; start one: ")
+
+
+def test_list_says_which_study_it_leaves_out(typed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("multirun/edited").mkdir(parents=True)
+    Path("multirun/edited/record.jsonl").write_text("{}\n")
+    code, said, _ = typed("list")
+    assert code == 0
+    assert said.startswith("left out: multirun/edited/record.jsonl")
+
+
+def test_the_dashboard_of_a_study_that_left_its_storage(typed, tmp_path, monkeypatch):
+    shutil.copytree("multirun/grid", tmp_path / "multirun/grid")
+    monkeypatch.chdir(tmp_path)
+    code, _, error = typed("dashboard", "grid")
+    assert code == 2
+    assert error.startswith("grid: not in Optuna's storage sqlite:///multirun/optuna.db any more")
+    assert [path.name for path in Path("multirun").iterdir()] == ["grid"]
 
 
 def test_best_of_the_newest_study(typed):

@@ -177,6 +177,17 @@ def studies() -> list[Study]:
     return sorted(found, key=lambda study: -study.run.last.time_ms)
 
 
+def unreadable() -> list[str]:
+    """What is wrong with folders below `multirun/` whose own record cannot be read, a line each."""
+    told = []
+    for path in sorted(MULTIRUN.glob(f"*/{record.FILE_NAME}")):
+        try:
+            record.ends(path.parent)
+        except RecordError as error:
+            told.append(str(error))
+    return told
+
+
 def find_study(text: str | None) -> Study:
     """A study by its name or its folder; None is the newest.
 

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from hrm_sweep.archive.ranking import ranked
-from hrm_sweep.archive.studies import MULTIRUN, Study, studies
+from hrm_sweep.archive.studies import MULTIRUN, Study, studies, unreadable
 from hrm_sweep.commands.command import Command, runtime_words
 from hrm_sweep.commands.terminal import console, plain_table
 from hrm_sweep.study import words
@@ -23,6 +23,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([_described(study) for study in found], indent=2))
         return
+    for told in unreadable():
+        print(f"left out: {told}")
     if not found:
         print(f"No study in {MULTIRUN}/ yet; start one: {runtime_words()} -m lr=1e-4,1e-3")
         return

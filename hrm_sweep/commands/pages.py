@@ -113,7 +113,7 @@ def free_port(first: int) -> int:
     Raises:
         InputError: there is none near.
     """
-    for port in range(first, first + PORTS):
+    for port in range(max(1, first), first + PORTS):
         with socket.socket() as probe, suppress(OSError, OverflowError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))

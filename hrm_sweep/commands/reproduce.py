@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from hrm_sweep import app, reproduce, runtime
 from hrm_sweep.archive.runs import Run
@@ -46,7 +49,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeat", type=int, metavar="K", help="this repeat; default: the first")
     parser.add_argument(
         "--tolerance",
-        type=float,
+        type=_share,
         metavar="X",
         default=0.0,
         help="how far a value may be off, as a share of it (of one, for values below one); "
@@ -61,6 +64,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="take the recipe on with this changed",
     )
+
+
+def _share(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text}: must be a number from 0 up, such as 1e-3")
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -177,7 +187,13 @@ def _check_config_file(run: Run, recorded: Mapping[str, Any]) -> None:
     path = run.folder / "config.yaml"
     if not path.exists():
         return  # the record has all of it
-    written = app.flat(cast("DictConfig", OmegaConf.load(path)))
+    try:
+        written = app.flat(cast("DictConfig", OmegaConf.load(path)))
+    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise RecordError(
+            f"{path}: cannot be read ({reason}); delete it: the record has the config too"
+        ) from None
     for key, value in recorded.items():
         if key in written and written[key] != value and "***" not in str(written[key]):
             raise RecordError(

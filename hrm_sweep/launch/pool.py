@@ -24,6 +24,7 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import open_dict
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from pebble.pool.process import WORKERS_NAME
 
 from hrm_sweep import runtime
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
@@ -79,6 +80,9 @@ class Pool:
     def close(self) -> None:
         """Ends the processes, idle or not."""
         self._pool.stop()
+        for process in multiprocessing.active_children():
+            if process.name == WORKERS_NAME:
+                process.terminate()  # before the pool's locks go, which a starting one looks for
         self._pool.join()
 
 

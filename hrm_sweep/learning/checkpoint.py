@@ -94,7 +94,12 @@ def _write_digests(path: Path, digests: list[str]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: not a checkpoint of tensors and plain values, and nothing else is read: "
+            "whatever it holds could run as a program"
+        ) from error
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path}: not a checkpoint that can be read ({reason})") from error
     if not isinstance(content, dict):

@@ -153,6 +153,10 @@ class EarlyStoppingConfig:
         _not_negative("min_improvement", self.min_improvement)
 
 
+MOST_THREADS = 1024
+"""Some ten thousand end the process without a word."""
+
+
 @dataclass(kw_only=True, slots=True)
 class TrainerConfig:
     """How long, how exactly and on how many threads to train."""
@@ -182,6 +186,8 @@ class TrainerConfig:
         at_least("epochs", self.epochs, 1)
         at_least("eval_every", self.eval_every, 1)
         at_least("threads", self.threads, 1)
+        if self.threads > MOST_THREADS:
+            raise ConfigError("threads", self.threads, f"must be at most {MOST_THREADS}")
         one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         self.compile = {"True": "on", "False": "off"}.get(self.compile, self.compile)  # YAML's on
         one_of("compile", self.compile, ("auto", "on", "off"))

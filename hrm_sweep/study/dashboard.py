@@ -13,7 +13,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna.storages import BaseStorage
 
-from hrm_sweep.study.ledger import Ledger
+from hrm_sweep.errors import StudyError
+from hrm_sweep.study.database import shown
+from hrm_sweep.study.ledger import Ledger, known_study
 
 HOST = "127.0.0.1"
 Application = Callable[..., Iterable[bytes]]
@@ -28,11 +30,16 @@ def server(storage: str, port: int, *, study: str, artifacts: Path) -> WSGIServe
             as `--artifact-dir`.
 
     Raises:
-        StudyError: the storage cannot be opened.
+        StudyError: the storage cannot be opened, or has no study of that name.
     """
     from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
+    if known_study(storage, study) is None:
+        raise StudyError(
+            f"{study}: not in Optuna's storage {shown(storage)} any more; its folder has it all: "
+            "see best, show and report"
+        )
     opened = Ledger(storage).storage
     show_pictures(opened, study, artifacts)
     application: Any = wsgi(opened, artifact_store=FileSystemArtifactStore(artifacts))

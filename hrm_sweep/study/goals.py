@@ -138,12 +138,18 @@ def goals(
             raise StudyError(f"study.direction={way}: must be maximize or minimize")
     if len(set(objectives)) < len(objectives):
         raise StudyError(f"study.objective={','.join(objectives)}: name each objective once")
+    if not isinstance(constraints or {}, Mapping):
+        raise StudyError(
+            f"study.constraints={constraints}: must name metrics and their bounds; "
+            "such as 'study.constraints={eval/segments: \"<= 2\"}'"
+        )
     rules = tuple(_constraint(name, rule) for name, rule in (constraints or {}).items())
     return Goals(objectives, directions, rules, tie_breaker)
 
 
 def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(map(str, value))
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return tuple(map(str, value)) if is_list else (str(value),)
 
 
 def _constraint(name: str, rule: str) -> Constraint:

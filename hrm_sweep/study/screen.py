@@ -51,10 +51,9 @@ class Screen:
 
     def begin(self, engine: Engine) -> None:
         self._engine, self._begin = engine, time.monotonic()
-        for line in self._head:
-            self._console.print(folded(self._console, line))
-        self._console.print()
+        self._say_head()
         if self._console.is_terminal:
+            self._width = self._console.width
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
 
@@ -67,6 +66,9 @@ class Screen:
                 self._say_tenth(row)
         elif time.monotonic() - self._drawn >= SECONDS_BETWEEN_PICTURES:
             self._drawn = time.monotonic()
+            if self._console.width < self._width:
+                self._begin_anew()
+            self._width = self._console.width
             self._live.update(self._picture(), refresh=True)
 
     def settled(self, row: Row) -> None:
@@ -118,13 +120,30 @@ class Screen:
         told = f"{row.outcome.spoken}: {' '.join(row.reason.split())}"
         return f"{told}, {_attempt(row)}" if row.attempt > 1 else told
 
+    def _say_head(self) -> None:
+        for line in self._head:
+            self._console.print(folded(self._console, line))
+        self._console.print()
+
     # The live table
+
+    def _begin_anew(self) -> None:
+        """A terminal that gets narrower breaks the lines that are there, and nobody knows how many
+        they are then."""
+        assert self._live is not None
+        self._live.stop()
+        self._console.clear()
+        self._say_head()
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._live.start()
 
     def _picture(self) -> Group:
         rows = self._shown()
         metrics = dict.fromkeys(name for row in rows for name in self._metrics(row))
         table = self._fitting(partial(self._live_table, rows), metrics)
-        return Group(table, Text(self._status(), no_wrap=True, overflow="ellipsis"))
+        status = Text(self._status())
+        status.truncate(self._console.width - len("^C^C"), overflow="ellipsis")  # room to echo them
+        return Group(table, status)
 
     def _shown(self) -> list[Row]:
         """The trials that run or wait for another attempt, and the newest others, as many as there

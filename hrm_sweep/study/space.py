@@ -7,6 +7,7 @@ is a grid; one with an `interval` is searched by sampling. Zipped dimensions are
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from hrm_sweep.study.grammar import Zip
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+MOST_POINTS = 100_000
+"""Of a grid: Optuna is told each of them before the first trial."""
 Value = bool | int | float | str | None
 """What Optuna can store as a parameter."""
 
@@ -145,7 +148,29 @@ def parse_space(overrides: list[Override]) -> Space:
         parts[key] = _dimension(key, override) if override.is_sweep_override() else _fixed(override)
     space = Space(tuple(parts.values()))
     _check_zips(space)
+    _check_size(space)
     return space
+
+
+def check_once(typed: list[Override]) -> None:
+    """Raises SpaceError where two lists are given for one key. A single value at the end is a
+    common way to replace a list, as in Hydra."""
+    known: dict[str, Override] = {}
+    for override in filter(Override.is_sweep_override, typed):
+        first = known.setdefault(override.get_key_element().lstrip("+"), override)
+        if first is not override:
+            raise SpaceError(
+                f"{override.input_line}: {first.input_line} is there too; name each key once"
+            )
+
+
+def _check_size(space: Space) -> None:
+    sizes = [len(axis[0].walk) for axis in space.axes()] if space.is_finite else []
+    if (points := math.prod(sizes)) > MOST_POINTS:
+        raise SpaceError(
+            f"{' '.join(each.name for each in space.dimensions)}: a grid of {points:,} points, and "
+            f"at most {MOST_POINTS:,} can be kept; take fewer values, or interval(...) for a search"
+        )
 
 
 def _check_zips(space: Space) -> None:

@@ -60,13 +60,18 @@ def database_path(uri: str) -> Path | None:
 
 
 def check(uri: str) -> None:
-    """Makes sure that the installed MLflow, which is not imported, can use a database that exists.
+    """Makes sure that the installed MLflow, which is not imported, can use a database that exists,
+    or make one.
 
     Raises:
         TrackingError: it was made by another version; the message has the command that helps.
+        InputError: its folder cannot be written.
     """
     path = database_path(uri)
-    if path is None or not path.exists():
+    if path is None:
+        return
+    files.check_writable(path.parent)
+    if not path.exists():
         return
     found = _revision(path)
     version = importlib.metadata.version("mlflow")
