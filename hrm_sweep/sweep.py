@@ -27,7 +27,7 @@ from hrm_sweep.projector import ProjectorProcess
 from hrm_sweep.redact import check_no_secrets, redacted
 from hrm_sweep.report import draw_report
 from hrm_sweep.settings import SweeperSettings
-from hrm_sweep.study.database import shown
+from hrm_sweep.study.database import absolute, shown
 from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.goals import goals
 from hrm_sweep.study.ledger import Ledger, known_study
@@ -274,7 +274,8 @@ class Sweep:
                 f"study.pruner={name}: it judges a trial between its repeats, and there is one; "
                 "set study.repeats=5 or more, or take study/pruner=median"
             )
-        return Pruning(self._settings.storage, self._name, self._goals.objectives[0], pruner)
+        storage = absolute(self._settings.storage)
+        return Pruning(storage, self._name, self._goals.objectives[0], pruner)
 
     def _start_projectors(self) -> list[ProjectorProcess]:
         if not self._is_tracked:

@@ -262,6 +262,15 @@ def test_the_configured_pruner_judges_in_the_worker():
     assert "pruned after step 1" in done.stdout
 
 
+def test_jobs_may_work_in_their_own_folders():
+    pruner = "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,upper:3.0}"
+    done = sweep("+x=2,9", pruner, "hydra.job.chdir=true", "hydra.launcher.workers=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [trial.state.name for trial in study().get_trials()] == ["COMPLETE", "PRUNED"]
+    assert list(Path().rglob("optuna.db")) == [Path("multirun/optuna.db")]
+    assert list(Path().rglob(".recipes")) == [Path("multirun/study/.recipes")]
+
+
 def test_repeats_give_mean_and_deviation_and_each_has_its_folder():
     done = sweep("+x=1,2", "+seed=3", "+noise=1", "hydra.sweeper.repeats=3")
     assert done.returncode == 0, done.stderr

@@ -71,7 +71,7 @@ class Job:
             cfg,
             list(hydra.overrides.task),
             number,
-            sweep=Path(hydra.sweep.dir).absolute(),
+            sweep=Path(hydra.runtime.cwd, hydra.sweep.dir),  # the job may work in its own folder
             aside=self.aside,
         )
         with self._session(run) as handle:

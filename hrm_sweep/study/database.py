@@ -115,6 +115,12 @@ def sqlite_path(url: str) -> Path | None:
     return Path(url.removeprefix(prefix)) if url.startswith(prefix) else None
 
 
+def absolute(url: str) -> str:
+    """The same database for a process that works in another folder."""
+    path = sqlite_path(url)
+    return url if path is None else f"sqlite:///{path.absolute()}"
+
+
 def _lock(url: str) -> str:
     """PostgreSQL knows locks by a number; it is the same on every machine."""
     database = sqlalchemy.make_url(url).database or ""
