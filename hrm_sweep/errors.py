@@ -12,6 +12,7 @@
     ├── Diverged                       a loss is not finite any more; the study goes on
     ├── Interrupted                    somebody asked the run to stop
     ├── WorkerDied                     the process of a run is gone: a signal, no memory left
+    ├── BatchLost                      a launcher raised, and does not say for which run
     ├── TimedOut                       a run took longer than it may
     ├── Hopeless                       too many trials of a study fail
     └── DatabaseAway                   the database of a study does not answer
@@ -81,6 +82,10 @@ class Interrupted(HrmSweepError):
 
 class WorkerDied(HrmSweepError):
     """The process of a run died under it."""
+
+
+class BatchLost(HrmSweepError):
+    """A launcher raised for several runs at once: what each of them did stands in its record."""
 
 
 class TimedOut(HrmSweepError):

@@ -117,8 +117,15 @@ def _death(exit_code: int) -> str:
     if exit_code == -signal.SIGKILL:
         return "its process was killed by SIGKILL (no memory left, or somebody's kill -9)"
     if exit_code < 0:
-        return f"its process was killed by {signal.Signals(-exit_code).name}"
+        return f"its process was killed by {_signal(-exit_code)}"
     return f"its process ended with exit code {exit_code}"
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"
 
 
 _hydra: HydraContext

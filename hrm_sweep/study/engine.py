@@ -21,7 +21,14 @@ from typing import Any, Protocol
 import optuna
 
 from hrm_sweep import runtime
-from hrm_sweep.errors import DatabaseAway, Hopeless, Interrupted, TimedOut, WorkerDied
+from hrm_sweep.errors import (
+    BatchLost,
+    DatabaseAway,
+    Hopeless,
+    Interrupted,
+    TimedOut,
+    WorkerDied,
+)
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import words
 from hrm_sweep.study.exchange import Exchange, Handed
@@ -124,7 +131,7 @@ class Engine:
         self._running: dict[Future[Any], Handed] = {}
         self._untold: list[Handed] = []
         self._patience = Patience()
-        self._gave_up = False
+        self._gave_up = self._is_stopping = False
         self._are_short = False
         self._report_at = self._look_at = 0.0
         self._give_up = time.monotonic() + (rules.timeout or math.inf)
@@ -247,7 +254,8 @@ class Engine:
         for handed in self._running.values():
             handed.follow()
         for future in done:
-            self._settle(future)
+            with runtime.uninterrupted():
+                self._settle(future)
         self._write()
         for observer in self._observers:
             observer.tick()
@@ -258,7 +266,7 @@ class Engine:
         failed = sum(number for outcome, number in self.outcomes().items() if outcome.is_failure)
         if self.rules.max_failure_rate is None or ended < ENDED_BEFORE_HOPE_IS_LOST:
             return
-        if failed > self.rules.max_failure_rate * ended and self._give_up > -math.inf:
+        if failed > self.rules.max_failure_rate * ended and not self._is_stopping:
             raise Hopeless(
                 f"{failed} of {ended} trials failed, more than "
                 f"study.max_failure_rate={self.rules.max_failure_rate}; their reasons are above"
@@ -271,14 +279,12 @@ class Engine:
         if error is None:
             self.returns[row.number] = future
         handed.follow()
-        if isinstance(error, (WorkerDied, TimedOut)):
-            row.outcome = Outcome.KILLED if isinstance(error, WorkerDied) else Outcome.TIMED_OUT
-            row.reason, row.seconds = str(error), handed.follower.age()
+        if row.outcome is None:
+            row.outcome, row.reason = _ending(row, future)
+            row.seconds = handed.follower.age()
             settle(row.folder, outcome=row.outcome.word, reason=row.reason)
-        elif isinstance(error, Interrupted):
-            row.outcome = Outcome.INTERRUPTED
-        elif row.outcome is None:
-            row.outcome, row.reason = Outcome.FAILED, _words_of(error or future.result())
+        elif row.outcome is Outcome.INTERRUPTED and not self._is_stopping:
+            row.outcome = Outcome.FAILED  # by itself: it would again
         self._are_short = row.seconds < SHORT_SECONDS
         self._end(handed)
 
@@ -358,7 +364,7 @@ class Engine:
         return max(0, wanted - len(self._running))
 
     def _stop(self) -> None:
-        self._give_up = -math.inf
+        self._give_up, self._is_stopping = -math.inf, True
         self.slots.ask_to_stop()
         give_up = time.monotonic() + STOP_SECONDS
         try:
@@ -371,8 +377,10 @@ class Engine:
         self.slots.close()
         for handed in self._running.values():
             row = handed.row
-            row.outcome, row.reason = Outcome.INTERRUPTED, f"stopped after step {row.step}"
-            settle(row.folder, outcome=row.outcome.word, reason=row.reason)
+            handed.follow()
+            if row.outcome is None:
+                row.outcome, row.reason = Outcome.INTERRUPTED, f"stopped after step {row.step}"
+                settle(row.folder, outcome=row.outcome.word, reason=row.reason)
             self._end(handed)
         self._running = {}
         for handed in self._untold:
@@ -388,6 +396,20 @@ def values_of(row: Row) -> dict[str, float]:
 def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     trials = study.get_trials(deepcopy=False)
     return [trial for trial in trials if trial.state.is_finished()]
+
+
+def _ending(row: Row, future: Future[Any]) -> tuple[Outcome, str]:
+    """How a trial ended whose record does not say it."""
+    error = future.exception()
+    if isinstance(error, TimedOut):
+        return Outcome.TIMED_OUT, str(error)
+    if isinstance(error, Interrupted) or (isinstance(error, BatchLost) and not row.has_begun):
+        return Outcome.INTERRUPTED, str(error)
+    if isinstance(error, (WorkerDied, BatchLost)):
+        return Outcome.KILLED, str(error)
+    if error is not None and row.has_begun:
+        return Outcome.KILLED, _words_of(error)
+    return Outcome.FAILED, _words_of(error or future.result())
 
 
 def _words_of(failure: Any) -> str:

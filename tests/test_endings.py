@@ -1,0 +1,150 @@
+"""How a trial ended is what its record says, whatever becomes of those who ran it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_study import command, study, sweep, until
+
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.study import trial
+from hrm_sweep.tracking import record
+
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+
+def start(*overrides: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*overrides),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ends(number: int) -> list[str]:
+    entries = record.read(Path(f"multirun/study/{number}"))
+    return [entry.fields["outcome"] for entry in entries if entry.event == "finished"]
+
+
+def written(number: int) -> str:
+    path = Path(f"multirun/study/{number}/record.jsonl")
+    return path.read_text() if path.exists() else ""
+
+
+def outcomes() -> dict[str, tuple[str, int]]:
+    """By the value of the only parameter: outcome and number of attempts."""
+    return {
+        next(iter(trial.params.values())): (
+            trial.user_attrs["outcome"],
+            trial.user_attrs["attempt"],
+        )
+        for trial in study().get_trials()
+    }
+
+
+def test_a_task_that_interrupts_itself_has_failed():
+    done = sweep("+x=1", "+end=interrupt,well")
+    assert done.returncode == 0, done.stderr
+    assert outcomes() == {"interrupt": ("failed", 1), "well": ("complete", 1)}
+    assert "failed: KeyboardInterrupt" in done.stdout
+    assert ends(0) == ["failed"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system has no such signals")
+def test_a_worker_killed_by_a_signal_without_a_name():
+    done = sweep("+x=1", "+end='real-time signal',well", "hydra.sweeper.max_attempts=1")
+    assert done.returncode == 0, done.stderr
+    assert outcomes() == {"real-time signal": ("killed", 1), "well": ("complete", 1)}
+    assert "killed: its process was killed by signal 40" in done.stdout
+
+
+def test_a_trial_whose_worker_dies_after_its_end_is_complete():
+    process = start("+x=1,3", "+returns=late")
+    until(lambda: Path("returning").exists() and Path("returning").read_text())
+    os.kill(int(Path("returning").read_text()), signal.SIGKILL)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "2 complete" in printed
+    assert [ends(0), ends(1)] == [["complete"], ["complete"]]
+
+
+class TestCtrlC:
+    def test_twice_a_trial_that_has_ended_counts(self):
+        process = start("+x=1", "+pause=0,100", "+returns=late", "hydra.launcher.workers=2")
+        until(lambda: Path("returning").exists() and written(1))
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.5)  # of two at once the system keeps one
+        os.killpg(process.pid, signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        assert "1 complete, 1 interrupted" in printed
+        assert [trial.state.name for trial in study().get_trials()] == ["COMPLETE", "WAITING"]
+
+    @pytest.mark.parametrize("launcher", ["basic", "joblib"])
+    def test_with_a_launcher_of_hydras_own_what_has_ended_is_told(self, launcher):
+        process = start("+x=1", "+pause=0,100,200,300", f"hydra/launcher={launcher}")
+        until(lambda: '"complete"' in written(0) and '"metrics"' in written(1), seconds=40)
+        os.killpg(process.pid, signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        first, *others = study().get_trials()
+        assert (first.state.name, first.value) == ("COMPLETE", 1)
+        assert [trial.state.name for trial in others] == ["WAITING"] * 3
+        assert all(trial.user_attrs.get("attempt", 0) == 0 for trial in others)
+        assert "1 complete" in printed
+        assert ends(1) == ["interrupted"]
+
+
+class TestALauncherThatRaises:
+    @pytest.mark.slow
+    def test_for_a_killed_job_the_others_go_on(self):
+        jobs = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.max_attempts=2"]
+        done = sweep("+x=1", "+end=a,b,die,c,d,e", *jobs)
+        assert done.returncode == 0, done.stderr
+        told = outcomes()
+        assert told.pop("die") == ("killed", 2)
+        assert {outcome for outcome, _ in told.values()} == {"complete"}
+        assert "killed: TerminatedWorkerError" in done.stdout
+
+    def test_for_a_config_that_cannot_be_read_the_others_go_on(self):
+        done = sweep("+x=1", "+y=a,${nowhere},b", "hydra/launcher=basic")
+        assert done.returncode == 0, done.stderr
+        assert "failed: InterpolationKeyError" in done.stdout
+        assert [trial.state.name for trial in study().get_trials()] == [
+            "COMPLETE",
+            "FAIL",
+            "COMPLETE",
+        ]
+        assert [each for _, each in outcomes().values()] == [1, 1, 1]
+
+
+class TestAnEndThatCannotBeWritten:
+    """As on a disk that is full."""
+
+    def run(self, folder: Path, *, fault) -> None:
+        with trial.session(folder, kind="train", name="one", params={}, tags={}) as handle:
+            fault(handle)
+
+    def test_leaves_no_trial_behind_and_no_lock(self, tmp_path):
+        def is_no_json(handle):
+            handle.note(digest=object())
+
+        with pytest.raises(TypeError):
+            self.run(tmp_path / "run", fault=is_no_json)
+        with pytest.raises(LookupError):
+            trial.current()
+        assert record.settle(tmp_path / "run", outcome=Outcome.FAILED.word)
+
+    def test_the_record_ends_without_its_result(self, tmp_path):
+        def is_in_the_way(handle):
+            (handle.folder / "result.json" / "file").mkdir(parents=True)
+
+        with pytest.raises(IsADirectoryError):
+            self.run(tmp_path / "run", fault=is_in_the_way)
+        assert record.read(tmp_path / "run")[-1].fields["outcome"] == "complete"
