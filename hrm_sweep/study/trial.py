@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -93,18 +94,20 @@ class Trial:
         values = {name: value for name, value in self.values.items() if math.isfinite(value)}
         told = {"outcome": self.outcome.word, "reason": self.reason}
         seconds = round(seconds, 3)
-        files.write_json(self.folder / "result.json", told | {"values": values, "seconds": seconds})
-        trace = "".join(traceback.format_exception(error)) if error else ""
-        self._record.append(
-            "finished",
-            **told,
-            best=values,
-            seconds=seconds,
-            system=self._usage.measured(),
-            facts=self._facts,
-            traceback=trace,
-            artifacts=self._artifacts,
-        )
+        result = told | {"values": values, "seconds": seconds}
+        try:  # whoever reads in the record that the run has ended finds its result too
+            files.write_json(self.folder / "result.json", result)
+        finally:
+            self._record.append(
+                "finished",
+                **told,
+                best=values,
+                seconds=seconds,
+                system=self._usage.measured(),
+                facts=self._facts,
+                traceback="".join(traceback.format_exception(error)) if error else "",
+                artifacts=self._artifacts,
+            )
 
 
 _current: Trial | None = None
@@ -140,9 +143,11 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
         error = caught
         raise
     finally:
-        handle._close(time.monotonic() - begin, error)
         _current = outer
-        record.close()
+        try:
+            handle._close(time.monotonic() - begin, error)
+        finally:
+            record.close()
 
 
 def finished_values(folder: Path) -> dict[str, float] | None:
@@ -159,12 +164,17 @@ def _with_attempt(started: dict[str, Any], attempt: int) -> dict[str, Any]:
 
 
 def _ending(error: BaseException) -> tuple[Outcome, str]:
-    if isinstance(error, Interrupted):
+    if isinstance(error, Interrupted) and _may_be_stopped():
         return Outcome.INTERRUPTED, str(error)
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) and _may_be_stopped():
         return Outcome.INTERRUPTED, "stopped by Ctrl-C"
     if isinstance(error, Diverged):
         return Outcome.DIVERGED, str(error)
     if type(error).__name__ == "TrialPruned":  # Optuna's; it need not be imported for that
         return Outcome.PRUNED, str(error)
     return Outcome.FAILED, f"{type(error).__name__}: {error}"
+
+
+def _may_be_stopped() -> bool:
+    """Whether somebody may have asked for it: Ctrl-C does not reach a pool's worker."""
+    return stop_requested() or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
