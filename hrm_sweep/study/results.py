@@ -9,12 +9,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from hrm_sweep import files
+from hrm_sweep.errors import RecordError
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.rows import Row
 from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.record import FILE_NAME as NAME
-from hrm_sweep.tracking.record import Record, is_held
+from hrm_sweep.tracking.record import Record, RecordReader, is_held, last_step
 
 FILE_NAME = "optimization_results.yaml"
 
@@ -42,6 +43,8 @@ class Results:
         self._folder, self._draw, self._again = folder, draw, again
         self._started = started
         self._record: Record | None = None
+        self._step = 0
+        """The last at which the record has the best value."""
         self._take()
 
     def begin(self, engine: Engine) -> None:
@@ -54,11 +57,8 @@ class Results:
         self._take()
         if row.outcome is Outcome.COMPLETE and self._record is not None:
             goals = self._engine.goals
-            values = {name: row.values[name] for name in goals.objectives}
-            if not goals.are_several:
-                best = self._engine.front or [row]
-                values |= {f"best/{name}": best[0].values[name] for name in goals.objectives}
-            self._record.metrics(row.number, values)
+            self._record.metrics(row.number, {name: row.values[name] for name in goals.objectives})
+            self._tell_best()
 
     def end(self) -> None:
         """Writes the results, whole, and closes the record. The study is as good as its trials."""
@@ -75,6 +75,7 @@ class Results:
         self._take()
         if self._record is None:
             return
+        self._tell_best()
         best = engine.front[0] if len(engine.front) == 1 else None
         self._record.append(
             "finished",
@@ -85,11 +86,41 @@ class Results:
         )
         self._record.close()
 
+    def _tell_best(self) -> None:
+        """The best value so far, at the number of trials that have ended: MLflow shows a metric as
+        it was at its last step, and trials do not end in the order of their numbers."""
+        goals, front = self._engine.goals, self._engine.front
+        if self._record is None or goals.are_several or not front:
+            return
+        self._step = max(self._step + 1, sum(self._engine.outcomes().values()))
+        best = {f"best/{name}": front[0].values[name] for name in goals.objectives}
+        self._record.metrics(self._step, best)
+
     def _take(self) -> None:
         """Opens the record, unless another sweep has it."""
-        if self._record is None and not ((self._folder / NAME).exists() and is_held(self._folder)):
+        if self._record is not None or self._is_held():
+            return
+        try:
             self._record = Record(self._folder)
-            self._record.append("started", kind="study", **self._started)
+        except RecordError:
+            if self._is_held():  # by another one, since a moment ago
+                return
+            raise
+        self._step = _last_step_of_best(self._folder)
+        self._record.append("started", kind="study", **self._started)
+
+    def _is_held(self) -> bool:
+        return (self._folder / NAME).exists() and is_held(self._folder)
+
+
+def _last_step_of_best(folder: Path) -> int:
+    metrics = [entry for entry in RecordReader(folder).new_entries() if entry.event == "metrics"]
+    told = [entry for entry in metrics if any(map(_is_of_best, entry.fields["values"]))]
+    return last_step(told)
+
+
+def _is_of_best(name: str) -> bool:
+    return name.startswith("best/")
 
 
 def _summary(engine: Engine, again: Callable[[Row], str]) -> dict[str, Any]:
