@@ -146,6 +146,18 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
     yield from _commits(before, now)
 
 
+def other_work(before: Run, now: Run) -> Iterator[str]:
+    """In what two runs of one recipe did not do the same, in words; as far as the first one tells:
+    the files behind a data set may have changed, and the machine decides whether `auto` compiles.
+    """
+    digests = [run.dataset.get("digest") for run in (before, now)]
+    if digests[0] and digests[0] != digests[1]:
+        yield f"data set {before.dataset['name']}: its digest was {digests[0]}, now {digests[1]}"
+    compiled = [run.facts.get("compiled") for run in (before, now)]
+    if compiled[0] and compiled[0] != compiled[1]:
+        yield f"compiled (trainer.compile): {compiled[0]}, now {compiled[1]}"
+
+
 def changed_config(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Keys of our app that can change a result and have another value now, with the recorded value;
     keys are flat. Those that are new since are left to their defaults."""
@@ -159,7 +171,7 @@ def changed_config(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[
 def _commits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     commits = [side.get("git_commit") for side in (before, now)]
     if commits[0] != commits[1]:
-        shown = [commit[:10] if commit else "no git repository" for commit in commits]
+        shown = [commit[:10] if commit else "not known" for commit in commits]
         yield f"git commit: {shown[0]}, now {shown[1]}"
     dirty = [side.get("git_dirty") for side in (before, now)]
     if any(dirty) and (dirty[0] != dirty[1] or before.get("git_changes") != now["git_changes"]):

@@ -63,6 +63,7 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
     trainer = make_trainer(config)
     handle.dataset(**trainer.task.describe())
     handle.expect(config.trainer.epochs)
+    handle.note(compiled="yes" if trainer.model.compiled else "no")
     if trainer.model.compiled:
         log.info("compiles its training step, which takes up to a minute")
         handle.doing("compiles")

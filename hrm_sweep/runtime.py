@@ -22,6 +22,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+PACKAGE = Path(__file__).parent
+"""Where hrm_sweep lies, the app that ships with it included."""
 PACKAGES = ("hrm-sweep", "torch", "numpy", "hydra-core", "omegaconf", "optuna", "mlflow")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -105,8 +107,15 @@ def uninterrupted() -> Iterator[None]:
 
 
 @functools.cache
-def environment() -> dict[str, Any]:
-    """What a number may depend on beside the recipe."""
+def environment(source: Path = PACKAGE) -> dict[str, Any]:
+    """What a number may depend on beside the recipe.
+
+    Args:
+        source: folder of the code that computes it, whose commit is told; a folder that its
+            repository does not keep, such as an environment inside a project, has none.
+    """
+    is_kept = _git(source, "ls-files", "--error-unmatch", ".") is not None
+    commit = _git(source, "rev-parse", "HEAD") if is_kept else None
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -115,15 +124,16 @@ def environment() -> dict[str, Any]:
         "cores": usable_cores(),
         "threads": int(os.environ.get("OMP_NUM_THREADS") or usable_cores()),
         "packages": {name: _version(name) for name in PACKAGES if _version(name)},
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "git_changes": _digest(_git("diff", "HEAD")),
+        "source": str(source),
+        "git_commit": commit,
+        "git_dirty": bool(commit and _git(source, "status", "--porcelain", "--untracked-files=no")),
+        "git_changes": _digest(_git(source, "diff", "HEAD")) if commit else None,
     }
 
 
-def tags() -> dict[str, str]:
+def tags(source: Path = PACKAGE) -> dict[str, str]:
     """The same as tags of a run in MLflow."""
-    facts = environment()
+    facts = environment(source)
     versions = {"python": facts["python"], **facts["packages"]}
     told = {
         "hrm_sweep.cpu": f"{facts['cpu']}, usable cores: {facts['cores']}, {facts['platform']}",
@@ -196,11 +206,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git(*arguments: str) -> str | None:
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=True, timeout=5
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

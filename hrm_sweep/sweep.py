@@ -187,7 +187,7 @@ class Sweep:
             again=partial(guide.reproduce, self._name),
             name=self._name,
             params={dimension.name: guide.values_of(dimension) for dimension in space.dimensions},
-            tags=runtime.tags() | {"hrm_sweep.study": self._name},
+            tags=runtime.tags(self._job.source) | {"hrm_sweep.study": self._name},
             description=f"    {shlex.join([*runtime.command(), '-m', *for_hydra, *arguments])}\n",
             hydra_overrides=for_hydra,
             judged={

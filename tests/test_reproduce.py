@@ -13,6 +13,7 @@ from test_run import SMALL, AmidAnEpoch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from hrm_sweep import app, config, reproduce
+from hrm_sweep.archive.runs import Run
 from hrm_sweep.commands import reproduce as command
 from hrm_sweep.errors import RecordError
 
@@ -89,6 +90,29 @@ def test_what_differs_between_two_machines_is_said(change, told):
     assert list(reproduce.differences({**HERE, **change}, HERE)) == told
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param({}, [], id="nothing"),
+        pytest.param(
+            {"dataset": {"name": "puzzles", "digest": "00ff"}},
+            ["data set puzzles: its digest was 00ff, now abcd"],
+            id="other files under the same path",
+        ),
+        pytest.param(
+            {"facts": {"compiled": "yes"}},
+            ["compiled (trainer.compile): yes, now no"],
+            id="no compiler any more",
+        ),
+        pytest.param({"dataset": {}, "facts": {}}, [], id="it did not say"),
+    ],
+)
+def test_what_two_runs_of_a_recipe_did_differently_is_said(change, told):
+    now = {"dataset": {"name": "puzzles", "digest": "abcd"}, "facts": {"compiled": "no"}}
+    before = SimpleNamespace(**{**now, **change})
+    assert list(reproduce.other_work(before, SimpleNamespace(**now))) == told
+
+
 @pytest.fixture
 def _no_hydra():
     config.register_resolvers()
@@ -99,14 +123,15 @@ def _no_hydra():
 @pytest.mark.usefixtures("_no_hydra")
 def test_defaults_that_have_changed_since_are_put_back(capsys, tmp_path):
     recorded = app.flat(app.composed([]))
-    recorded = {key: value for key, value in recorded.items() if value is not None}
     recorded |= {"lr": 0.25, "optimizer.lr": 0.25, "model.L_cycles": 7}
+    recorded |= {"optimizer.max_grad_norm": None}
     overrides = command._recorded_recipe(run({}, config=recorded, folder=tmp_path))
-    assert overrides == ["++model.L_cycles=7", "++lr=0.25"]
+    assert overrides == ["++model.L_cycles=7", "++optimizer.max_grad_norm=null", "++lr=0.25"]
     said = capsys.readouterr().out
     assert "default changed since: model.L_cycles was 7; the recorded value is used" in said
     again = app.flat(app.composed(overrides))
     assert again["optimizer.lr"] == 0.25
+    assert again["optimizer.max_grad_norm"] is None
     assert reproduce.changed_config(recorded, again) == {}
 
 
@@ -194,6 +219,8 @@ def test_a_run_stopped_amid_an_epoch_is_reproduced_up_to_it(typed):
         typed(*SMALL, "study.name=stopped", "tracking=off")
     finally:
         hook.remove()
+    stopped = Run.open(Path("multirun/train/stopped"))
+    assert (stopped.config["model.init_from"], stopped.facts) == (None, {"compiled": "no"})
     code, said, _ = typed("reproduce", "multirun/train/stopped")
     assert code == 0, said
     assert "Reproduced: 30 of 30 values are identical, bit for bit" in said

@@ -105,7 +105,8 @@ class Run:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What the run noted at its end: `weights` is the digest of its final weights."""
+        """What the run noted: `weights` is the digest of its final weights, `compiled` says whether
+        its training was."""
         return dict(self.last.fields.get("facts", {}))
 
     @property
@@ -139,10 +140,15 @@ class Run:
         return sum(entry.event == "started" for entry in self.entries)
 
     @property
+    def dataset(self) -> dict[str, Any]:
+        """What it learnt from, with a `digest`; nothing if it did not say."""
+        sets = [entry.fields for entry in self.entries if entry.event == "dataset"]
+        return sets[-1] if sets else {}
+
+    @property
     def num_held_out(self) -> int | None:
         """Puzzles that it is judged on, None if it did not say."""
-        sets = [entry for entry in self.entries if entry.event == "dataset"]
-        return int(sets[-1].fields["eval_size"]) if sets else None
+        return int(self.dataset["eval_size"]) if self.dataset else None
 
     @functools.cached_property
     def repeats(self) -> list[Run]:

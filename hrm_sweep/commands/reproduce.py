@@ -87,6 +87,8 @@ def _run(arguments: argparse.Namespace) -> None:
     again = _train(original, [], facts) if _is_ours(original) else _run_app(original)
     compared = reproduce.compare(original, again)
     print(f"\n{_verdict(compared, again, tolerance)}")
+    for difference in reproduce.other_work(original, again):
+        print(f"  differs: {difference}")
     if _is_ours(original) and "weights" not in original.facts:
         print("  not compared: the final weights; the run did not end at the end of an epoch")
     raise SystemExit(1 if compared.verdict(tolerance) == "no" else 0)
@@ -141,8 +143,10 @@ def _environment_in_words(run: Run) -> list[str]:
     then = run.environment
     if not then:
         return ["environment.json is missing: what it ran on cannot be compared"]
-    found = list(reproduce.differences(then, runtime.environment()))
-    return [f"differs: {text}" for text in found] or ["same versions, same CPU, same commit"]
+    source = runtime.PACKAGE if _is_ours(run) else Path(then.get("source", runtime.PACKAGE))
+    found = list(reproduce.differences(then, runtime.environment(source)))
+    commit = "same commit" if then.get("git_commit") else "no commit known"
+    return [f"differs: {text}" for text in found] or [f"same versions, same CPU, {commit}"]
 
 
 def _is_ours(run: Run) -> bool:
@@ -178,8 +182,9 @@ def _recorded_recipe(run: Run) -> list[str]:
         changed = reproduce.changed_config(recorded, app.flat(cfg))
         for key, value in changed.items():
             if follows or not _follows_another(cfg, key):
-                print(f"  default changed since: {key} was {value}; the recorded value is used")
-                overrides.append(f"++{key}={_text(value)}")
+                was = _text(value)
+                print(f"  default changed since: {key} was {was}; the recorded value is used")
+                overrides.append(f"++{key}={was}")
     return overrides
 
 
@@ -213,7 +218,7 @@ def _text(value: Any) -> str:
     """A recorded value in Hydra's grammar; lists were recorded as their JSON text."""
     if isinstance(value, str) and not value.startswith("["):
         return json.dumps(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _run_app(original: Run) -> Run:

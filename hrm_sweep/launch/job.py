@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import shlex
@@ -55,6 +56,13 @@ class Job:
     """The keys in which the trials of the study differ: they name the runs."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """For MLflow, beside those of our own."""
+
+    @property
+    def source(self) -> Path:
+        """The folder that the task's code lies in."""
+        task = inspect.unwrap(self.task)
+        code = getattr(task, "__code__", None) or getattr(type(task).__call__, "__code__", None)
+        return Path(code.co_filename).absolute().parent if code else runtime.PACKAGE
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Runs the task in Hydra's output folder and gives back what it returned.
@@ -126,7 +134,7 @@ class Job:
 
     @contextmanager
     def _session(self, run: _Run) -> Iterator[trial.Trial]:
-        run.write_recipe()
+        run.write_recipe(self.source)
         with trial.session(run.folder, **self._identity(run)) as handle:
             handle.artifact(*run.artifacts)
             yield handle
@@ -135,7 +143,7 @@ class Job:
         flat = run.flat
         tags = (
             dict(self.tags)
-            | runtime.tags()
+            | runtime.tags(self.source)
             | {
                 "hrm_sweep.signature": recipe.signature(flat, self.aside),
                 "hrm_sweep.folder": str(run.folder),
@@ -153,7 +161,7 @@ class Job:
             "kind": "train" if self.study is None else "trial",
             "name": name,
             "artifacts": run.artifacts,
-            "params": {key: value for key, value in flat.items() if value is not None},
+            "params": flat,
             "overrides": run.overrides,
             "aside": [*self.aside],
             "tags": tags,
@@ -219,14 +227,14 @@ class _Run:
         assert isinstance(tree, dict)
         return recipe.flatten({str(key): value for key, value in tree.items()})
 
-    def write_recipe(self) -> None:
+    def write_recipe(self, source: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         files.write_text(
             self.folder / "config.yaml", redacted(OmegaConf.to_yaml(self.cfg, resolve=True))
         )
         overrides = OmegaConf.to_yaml(OmegaConf.create(self.overrides))
         files.write_text(self.folder / "overrides.yaml", overrides)
-        files.write_json(self.folder / "environment.json", runtime.environment())
+        files.write_json(self.folder / "environment.json", runtime.environment(source))
 
 
 def _number_or_text(text: str) -> int | float | str:
