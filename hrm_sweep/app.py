@@ -15,10 +15,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import config, files, runtime, solo
+from hrm_sweep.errors import StudyError
 from hrm_sweep.launch.job import Job
-from hrm_sweep.recipe import ASIDE, flatten
+from hrm_sweep.outcomes import Outcome
+from hrm_sweep.recipe import ASIDE, flatten, is_of_the_recipe, signature
 from hrm_sweep.redact import check_no_secrets
-from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking import mlflow_store, record
 
 VERSION_BASE = "1.3"
 
@@ -116,4 +118,35 @@ def _check_single_run(arguments: Namespace) -> None:
     files.check_writable(Path(cfg.hydra.run.dir))
     if cfg.tracking.name != "off":
         mlflow_store.check(mlflow_store.resolve_uri(cfg.tracking.uri))
+    _check_goes_on(cfg)
     runtime.limit_threads(cfg.trainer.threads)
+
+
+def _typed(value: Any) -> Any:
+    return "null" if value is None else value
+
+
+def _check_goes_on(cfg: DictConfig) -> None:
+    """A run that is there already goes on if it is not complete, and with no other recipe."""
+    folder = Path(cfg.hydra.run.dir)
+    if not (folder / record.FILE_NAME).exists():
+        return
+    entries = record.read(folder)
+    made = next(entry.fields for entry in reversed(entries) if entry.event == "started")
+    asked = flat(cfg)
+    if made["tags"]["hrm_sweep.signature"] != signature(asked, ASIDE):
+        before = made["params"]
+        differing = (
+            f"that run has {key}={_typed(before.get(key))}, not {_typed(asked.get(key))}"
+            for key in sorted({*before, *asked})
+            if is_of_the_recipe(key, ASIDE) and before.get(key) != asked.get(key)
+        )
+        raise StudyError(
+            f"study.name={cfg.study.name}: {next(differing, 'that run has another recipe')}; "
+            "keep to its recipe to go on with it, or take another study.name"
+        )
+    if entries[-1].fields.get("outcome") == Outcome.COMPLETE.word:
+        raise StudyError(
+            f"study.name={cfg.study.name}: that run is complete, see {folder}; "
+            "take another study.name to run its recipe again"
+        )

@@ -87,17 +87,18 @@ def _stopper(last_step: int) -> Callable[[int, Mapping[str, float]], None]:
 
 
 def _printer(epochs: int, columns: Sequence[str]) -> Callable[[int, Mapping[str, float]], None]:
-    first: list[float] = []  # when epoch 1 ended; starting up does not count
+    first: list[tuple[int, float]] = []  # the first epoch's end; starting up does not count
     every = -(-epochs // MOST_LINES)
 
     def say(epoch: int, values: Mapping[str, float]) -> None:
-        if epoch == 1:
-            first.append(time.monotonic())
+        if not first:
+            first.append((epoch, time.monotonic()))
         if epoch % every and epoch < epochs:
             return
         ending = ""
-        if 1 < epoch < epochs:
-            pace = (time.monotonic() - first[0]) / (epoch - 1)
+        begun, since = first[0]
+        if begun < epoch < epochs:
+            pace = (time.monotonic() - since) / (epoch - begun)
             ending = f"  {words.duration(pace * (epochs - epoch))} left"
         names = words.chosen(values, columns) or words.chosen(values, UNEVALUATED)
         measured = words.told(values, names)

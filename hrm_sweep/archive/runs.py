@@ -132,8 +132,7 @@ class Run:
     @property
     def curves(self) -> dict[int, dict[str, float]]:
         """Everything measured, by step."""
-        measured = (entry for entry in self.entries if entry.event == "metrics")
-        return {entry.fields["step"]: record.values_of(entry) for entry in measured}
+        return record.curves(self.entries)
 
     @property
     def attempts(self) -> int:

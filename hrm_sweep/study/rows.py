@@ -97,7 +97,9 @@ class Follower:
 
     def _measure(self, entry: Entry) -> None:
         row = self.row
-        row.step, row.values, row.doing = entry.fields["step"], values_of(entry), ""
+        step, values = entry.fields["step"], values_of(entry)
+        before = row.values if step == row.step else {}  # a step may be told in several entries
+        row.step, row.values, row.doing = step, before | values, ""
         if self._first is None:
             self._first = row.step, entry.time_ms
         first_step, first_ms = self._first

@@ -23,37 +23,42 @@ from typing import Any
 from hrm_sweep import files, runtime
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.tracking.record import Record, RecordReader, last_step
+from hrm_sweep.tracking.record import Record, RecordReader, curves
 
 
 class Trial:
     """One run, seen from inside: where it writes, and to whom it tells its measurements."""
 
     def __init__(
-        self, folder: Path, record: Record, usage: runtime.Usage, *, last_step: int = 0
+        self,
+        folder: Path,
+        record: Record,
+        usage: runtime.Usage,
+        past: Mapping[int, Mapping[str, float]],
     ) -> None:
         self.folder = folder
-        self.last_step = last_step
-        """The last step that is written; more than 0 in a run that goes on."""
+        self.last_step = max(past, default=0)
+        """The last step that is written; a run that goes on has had some."""
         self.values: dict[str, float] = {}
         """The run's final values by name; the study's objective is one of them."""
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []
         """Called with step and values after each report."""
-        self._record, self._usage = record, usage
+        self._record, self._usage, self._past = record, usage, past
         self._artifacts: list[str] = []
         self._facts: dict[str, str] = {}
         self.outcome, self.reason = Outcome.COMPLETE, ""
 
     def log(self, values: Mapping[str, float], *, step: int) -> None:
-        """Writes measurements of one step (counted from 1) durably.
+        """Writes measurements of one step durably; a step may be told in several calls.
 
         Raises:
             Interrupted: somebody asked the study to stop; what was logged is safe.
             optuna.TrialPruned: the study's pruner sees no hope; let it pass through.
         """
-        if step > self.last_step:  # a resumed run does again what is already written
-            self._record.metrics(step, values)
-            self.last_step = step
+        known = self._past.get(step, {})  # a run that goes on does again what is already written
+        if new := {name: value for name, value in values.items() if name not in known}:
+            self._record.metrics(step, new)
+            self.last_step = max(self.last_step, step)
         for listener in self.listeners:
             listener(step, values)
         if stop_requested():
@@ -136,7 +141,7 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
     record.append("started", **_with_attempt(started, attempt))
     outer, begin, error = _current, time.monotonic(), None
     usage = runtime.Usage(outer=outer._usage if outer else None)
-    _current = handle = Trial(folder, record, usage, last_step=last_step(past))
+    _current = handle = Trial(folder, record, usage, curves(past))
     try:
         yield handle
     except BaseException as caught:

@@ -205,9 +205,13 @@ def values_of(entry: Entry) -> dict[str, float]:
     return {name: float(value) for name, value in entry.fields["values"].items()}
 
 
-def last_step(entries: list[Entry]) -> int:
-    """The last step that is written; 0 before the first."""
-    return max((entry.fields["step"] for entry in entries if entry.event == "metrics"), default=0)
+def curves(entries: list[Entry]) -> dict[int, dict[str, float]]:
+    """Everything measured, by step; a step may have been told in several entries."""
+    told: dict[int, dict[str, float]] = {}
+    for entry in entries:
+        if entry.event == "metrics":
+            told.setdefault(entry.fields["step"], {}).update(values_of(entry))
+    return told
 
 
 def is_open(entries: list[Entry]) -> bool:
