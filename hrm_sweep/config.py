@@ -17,7 +17,13 @@ from omegaconf.errors import MissingMandatoryValue, ValidationError
 from hrm_sweep import runtime
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.learning import toolchain
-from hrm_sweep.learning.configs import DATA, MODELS, OPTIMIZERS, TrainerConfig
+from hrm_sweep.learning.configs import (
+    DATA,
+    MODELS,
+    OPTIMIZERS,
+    TrainerConfig,
+    lower_is_better,
+)
 from hrm_sweep.study import words
 from hrm_sweep.study.goals import goals
 
@@ -142,6 +148,13 @@ def build(cfg: DictConfig) -> Config:
     return config
 
 
+READ_BY = {
+    "lr": "optimizer.lr",
+    "hidden_dim": "model.hidden_dim",
+    "batch_size": "data.batch_size",
+    "epochs": "trainer.epochs",
+}
+"""Root key -> who reads it, unless a file or a person gives that a value of its own."""
 EVAL_METRICS = (
     "eval/loss",
     "eval/token_accuracy",
@@ -154,21 +167,35 @@ EVAL_METRICS = (
 def _check_metrics(cfg: DictConfig, config: Config) -> None:
     """That what a study and a training go by is measured."""
     known, study = [*EVAL_METRICS, *config.data.metric_names()], config.study
-    names = goals(study.objective, study.direction, study.constraints).names
-    keys = dict.fromkeys(names, "study.objective")
+    judged = goals(study.objective, study.direction, study.constraints)
+    keys = dict.fromkeys(judged.names, "study.objective")
     keys |= dict.fromkeys(study.constraints or (), "study.constraints")
     keys.setdefault(config.trainer.monitor, _typed_as(cfg, "trainer.monitor"))
     for name, key in keys.items():
         if name not in known:
             hint = words.did_you_mean(name, known) or f"choose from {', '.join(known)}"
             raise ConfigError(key, name, "no metric of that name", hint)
+    if judged.objectives[0] == config.trainer.monitor:
+        _check_direction(judged.objectives[0], judged.directions[0])
+
+
+def _check_direction(metric: str, direction: str) -> None:
+    """A trial is judged at its best epoch, so both must mean the same by best."""
+    if direction != _direction_of(metric):
+        way = "lower" if lower_is_better(metric) else "higher"
+        rule = f"{metric} is better when it is {way}, and a trial's best epoch is picked by it"
+        raise ConfigError("study.direction", direction, rule, "leave study.direction out")
+
+
+def _direction_of(metric: Any) -> str:
+    return "minimize" if lower_is_better(str(metric)) else "maximize"
 
 
 def check(cfg: DictConfig) -> Config:
     """`build`, for a config that is to run on this machine; what `hydra.sweeper.check` names.
 
     Raises:
-        ConfigError: as `build`, or the machine lacks something.
+        ConfigError: as `build`, or a file or a program that it needs is not here.
     """
     config = build(cfg)
     weights = config.model.init_from
@@ -176,6 +203,7 @@ def check(cfg: DictConfig) -> Config:
         raise ConfigError(
             "model.init_from", weights, "no such file", "give a best_model.pth or a checkpoint"
         )
+    _check_that_it_is_read(cfg)
     lacking = toolchain.missing() if config.trainer.compile == "on" else None
     if lacking is not None:
         raise ConfigError(
@@ -184,12 +212,27 @@ def check(cfg: DictConfig) -> Config:
     return config
 
 
+def _check_that_it_is_read(cfg: DictConfig) -> None:
+    """What a person typed at the root must reach the group that reads it."""
+    typed = OmegaConf.select(cfg, "hydra.overrides.task") or []
+    for key in {text.lstrip("+").partition("=")[0] for text in typed} & READ_BY.keys():
+        read = OmegaConf.select(cfg, READ_BY[key])
+        if read != cfg[key]:
+            has = f"has no effect beside {READ_BY[key]}={read}"
+            raise ConfigError(key, cfg[key], has, f"set {READ_BY[key]} alone")
+
+
 def register_resolvers() -> None:
     """The interpolations that `conf/` uses. The name of a study is made once for each command."""
     OmegaConf.register_new_resolver("study_name", runtime.new_name, use_cache=True, replace=True)
     OmegaConf.register_new_resolver(
         "first",
         lambda one: next(iter(one), "") if OmegaConf.is_list(one) else str(one),
+        replace=True,
+    )
+    OmegaConf.register_new_resolver(
+        "direction_of",
+        lambda one: [*map(_direction_of, one)] if OmegaConf.is_list(one) else _direction_of(one),
         replace=True,
     )
     OmegaConf.register_new_resolver("usable_cores", runtime.usable_cores, replace=True)

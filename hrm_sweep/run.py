@@ -86,7 +86,7 @@ def make_trainer(config: Config) -> Trainer:
         puzzles,
         config.optimizer,
         config.trainer,
-        batch_size=config.root.batch_size,
+        batch_size=config.data.batch_size,
         seed=config.root.seed,
     )
 

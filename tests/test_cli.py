@@ -47,6 +47,22 @@ MISTAKES = [
         "study.objective=eval/exact_mach: no metric of that name; did you mean eval/exact_match",
         id="objective",
     ),
+    pytest.param(
+        ["trainer=smoke", "epochs=6"],
+        "epochs=6: has no effect beside trainer.epochs=2; set trainer.epochs alone",
+        id="a key that nothing reads",
+    ),
+    pytest.param(
+        ["trainer.monitor=eval/exact_mach"],
+        "trainer.monitor=eval/exact_mach: no metric of that name; did you mean eval/exact_match",
+        id="monitor",
+    ),
+    pytest.param(["trainer.monitor=foo"], "trainer.monitor=foo: no metric", id="no metric at all"),
+    pytest.param(
+        ["study.objective=eval/loss", "study.direction=maximize"],
+        "study.direction=maximize: eval/loss is better when it is lower",
+        id="direction against its metric",
+    ),
     pytest.param(["study.name=a/b"], "study.name=a/b: must be one folder's name", id="study name"),
     pytest.param(["-m", "lr=1e-3,abc"], "lr=abc: must be a number", id="second point of a grid"),
     pytest.param(["-m", "hidden_dim=64,65"], "hidden_dim=65: must be a multiple", id="corner"),
@@ -71,9 +87,6 @@ MISTAKES = [
     pytest.param(["tracking.uri=ftp://x"], "tracking.uri=ftp://x: must begin with", id="uri"),
     pytest.param(
         ["model.init_from=no.pth"], "model.init_from=no.pth: no such file; give", id="no weights"
-    ),
-    pytest.param(
-        ["trainer.monitor=eval/exact"], "did you mean eval/exact_match", id="misspelt monitor"
     ),
     pytest.param(["study.name=.x"], "without . or - in front", id="hidden study"),
     pytest.param(["study.name='a\nb'"], "must be one line without a margin", id="two lines"),
@@ -180,3 +193,34 @@ def test_an_epoch_without_evaluation_shows_what_training_measured(capsys):
         "epoch 1/2  train loss 1.25  train token accuracy 50.0 %",
         "epoch 2/2  exact match 25.0 %",
     ]
+
+
+def test_the_time_left_is_known_to_a_run_that_goes_on(capsys, monkeypatch):
+    clock = iter([100.0, 103.0])
+    monkeypatch.setattr(solo.time, "monotonic", lambda: next(clock))
+    say = solo._printer(20, ["loss"])
+    say(8, {"loss": 1.0})
+    say(9, {"loss": 0.5})
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 8/20  loss 1",
+        "epoch 9/20  loss 0.5  33 s left",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("again", "words"),
+    [
+        pytest.param(["lr=1e-3"], "that run is complete, see multirun", id="the same once more"),
+        pytest.param(["lr=1e-2"], "that run has lr=0.001, not 0.01; keep to", id="another recipe"),
+        pytest.param(["lr=1e-3", "trainer.ema=0.9"], "trainer.ema=null, not 0.9", id="was null"),
+    ],
+)
+def test_a_run_of_that_name_is_kept(again, words, monkeypatch, capfd, tmp_path):
+    small = ["trainer=smoke", "tracking=off", "study.name=mine", "hidden_dim=16"]
+    small += ["data.num_puzzles=8", "data.num_eval_puzzles=8", "model.num_heads=2"]
+    first = [sys.executable, "-m", "hrm_sweep", *small, "lr=1e-3"]
+    subprocess.run(first, check=True, cwd=tmp_path, capture_output=True)
+    kept = {path: path.read_bytes() for path in (tmp_path / "multirun").rglob("*.*")}
+    assert run([*small, *again], monkeypatch) == 2
+    assert words in capfd.readouterr().err
+    assert kept == {path: path.read_bytes() for path in (tmp_path / "multirun").rglob("*.*")}

@@ -211,8 +211,9 @@ OPTIMIZERS: dict[str, type] = {
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a smaller value of this metric is the better one: losses and what thinking costs."""
-    return metric.split("/")[1].endswith("loss") or metric == "eval/segments"
+    """Whether a smaller value of this metric is the better one: losses, what thinking costs, and
+    how alike the answers are."""
+    return metric.endswith("loss") or metric in ("eval/segments", "eval/mode_share")
 
 
 def _check_model(config: _ModelConfig) -> None:
