@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from hrm_sweep import config, recipe
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.launch.plain import as_yaml, plain
 from hrm_sweep.learning.data import build_task
 from hrm_sweep.learning.data.export import write_dataset
 
@@ -60,6 +61,12 @@ def test_a_key_that_breaks_a_rule_has_the_name_a_person_types():
     with pytest.raises(ConfigError) as caught:
         config.build(compose("optimizer.lr=-1"))
     assert str(caught.value).startswith("optimizer.lr=-1: must be above 0")
+
+
+def test_a_config_as_plain_values_is_what_omegaconf_makes_of_it():
+    cfg = compose("experiment=seed_grid", "data=sudoku")
+    assert plain(cfg) == OmegaConf.to_container(cfg, resolve=True)
+    assert as_yaml(plain(cfg)) == OmegaConf.to_yaml(cfg, resolve=True)
 
 
 def test_equal_recipes_have_equal_signatures_whatever_the_study():

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import optuna
 import pytest
+from omegaconf import OmegaConf
 
 from hrm_sweep.recipe import ASIDE, is_of_the_recipe
+from hrm_sweep.tracking import record
 
 APP = Path(__file__).parent / "apps" / "detector.py"
 
@@ -65,6 +67,19 @@ def test_whatever_is_a_number_may_be_returned():
     reasons = [trial.user_attrs["reason"] for trial in trials()[-2:]]
     assert reasons[0].startswith("the task returned '3.5'; it must return objective: a number")
     assert reasons[1].startswith("the task returned array([3.5, 3.5]); it must return objective")
+
+
+def test_values_of_any_type_are_recorded_and_nobody_reads_what_cannot_be_resolved():
+    sweep("colour=RED,BLUE", "data=/a,/b", "returns=optional")
+    assert [trial.value for trial in trials()] == [3.5] * 4
+    params = [record.read(Path(f"multirun/study/{n}"))[0].fields["params"] for n in range(4)]
+    told = [(each["colour"], each["data"]) for each in params]
+    assert told == [("RED", "/a"), ("RED", "/b"), ("BLUE", "/a"), ("BLUE", "/b")]
+    kept = OmegaConf.load("multirun/study/3/config.yaml")
+    assert (kept.colour, kept.data) == ("BLUE", "/b")
+    assert OmegaConf.to_container(kept)["unset"] == "${oc.env:SET_NOWHERE}"
+    assert OmegaConf.is_missing(kept, "open")
+    assert params[3]["listed"] == '["BLUE", "${unset}", 0]'
 
 
 def test_repeats_have_means_of_the_values_that_all_of_them_have():

@@ -422,7 +422,8 @@ def test_a_killed_sweep_goes_on_and_no_finished_trial_runs_twice():
 
 
 def test_a_trial_whose_config_cannot_be_read_leaves_a_record_too():
-    done = sweep("+x=1,2", "+y=ok,${nowhere}")
+    needed = "hydra.output_subdir=${oc.select:y,none}"
+    done = sweep("+x=1,2", "+y=ok,${nowhere}", needed)
     assert done.stdout.count("failed: InterpolationKeyError") == 4  # as they end, and below
     for number in (1, 3):
         started, finished = record.read(Path("multirun/study") / str(number))

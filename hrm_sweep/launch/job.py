@@ -20,8 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import files, recipe, runtime
 from hrm_sweep.errors import HrmSweepError
+from hrm_sweep.launch.plain import as_yaml, plain
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.redact import redacted
+from hrm_sweep.redact import redacted_tree
 from hrm_sweep.study import trial, words
 from hrm_sweep.study.pruning import Pruning
 
@@ -223,15 +224,17 @@ class _Run:
     @cached_property
     def flat(self) -> dict[str, Any]:
         """The recipe as it was before the task saw it."""
-        tree = OmegaConf.to_container(self.cfg, resolve=True)
+        return recipe.flatten(self._tree)
+
+    @cached_property
+    def _tree(self) -> dict[str, Any]:
+        tree = plain(self.cfg)
         assert isinstance(tree, dict)
-        return recipe.flatten({str(key): value for key, value in tree.items()})
+        return tree
 
     def write_recipe(self, source: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(
-            self.folder / "config.yaml", redacted(OmegaConf.to_yaml(self.cfg, resolve=True))
-        )
+        files.write_text(self.folder / "config.yaml", as_yaml(redacted_tree(self._tree)))
         overrides = OmegaConf.to_yaml(OmegaConf.create(self.overrides))
         files.write_text(self.folder / "overrides.yaml", overrides)
         files.write_json(self.folder / "environment.json", runtime.environment(source))

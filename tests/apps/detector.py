@@ -1,12 +1,19 @@
 """An app with a structured config, some of whose keys are called like groups of ours."""
 
 from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import hydra
 import numpy as np
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
+
+
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
 
 
 @dataclass
@@ -26,6 +33,11 @@ class Config:
     tracking_weight: float = 0.0
     hydration: float = 0.0
     seed: int = 0
+    colour: Colour = Colour.RED
+    data: Path = Path("/data")
+    unset: str = "${oc.env:SET_NOWHERE}"
+    open: str = MISSING
+    listed: list[Any] = field(default_factory=lambda: [Colour.BLUE, "${unset}", "${seed}"])
     returns: str = "float"
 
 

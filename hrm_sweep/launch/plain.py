@@ -1,0 +1,52 @@
+"""A composed config as plain values: what JSON knows, for records, signatures and files."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import yaml  # type: ignore[import-untyped] # OmegaConf brings it
+from omegaconf import DictConfig, ListConfig
+from omegaconf._utils import get_omega_conf_dumper
+from omegaconf.errors import OmegaConfBaseException
+
+
+def plain(value: Any) -> Any:
+    """The tree with its interpolations resolved, enums by their names, and paths and whatever else
+    JSON does not know as text.
+
+    An interpolation that cannot be resolved stays as it is written: it hurts only who reads it.
+    """
+    if isinstance(value, DictConfig):
+        return {_name(key): _inner(value, key) for key in value}
+    if isinstance(value, ListConfig):
+        return [_inner(value, index) for index in range(len(value))]
+    if isinstance(value, dict):  # what a resolver returned
+        return {_name(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, Enum):
+        return value.name
+    return value if isinstance(value, (str, int, float, type(None))) else str(value)
+
+
+def as_yaml(tree: Any) -> str:
+    """A plain tree as `OmegaConf.to_yaml` writes it, whatever its texts look like."""
+    return yaml.dump(
+        tree,
+        Dumper=get_omega_conf_dumper(),
+        default_flow_style=False,
+        allow_unicode=True,
+        sort_keys=False,
+    )
+
+
+def _inner(parent: Any, key: Any) -> Any:
+    try:
+        return plain(parent[key])
+    except OmegaConfBaseException:
+        return parent._get_node(key)._value()
+
+
+def _name(key: Any) -> str:
+    return key.name if isinstance(key, Enum) else str(key)
