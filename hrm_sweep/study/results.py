@@ -15,7 +15,7 @@ from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.rows import Row
 from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.record import FILE_NAME as NAME
-from hrm_sweep.tracking.record import Record, RecordReader, is_held, last_step
+from hrm_sweep.tracking.record import Record, RecordReader, curves, is_held
 
 FILE_NAME = "optimization_results.yaml"
 
@@ -116,7 +116,7 @@ class Results:
 def _last_step_of_best(folder: Path) -> int:
     metrics = [entry for entry in RecordReader(folder).new_entries() if entry.event == "metrics"]
     told = [entry for entry in metrics if any(map(_is_of_best, entry.fields["values"]))]
-    return last_step(told)
+    return max(curves(told), default=0)
 
 
 def _is_of_best(name: str) -> bool:
