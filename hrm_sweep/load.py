@@ -12,6 +12,7 @@ from torch import Tensor
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from hrm_sweep import config as configuration
+from hrm_sweep.archive.runs import Run
 from hrm_sweep.errors import CheckpointError, RecordError
 from hrm_sweep.learning.act import ACT
 from hrm_sweep.learning.checkpoint import load_weights
@@ -20,6 +21,7 @@ from hrm_sweep.learning.data.task import Batch, Task
 from hrm_sweep.learning.evaluate import solve
 from hrm_sweep.learning.model import build_model
 from hrm_sweep.learning.optim import Weights, compute_dtype
+from hrm_sweep.tracking.record import FILE_NAME
 
 
 class LoadedRun(NamedTuple):
@@ -50,7 +52,7 @@ def load_run(folder: str | Path) -> LoadedRun:
     """
     folder = Path(folder)
     config = configuration.build(_config(folder))
-    weights = folder / "best_model.pth"
+    weights = _trained(folder) / "best_model.pth"
     if not weights.is_file():
         raise CheckpointError(
             f"{weights}: not there; a run leaves it when it ends, after one epoch at least"
@@ -60,6 +62,11 @@ def load_run(folder: str | Path) -> LoadedRun:
     Weights(model, compute_dtype(config.trainer.precision))
     load_weights(model, weights)
     return LoadedRun(model, task)
+
+
+def _trained(folder: Path) -> Path:
+    """The folder that has the weights: a trial may have taken over what another one trained."""
+    return Run.open(folder).trained.folder if (folder / FILE_NAME).exists() else folder
 
 
 def _config(folder: Path) -> DictConfig:

@@ -12,10 +12,12 @@ from hydra.core.global_hydra import GlobalHydra
 from test_run import SMALL, AmidAnEpoch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from hrm_sweep import app, config, reproduce
+from hrm_sweep import app, config, load_run, reproduce
 from hrm_sweep.archive.runs import Run
+from hrm_sweep.archive.studies import find_study
 from hrm_sweep.commands import reproduce as command
 from hrm_sweep.errors import RecordError
+from hrm_sweep.report.data import Data
 
 
 def run(curves, *, weights=None, config=None, folder=Path("nowhere"), recipe=()):
@@ -225,6 +227,22 @@ def test_a_run_stopped_amid_an_epoch_is_reproduced_up_to_it(typed):
     assert code == 0, said
     assert "Reproduced: 30 of 30 values are identical, bit for bit" in said
     assert "not compared: the final weights; the run did not end at the end of an epoch" in said
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_a_folder_of_its_own")
+def test_values_that_were_taken_over_lead_to_the_run_that_was_trained():
+    hrm_sweep("-m", "seed=0,1", *SMALL, "study.repeats=2", "study.workers=1", "study.name=twins",
+              "tracking=off")  # fmt: skip
+    done = hrm_sweep("reproduce", "twins", "--trial", "1", "--repeat", "0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Trial 1 of twins, repeat 0 took over the values of a run with the sam" in done.stdout
+    assert "values and the final weights are identical" in done.stdout
+    taken, trained = (Run.open(Path("multirun/twins") / name) for name in ("1/0", "0/1"))
+    assert taken.facts == {"taken_from": "../../0/1"}
+    assert taken.num_held_out == trained.num_held_out == 8
+    assert sorted(Data(find_study("twins")).curves[1]) == [1, 2, 3, 4]
+    assert load_run(taken.folder).model.inner.embed_scale == 32**0.5
 
 
 @pytest.mark.slow

@@ -106,7 +106,7 @@ class Run:
     @property
     def facts(self) -> dict[str, str]:
         """What the run noted: `weights` is the digest of its final weights, `compiled` says whether
-        its training was."""
+        its training was, `taken_from` is the folder, seen from its own, whose recipe it has."""
         return dict(self.last.fields.get("facts", {}))
 
     @property
@@ -130,9 +130,15 @@ class Run:
         return record.read(self.folder)
 
     @property
+    def trained(self) -> Run:
+        """The run itself, or that of the same recipe whose values it took over."""
+        taken_from = self.facts.get("taken_from")
+        return self if taken_from is None else Run.open(self.folder / taken_from)
+
+    @property
     def curves(self) -> dict[int, dict[str, float]]:
         """Everything measured, by step."""
-        return record.curves(self.entries)
+        return record.curves(self.trained.entries)
 
     @property
     def attempts(self) -> int:
@@ -141,7 +147,7 @@ class Run:
     @property
     def dataset(self) -> dict[str, Any]:
         """What it learnt from, with a `digest`; nothing if it did not say."""
-        sets = [entry.fields for entry in self.entries if entry.event == "dataset"]
+        sets = [entry.fields for entry in self.trained.entries if entry.event == "dataset"]
         return sets[-1] if sets else {}
 
     @property

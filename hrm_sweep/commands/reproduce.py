@@ -74,7 +74,10 @@ def _share(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    original = _asked_for(arguments)
+    named = _asked_for(arguments)
+    original = named.trained
+    if original is not named:
+        print(f"{_name(named)} took over the values of a run with the same recipe:")
     reproduce.check(original)
     print(f"{_name(original)}: {' '.join(map(words.typed, original.recipe))}")
     for difference in _environment_in_words(original):

@@ -109,7 +109,7 @@ def _where(run: Run) -> list[tuple[str, str]]:
         pairs.append(("run again", run.command))
     if run.mlflow_run_id:
         pairs.append(("MLflow run", run.mlflow_run_id))
-    pictures = sorted(path.name for path in run.folder.glob("*.png"))
+    pictures = sorted(path.name for path in run.trained.folder.glob("*.png"))
     return [*pairs, ("pictures", ", ".join(pictures))] if pictures else pairs
 
 

@@ -95,6 +95,7 @@ class Job:
         if self.study is not None and (twin := run.twin()) is not None:
             handle.conclude(Outcome.COMPLETE, f"the recipe of {twin.name}, whose values these are")
             handle.values = twin.values
+            handle.note(taken_from=os.path.relpath(twin.folder, run.folder))
             return dict(twin.values)
         try:
             returned = self.task(run.cfg)
@@ -210,7 +211,7 @@ class _Run:
         is_other = folder.absolute() != self.folder.absolute()
         if not (values and is_other):
             return None
-        return _Twin(f"trial {name.replace('/', ', repeat ')}", values)
+        return _Twin(f"trial {name.replace('/', ', repeat ')}", folder, values)
 
     def announce(self) -> None:
         """Lets runs to come know that this recipe is done."""
@@ -249,6 +250,7 @@ def _number_or_text(text: str) -> int | float | str:
 
 class _Twin(NamedTuple):
     name: str
+    folder: Path
     values: dict[str, float]
 
 

@@ -173,7 +173,7 @@ def _pictures(best: Run | None) -> Iterator[tuple[str, str]]:
     """The pictures that the best trial (of repeats the first) left, as data for the page."""
     if best is None:
         return
-    folder = best.repeats[0].folder if best.repeats else best.folder
+    folder = (best.repeats[0] if best.repeats else best).trained.folder
     pictures.draw(folder)
     paths = sorted(path for path in folder.glob("*.png") if path.stat().st_size <= MOST_BYTES)
     for path in paths[:MOST_PICTURES]:
