@@ -7,7 +7,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +224,8 @@ def _check_that_it_is_read(cfg: DictConfig) -> None:
 
 def register_resolvers() -> None:
     """The interpolations that `conf/` uses. The name of a study is made once for each command."""
-    OmegaConf.register_new_resolver("study_name", runtime.new_name, use_cache=True, replace=True)
+    new_name = partial(runtime.new_name, Path("multirun"), Path("multirun", "train"))
+    OmegaConf.register_new_resolver("study_name", new_name, use_cache=True, replace=True)
     OmegaConf.register_new_resolver(
         "first",
         lambda one: next(iter(one), "") if OmegaConf.is_list(one) else str(one),

@@ -44,13 +44,17 @@ _ANIMALS = (
 ).split()
 
 
-def new_name() -> str:
-    """A date and two words, such as `2026-11-22-brisk-otter`.
+def new_name(*places: Path) -> str:
+    """A date and two words, such as `2026-11-22-brisk-otter`, and a word more where a folder
+    of that name is in one of the places already.
 
     The words come from the system's randomness: studies that start in the same second, or in
-    processes seeded alike, still get folders of their own.
+    processes seeded alike, seldom draw the same.
     """
-    return f"{datetime.now():%Y-%m-%d}-{secrets.choice(_QUALITIES)}-{secrets.choice(_ANIMALS)}"
+    name = f"{datetime.now():%Y-%m-%d}-{secrets.choice(_QUALITIES)}-{secrets.choice(_ANIMALS)}"
+    while any((place / name).exists() for place in places):
+        name += f"-{secrets.choice(_ANIMALS)}"
+    return name
 
 
 def command() -> list[str]:

@@ -63,3 +63,10 @@ def test_only_a_commit_that_is_known_is_called_the_same(repository, tmp_path):
     for folder, told in ((repository, "same commit"), (tmp_path, "no commit known")):
         then = SimpleNamespace(environment=runtime.environment(folder), config={})
         assert reproduce._environment_in_words(then) == [f"same versions, same CPU, {told}"]
+
+
+def test_a_new_name_is_of_no_folder_that_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime.secrets, "choice", lambda words: words[0])
+    name = runtime.new_name(tmp_path)
+    (tmp_path / name).mkdir()
+    assert runtime.new_name(tmp_path / "elsewhere", tmp_path) == f"{name}-badger"
