@@ -21,3 +21,21 @@ from hrm_sweep.study import words
 )
 def test_an_override_as_a_person_types_it(override, typed):
     assert words.typed(override) == typed
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "deviation", "shown"),
+    [
+        pytest.param("eval/exact_match", 0.984, None, "98.4 %", id="a share of ours"),
+        pytest.param("eval/exact_match", 0.984, 0.006, "98.4 ± 0.6 %", id="with a deviation"),
+        pytest.param("eval/token_accuracy/copy", 1.0, None, "100.0 %", id="of a pattern"),
+        pytest.param("best/train/exact_match", 0.0, None, "0.0 %", id="of a study"),
+        pytest.param("eval/loss", 0.0122, 0.001, "0.0122 ± 0.001", id="a loss of ours"),
+        pytest.param("top5_accuracy", 98.3, None, "98.3", id="somebody's, in per cent"),
+        pytest.param("val/accuracy", 0.983, None, "0.983", id="somebody's, a share"),
+        pytest.param("shared_loss", 1.7, None, "1.7", id="a word within a word"),
+        pytest.param("eval/exact_match", None, None, "-", id="not there yet"),
+    ],
+)
+def test_a_measurement_as_a_person_reads_it(metric, value, deviation, shown):
+    assert words.measured(metric, value, deviation) == shown

@@ -330,7 +330,7 @@ def as_objective(axes: Axes, data: Data, which: str = "y") -> None:
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_label_text(words.label(data.objective))
     axis.set_major_formatter(lambda value, _: words.measured(data.objective, value))
-    if words.measured(data.objective, 1.0).endswith("%"):
+    if words.is_share(data.objective):
         axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
         low, high = axis.get_view_interval()
         low, high = max(low, -0.03), min(high, 1.03)

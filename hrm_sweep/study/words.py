@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatch
 from typing import Any
 
 from hrm_sweep.recipe import is_of_the_recipe
+
+_SHARES = re.compile(
+    r"(?:best/)?(?:train|eval|reported)/"
+    r"(?:token_accuracy|exact_match|mode_share|padding_share_of_loss)(?:/.*)?"
+)
 
 
 def label(metric: str) -> str:
@@ -25,11 +31,17 @@ def measured(metric: str, value: float | None, deviation: float | None = None) -
     """
     if value is None:
         return "-"
-    is_share = any(word in metric for word in ("accuracy", "exact_match", "share"))
-    unit = " %" if is_share else ""
+    share = is_share(metric)
+    unit = " %" if share else ""
     numbers = [number for number in (value, deviation) if number is not None]
-    texts = [f"{100 * number:.1f}" if is_share else f"{number:.4g}" for number in numbers]
+    texts = [f"{100 * number:.1f}" if share else f"{number:.4g}" for number in numbers]
     return " ± ".join(texts) + unit
+
+
+def is_share(metric: str) -> bool:
+    """Whether it is a metric of our own that goes from 0 to 1; what another app calls accuracy may
+    be in per cent already, and is shown as it is."""
+    return _SHARES.fullmatch(metric) is not None
 
 
 def chosen(values: Iterable[str], patterns: Iterable[str]) -> list[str]:
