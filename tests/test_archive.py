@@ -13,6 +13,7 @@ from hrm_sweep.archive.runs import Run, plain
 from hrm_sweep.archive.studies import Study, find_run, find_study, studies
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.outcomes import Outcome
+from hrm_sweep.report.data import Data
 from hrm_sweep.study.goals import goals
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
@@ -118,7 +119,7 @@ def test_repeated_trials_are_compared_by_welchs_t_test():
     truth = stats.ttest_ind_from_stats(
         0.9, 0.02, 5, 0.87, 0.05, 4, equal_var=False, alternative="greater"
     ).pvalue
-    verdict = ranking.compared(one, two, "m")
+    verdict = ranking.compared(one, two, "m", "maximize")
     assert verdict.p_value == pytest.approx(truth)
     assert verdict.is_clear is False
     assert verdict.words.startswith("not clearly worse: Welch's t-test over repeats, p = 0.1")
@@ -128,7 +129,7 @@ def test_single_runs_are_compared_by_the_shares_of_puzzles():
     one, two = (fake({"eval/exact_match": share}, held_out=128) for share in (0.98, 0.85))
     pooled = (0.98 + 0.85) / 2
     truth = stats.norm.sf(0.13 / math.sqrt(pooled * (1 - pooled) * 2 / 128))
-    verdict = ranking.compared(one, two, "eval/exact_match")
+    verdict = ranking.compared(one, two, "eval/exact_match", "maximize")
     assert verdict.p_value == pytest.approx(truth)
     assert verdict.is_clear is True
 
@@ -141,7 +142,45 @@ def test_single_runs_are_compared_by_the_shares_of_puzzles():
     ],
 )
 def test_what_cannot_be_told_is_said(one, two, words):
-    assert words in ranking.compared(fake(one), fake(two), "m").words
+    assert words in ranking.compared(fake(one), fake(two), "m", "minimize").words
+
+
+def limited(*shares, most):
+    """A study of single runs with a share each, which is to be high but not above `most`."""
+    name = "eval/exact_match"
+    runs = [fake({name: share}, held_out=1000, number=n) for n, share in enumerate(shares)]
+    judged = goals(name, "maximize", {name: f"<= {most}"})
+    return SimpleNamespace(
+        objectives=[name], directions=["maximize"], goals=judged, trials=runs, tie_breaker=None
+    )
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        pytest.param((0.99, 0.7, 0.5), "50.0 % (trial 2), clearly worse: two shares", id="allowed"),
+        pytest.param((0.99, 0.7), "none, no other trial keeps to the constraints", id="no other"),
+        pytest.param((0.99, 0.9), "", id="not even the best"),
+        pytest.param((0.7,), "", id="alone"),
+    ],
+)
+def test_the_next_best_is_one_that_keeps_to_the_constraints(shares, words):
+    study = limited(*shares, most=0.8)
+    told = ranking.next_best(study, ranking.ranked(study))
+    assert told.startswith(words)
+    assert bool(told) == bool(words)
+
+
+def test_best_so_far_is_of_trials_that_keep_to_the_constraints():
+    assert Data(limited(0.5, 0.99, 0.7, 0.6, most=0.8)).so_far == ([0, 2, 3], [0.5, 0.7, 0.7])
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_what_is_better_is_not_called_worse(direction):
+    ahead, behind = (1, -1) if direction == "maximize" else (-1, 1)
+    one, two = (fake({"m": value, "m/std": 0.1}, repeats=4) for value in (ahead, behind))
+    assert ranking.compared(one, two, "m", direction).is_clear is True
+    assert ranking.compared(two, one, "m", direction).is_clear is False
 
 
 def test_the_pareto_front_is_what_no_other_trial_beats():

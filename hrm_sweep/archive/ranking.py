@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import Study
 from hrm_sweep.outcomes import Outcome
+from hrm_sweep.study import words
 
 SURE = 0.05
 """A second best that would look this good by chance less often than this is clearly worse."""
@@ -55,30 +56,48 @@ class Verdict:
         return f"{told}: {self.rule}"
 
 
-def compared(best: Run, other: Run, metric: str) -> Verdict:
-    """Judges the lead of `best` in `metric`.
+def next_best(study: Study, best_first: list[Run]) -> str:
+    """The second best trial of a study with one objective, and how sure the best one's lead is;
+    empty where nothing but broken constraints told the two apart."""
+    first, *others = best_first
+    if not others or study.goals.broken(first.values):
+        return ""
+    second, objective = others[0], study.objectives[0]  # those that break constraints come last
+    if study.goals.broken(second.values):
+        return "none, no other trial keeps to the constraints"
+    value = words.in_words(second.values, objective)
+    verdict = compared(first, second, objective, study.directions[0])
+    told = f"{value} (trial {second.number}), {verdict.words}"
+    if first.values[objective] == second.values[objective] and study.tie_breaker:
+        told += f"; the lower {study.tie_breaker} decides"
+    return told
+
+
+def compared(best: Run, other: Run, metric: str, direction: str) -> Verdict:
+    """Judges the lead of `best` in `metric`, which is to be maximized or minimized.
 
     Repeated trials by Welch's t-test on the repeats (Welch 1947, Biometrika 34), one-sided. Single
     runs by the two-proportion z-test with the pooled share, where the metric is a share of held-out
     puzzles; that both were measured on the same puzzles makes the test cautious. Neither corrects
     for the best having been picked from many.
     """
-    if best.values[metric] == other.values[metric]:
+    sign = -1 if direction == "minimize" else 1
+    lead = sign * (best.values[metric] - other.values[metric])
+    if not lead:
         return Verdict(False, None, "they are equal")
     if len(best.repeats) > 1 and len(other.repeats) > 1:
-        return _welch(best, other, metric)
+        return _welch(best, other, metric, lead)
     if metric == "eval/exact_match" and best.num_held_out and other.num_held_out:
-        return _two_shares(best, other, metric)
+        return _two_shares(best, other, metric, lead)
     return Verdict(
         None, None, "one run of each cannot tell it from noise; study.repeats=3 would show"
     )
 
 
-def _welch(best: Run, other: Run, metric: str) -> Verdict:
+def _welch(best: Run, other: Run, metric: str, lead: float) -> Verdict:
     from scipy.special import stdtr  # its import costs a tenth of a second
 
     runs = (best, other)
-    lead = abs(best.values[metric] - other.values[metric])
     errors = [run.values.get(f"{metric}/std", 0.0) ** 2 / len(run.repeats) for run in runs]
     if not sum(errors):
         return Verdict(True, 0.0, "no repeat of either differs")
@@ -89,12 +108,12 @@ def _welch(best: Run, other: Run, metric: str) -> Verdict:
     return Verdict(chance < SURE, chance, f"Welch's t-test over repeats, p = {_rounded(chance)}")
 
 
-def _two_shares(best: Run, other: Run, metric: str) -> Verdict:
+def _two_shares(best: Run, other: Run, metric: str, lead: float) -> Verdict:
     sizes = [float(run.num_held_out or 0) for run in (best, other)]
     shares = [run.values[metric] for run in (best, other)]
     pooled = sum(size * share for size, share in zip(sizes, shares, strict=True)) / sum(sizes)
     error = math.sqrt(pooled * (1 - pooled) * sum(1 / size for size in sizes))
-    chance = math.erfc(abs(shares[0] - shares[1]) / error / math.sqrt(2)) / 2
+    chance = math.erfc(lead / error / math.sqrt(2)) / 2
     rule = f"two shares of {min(sizes):.0f} held-out puzzles, p = {_rounded(chance)}"
     return Verdict(chance < SURE, chance, rule)
 

@@ -7,7 +7,7 @@ import json
 import shlex
 from typing import Any
 
-from hrm_sweep.archive.ranking import compared, front, ranked
+from hrm_sweep.archive.ranking import front, next_best, ranked
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import Study, find_study
 from hrm_sweep.commands.command import Command, runtime_words, study_argument
@@ -54,8 +54,8 @@ def _print_best(study: Study, best: list[Run]) -> None:
     if study.goals.are_several:
         number = words.count(len(front(study)), "trial")
         pairs.append(("front", f"{number}, this one first: best {study.name} --pareto"))
-    elif len(best) > 1:
-        pairs.append(("next best", _next_best(study, first, best[1])))
+    elif rival := next_best(study, best):
+        pairs.append(("next best", rival))
     pairs += [
         ("run again", first.command),
         ("reproduce", f"{runtime_words()} reproduce {study.name}"),
@@ -64,16 +64,6 @@ def _print_best(study: Study, best: list[Run]) -> None:
     if first.mlflow_run_id:
         pairs.append(("MLflow run", first.mlflow_run_id))
     print(facts(pairs))
-
-
-def _next_best(study: Study, first: Run, second: Run) -> str:
-    objective = study.objectives[0]
-    value = words.in_words(second.values, objective)
-    verdict = compared(first, second, objective)
-    told = f"{value} (trial {second.number}), {verdict.words}"
-    if first.values[objective] == second.values[objective] and study.tie_breaker:
-        told += f"; the lower {study.tie_breaker} decides"
-    return told
 
 
 def _print_front(study: Study, best: list[Run]) -> None:

@@ -59,10 +59,17 @@ def _print_bests(studies: Sequence[Study], bests: Mapping[str, Run]) -> None:
         table.add_row(study.name, value, str(best.number) if best else "-", counted, work, point)
     console().print(table)
     sign = -1 if studies[0].directions[0] == "maximize" else 1
-    order = sorted(bests.items(), key=lambda pair: sign * pair[1].values[objective])
+    kept = [study for study in studies if _keeps(study, bests.get(study.name))]
+    order = sorted(kept, key=lambda study: sign * bests[study.name].values[objective])
     if len(order) > 1:
-        (first, one), (second, two) = order[:2]
-        print(f"\n  {first} before {second}: {second} is {_told(compared(one, two, objective))}")
+        first, second = (study.name for study in order[:2])
+        way = studies[0].directions[0]
+        verdict = compared(bests[first], bests[second], objective, way)
+        print(f"\n  {first} before {second}: {second} is {_told(verdict)}")
+
+
+def _keeps(study: Study, best: Run | None) -> bool:
+    return best is not None and not study.goals.broken(best.values)
 
 
 def _told(verdict: object) -> str:

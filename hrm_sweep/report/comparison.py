@@ -7,7 +7,6 @@ from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -30,11 +29,7 @@ def draw(studies: Sequence[Study], path: Path) -> None:
             curve = data.curves.get(data.best.number or 0, {})
             label = f"{data.study.name}, trial {data.best.number}"
             curves.plot(list(curve), list(curve.values()), color=colour, label=label)
-            runs = sorted(data.ranked, key=lambda run: run.number or 0)
-            values = [run.values[data.objective] for run in runs]
-            so_far = (np.maximum if data.is_maximized else np.minimum).accumulate(values)
-            numbers = [run.number or 0 for run in runs]
-            history.step(numbers, so_far, where="post", color=colour, marker="o", markersize=3)
+            history.step(*data.so_far, where="post", color=colour, marker="o", markersize=3)
             for axes in (curves, history):
                 as_objective(axes, data)
         for axes, title, name in ((curves, "Best trials", "step"), (history, "So far", "trial")):

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 from hrm_sweep.archive.ranking import front, ranked
 from hrm_sweep.archive.runs import Run, Value
@@ -33,6 +34,19 @@ class Data:
     def ranked(self) -> list[Run]:
         """Complete trials, the best first."""
         return ranked(self.study)
+
+    @cached_property
+    def kept(self) -> list[Run]:
+        """Complete trials that keep to the constraints, in the order of their numbers."""
+        kept = (run for run in self.ranked if not self.study.goals.broken(run.values))
+        return sorted(kept, key=lambda run: run.number or 0)
+
+    @property
+    def so_far(self) -> tuple[list[int], list[float]]:
+        """Numbers of trials, and the best objective up to each of them, of those in `kept`."""
+        better = max if self.is_maximized else min
+        values = accumulate((run.values[self.objective] for run in self.kept), better)
+        return [run.number or 0 for run in self.kept], list(values)
 
     @cached_property
     def best(self) -> Run | None:

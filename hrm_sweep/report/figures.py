@@ -58,13 +58,12 @@ def history(data: Data) -> Figure | None:
     complete = sorted(data.ranked, key=lambda run: run.number or 0)
     numbers = [run.number or 0 for run in complete]
     values = np.array([run.values[data.objective] for run in complete])
-    so_far = np.maximum.accumulate(values) if data.is_maximized else np.minimum.accumulate(values)
     many = len(values) > MANY
     axes.plot(
         numbers, values, "o", color=BLUE, markersize=2.5 if many else 5, alpha=0.4 if many else 0.9,
         rasterized=many, label="complete", markeredgewidth=0,
     )  # fmt: skip
-    axes.step(numbers, so_far, where="post", color=BEST, linewidth=1.6, label="best so far")
+    axes.step(*data.so_far, where="post", color=BEST, linewidth=1.6, label="best so far")
     pruned = [run for run in data.study.trials if run.outcome is Outcome.PRUNED]
     last = [(run.number, curve[max(curve)]) for run in pruned
             if (curve := data.curves.get(run.number or 0))]  # fmt: skip

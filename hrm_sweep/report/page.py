@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
 from hrm_sweep import files, runtime
-from hrm_sweep.archive.ranking import compared
+from hrm_sweep.archive.ranking import next_best
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import Study
 from hrm_sweep.learning import pictures
@@ -118,11 +118,8 @@ def _facts(data: Data) -> Iterator[tuple[str, str]]:
         yield words.label(name), words.in_words(best.values, name)
     if data.front:
         yield "Pareto front", words.count(len(data.front), "trial") + ", marked in the table"
-    elif len(data.ranked) > 1:
-        second = data.ranked[1]
-        value = words.in_words(second.values, data.objective)
-        verdict = compared(best, second, data.objective)
-        yield "next best", f"{value} (trial {second.number}), {verdict.words}"
+    elif rival := next_best(study, data.ranked):
+        yield "next best", rival
     yield "folder", str(best.folder)
     if best.mlflow_run_id:
         yield "MLflow run", best.mlflow_run_id
