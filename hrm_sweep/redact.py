@@ -22,8 +22,8 @@ _IN_URI = re.compile(
 )
 _TOKEN_IN_URL = re.compile(r"(?P<before>https?://)[^\s/?#\"'<>:@]+@", re.IGNORECASE)
 _NAMED = re.compile(
-    rf"(?P<before>(?<![a-z0-9])[\"']?(?:{_SECRET_KEYS})[\"']?\s*[=:]\s*[\"']?)"
-    r"[^\s\"'&;,)}\]]+",
+    rf"(?P<before>(?<![a-z0-9])[\"']?(?:{_SECRET_KEYS})[\"']?\s*[=:]\s*)"
+    r"(?:(?P<quote>[\"'])(?:(?!(?P=quote))[^\n])*|[^\s\"'&;,)}\]]+)",
     re.IGNORECASE,
 )
 _KEY = re.compile(rf"(?:^|[._/])(?:{_SECRET_KEYS})$", re.IGNORECASE)
@@ -43,7 +43,12 @@ def redacted(text: str) -> str:
             text = text.replace(secret, MASK)
     text = _IN_URI.sub(rf"\g<before>{MASK}@", text)
     text = _TOKEN_IN_URL.sub(rf"\g<before>{MASK}@", text)
-    return _NAMED.sub(rf"\g<before>{MASK}", text)
+    return _NAMED.sub(lambda named: f"{named['before']}{named['quote'] or ''}{MASK}", text)
+
+
+def is_secret(key: str) -> bool:
+    """Whether what stands under a key of this name is not for everybody."""
+    return _KEY.search(key) is not None
 
 
 def redacted_tree(value: Any) -> Any:
@@ -58,7 +63,8 @@ def redacted_tree(value: Any) -> Any:
 
 
 def _under(key: str, value: Any) -> Any:
-    return MASK if value and isinstance(value, str) and _KEY.search(key) else redacted_tree(value)
+    may_be_secret = isinstance(value, (str, int, list)) and not isinstance(value, bool)
+    return MASK if value and may_be_secret and is_secret(key) else redacted_tree(value)
 
 
 def check_no_secrets(overrides: Iterable[str]) -> None:

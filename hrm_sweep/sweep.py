@@ -22,9 +22,10 @@ from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.launch.batches import Batches
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
+from hrm_sweep.launch.plain import as_yaml
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.projector import ProjectorProcess
-from hrm_sweep.redact import check_no_secrets, redacted
+from hrm_sweep.redact import check_no_secrets, redacted, redacted_tree
 from hrm_sweep.report import draw_report
 from hrm_sweep.settings import SweeperSettings
 from hrm_sweep.study.database import absolute, shown
@@ -250,7 +251,8 @@ class Sweep:
         if set_aside and (self._folder / "multirun.yaml").exists():
             files.set_aside(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self._config, self._folder / "multirun.yaml")
+        tree = OmegaConf.to_container(self._config, enum_to_str=True)
+        files.write_text(self._folder / "multirun.yaml", as_yaml(redacted_tree(tree)))
 
     def _make_sampler(self, space: Space, num_known: int) -> tuple[Any, str]:
         """The sampler, and its name for a person. Seeded by the seed alone it would propose its

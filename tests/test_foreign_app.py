@@ -82,6 +82,15 @@ def test_values_of_any_type_are_recorded_and_nobody_reads_what_cannot_be_resolve
     assert params[3]["listed"] == '["BLUE", "${unset}", 0]'
 
 
+def test_passwords_of_a_config_are_in_no_file_of_ours():
+    sweep("seed=0,1", "hydra.output_subdir=null")
+    kept = OmegaConf.load("multirun/study/1/config.yaml")
+    assert (kept.password, kept.servers) == ("***", [{"token": 1, "api_key": "***"}])
+    for path in Path("multirun").rglob("*"):
+        text = path.read_bytes() if path.is_file() else b""
+        assert not any(part in text for part in (b"s3cret", b"Part2", b"Part3", b"12345678")), path
+
+
 def test_repeats_have_means_of_the_values_that_all_of_them_have():
     sweep("returns=optional", "hydra.sweeper.repeats=3")
     (trial,) = trials()

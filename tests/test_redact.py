@@ -7,6 +7,7 @@ import time
 import pytest
 
 from hrm_sweep.redact import redacted, redacted_tree
+from hrm_sweep.study.database import shown
 
 CANARY = "c4n4ry-Sesame"
 
@@ -24,6 +25,8 @@ CANARY = "c4n4ry-Sesame"
         pytest.param(f"{{'password': '{CANARY}', 'port': 5}}", id="repr of a dict"),
         pytest.param(f'{{"api_key": "{CANARY}"}}', id="JSON"),
         pytest.param(f"study.storage.PASSWORD={CANARY}", id="override"),
+        pytest.param(f'password: "with, {CANARY} it\'s"', id="commas, blanks and quotes in quotes"),
+        pytest.param(f"password='{CANARY}", id="a quote that does not end"),
         pytest.param(
             f"Error: API request to http://me:{CANARY}@h:5000/api failed; http://me:{CANARY}@h too",
             id="twice in a message",
@@ -70,12 +73,36 @@ def test_a_tree_is_masked_by_its_keys_and_in_its_strings():
     tree = {
         "study.storage": f"postgresql://me:{CANARY}@h/d",
         "db.password": CANARY,
+        "db": {"pwd": 12345678, "api_key": [CANARY], "secret": {"name": "here"}, "passwd": True},
+        "best": {"secret": 0.5},
         "lr": 0.001,
         "lines": [f"password={CANARY}", None, True],
     }
     assert redacted_tree(tree) == {
         "study.storage": "postgresql://me:***@h/d",
         "db.password": "***",
+        "db": {"pwd": "***", "api_key": "***", "secret": {"name": "here"}, "passwd": True},
+        "best": {"secret": 0.5},
         "lr": 0.001,
         "lines": ["password=***", None, True],
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        pytest.param(
+            f"postgresql://h/db?user=me&password={CANARY}&sslmode=require",
+            "postgresql://h/db?user=me&sslmode=require",
+            id="in the query",
+        ),
+        pytest.param(
+            f"postgresql://me:{CANARY}@h/db?sslpassword={CANARY}",
+            "postgresql://me:***@h/db",
+            id="both",
+        ),
+        pytest.param("sqlite:///multirun/optuna.db", "sqlite:///multirun/optuna.db", id="SQLite"),
+    ],
+)
+def test_a_storage_is_shown_without_its_password(url, expected):
+    assert shown(url) == expected

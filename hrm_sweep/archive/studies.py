@@ -97,7 +97,7 @@ class Study:
 
     @property
     def storage(self) -> str:
-        """Optuna's storage, without user and password."""
+        """Optuna's storage, without its password."""
         return str(self._asked["storage"])
 
     @property

@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
 
 from hrm_sweep import files
 from hrm_sweep.errors import DatabaseAway, StudyError
-from hrm_sweep.redact import redacted
+from hrm_sweep.redact import is_secret, redacted
 
 SECONDS_FOR_A_WRITER = 10
 """How long a writer waits for another one. SQLite does not let Ctrl-C through meanwhile."""
@@ -56,9 +56,11 @@ def unusable(url: str, why: str) -> StudyError:
 
 
 def shown(url: str) -> str:
-    """The URL as a person may see it: without user and password."""
+    """The URL as a person may see it: without its password, wherever that stands."""
     try:
-        return sqlalchemy.make_url(url).set(username=None, password=None).render_as_string()
+        whole = sqlalchemy.make_url(url)
+        secrets = [name for name in whole.query if is_secret(name)]
+        return whole.difference_update_query(secrets).render_as_string()  # masks the usual place
     except SQLAlchemyError:
         return redacted(url)
 

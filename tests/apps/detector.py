@@ -37,6 +37,8 @@ class Config:
     data: Path = Path("/data")
     unset: str = "${oc.env:SET_NOWHERE}"
     open: str = MISSING
+    password: str = "s3cret,Part2 Part3"
+    servers: list[Any] = field(default_factory=lambda: [{"token": 1, "api_key": 12345678}])
     listed: list[Any] = field(default_factory=lambda: [Colour.BLUE, "${unset}", "${seed}"])
     returns: str = "float"
 
