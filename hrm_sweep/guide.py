@@ -27,10 +27,13 @@ def head(name: str, space: Space, goals: Goals, plan: Plan, *, by: str, slots: i
         how = f"Search of {words.count(plan.num_trials, 'trial')}, proposed by {by}"
     pairs = zip(goals.directions, goals.objectives, strict=True)
     aims = [f"{direction} {objective}" for direction, objective in pairs]
-    return [
+    told = [
         f"Study {name} · {_sizes(space)} · {', '.join([*aims, *map(str, goals.constraints)])}",
         f"{how} · {words.count(slots, 'worker')}",
     ]
+    if added := plan.num_added():
+        told.append(f"{words.count(added, 'trial')} in Optuna not run by a sweep: left out here")
+    return told
 
 
 def plan_in_words(
@@ -50,7 +53,11 @@ def plan_in_words(
         ended = {tuple(sorted(trial.params.items())): trial for trial in done}
         for number, point in enumerate(points):
             trial = ended.get(tuple(sorted(point.items())))
-            mark = f"  ({trial.user_attrs['outcome']} as trial {trial.number})" if trial else ""
+            mark = (
+                f"  ({trial.user_attrs.get('outcome', 'added')} as trial {trial.number})"
+                if trial
+                else ""
+            )
             overrides = words.recipe_of(space.overrides(point), aside)
             yield f"  {number}  {' '.join(overrides)}{mark}"
     else:

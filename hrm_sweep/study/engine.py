@@ -36,7 +36,7 @@ from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.owners import Owner
 from hrm_sweep.study.patience import Patience
-from hrm_sweep.study.plan import Plan
+from hrm_sweep.study.plan import Plan, finished
 from hrm_sweep.study.rows import Row
 from hrm_sweep.study.space import Space
 from hrm_sweep.study.trial import session
@@ -121,7 +121,7 @@ class Engine:
     ) -> None:
         self.study, self.space, self.plan, self.goals, self.rules = study, space, plan, goals, rules
         self.slots, self.folder = slots, folder
-        self.rows = {trial.number: Row.of_the_past(trial) for trial in _finished(study)}
+        self.rows = {trial.number: Row.of_the_past(trial) for trial in finished(study)}
         self.front = goals.front(self._complete(), values_of)
         """The best trials so far; with one objective not more than one."""
         self.returns: dict[int, Future[Any]] = {}
@@ -221,7 +221,7 @@ class Engine:
     def count_those_of_others(self) -> None:
         """Adds trials that ended in other sweeps meanwhile: what the end says is of the study."""
         with self._patience.asking():
-            for trial in _finished(self.study):
+            for trial in finished(self.study):
                 if trial.number not in self.rows:
                     row = self.rows[trial.number] = Row.of_the_past(trial)
                     self._outcomes[row.outcome] += 1
@@ -391,11 +391,6 @@ class Engine:
 def values_of(row: Row) -> dict[str, float]:
     """Of a complete trial."""
     return row.values
-
-
-def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    trials = study.get_trials(deepcopy=False)
-    return [trial for trial in trials if trial.state.is_finished()]
 
 
 def _ending(row: Row, future: Future[Any]) -> tuple[Outcome, str]:

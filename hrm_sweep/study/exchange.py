@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
-from hrm_sweep.study.plan import ATTEMPT, OWNER, Plan
+from hrm_sweep.study.plan import ATTEMPT, FOLDER, OWNER, Plan
 from hrm_sweep.study.rows import Follower, Row
 from hrm_sweep.study.space import Space
 
@@ -149,7 +149,7 @@ class Exchange:
         handed = self._waiting(trial)
         row = handed.row
         row.attempt += 1
-        told = {OWNER: self._owner, "folder": str(row.folder), ATTEMPT: row.attempt}
+        told = {OWNER: self._owner, FOLDER: str(row.folder), ATTEMPT: row.attempt}
         self._ledger.note(trial, told)
         return handed
 

@@ -12,6 +12,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.errors import StudyError
+from hrm_sweep.outcomes import Outcome
 from hrm_sweep.recipe import is_of_the_recipe
 from hrm_sweep.study import owners
 from hrm_sweep.study.goals import Goals
@@ -22,6 +23,8 @@ RECIPE = "recipe"
 """Study attribute: what may not change when a study goes on."""
 OWNER = "owner"
 """Trial attribute: the sweep that runs it."""
+FOLDER = "folder"
+"""Trial attribute: where it was run; one that somebody added by Optuna's own means has none."""
 ATTEMPT = "attempt"
 """Trial attribute: how often it was handed out, interruptions not counted."""
 
@@ -83,14 +86,32 @@ class Plan:
         running = self._trials(TrialState.RUNNING)
         return [trial.user_attrs.get(OWNER, {}).get("host", "?") for trial in running]
 
+    def num_added(self) -> int:
+        """How many finished trials no sweep has run: somebody added them by Optuna's own means."""
+        ended = [trial for trial in self._trials() if trial.state.is_finished()]
+        return len(ended) - len(finished(self._study))
+
     def _take_a_waiting_one(self) -> optuna.Trial | None:
         if not self._waiting:
             self._waiting.extend(trial._trial_id for trial in self._trials(TrialState.WAITING))
         while self._waiting:
             trial = self._ledger.take(self._study, self._waiting.popleft())
-            if trial is not None:
+            if trial is not None and self._is_filled_in(trial):
                 return trial
         return None
+
+    def _is_filled_in(self, trial: optuna.Trial) -> bool:
+        """A trial that was enqueued by Optuna's own means has only the parameters that somebody
+        fixed: the sampler gives the others, as in `Study.ask`. One that has a value which the space
+        does not know fails."""
+        try:
+            for name in self._distributions.keys() - trial.params.keys():
+                trial._suggest(name, self._distributions[name])
+        except ValueError as error:
+            self._ledger.note(trial, {"outcome": Outcome.FAILED.word, "reason": str(error)})
+            self._study.tell(trial, state=TrialState.FAIL)
+            return False
+        return True
 
     def _propose(self) -> optuna.Trial | None:
         if self._space.is_finite or len(self._trials()) >= self.num_trials:
@@ -110,6 +131,12 @@ class Plan:
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that a sweep has run to their end."""
+    trials = study.get_trials(deepcopy=False)
+    return [each for each in trials if each.state.is_finished() and FOLDER in each.user_attrs]
 
 
 def agree_on_recipe(
