@@ -113,7 +113,8 @@ class TestALauncherThatRaises:
         assert "killed: TerminatedWorkerError" in done.stdout
 
     def test_for_a_config_that_cannot_be_read_the_others_go_on(self):
-        done = sweep("+x=1", "+y=a,${nowhere},b", "hydra/launcher=basic")
+        needed = "hydra.output_subdir=${oc.select:y,none}"
+        done = sweep("+x=1", "+y=a,${nowhere},b", needed, "hydra/launcher=basic")
         assert done.returncode == 0, done.stderr
         assert "failed: InterpolationKeyError" in done.stdout
         assert [trial.state.name for trial in study().get_trials()] == [
