@@ -179,6 +179,8 @@ class Sweep:
         self._make_folder(set_aside=is_new)
         self._projectors = self._start_projectors()
         study.sampler, by = self._make_sampler(space, len(study.get_trials(deepcopy=False)))
+        if self._pruning is not None:
+            study.pruner = self._pruning.pruner  # samplers ask it
         plan = Plan(ledger, study, space, num_trials=settings.n_trials)
         head = guide.head(self._name, space, self._goals, plan, by=by, slots=slots.num_slots)
         for_hydra = self._typed_for_hydra()

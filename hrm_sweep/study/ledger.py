@@ -65,7 +65,8 @@ class Ledger:
             if name not in optuna.get_all_study_names(self.storage):
                 wanted = cast("list[Direction]", list(directions))
                 optuna.create_study(storage=self._read, study_name=name, directions=wanted)
-        study = optuna.load_study(study_name=name, storage=self._read)
+        no_pruner = optuna.pruners.NopPruner()
+        study = optuna.load_study(study_name=name, storage=self._read, pruner=no_pruner)
         made_to = [direction.name.lower() for direction in study.directions]
         if made_to != list(directions):
             raise StudyError(

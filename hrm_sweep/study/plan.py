@@ -28,6 +28,9 @@ FOLDER = "folder"
 ATTEMPT = "attempt"
 """Trial attribute: how often it was handed out, interruptions not counted."""
 
+UNSTARTED = optuna.trial.create_trial(state=TrialState.RUNNING)
+"""Of Hyperband, TPE asks in which bracket each trial is; it knows that when it has judged one."""
+
 
 class Plan:
     """Hands out trials until there is nothing left to try.
@@ -116,6 +119,7 @@ class Plan:
     def _propose(self) -> optuna.Trial | None:
         if self._space.is_finite or len(self._trials()) >= self.num_trials:
             return None
+        self._study.pruner.prune(self._study, UNSTARTED)
         return self._study.ask(self._distributions)
 
     def _enqueue_missing_points(self) -> None:
