@@ -175,6 +175,20 @@ def test_best_so_far_is_of_trials_that_keep_to_the_constraints():
     assert Data(limited(0.5, 0.99, 0.7, 0.6, most=0.8)).so_far == ([0, 2, 3], [0.5, 0.7, 0.7])
 
 
+def test_repeats_without_any_spread_are_judged_by_their_puzzles_if_at_all():
+    name = "eval/exact_match"
+    shares = [{name: 1.0, f"{name}/std": 0.0}, {name: 127 / 128, f"{name}/std": 0.0}]
+    one, two = (fake(values, repeats=2, held_out=128) for values in shares)
+    pooled = 255 / 256
+    truth = stats.norm.sf(1 / 128 / math.sqrt(pooled * (1 - pooled) * 2 / 128))
+    verdict = ranking.compared(one, two, name, "maximize")
+    assert (verdict.is_clear, verdict.p_value) == (False, pytest.approx(truth))
+    one, two = (fake(values, repeats=2) for values in shares)
+    assert ranking.compared(one, two, name, "maximize") == ranking.Verdict(
+        None, None, "no repeat of either differs, which leaves no noise to judge by"
+    )
+
+
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_what_is_better_is_not_called_worse(direction):
     ahead, behind = (1, -1) if direction == "maximize" else (-1, 1)

@@ -77,18 +77,22 @@ def compared(best: Run, other: Run, metric: str, direction: str) -> Verdict:
     """Judges the lead of `best` in `metric`, which is to be maximized or minimized.
 
     Repeated trials by Welch's t-test on the repeats (Welch 1947, Biometrika 34), one-sided. Single
-    runs by the two-proportion z-test with the pooled share, where the metric is a share of held-out
-    puzzles; that both were measured on the same puzzles makes the test cautious. Neither corrects
-    for the best having been picked from many.
+    runs, and repeats that are all equal, by the two-proportion z-test with the pooled share, where
+    the metric is a share of held-out puzzles: of those of one run, and that both were measured on
+    the same puzzles makes the test cautious. Neither corrects for the best having been picked from
+    many.
     """
     sign = -1 if direction == "minimize" else 1
     lead = sign * (best.values[metric] - other.values[metric])
     if not lead:
         return Verdict(False, None, "they are equal")
-    if len(best.repeats) > 1 and len(other.repeats) > 1:
+    are_repeated = len(best.repeats) > 1 and len(other.repeats) > 1
+    if are_repeated and any(run.values.get(f"{metric}/std") for run in (best, other)):
         return _welch(best, other, metric, lead)
     if metric == "eval/exact_match" and best.num_held_out and other.num_held_out:
         return _two_shares(best, other, metric, lead)
+    if are_repeated:
+        return Verdict(None, None, "no repeat of either differs, which leaves no noise to judge by")
     return Verdict(
         None, None, "one run of each cannot tell it from noise; study.repeats=3 would show"
     )
@@ -99,8 +103,6 @@ def _welch(best: Run, other: Run, metric: str, lead: float) -> Verdict:
 
     runs = (best, other)
     errors = [run.values.get(f"{metric}/std", 0.0) ** 2 / len(run.repeats) for run in runs]
-    if not sum(errors):
-        return Verdict(True, 0.0, "no repeat of either differs")
     freedom = sum(errors) ** 2 / sum(
         error**2 / (len(run.repeats) - 1) for error, run in zip(errors, runs, strict=True)
     )

@@ -152,8 +152,9 @@ class Run:
 
     @property
     def num_held_out(self) -> int | None:
-        """Puzzles that it is judged on, None if it did not say."""
-        return int(self.dataset["eval_size"]) if self.dataset else None
+        """Puzzles that it, or each of its repeats, is judged on; None if it did not say."""
+        dataset = (self.repeats[0] if self.repeats else self).dataset
+        return int(dataset["eval_size"]) if dataset else None
 
     @functools.cached_property
     def repeats(self) -> list[Run]:
