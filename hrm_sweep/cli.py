@@ -1,7 +1,7 @@
 """The command line: Hydra's, with mistakes told in one line.
 
 Exit codes: 0 done, 1 nothing came out (the run failed, no trial is complete), 2 bad input,
-130 interrupted.
+130 interrupted, 141 the reader of a pipe left.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -47,6 +48,9 @@ def main() -> None:
         _exit(1, str(error))
     except KeyboardInterrupt:
         _exit(130)
+    except BrokenPipeError:  # `--help | head`: who read has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _exit(128 + signal.SIGPIPE)
 
 
 def _run_command(command: Command) -> None:

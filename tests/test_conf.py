@@ -57,6 +57,16 @@ def test_root_keys_reach_their_groups():
     assert built.trainer.epochs == 2
 
 
+@pytest.mark.parametrize(("typed", "epochs"), [((), 2), (("epochs=4",), 4)], ids=["own", "typed"])
+def test_a_smoke_test_is_short_unless_epochs_are_typed(typed, epochs):
+    built = config.build(compose("trainer=smoke", *typed))
+    assert (built.root.epochs, built.trainer.epochs, built.trainer.precision) == (
+        epochs,
+        epochs,
+        "fp32",
+    )
+
+
 def test_a_key_that_breaks_a_rule_has_the_name_a_person_types():
     with pytest.raises(ConfigError) as caught:
         config.build(compose("optimizer.lr=-1"))

@@ -68,11 +68,11 @@ def test_headings_are_the_last_words_of_keys(keys, names):
     assert fitting.short_names(keys) == names
 
 
-def on_a_terminal(width: int, *arguments: str) -> list[str]:
+def on_a_terminal(width: int, *arguments: str, kind: str = "xterm") -> list[str]:
     """The lines that a command draws on a terminal of that width, also those it draws over."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, width, 0, 0))
-    environment = {"TERM": "xterm", "PATH": os.environ["PATH"]}
+    environment = {"TERM": kind, "PATH": os.environ["PATH"]}
     with subprocess.Popen(arguments, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         text = b""
@@ -102,3 +102,10 @@ def test_nothing_of_a_study_is_wider_than_its_terminal(tmp_path, monkeypatch):
     assert "4 complete, 4 failed" in told
     assert told.count("failed: ValueError: this one raises") == 4
     assert Path("multirun/study/report.html").exists()
+
+
+def test_a_dumb_terminal_gets_plain_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = on_a_terminal(80, *command("+x=1", "+pause=0.05"), kind="dumb")
+    assert any(line.startswith("trial 0  10/10  objective 1  done in ") for line in lines)
+    assert any(re.match(r"trial 0  \d/10  objective 1\.", line) for line in lines)

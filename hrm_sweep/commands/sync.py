@@ -109,6 +109,8 @@ def _send(whole: _Whole, to: str | None) -> int:
             f"{whole.name}: belongs into {uri}, and there is no such folder on this machine; "
             f"say where to: sync {whole.name} --to sqlite:///mlruns/mlflow.db"
         )
+    if path and not path.exists():
+        print(f"making {path}, which takes some seconds", file=sys.stderr)
     backlog = sync(whole.folder, uri, home.experiment, cursors=_cursors(to))
     print(f"{whole.name}: sent {words.count(backlog.sent, 'measurement')}; {backlog}", flush=True)
     return backlog.runs

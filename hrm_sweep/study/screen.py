@@ -1,7 +1,7 @@
 """What a person sees of a study: a head, trials while they run, a table and the next commands.
 
-On a terminal the trials are a live table; in a pipe or a file they are plain lines, one for each
-tenth of a trial and one for its end.
+On a terminal the trials are a live table; in a pipe, a file or a dumb terminal they are plain
+lines, one for each tenth of a trial and one for its end.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Screen:
     def begin(self, engine: Engine) -> None:
         self._engine, self._begin = engine, time.monotonic()
         self._say_head()
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._width = self._console.width
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
