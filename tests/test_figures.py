@@ -108,11 +108,11 @@ def test_the_legend_tells_when_each_pattern_was_solved():
     assert legend_of(figure) == [
         "held out, all",
         "training",
-        "copy (99% at epoch 3)",
-        "increment (99% at epoch 4)",
-        "decrement (99% at epoch 5)",
-        "mirror (99% at epoch 6)",
-        "transpose (99% at epoch 7)",
+        "copy (≥ 99% at epoch 3)",
+        "increment (≥ 99% at epoch 4)",
+        "decrement (≥ 99% at epoch 5)",
+        "mirror (≥ 99% at epoch 6)",
+        "transpose (≥ 99% at epoch 7)",
         "recolour",
         "the most common token's share of answers",
     ]
@@ -121,7 +121,7 @@ def test_the_legend_tells_when_each_pattern_was_solved():
 def test_a_single_pattern_is_the_line_of_all():
     figure = training_figure(history_of(4, ["sudoku"]))
     assert legend_of(figure) == [
-        "held out, all (99% at epoch 3)",
+        "held out, all (≥ 99% at epoch 3)",
         "training",
         "the most common token's share of answers",
     ]

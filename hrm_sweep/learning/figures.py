@@ -190,7 +190,7 @@ def _best_epoch(history: History) -> int | None:
 def _when_solved(history: History, name: str) -> str:
     """When an exact match first said "solved", as a part of its label."""
     solved = np.flatnonzero(_series(history, name) >= SOLVED)
-    return f" ({SOLVED:.0%} at epoch {history[solved[0]]['epoch']})" if len(solved) else ""
+    return f" (≥ {SOLVED:.0%} at epoch {history[solved[0]]['epoch']})" if len(solved) else ""
 
 
 def _patterns(history: History) -> list[str]:
