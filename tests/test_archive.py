@@ -14,7 +14,9 @@ from hrm_sweep.archive.studies import Study, find_run, find_study, studies
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.report.data import Data
+from hrm_sweep.study import trial
 from hrm_sweep.study.goals import goals
+from hrm_sweep.tracking.record import Record
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 
@@ -217,6 +219,17 @@ def test_the_pareto_front_is_what_no_other_trial_beats():
 def test_an_overrides_value_is_plain(text, value):
     assert plain(text) == value
     assert type(plain(text)) is type(value)
+
+
+def test_a_run_that_went_on_took_the_time_of_both_attempts(tmp_path):
+    who = {"kind": "train", "tags": {}, "description": ""}
+    with Record(tmp_path) as record:
+        record.append("started", **who)
+        record.append("finished", outcome="interrupted", seconds=3600.0)
+    with trial.session(tmp_path, **who):
+        pass
+    assert Run.open(tmp_path).attempts == 2
+    assert 3600 <= Run.open(tmp_path).seconds < 3700
 
 
 def test_the_record_of_a_study_is_a_run_too():

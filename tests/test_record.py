@@ -17,10 +17,12 @@ import pytest
 from hrm_sweep.errors import RecordError
 from hrm_sweep.tracking.record import (
     FILE_NAME,
+    Entry,
     Record,
     RecordReader,
     is_open,
     read,
+    seconds_worked,
     settle,
     values_of,
 )
@@ -287,3 +289,37 @@ def test_an_entry_costs_milliseconds(tmp_path):
             record.metrics(step, values)
             costs.append(time.perf_counter() - begin)
     assert sorted(costs)[25] < 0.02
+
+
+def told(*events: tuple[int, str], seconds: float | None = None) -> list[Entry]:
+    """Entries at these seconds; the last one says what all took, if that is known."""
+    entries = [Entry(0, 1000 * when, event, {}) for when, event in events]
+    return [*entries[:-1], entries[-1]._replace(fields={"seconds": seconds} if seconds else {})]
+
+
+BEGUN, ENDED = (10, "started"), (19, "finished")
+
+
+@pytest.mark.parametrize(
+    ("entries", "seconds"),
+    [
+        pytest.param(told(BEGUN, ENDED, seconds=8.5), 8.5, id="whole"),
+        pytest.param(told(BEGUN, (13, "metrics")), 3, id="runs"),
+        pytest.param(told(BEGUN, (13, "metrics"), (99, "finished")), 3, id="died, found later"),
+        pytest.param(
+            [*told(BEGUN, ENDED, seconds=8.5), *told((30, "started"), (32, "metrics"))],
+            10.5,
+            id="stopped, and runs again",
+        ),
+        pytest.param(
+            told(BEGUN, (13, "metrics"), (50, "started"), (54, "metrics")), 7, id="died, runs again"
+        ),
+        pytest.param(
+            [*told(BEGUN, ENDED, seconds=8.5), *told((30, "started"), ENDED, seconds=11.0)],
+            11.0,
+            id="the last end tells of all",
+        ),
+    ],
+)
+def test_the_time_of_a_run_is_that_of_all_its_attempts(entries, seconds):
+    assert seconds_worked(entries) == seconds

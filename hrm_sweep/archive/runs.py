@@ -111,9 +111,9 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """What the last attempt took, or all of them together if it did not say."""
-        whole = (self.last.time_ms - self.first.time_ms) / 1000
-        return float(self.last.fields.get("seconds", whole))
+        """What all attempts took together, without the time between them."""
+        told = self.last.fields.get("seconds")
+        return record.seconds_worked(self.entries) if told is None else float(told)
 
     @property
     def mlflow_run_id(self) -> str:

@@ -22,9 +22,9 @@ def load_study(name: str | None = None) -> DataFrame:
 
     Columns: `study`; `trial`; `repeat` (from 0; missing where a trial is one run); `outcome`
     (complete, pruned, failed, diverged, killed, timed_out, interrupted, unjudged, running) and its
-    `reason`; `started` (UTC) and `seconds`; `params.<key>` for each searched key; every final value
-    by its name, such as `eval/exact_match`, of the best epoch; `signature` (equal: the same
-    recipe), `folder`, `mlflow_run_id`, `command`.
+    `reason`; `started` (UTC) and `seconds`, those of all attempts; `params.<key>` for each searched
+    key; every final value by its name, such as `eval/exact_match`, of the best epoch; `signature`
+    (equal: the same recipe), `folder`, `mlflow_run_id`, `command`.
 
     Args:
         name: of a study below `multirun/`, or its folder; None is the newest.

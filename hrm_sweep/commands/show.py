@@ -74,7 +74,7 @@ def _head(run: Run) -> str:
     if run.outcome is not None:
         told += f" after {words.duration(run.seconds)}"
     if run.attempts > 1:
-        told += f" · attempt {run.attempts}"
+        told += f" in {run.attempts} attempts" if run.outcome else f" · attempt {run.attempts}"
     return f"{told}\n  {run.reason}" if run.reason else told
 
 

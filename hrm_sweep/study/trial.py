@@ -23,7 +23,7 @@ from typing import Any
 from hrm_sweep import files, runtime
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.tracking.record import Record, RecordReader, curves
+from hrm_sweep.tracking.record import Record, RecordReader, curves, seconds_worked
 
 
 class Trial:
@@ -139,7 +139,7 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
     attempt = 1 + sum(entry.event == "started" for entry in past)
     record = Record(folder)
     record.append("started", **_with_attempt(started, attempt))
-    outer, begin, error = _current, time.monotonic(), None
+    outer, begin, error = _current, time.monotonic() - seconds_worked(past), None
     usage = runtime.Usage(outer=outer._usage if outer else None)
     _current = handle = Trial(folder, record, usage, curves(past))
     try:

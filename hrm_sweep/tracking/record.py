@@ -14,9 +14,9 @@ among all others, wherever its folder is copied to. Events, in the order they co
 * `expected`: the `num_steps` it will have;
 * `doing`: what it does before its next step, as a `text`, where that takes long;
 * `metrics`: `step` and `values`; not-a-number and infinities are the strings "nan", "inf", "-inf";
-* `finished`: the `outcome` and, where it has them, `best` values, `reason`, `traceback`, what it
-  used of the `system` and the `artifacts` to keep (names below the folder). Last, unless another
-  attempt follows.
+* `finished`: the `outcome` and, where it has them, `best` values, `reason`, `traceback`, the
+  `seconds` of all attempts, what this one used of the `system` and the `artifacts` to keep (names
+  below the folder). Last, unless another attempt follows.
 """
 
 from __future__ import annotations
@@ -212,6 +212,21 @@ def curves(entries: list[Entry]) -> dict[int, dict[str, float]]:
         if entry.event == "metrics":
             told.setdefault(entry.fields["step"], {}).update(values_of(entry))
     return told
+
+
+def seconds_worked(entries: list[Entry]) -> float:
+    """What all attempts took together, without the time between them; one that died is counted up
+    to the last that it wrote."""
+    total, begin, last = 0.0, 0, 0
+    for entry in entries:
+        if entry.event == "finished":  # its seconds are also those of the attempts before it
+            total = float(entry.fields.get("seconds", total + (last - begin) / 1000))
+            begin = last
+            continue
+        if entry.event == "started":
+            total, begin = total + (last - begin) / 1000, entry.time_ms
+        last = entry.time_ms
+    return total + (last - begin) / 1000
 
 
 def is_open(entries: list[Entry]) -> bool:
