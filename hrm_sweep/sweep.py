@@ -32,6 +32,7 @@ from hrm_sweep.study.database import absolute, shown
 from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.goals import goals
 from hrm_sweep.study.ledger import Ledger, known_study
+from hrm_sweep.study.owners import Owner, is_worked_in
 from hrm_sweep.study.plan import Plan, agree_on_recipe
 from hrm_sweep.study.pruning import Pruning
 from hrm_sweep.study.results import Results
@@ -158,6 +159,8 @@ class Sweep:
                 check(composed)
         self._make_sampler(space, 0)
         files.check_writable(self._folder)
+        if is_worked_in(self._folder) and not known_study(self._settings.storage, self._name):
+            self._check_folder()
         if self._is_tracked:
             mlflow_store.check(mlflow_store.resolve_uri(self._settings.tracking.get("uri")))
 
@@ -174,9 +177,15 @@ class Sweep:
         settings = self._settings
         ledger = Ledger(settings.storage)
         study = ledger.open_study(self._name, self._goals.directions)
-        is_new = not study.user_attrs
-        agree_on_recipe(study, space, self._goals, aside=self._job.aside)
-        self._make_folder(set_aside=is_new)
+        with ledger.exclusive():  # of sweeps that start a study together, one makes its folder
+            is_new = agree_on_recipe(
+                study, space, self._goals, repeats=settings.repeats, aside=self._job.aside
+            )
+            if is_new:
+                self._set_aside()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            owner = Owner(self._folder)
+        self._write_config()
         self._projectors = self._start_projectors()
         study.sampler, by = self._make_sampler(space, len(study.get_trials(deepcopy=False)))
         if self._pruning is not None:
@@ -221,6 +230,7 @@ class Sweep:
             ),
             slots=slots,
             folder=self._folder,
+            owner=owner,
             folder_of=self._folder_of,
             observers=[Screen(head=head, columns=settings.columns), results, *self._projectors],
         )
@@ -248,11 +258,21 @@ class Sweep:
             job.hydra.job.num, job.hydra.job.id = number, str(number)
         return self._folder / str(job.hydra.sweep.subdir)
 
-    def _make_folder(self, *, set_aside: bool) -> None:
-        """The study's folder; for a new study, one that holds another is kept beside it."""
-        if set_aside and (self._folder / "multirun.yaml").exists():
+    def _set_aside(self) -> None:
+        """A new study keeps beside its folder what it finds there of another one."""
+        self._check_folder()
+        if (self._folder / "multirun.yaml").exists():
             files.set_aside(self._folder)
-        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def _check_folder(self) -> None:
+        """Raises StudyError if another study works in the folder now."""
+        if is_worked_in(self._folder):
+            raise StudyError(
+                f"hydra.sweep.dir={self._folder}: another study works there now; "
+                "take another folder, or join that study by its name"
+            )
+
+    def _write_config(self) -> None:
         tree = OmegaConf.to_container(self._config, enum_to_str=True)
         files.write_text(self._folder / "multirun.yaml", as_yaml(redacted_tree(tree)))
 

@@ -102,6 +102,7 @@ class Engine:
 
     Args:
         folder: of the study.
+        owner: of the trials; released in the end.
         folder_of: the folder of a trial, from its number and overrides.
     """
 
@@ -116,6 +117,7 @@ class Engine:
         rules: Rules,
         slots: Slots,
         folder: Path,
+        owner: Owner,
         folder_of: Callable[[int, list[str]], Path],
         observers: Sequence[Observer],
     ) -> None:
@@ -128,6 +130,7 @@ class Engine:
         """What the launcher gave back, by trial number."""
         self._outcomes = Counter(row.outcome for row in self.rows.values())
         self._ledger, self._folder_of, self._observers = ledger, folder_of, observers
+        self._owner = owner
         self._running: dict[Future[Any], Handed] = {}
         self._untold: list[Handed] = []
         self._patience = Patience()
@@ -149,14 +152,13 @@ class Engine:
         """
         for observer in self._observers:
             observer.begin(self)
-        owner = Owner(self.folder)
         self._exchange = Exchange(
             self.study,
             self._ledger,
             self.plan,
             self.space,
             self.goals,
-            owner=owner.told,
+            owner=self._owner.told,
             folder_of=self._folder_of,
             max_attempts=self.rules.max_attempts,
         )
@@ -170,7 +172,7 @@ class Engine:
             raise
         finally:
             self.slots.close()
-            owner.release()
+            self._owner.release()
             for observer in self._observers:
                 observer.end()
 

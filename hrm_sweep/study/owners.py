@@ -54,3 +54,19 @@ def is_alive(told: Mapping[str, str] | None) -> bool:
 def _machine() -> dict[str, str]:
     boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
     return {"host": socket.gethostname(), "boot": boot}
+
+
+def is_worked_in(folder: Path) -> bool:
+    """Whether a sweep that holds its lock here works in a study folder."""
+    return any(_is_held(path) for path in folder.glob(".*.lock"))
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:  # released since it was listed
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -144,14 +144,17 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def agree_on_recipe(
-    study: optuna.Study, space: Space, goals: Goals, *, aside: Collection[str]
-) -> None:
+    study: optuna.Study, space: Space, goals: Goals, *, repeats: int, aside: Collection[str]
+) -> bool:
     """Writes down what the study is about, or checks that it is still about that.
 
     A longer list and a larger total are welcome: they extend the study.
 
     Args:
         aside: top-level keys that cannot change a result.
+
+    Returns:
+        Whether the study is new.
 
     Raises:
         StudyError: something else than the study's recipe was asked for; the difference is named.
@@ -161,6 +164,7 @@ def agree_on_recipe(
         "objective": list(goals.objectives),
         "constraints": [str(constraint) for constraint in goals.constraints],
         "fixed": [part for part in fixed if is_of_the_recipe(part, aside)],
+        "repeats": repeats,
         "space": space.in_words(),
     }
     made = study.user_attrs.get(RECIPE)
@@ -169,19 +173,22 @@ def agree_on_recipe(
         with warnings.catch_warnings():  # Optuna calls it experimental; the dashboard reads it
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(list(goals.objectives))
-        return
+        return True
     if difference := _difference(made, asked):
         raise StudyError(
             f"study.name={study.study_name}: it was made with {difference}; "
             "keep to that, or take another study.name"
         )
     study.set_user_attr(RECIPE, asked)
+    return False
 
 
 def _difference(made: dict[str, Any], asked: dict[str, Any]) -> str:
     for key in ("objective", "constraints"):
         if made[key] != asked[key]:
             return f"study.{key}={_listed(made[key], 'none')}, not {_listed(asked[key], 'none')}"
+    if made.get("repeats", asked["repeats"]) != asked["repeats"]:  # it was not always written down
+        return f"study.repeats={made['repeats']}, not {asked['repeats']}"
     if sorted(made["fixed"]) != sorted(asked["fixed"]):
         return f"{_listed(made['fixed'])}, not {_listed(asked['fixed'])}"
     if made["space"].keys() != asked["space"].keys():

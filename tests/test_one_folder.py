@@ -1,0 +1,59 @@
+"""Sweeps that start at once, or into one folder."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from test_study import command, study, sweep, until
+
+from hrm_sweep.tracking import record
+
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+
+def start(*overrides: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*overrides), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_new_study_does_not_take_the_folder_of_one_that_runs():
+    first = start("+x=1,2", "+pause=0.5")
+    until(lambda: Path("multirun/study/0/record.jsonl").exists())
+    other = sweep("+x=1,2", "hydra.sweeper.study_name=other")
+    assert other.returncode == 2
+    assert other.stderr.strip() == (
+        "hydra.sweep.dir=multirun/study: another study works there now; "
+        "take another folder, or join that study by its name"
+    )
+    printed, errors = first.communicate(timeout=60)
+    assert first.returncode == 0, errors
+    assert "2 complete" in printed
+    assert list(Path("multirun").glob("study.*")) == []
+
+
+def test_a_new_study_sets_aside_the_folder_of_one_that_has_ended():
+    assert sweep("+x=1,2").returncode == 0
+    assert sweep("+x=3", "hydra.sweeper.study_name=other").returncode == 0
+    assert Path("multirun/study.1/1/record.jsonl").exists()
+    assert not Path("multirun/study/1").exists()
+
+
+def test_of_sweeps_that_start_a_study_at_once_none_sets_the_folder_aside():
+    sweeps = [start("+x=range(0,6)", "+pause=0.02", "hydra.launcher.workers=1") for _ in range(3)]
+    for process in sweeps:
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, errors
+    assert list(Path("multirun").glob("study.*")) == []
+    assert [trial.state.name for trial in study().get_trials()] == ["COMPLETE"] * 6
+    for number in range(6):
+        events = [entry.event for entry in record.read(Path(f"multirun/study/{number}"))]
+        assert events.count("started") == 1
+
+
+def test_the_number_of_repeats_belongs_to_the_study():
+    seeded = ("+x=1", "+seed=0")
+    assert sweep(*seeded, "hydra.sweeper.repeats=2").returncode == 0
+    done = sweep(*seeded, "hydra.sweeper.repeats=3")
+    assert done.returncode == 2
+    assert "study.name=study: it was made with study.repeats=2, not 3; keep to that" in done.stderr
