@@ -58,7 +58,7 @@ def _machine() -> dict[str, str]:
 
 def is_worked_in(folder: Path) -> bool:
     """Whether a sweep that holds its lock here works in a study folder."""
-    return any(_is_held(path) for path in folder.glob(".*.lock"))
+    return any(_is_held(path) for path in folder.glob(".*-*-????????.lock"))
 
 
 def _is_held(path: Path) -> bool:
