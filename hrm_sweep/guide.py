@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hrm_sweep import runtime
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.settings import SweeperSettings
+from hrm_sweep.settings import TAKE_FROM, SweeperSettings
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.goals import Goals
-from hrm_sweep.study.plan import Plan
+from hrm_sweep.study.owners import Life
+from hrm_sweep.study.plan import Others, Plan
 from hrm_sweep.study.rows import Row
 from hrm_sweep.study.space import Dimension, Space
 from hrm_sweep.tracking import mlflow_store
@@ -111,13 +112,28 @@ def reproduce(study: str, row: Row) -> str:
     return shlex.join(["python", "-m", "hrm_sweep", "reproduce", study, "--trial", str(row.number)])
 
 
-def how_to_continue(name: str, folder: Path, *, is_ours: bool) -> str:
-    """The command by which a stopped study goes on."""
+def how_to_continue(name: str, folder: Path, *, is_ours: bool, take_from: str | None = None) -> str:
+    """The command by which a stopped study goes on; with the trials of the machine `take_from`."""
     if is_ours:
-        return shlex.join([*runtime.command(), "resume", name])
+        from_there = ["--take-from", take_from] if take_from else []
+        return shlex.join([*runtime.command(), "resume", name, *from_there])
     where = [f"hydra.sweeper.study_name={name}", f"hydra.sweep.dir={folder}"]
-    typed = [*sys.argv[1:], *(text for text in where if text not in sys.argv)]
-    return shlex.join([*runtime.command(), *typed])
+    from_there = [f"{TAKE_FROM}{take_from}"] if take_from else []
+    same = [text for text in sys.argv[1:] if text not in where and not text.startswith(TAKE_FROM)]
+    return shlex.join([*runtime.command(), *same, *where, *from_there])
+
+
+def of_others(others: Others, *, how_to_continue: Callable[..., str]) -> Iterator[str]:
+    """What other sweeps still run when this one has ended, and how to get it back."""
+    for (machine, seen), number in others.items():
+        trials = f"{number} of its trials, on {machine}"
+        if seen is Life.GONE:
+            yield f"Another sweep died and left {trials}. Take over with: {how_to_continue()}"
+        elif seen is Life.ALIVE:
+            yield f"Another sweep still runs {trials}"
+        else:
+            how = how_to_continue(take_from=machine)
+            yield f"Another sweep still runs {trials}. If that machine is gone for good: {how}"
 
 
 def _sizes(space: Space) -> str:

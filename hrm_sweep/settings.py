@@ -7,6 +7,10 @@ each, and pickled configs need one.
 from dataclasses import dataclass, field
 from typing import Any
 
+TAKE_FROM = "hydra.sweeper.take_from="
+FOR_ONCE = ("hydra.mode=", TAKE_FROM)
+"""How overrides begin that are not part of a study, and are not typed again when it goes on."""
+
 
 @dataclass
 class SweeperSettings:
@@ -38,6 +42,8 @@ class SweeperSettings:
     """Seconds after which no further trial is started."""
     repeats: int = 1
     """Seeds that each trial is run with (seed, seed + 1, …); its value is their mean."""
+    take_from: str | None = None
+    """Name of a machine that is gone for good: its running trials are taken over."""
     dry_run: bool = False
     """Show the plan and run nothing."""
     storage: str = "${oc.env:HRM_SWEEP_STORAGE,'sqlite:///multirun/optuna.db'}"

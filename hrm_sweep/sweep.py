@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -27,13 +28,13 @@ from hrm_sweep.outcomes import Outcome
 from hrm_sweep.projector import ProjectorProcess
 from hrm_sweep.redact import check_no_secrets, redacted, redacted_tree
 from hrm_sweep.report import draw_report
-from hrm_sweep.settings import SweeperSettings
+from hrm_sweep.settings import FOR_ONCE, SweeperSettings
 from hrm_sweep.study.database import absolute, shown
 from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.goals import goals
 from hrm_sweep.study.ledger import Ledger, known_study
 from hrm_sweep.study.owners import Owner, is_worked_in
-from hrm_sweep.study.plan import Plan, agree_on_recipe
+from hrm_sweep.study.plan import Plan, agree_on_recipe, check_take_from, running_of_others
 from hrm_sweep.study.pruning import Pruning
 from hrm_sweep.study.results import Results
 from hrm_sweep.study.sampling import told_by
@@ -122,8 +123,10 @@ class Sweep:
             raise SystemExit(1)
         return self._batches(engine.returns)
 
-    def _how_to_continue(self) -> str:
-        return guide.how_to_continue(self._name, self._folder, is_ours=self._is_ours)
+    def _how_to_continue(self, *, take_from: str | None = None) -> str:
+        return guide.how_to_continue(
+            self._name, self._folder, is_ours=self._is_ours, take_from=take_from
+        )
 
     def _show_plan(self, space: Space) -> None:
         study = known_study(self._settings.storage, self._name)
@@ -158,6 +161,9 @@ class Sweep:
             if check is not None:
                 check(composed)
         self._make_sampler(space, 0)
+        if machine := self._settings.take_from:
+            study = known_study(self._settings.storage, self._name)
+            check_take_from(machine, running_of_others(study) if study else Counter())
         files.check_writable(self._folder)
         if is_worked_in(self._folder) and not known_study(self._settings.storage, self._name):
             self._check_folder()
@@ -191,7 +197,11 @@ class Sweep:
         if self._pruning is not None:
             study.pruner = self._pruning.pruner  # samplers ask it
         plan = Plan(ledger, study, space, num_trials=settings.n_trials)
-        head = guide.head(self._name, space, self._goals, plan, by=by, slots=slots.num_slots)
+        screen = Screen(
+            head=guide.head(self._name, space, self._goals, plan, by=by, slots=slots.num_slots),
+            columns=settings.columns,
+            of_others=partial(guide.of_others, how_to_continue=self._how_to_continue),
+        )
         for_hydra = self._typed_for_hydra()
         results = Results(
             self._folder,
@@ -223,6 +233,7 @@ class Sweep:
             goals=self._goals,
             rules=Rules(
                 max_attempts=settings.max_attempts,
+                take_from=settings.take_from,
                 max_failure_rate=settings.max_failure_rate,
                 timeout=settings.timeout,
                 reports=self._pruning is None,
@@ -232,14 +243,14 @@ class Sweep:
             folder=self._folder,
             owner=owner,
             folder_of=self._folder_of,
-            observers=[Screen(head=head, columns=settings.columns), results, *self._projectors],
+            observers=[screen, results, *self._projectors],
         )
 
     def _typed_for_hydra(self) -> list[str]:
         """The overrides of Hydra's own settings as they were typed, their interpolations too."""
         typed = OmegaConf.to_container(self._config.hydra.overrides.hydra, resolve=False)
         assert isinstance(typed, list)
-        return [str(text) for text in typed if not str(text).startswith("hydra.mode=")]
+        return [str(text) for text in typed if not str(text).startswith(FOR_ONCE)]
 
     def _tracking_as_shown(self) -> dict[str, str | None]:
         """Where the study's runs go, without passwords; uri None is `mlruns/` beside the study."""

@@ -40,6 +40,7 @@ def test_every_command_has_help_with_examples(name, typed):
         pytest.param(["sync", "grid"], "grid: was made with tracking=off"),
         pytest.param(["resume", "grid"], "grid: made by an app of its own; continue with: "),
         pytest.param(["reproduce", "--tolerance", "-1"], "-1: must be a number from 0 up, such as"),
+        pytest.param(["resume", "grid", "--take-from", "n7"], " hydra.sweeper.take_from=n7"),
         pytest.param(["dashboard", "--port", "x"], "argument --port: invalid int value: 'x'"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hrm_sweep.study.owners import Owner, is_alive
+from hrm_sweep.study.owners import Life, Owner, life
 
 DIES = """
 import os, sys, json
@@ -20,31 +20,38 @@ os.kill(os.getpid(), 9)
 
 def test_a_living_owner_is_alive_until_it_releases(tmp_path):
     owner = Owner(tmp_path / "study")
-    assert is_alive(owner.told)
+    assert life(owner.told) is Life.ALIVE
+    assert life(owner.told | {"host": "other"}) is Life.ALIVE  # on a disk of both
     owner.release()
-    assert not is_alive(owner.told)
+    assert life(owner.told) is Life.GONE
 
 
 @pytest.mark.parametrize(
-    ("lock_is_here", "elsewhere", "alive"),
+    ("lock_is_here", "elsewhere", "seen"),
     [
-        pytest.param(True, {}, False, id="it was killed here"),
-        pytest.param(False, {}, False, id="and its folder was removed"),
-        pytest.param(True, {"boot": "before"}, False, id="before this machine started again"),
-        pytest.param(False, {"boot": "other"}, True, id="another machine of the same name"),
-        pytest.param(False, {"host": "other", "boot": "other"}, True, id="another machine"),
-        pytest.param(True, {"host": "other", "boot": "other"}, True, id="and a disk of both"),
+        pytest.param(True, {}, Life.GONE, id="it was killed here"),
+        pytest.param(False, {}, Life.GONE, id="and its folder was removed"),
+        pytest.param(True, {"boot": "before"}, Life.GONE, id="before this machine started again"),
+        pytest.param(
+            False, {"boot": "other"}, Life.OUT_OF_SIGHT, id="another machine of the same name"
+        ),
+        pytest.param(
+            False, {"host": "other", "boot": "other"}, Life.OUT_OF_SIGHT, id="another machine"
+        ),
+        pytest.param(
+            True, {"host": "other", "boot": "other"}, Life.OUT_OF_SIGHT, id="and a disk of both"
+        ),
     ],
 )
-def test_a_lock_that_is_not_held(tmp_path, lock_is_here, elsewhere, alive):
+def test_a_lock_that_is_not_held(tmp_path, lock_is_here, elsewhere, seen):
     killed = subprocess.run(
         [sys.executable, "-c", DIES, str(tmp_path)], capture_output=True, text=True, check=False
     )
     told = json.loads(killed.stdout)
     if not lock_is_here:
         Path(told["lock"]).unlink()
-    assert is_alive(told | elsewhere) is alive
+    assert life(told | elsewhere) is seen
 
 
 def test_a_trial_without_an_owner_has_none_alive():
-    assert not is_alive(None)
+    assert life({}) is Life.GONE

@@ -92,6 +92,60 @@ def test_two_folders_share_a_study(url):
         assert [entry.event for entry in record.read(folder)].count("started") == 1
 
 
+def on(machine: str, *, unseen: str) -> list[str]:
+    """What runs a command under another host name and without a folder that others have. It takes
+    rights that not everybody has."""
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    enter = f'hostname {machine} && mount -t tmpfs none {unseen} && exec "$@"'
+    return ["unshare", *as_root, "--uts", "--mount", "sh", "-c", enter, "sh"]
+
+
+@pytest.mark.slow
+def test_two_machines_share_a_study(url):
+    """Their host names differ, and neither sees the other's folder."""
+    machines = {"machine-a": 2, "machine-b": 1}
+    for machine in machines:
+        Path(machine).mkdir()
+    try:
+        probe = [*on("probe", unseen="machine-a"), "true"]
+        subprocess.run(probe, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no machines of their own here: {error}, {getattr(error, 'stderr', '')}")
+    started = {}
+    for machine, workers in machines.items():
+        (other,) = machines.keys() - {machine}
+        settings = ["+x=range(0,15)", "+pause=0.1", f"hydra.launcher.workers={workers}"]
+        started[machine] = subprocess.Popen(
+            [*on(machine, unseen=f"../{other}"), *command(*settings)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "HRM_SWEEP_STORAGE": url},
+            cwd=machine,
+        )
+    printed = {name: process.communicate(timeout=240)[0] for name, process in started.items()}
+    assert [process.returncode for process in started.values()] == [0, 0], printed
+
+    trials = optuna.load_study(study_name="study", storage=url).get_trials()
+    assert [trial.params["x"] for trial in trials] == list(range(15))
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    ran = {name: sorted(Path(name).glob("multirun/study/[0-9]*")) for name in started}
+    for name, folders in ran.items():
+        hosts = {trials[int(folder.name)].user_attrs["owner"]["host"] for folder in folders}
+        assert hosts == {name}
+    folders = [folder for several in ran.values() for folder in several]
+    assert sorted(int(folder.name) for folder in folders) == list(range(15))
+    for folder in folders:
+        assert [entry.event for entry in record.read(folder)].count("started") == 1
+    last, first = sorted(started, key=lambda name: "Another sweep" in printed[name])
+    told = re.search(r"Another sweep still runs \d+ of its trials, on (\S+)\. If", printed[first])
+    assert told, "\n".join(printed.values())
+    assert told[1] == last
+    assert f"hydra.sweeper.take_from={last}\n" in printed[first]
+    assert "Another sweep" not in printed[last]
+    assert PASSWORD not in "".join(printed.values())
+
+
 def test_a_pruner_finds_its_way_to_postgresql(url):
     pruner = "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,upper:3.0}"
     (printed,) = sweeps(1, "+x=2,9", pruner, url=url)

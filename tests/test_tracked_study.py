@@ -291,3 +291,11 @@ def test_a_trial_whose_folder_is_gone_is_reproduced_from_its_run_in_mlflow(runs,
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"fetched from MLflow into multirun/fetched/{run_id}" in done.stdout
     assert "30 of 30 values and the final weights are identical, bit for bit" in done.stdout
+
+
+def test_trials_are_taken_only_from_a_machine_that_has_some(printed, folder):
+    done = hrm_sweep("resume", "small", "--take-from", "nowhere", folder=folder)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "take_from=nowhere: no trial of the study runs there; none runs on another machine\n"
+    )

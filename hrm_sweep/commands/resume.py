@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from omegaconf import OmegaConf
 
 from hrm_sweep.archive.studies import find_study
-from hrm_sweep.commands.command import Command
+from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.errors import StudyError
+from hrm_sweep.settings import FOR_ONCE, TAKE_FROM
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    study_argument(parser)
+    parser.add_argument(
+        "--take-from",
+        metavar="HOST",
+        help="a machine that is gone for good: its running trials are taken over",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> list[str]:
     """The arguments for Hydra that let the study go on."""
     study = find_study(arguments.study)
+    once = [f"{TAKE_FROM}{arguments.take_from}"] if arguments.take_from else []
     config = OmegaConf.load(study.folder / "multirun.yaml")
     if "study" not in config:
         raise StudyError(
             f"{study.name}: made by an app of its own; continue with: {study.command} "
-            f"hydra.sweeper.study_name={study.name} hydra.sweep.dir={study.folder}"
+            + shlex.join(
+                [f"hydra.sweeper.study_name={study.name}", f"hydra.sweep.dir={study.folder}", *once]
+            )
         )
     saved = config.hydra.overrides
     overrides = [text for text in saved.task if not text.startswith("study.name=")]
-    hydra = [text for text in saved.hydra if not text.startswith("hydra.mode=")]
-    return ["-m", *hydra, *overrides, f"study.name={study.name}"]
+    hydra = [text for text in saved.hydra if not text.startswith(FOR_ONCE)]
+    return ["-m", *hydra, *once, *overrides, f"study.name={study.name}"]
 
 
 COMMAND = Command(
@@ -32,7 +46,12 @@ COMMAND = Command(
     examples=(
         ("", "the newest study"),
         ("my-study", "the study of that name, with what it was started with"),
+        ("my-study --take-from node7", "with the trials that a machine had which is gone for good"),
     ),
     run=_run,
-    details="To extend it, type its command again with study.name=NAME and more values or trials.",
+    arguments=_arguments,
+    details="To extend it, type its command again with study.name=NAME and more values or trials.\n"
+    "--take-from is for studies that several machines share. A trial goes on from its checkpoint\n"
+    "if the study's folder here is the one it ran in, otherwise it begins again. Where there is\n"
+    "no folder of the study, type its command with study.name=NAME hydra.sweeper.take_from=HOST.",
 )

@@ -36,7 +36,7 @@ from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.owners import Owner
 from hrm_sweep.study.patience import Patience
-from hrm_sweep.study.plan import Plan, finished
+from hrm_sweep.study.plan import Others, Plan, finished, running_of_others
 from hrm_sweep.study.rows import Row
 from hrm_sweep.study.space import Space
 from hrm_sweep.study.trial import session
@@ -93,6 +93,8 @@ class Rules:
     reports: bool
     """Whether curves of running trials are told to Optuna here; a trial with a pruner does that
     itself, and only what it could not tell is told when it has ended."""
+    take_from: str | None = None
+    """A machine that is gone for good; its trials are taken over."""
     is_tracked: bool
     """Whether runs get an MLflow run id, for Optuna to keep beside the trial."""
 
@@ -230,15 +232,15 @@ class Engine:
                     if row.outcome is Outcome.COMPLETE:
                         self._join_front(row)
 
-    def machines_running(self) -> dict[str, int]:
-        """How many trials other sweeps run now, by machine, as far as the database says."""
+    def others(self) -> Others:
+        """What other sweeps run now, as far as the database says."""
         with self._patience.asking():
-            return Counter(self.plan.machines_running())
-        return {}
+            return running_of_others(self.study, besides=self._owner.told)
+        return Counter()
 
     def _recover(self) -> None:
         """Trials of a sweep that died: one that had ended is told now, the others wait again."""
-        for handed in self._exchange.recover():
+        for handed in self._exchange.recover(take_from=self.rules.take_from):
             settle(handed.row.folder)
             handed.follow()
             if handed.row.outcome is None or handed.row.outcome.optuna_state == "WAITING":

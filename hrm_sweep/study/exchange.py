@@ -86,10 +86,11 @@ class Exchange:
         self._is_in_doubt = False
         """The last exchange failed: perhaps it is there, and only its confirmation was lost."""
 
-    def recover(self) -> list[Handed]:
-        """Takes over what dead sweeps have left running."""
+    def recover(self, *, take_from: str | None) -> list[Handed]:
+        """Takes over what dead sweeps have left running, and sweeps on the machine `take_from`."""
         with self._ledger.exclusive():
-            return [self._handed(trial) for trial in self._plan.recover(self._owner)]
+            lost = self._plan.recover(self._owner, take_from=take_from)
+            return [self._handed(trial) for trial in lost]
 
     def trade(
         self,

@@ -11,6 +11,7 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from typing import TextIO
 
@@ -35,20 +36,29 @@ class Owner:
         self._file.close()
 
 
-def is_alive(told: Mapping[str, str] | None) -> bool:
-    """Whether the owner still runs, as far as that can be seen from here: one on another machine
-    counts as alive. Two machines may have one name; a lock file that is not here says nothing then.
-    """
-    if told is None:
-        return False
+class Life(Enum):
+    """What can be seen from here of an owner."""
+
+    ALIVE = "it holds its lock"
+    GONE = "its process has ended"
+    OUT_OF_SIGHT = "it is, or was, on another machine"
+
+
+def life(told: Mapping[str, str]) -> Life:
+    """Whether the owner still runs; nobody does not. Two machines may have one name; a lock file
+    that is not here says nothing then."""
+    if not told:
+        return Life.GONE
     try:
         with Path(told["lock"]).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
-        return any(told[key] != here for key, here in _machine().items())
+        is_here = all(told[key] == here for key, here in _machine().items())
     except BlockingIOError:
-        return True
-    return told["host"] != socket.gethostname()
+        return Life.ALIVE
+    else:
+        is_here = told["host"] == socket.gethostname()
+    return Life.GONE if is_here else Life.OUT_OF_SIGHT
 
 
 def _machine() -> dict[str, str]:

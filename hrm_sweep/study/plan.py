@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -14,9 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.errors import StudyError
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.recipe import is_of_the_recipe
-from hrm_sweep.study import owners
 from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
+from hrm_sweep.study.owners import Life, life
 from hrm_sweep.study.space import Space, Value
 
 RECIPE = "recipe"
@@ -65,11 +66,17 @@ class Plan:
         self._ledger.put_back(trial)
         self._waiting.appendleft(trial._trial_id)
 
-    def recover(self, owner: Mapping[str, str]) -> list[optuna.Trial]:
-        """Takes over trials that a dead process has left running."""
+    def recover(
+        self, owner: Mapping[str, str], *, take_from: str | None = None
+    ) -> list[optuna.Trial]:
+        """Takes over trials that a dead process has left running, and those of the machine
+        `take_from` as far as nobody here can tell whether they do."""
         lost = []
         for trial in self._trials(TrialState.RUNNING):
-            if not owners.is_alive(trial.user_attrs.get(OWNER)):
+            told = trial.user_attrs.get(OWNER, {})
+            seen = life(told)
+            is_given_up = seen is Life.OUT_OF_SIGHT and told["host"] == take_from
+            if seen is Life.GONE or is_given_up:
                 lost.append(optuna.Trial(self._study, trial._trial_id))
                 self._ledger.note(lost[-1], {OWNER: owner})
         return lost
@@ -83,11 +90,6 @@ class Plan:
     def look_again(self) -> None:
         """Forgets which trials waited when it was looked last."""
         self._waiting.clear()
-
-    def machines_running(self) -> list[str]:
-        """The machine of each trial that runs now, in this sweep or another."""
-        running = self._trials(TrialState.RUNNING)
-        return [trial.user_attrs.get(OWNER, {}).get("host", "?") for trial in running]
 
     def num_added(self) -> int:
         """How many finished trials no sweep has run: somebody added them by Optuna's own means."""
@@ -141,6 +143,36 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that a sweep has run to their end."""
     trials = study.get_trials(deepcopy=False)
     return [each for each in trials if each.state.is_finished() and FOLDER in each.user_attrs]
+
+
+Others = Counter[tuple[str, Life]]
+"""Trials that run, by the machine of their sweep and what can be seen of that."""
+
+
+def running_of_others(study: optuna.Study, *, besides: Mapping[str, str] | None = None) -> Others:
+    """The trials of all sweeps that run now, but one."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    told = [trial.user_attrs.get(OWNER, {}) for trial in running]
+    return Counter((each.get("host", "?"), life(each)) for each in told if each != besides)
+
+
+def check_take_from(machine: str, others: Others) -> None:
+    """Makes sure that trials may be taken from a machine, and that it has some.
+
+    Raises:
+        StudyError: it has none, or its sweep is seen to live.
+    """
+    if others[machine, Life.OUT_OF_SIGHT]:
+        return
+    if others[machine, Life.ALIVE]:
+        why = "its sweep is alive, it holds its lock; stop it there"
+    elif machine == socket.gethostname():
+        why = "this is that machine, and what died on it is taken over anyway; leave it out"
+    else:
+        known = sorted({name for name, seen in others if seen is Life.OUT_OF_SIGHT})
+        there = f"some run on {' and '.join(known)}" if known else "none runs on another machine"
+        why = f"no trial of the study runs there; {there}"
+    raise StudyError(f"take_from={machine}: {why}")
 
 
 def agree_on_recipe(

@@ -20,6 +20,7 @@ from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.fitting import cells, cut, fitting, folded, short_names, table_of
+from hrm_sweep.study.plan import Others
 from hrm_sweep.study.rows import Row
 
 WIDE = 1000
@@ -37,13 +38,20 @@ class Screen:
     Args:
         head: lines about the study, printed first.
         columns: metrics to show, by name; `*` stands for any rest.
+        of_others: what to say of trials that other sweeps still run when this one ends.
     """
 
-    def __init__(self, *, head: Sequence[str], columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        *,
+        head: Sequence[str],
+        columns: Sequence[str],
+        of_others: Callable[[Others], Iterable[str]],
+    ) -> None:
         self._console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
         if not self._console.is_terminal:
             self._console.width = WIDE
-        self._head, self._columns = head, columns
+        self._head, self._columns, self._of_others = head, columns, of_others
         self._live: Live | None = None
         self._drawn = 0.0
         self._said: Counter[int] = Counter()
@@ -90,8 +98,8 @@ class Screen:
         if untold := self._engine.num_untold:
             which = words.count(untold, "trial")
             self._console.print(f"Not in the database yet: {which}, kept in the study's folder\n")
-        for machine, number in self._engine.machines_running().items():
-            self._console.print(f"Another sweep still runs {number} of its trials, on {machine}\n")
+        for line in self._of_others(self._engine.others()):
+            self._console.print(f"{folded(self._console, line)}\n")
         self._console.print(self._final_table())
         self._say_reasons()
 
