@@ -47,6 +47,20 @@ CONF = Path(__file__).parents[1] / "conf"
         ),
         pytest.param(
             trm_config,
+            {"puzzle_emb_ndim": 40, "puzzle_emb_len": 2},
+            "puzzle_emb_len=2: must hold puzzle_emb_ndim=40 at hidden_dim=16 a position; "
+            "try puzzle_emb_len=3",
+            id="too few positions for the puzzle embedding",
+        ),
+        pytest.param(
+            transformer_config,
+            {"puzzle_emb_ndim": 0, "puzzle_emb_len": 16},
+            "puzzle_emb_len=16: there is nothing to put there with puzzle_emb_ndim=0; "
+            "try puzzle_emb_len=null",
+            id="positions for no puzzle embedding",
+        ),
+        pytest.param(
+            trm_config,
             {"halting": "q-learning"},
             "halting=q-learning: must be one of q_learning, bce; did you mean q_learning?",
             id="misspelt",

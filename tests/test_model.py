@@ -54,7 +54,8 @@ class PlainHRM:
         x = self.weights["inner.embed_tokens.embedding_weight"][inputs]
         if self.config.puzzle_emb_ndim:
             puzzle = self.weights["inner.puzzle_emb.weights"][identifier]
-            missing = -len(puzzle) % size
+            length = self.config.puzzle_emb_len or math.ceil(len(puzzle) / size)
+            missing = length * size - len(puzzle)
             padded = torch.cat((puzzle, torch.zeros(missing, dtype=puzzle.dtype)))
             x = torch.cat((padded.view(-1, size), x))
         if self.config.pos_encodings == "learned":
@@ -129,6 +130,7 @@ def segments(model: ACT, count: int) -> list[tuple[Carry, object]]:
         pytest.param({"H_cycles": 1, "L_cycles": 1}, id="1 x 1 cycles"),
         pytest.param({"pos_encodings": "learned"}, id="learned positions"),
         pytest.param({"puzzle_emb_ndim": 40}, id="prefix of three, padded"),
+        pytest.param({"puzzle_emb_ndim": 40, "puzzle_emb_len": 5}, id="prefix of five"),
         pytest.param({"puzzle_emb_ndim": 0}, id="no prefix"),
     ],
 )
@@ -177,6 +179,35 @@ def gradients(model: ACT) -> dict[str, Tensor]:
         parameter.data = parameter.grad
     names = {name for name, _ in model.named_parameters()}
     return {name: tensor for name, tensor in model.state_dict().items() if name in names}
+
+
+def test_published_trm_weights_give_the_published_answers(tmp_path):
+    """Its puzzle embedding fills the first of 16 positions; the code names tensors as here."""
+    published = trm_config(puzzle_emb_len=16, H_cycles=2, L_cycles=3)
+    plain = PlainHRM(build(published), published)
+    weights = {f"_orig_mod.model.{name}": t.float().detach() for name, t in plain.weights.items()}
+    torch.save(weights, tmp_path / "step_1000")
+    off = {}
+    for length in (16, None):
+        model = build(trm_config(puzzle_emb_len=length, H_cycles=2, L_cycles=3), seed=1).eval()
+        checkpoint.load_weights(model, tmp_path / "step_1000")
+        ((_, thought),) = segments(model, 1)
+        wanted = torch.stack([trm_logits(plain, row) for row in range(ROWS)])
+        off[length] = (thought.logits.double() - wanted).abs().max().item()
+    assert off[16] < 1e-4
+    assert off[None] > 1e-2  # every tensor fits, and the function is another
+
+
+@torch.no_grad()
+def trm_logits(plain: PlainHRM, row: int) -> Tensor:
+    """Of one row after one segment, [S, V]: one network updates the latent z and the answer y."""
+    x = plain.embed(BATCH.inputs[row], BATCH.identifiers[row])
+    y, z = (plain.weights[f"inner.{name}_init"].expand(len(x), -1) for name in ("H", "L"))
+    for _ in range(plain.config.H_cycles):
+        for _ in range(plain.config.L_cycles):
+            z = plain.level("L", z + y + x)
+        y = plain.level("L", y + z)
+    return y[16:] @ plain.weights["inner.lm_head.weight"].T
 
 
 def test_trm_uses_one_network_and_the_gradient_of_its_whole_last_cycle():

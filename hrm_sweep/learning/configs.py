@@ -32,6 +32,9 @@ class _ModelConfig:
     """How tokens know their place: `rope` or `learned`."""
     puzzle_emb_ndim: int = MISSING
     """Numbers learnt for each puzzle identifier, put before the tokens; 0: no identifiers."""
+    puzzle_emb_len: int | None = None
+    """Positions before the tokens that these take, zeros after them; null: as many as they need.
+    Published TRM weights need 16."""
     loss: str = MISSING
     """Token loss: `stablemax` as in HRM, or `softmax`."""
     init_from: str | None = MISSING
@@ -220,6 +223,7 @@ def _check_model(config: _ModelConfig) -> None:
     for key in ("hidden_dim", "num_heads", "mlp_multiple_of"):
         at_least(key, getattr(config, key), 1)
     at_least("puzzle_emb_ndim", config.puzzle_emb_ndim, 0)
+    _check_puzzle_embedding(config)
     one_of("pos_encodings", config.pos_encodings, ("rope", "learned"))
     one_of("loss", config.loss, ("stablemax", "softmax"))
     if not (config.expansion > 0 and math.isfinite(config.expansion)):
@@ -244,6 +248,20 @@ def _check_heads(config: _ModelConfig) -> None:
         rule,
         f"try hidden_dim={sizes}" + (f", or num_heads={fitting[0]}" if fitting else ""),
     )
+
+
+def _check_puzzle_embedding(config: _ModelConfig) -> None:
+    length, numbers, width = config.puzzle_emb_len, config.puzzle_emb_ndim, config.hidden_dim
+    if length is None:
+        return
+    if numbers == 0:
+        rule = "there is nothing to put there with puzzle_emb_ndim=0"
+        raise ConfigError("puzzle_emb_len", length, rule, "try puzzle_emb_len=null")
+    if length * width < numbers:
+        rule = f"must hold puzzle_emb_ndim={numbers} at hidden_dim={width} a position"
+        raise ConfigError(
+            "puzzle_emb_len", length, rule, f"try puzzle_emb_len={-(-numbers // width)}"
+        )
 
 
 def _check_halting(config: _HaltingConfig) -> None:

@@ -45,7 +45,7 @@ class Core(nn.Module):
         width = config.hidden_dim
         self.embed_scale = width**0.5
         self.embed_tokens = Embedding(sizes.vocab_size, width, std=width**-0.5)
-        self.prefix = -(-config.puzzle_emb_ndim // width)
+        self.prefix = config.puzzle_emb_len or -(-config.puzzle_emb_ndim // width)
         if self.prefix:
             self.puzzle_emb = PuzzleEmbedding(sizes.num_identifiers, config.puzzle_emb_ndim)
         tokens = self.prefix + sizes.seq_len
@@ -59,7 +59,7 @@ class Core(nn.Module):
         self.lm_head = Head(width, sizes.vocab_size)
 
     def embed(self, inputs_BS: Tensor, identifiers_B: Tensor) -> Tensor:
-        """[R, D]: the puzzle embedding, cut into as many positions as it needs, then tokens."""
+        """[R, D]: the puzzle embedding, cut into positions and padded, then tokens."""
         x_BTD = self.embed_tokens(inputs_BS)
         if self.prefix:
             width = x_BTD.shape[-1]
