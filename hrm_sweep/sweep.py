@@ -29,6 +29,7 @@ from hrm_sweep.projector import ProjectorProcess
 from hrm_sweep.redact import check_no_secrets, redacted, redacted_tree
 from hrm_sweep.report import draw_report
 from hrm_sweep.settings import FOR_ONCE, SweeperSettings
+from hrm_sweep.study import words
 from hrm_sweep.study.database import absolute, shown
 from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.goals import goals
@@ -93,7 +94,7 @@ class Sweep:
 
         Raises:
             InputError: something that was given cannot be used; nothing has been created.
-            SystemExit: trials failed and none is complete (1).
+            SystemExit: no trial is complete, or each that is breaks a constraint (1).
             DatabaseAway: it does not answer; nothing is lost.
             KeyboardInterrupt: Ctrl-C; it has said how to continue.
         """
@@ -119,7 +120,8 @@ class Sweep:
             slots.close()
         self._say_what_next(engine)
         outcomes = {row.outcome for row in engine.rows.values()}
-        if not engine.front and outcomes != {Outcome.UNJUDGED}:
+        is_nothing = not engine.front and outcomes != {Outcome.UNJUDGED}
+        if is_nothing and not engine.is_left_to_others:
             raise SystemExit(1)
         return self._batches(engine.returns)
 
@@ -320,6 +322,9 @@ class Sweep:
         return [ProjectorProcess(self._folder, uri=tracking.get("uri"), experiment=experiment)]
 
     def _say_what_next(self, engine: Engine) -> None:
+        if engine.is_stopped:
+            left = words.count(engine.num_left, "trial")
+            print(f"  time is up  {left} left; continue with: {self._how_to_continue()}")
         for line in guide.next_commands(
             self._settings, engine, self._folder, aside=self._job.aside
         ):

@@ -57,3 +57,24 @@ def test_the_number_of_repeats_belongs_to_the_study():
     done = sweep(*seeded, "hydra.sweeper.repeats=3")
     assert done.returncode == 2
     assert "study.name=study: it was made with study.repeats=2, not 3; keep to that" in done.stderr
+
+
+def test_a_sweep_that_finds_every_trial_in_other_hands_has_not_failed():
+    first = start("+x=1,2", "+pause=1", "hydra.launcher.workers=2")
+    until(lambda: Path("multirun/study/1/record.jsonl").exists())
+    other = sweep("+x=1,2", "+pause=1")
+    assert other.returncode == 0, other.stderr
+    assert "No trial is complete yet." in other.stdout
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 0, errors
+
+
+def test_a_study_whose_reader_has_enough_goes_on():
+    first = start("+x=1,2,3", "+pause=0.1")
+    assert first.stdout.readline().startswith("Study study")
+    first.stdout.close()
+    assert first.wait(timeout=60) == 0, first.stderr.read()
+    assert first.stderr.read() == ""
+    assert [trial.state.name for trial in study().get_trials()] == ["COMPLETE"] * 3
+    end = record.read(Path("multirun/study"))[-1]
+    assert (end.event, end.fields["outcome"]) == ("finished", "complete")

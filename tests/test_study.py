@@ -307,6 +307,12 @@ def test_no_trial_is_started_after_the_studys_time():
     states = [trial.state.name for trial in study().get_trials()]
     assert states.count("RUNNING") == 0
     assert 0 < states.count("COMPLETE") < 40
+    left = 40 - states.count("COMPLETE")
+    assert re.search(
+        rf"^  time is up  {left} trials left; continue with: python ", done.stdout, re.M
+    )
+    assert "Stopped after" in done.stdout
+    assert record.read(Path("multirun/study"))[-1].fields["outcome"] == "interrupted"
 
 
 def test_a_dry_run_shows_the_plan_and_creates_nothing(tmp_path):

@@ -132,7 +132,7 @@ class Engine:
         """What the launcher gave back, by trial number."""
         self._outcomes = Counter(row.outcome for row in self.rows.values())
         self._ledger, self._folder_of, self._observers = ledger, folder_of, observers
-        self._owner = owner
+        self._owner, self._num_added = owner, plan.num_added()
         self._running: dict[Future[Any], Handed] = {}
         self._untold: list[Handed] = []
         self._patience = Patience()
@@ -175,6 +175,8 @@ class Engine:
         finally:
             self.slots.close()
             self._owner.release()
+            if not self.trouble:
+                self.count_those_of_others()
             for observer in self._observers:
                 observer.end()
 
@@ -195,7 +197,18 @@ class Engine:
     @property
     def is_stopped(self) -> bool:
         """Whether the study ended before its plan did, or a trial of it before its end."""
-        return self._gave_up or Outcome.INTERRUPTED in self.outcomes()
+        has_given_up = time.monotonic() >= self._give_up and self.num_left > 0
+        return self._gave_up or has_given_up or Outcome.INTERRUPTED in self.outcomes()
+
+    @property
+    def num_left(self) -> int:
+        """How many trials of the plan have not ended, as far as is known here."""
+        return max(0, self.plan.num_trials - self._num_added - self._outcomes.total())
+
+    @property
+    def is_left_to_others(self) -> bool:
+        """Whether other sweeps run what is left, once this one has ended."""
+        return self.num_left > 0 and not self.is_stopped
 
     def best(self) -> list[Row]:
         """Complete trials, the best first; in the end the order is that of the plan."""

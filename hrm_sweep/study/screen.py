@@ -6,6 +6,8 @@ lines, one for each tenth of a trial and one for its end.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -32,6 +34,13 @@ FINAL_ROWS = 20
 SECONDS_BETWEEN_PICTURES = 0.25
 
 
+class _Console(Console):
+    """`… | head -1` has enough, and the study goes on."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Screen:
     """Watches an engine and tells a person.
 
@@ -48,7 +57,7 @@ class Screen:
         columns: Sequence[str],
         of_others: Callable[[Others], Iterable[str]],
     ) -> None:
-        self._console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+        self._console = _Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
         if not self._console.is_terminal:
             self._console.width = WIDE
         self._head, self._columns, self._of_others = head, columns, of_others
@@ -206,6 +215,8 @@ class Screen:
 
     def _final_table(self) -> Table | str:
         best = self._engine.best()
+        if not best and self._engine.is_left_to_others:
+            return "No trial is complete yet."
         if not best:
             return "No trial is complete, so there is no best one."
         metrics = dict.fromkeys([*self._engine.goals.names, *self._metrics(best[0])])
