@@ -27,7 +27,7 @@ from hrm_sweep.errors import TrackingError
 from hrm_sweep.learning import pictures
 from hrm_sweep.redact import redacted
 from hrm_sweep.tracking import mlflow_store, record
-from hrm_sweep.tracking.cursor import FILE_NAME, Backlog, settle_dead, waiting
+from hrm_sweep.tracking.cursor import FILE_NAME, OF_A_STUDY, Backlog, settle_dead, waiting
 
 if TYPE_CHECKING:
     from hrm_sweep.tracking.projection import Projection
@@ -211,7 +211,7 @@ def _give_way() -> None:
 
 def _has_begun(root: Path) -> bool:
     """Whether a run has: a worker that has come that far has imported what it needs."""
-    is_study = (root / "multirun.yaml").exists()
+    is_study = (root / OF_A_STUDY).exists()
     return any(not is_study or path.parent != root for path in root.rglob(record.FILE_NAME))
 
 

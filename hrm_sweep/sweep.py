@@ -162,6 +162,7 @@ class Sweep:
                 )
             if check is not None:
                 check(composed)
+        self._check_folders(space)
         self._make_sampler(space, 0)
         if machine := self._settings.take_from:
             study = known_study(self._settings.storage, self._name)
@@ -171,6 +172,25 @@ class Sweep:
             self._check_folder()
         if self._is_tracked:
             mlflow_store.check(mlflow_store.resolve_uri(self._settings.tracking.get("uri")))
+
+    def _check_folders(self, space: Space) -> None:
+        """Each trial needs a folder of its own, with the same name for whoever asks and whenever.
+
+        Raises:
+            StudyError: `hydra.sweep.subdir` does not give it one.
+        """
+        subdir = str(self._config.hydra.sweep._get_node("subdir")._value())
+        way_out = "put ${hydra.job.num} into it, and the time into hydra.sweep.dir"
+        if "${now:" in subdir:
+            raise StudyError(
+                f"hydra.sweep.subdir={subdir}: is another one each time it is read; {way_out}"
+            )
+        several = [space.overrides(point) for point in space.corners(at_most=CORNERS)]
+        folders = {self._folder_of(number, each) for number, each in enumerate(several)}
+        if len(folders) < len(set(map(tuple, several))):
+            raise StudyError(
+                f"hydra.sweep.subdir={subdir}: several trials would have one folder; {way_out}"
+            )
 
     def _slots(self, space: Space) -> Any:
         """The launcher as slots: a rolling window if it takes single jobs, batches if not."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
 from hrm_sweep.recipe import ASIDE, is_of_the_recipe
@@ -14,20 +15,27 @@ from hrm_sweep.tracking import record
 
 APP = Path(__file__).parent / "apps" / "detector.py"
 
+SUBDIR = "hydra.sweep.subdir="
+
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
 
-def sweep(*overrides: str) -> str:
-    """Runs an untracked study of the app in one process; what it printed."""
+def run(*overrides: str) -> subprocess.CompletedProcess[str]:
+    """Runs an untracked study of the app in one process."""
     flags = [
         *("-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool", "hydra.launcher.workers=1"),
         *("hydra.sweep.dir=multirun/study", "hydra.sweeper.study_name=study"),
         "hydra.sweeper.tracking.name=off",
     ]
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, str(APP), *flags, *overrides],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+def sweep(*overrides: str) -> str:
+    """Runs one that ends well; what it printed."""
+    done = run(*overrides)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -89,6 +97,36 @@ def test_passwords_of_a_config_are_in_no_file_of_ours():
     for path in Path("multirun").rglob("*"):
         text = path.read_bytes() if path.is_file() else b""
         assert not any(part in text for part in (b"s3cret", b"Part2", b"Part3", b"12345678")), path
+
+
+@pytest.mark.slow
+def test_trials_in_folders_with_names_are_tracked_too():
+    tracked = ("hydra.sweeper.tracking.name=mlflow", "hydra.sweeper.repeats=2")
+    printed = sweep("seed=0", "colour=RED,BLUE", SUBDIR + "${hydra.job.override_dirname}", *tracked)
+    assert "not in MLflow" not in printed
+    assert Path("multirun/study/colour=RED,seed=0/1/result.json").exists()
+    client = MlflowClient("sqlite:///mlruns/mlflow.db")
+    (experiment,) = (each for each in client.search_experiments() if each.name == "hrm_sweep")
+    sent = client.search_runs([experiment.experiment_id])
+    assert len(sent) == 1 + 2 * (1 + 2)  # the study, its trials, their repeats
+    ids = {run.info.run_id for run in sent}
+    assert {trial.user_attrs["mlflow_run_id"] for trial in trials()} <= ids
+
+
+@pytest.mark.parametrize(
+    ("subdir", "rule"),
+    [
+        pytest.param("${now:%H-%M-%S}-${hydra.job.num}", "is another one each time", id="time"),
+        pytest.param("all", "several trials would have one folder", id="one for all"),
+        pytest.param("${colour}", "several trials would have one folder", id="not all that varies"),
+    ],
+)
+def test_trials_without_a_folder_of_their_own_are_refused(subdir, rule):
+    done = run("seed=0,1", "colour=RED,BLUE", SUBDIR + subdir)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"hydra.sweep.subdir={subdir}: {rule}")
+    assert "; put ${hydra.job.num} into it" in done.stderr
+    assert list(Path().iterdir()) == []
 
 
 def test_repeats_have_means_of_the_values_that_all_of_them_have():

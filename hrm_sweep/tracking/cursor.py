@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from hrm_sweep.redact import redacted
 from hrm_sweep.tracking import record
 
 FILE_NAME = "mlflow.json"
+OF_A_STUDY = "multirun.yaml"
+"""A file that a study's folder has and no other run's."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -94,17 +96,46 @@ def run_folders(root: Path) -> Iterator[Path]:
     """`root` and the run folders below it, each after the one it belongs to."""
     if (root / record.FILE_NAME).exists():
         yield root
-    for name in sorted(numbers(root), key=int):
+    for name in runs_below(root):
         yield from run_folders(root / name)
 
 
-def numbers(folder: Path) -> set[str]:
-    """Names of the subfolders that are numbers: the trials of a study, the repeats of a trial."""
+def runs_below(folder: Path, known: Collection[str] = ()) -> list[str]:
+    """The run folders that belong to the run in a folder, by their names below it, in order: the
+    trials of a study, wherever its `hydra.sweep.subdir` puts them, or the repeats of a trial, which
+    are numbered.
+
+    Args:
+        known: names that are not looked at again.
+    """
+    is_study = (folder / OF_A_STUDY).exists()
+    found = _trials_in(folder, "", known) if is_study else _numbers_in(folder, known)
+    return sorted(found, key=lambda name: (len(name), name))
+
+
+def _numbers_in(folder: Path, known: Collection[str]) -> list[str]:
+    entries = [entry for entry in _listed(folder) if entry.name not in known]
+    return [entry.name for entry in entries if entry.name.isdecimal() and entry.is_dir()]
+
+
+def _trials_in(folder: Path, prefix: str, known: Collection[str]) -> Iterator[str]:
+    for entry in _listed(folder):
+        name = prefix + entry.name
+        if name in known or entry.name.startswith(".") or not entry.is_dir():
+            continue
+        path = folder / entry.name
+        if (path / record.FILE_NAME).exists():
+            yield name
+        elif not entry.is_symlink() and not (path / OF_A_STUDY).exists():
+            yield from _trials_in(path, f"{name}/", known)
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.name.isdecimal() and entry.is_dir()}
-    except FileNotFoundError:
-        return set()
+            return list(entries)
+    except (FileNotFoundError, PermissionError):
+        return []
 
 
 def waiting(root: Path, cursors: str = FILE_NAME, *, reason: str = "") -> Backlog:

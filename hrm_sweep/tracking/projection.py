@@ -15,7 +15,7 @@ from typing import TextIO
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.redact import redacted
 from hrm_sweep.tracking import cursor, mlflow, record
-from hrm_sweep.tracking.cursor import Backlog, numbers, waiting
+from hrm_sweep.tracking.cursor import Backlog, runs_below, waiting
 from hrm_sweep.tracking.mlflow_errors import Gone, Refused, Unreachable, plain
 from hrm_sweep.tracking.mlflow_store import resolve_uri
 from hrm_sweep.tracking.projected_run import Pictures, ProjectedRun
@@ -36,7 +36,7 @@ class Projection:
     """Sends the records at and below `root` to one experiment, as they grow, exactly once.
 
     Args:
-        root: a study's folder (its record becomes the parent run, its numbered subfolders the
+        root: a study's folder (its record becomes the parent run, the runs below it the
             children), or the folder of a single run.
         tracking_uri: see `resolve_uri`.
         pictures: is called with the folder of each run that has ended, before its files are sent;
@@ -204,7 +204,7 @@ class Projection:
 
     def _add_children(self, folder: Path, run: ProjectedRun | None) -> None:
         known = self._children.setdefault(folder, set())
-        for name in sorted(numbers(folder) - known, key=int):
+        for name in runs_below(folder, known):
             if self._add(folder / name, run):
                 known.add(name)
 
