@@ -96,15 +96,19 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(small, whole, tmp_path, m
     assert_same(tmp_path, whole)
 
 
-def test_of_two_checkpoints_the_whole_one_is_taken(small, whole, tmp_path, monkeypatch):
+def test_of_two_checkpoints_the_whole_one_is_taken(small, whole, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="hrm_sweep")
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0)
     with pytest.raises(MemoryError):
         trained(small, tmp_path, kill_after=3)
-    newest = max(tmp_path.glob("checkpoint_?.pth"), key=lambda path: path.stat().st_mtime_ns)
+    there = sorted(tmp_path.glob("checkpoint_?.pth"), key=lambda path: path.stat().st_mtime_ns)
+    assert [checkpoint.load(path)["trainer"]["epoch"] for path in there] == [1, 2]
+    newest = there[-1]
     damaged = bytearray(newest.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     newest.write_bytes(damaged)
     trained(small, tmp_path)
+    assert "goes on after epoch 1" in caplog.text
     assert_same(tmp_path, whole)
 
 
