@@ -180,7 +180,7 @@ def test_after_early_stopping_the_final_weights_are_labelled_as_the_best(tmp_pat
     stopping = ["trainer.monitor=eval/mode_share", "trainer.early_stopping.patience=1"]
     trained(composed(*stopping, "trainer.early_stopping.min_improvement=5"), tmp_path)
     final, best = (checkpoint.load(tmp_path / f"{name}_model.pth") for name in ("final", "best"))
-    assert best["epoch"] < record.last_step(record.read(tmp_path))
+    assert best["epoch"] < measured(tmp_path)[-1][0]
     assert final["epoch"] == best["epoch"]
     assert final["values"]["eval/loss"] == best["values"]["eval/loss"]
     assert all(torch.equal(final["model"][name], best["model"][name]) for name in final["model"])
