@@ -62,7 +62,6 @@ class Sweep:
         self._loader, self._config, self._settings = hydra_context.config_loader, config, settings
         self._folder = Path(str(config.hydra.sweep.dir))
         self._name = settings.study_name or runtime.new_name()
-        self._is_ours = OmegaConf.select(config, "study.name") == self._name
         self._is_tracked = settings.tracking["name"] != "off"
         self._goals = goals(
             settings.objective,
@@ -127,7 +126,7 @@ class Sweep:
 
     def _how_to_continue(self, *, take_from: str | None = None) -> str:
         return guide.how_to_continue(
-            self._name, self._folder, is_ours=self._is_ours, take_from=take_from
+            self._name, self._folder, is_ours="study" in self._job.aside, take_from=take_from
         )
 
     def _show_plan(self, space: Space) -> None:
@@ -234,6 +233,7 @@ class Sweep:
             tags=runtime.tags(self._job.source) | {"hrm_sweep.study": self._name},
             description=f"    {shlex.join([*runtime.command(), '-m', *for_hydra, *arguments])}\n",
             hydra_overrides=for_hydra,
+            aside=[*self._job.aside],
             judged={
                 "objectives": list(self._goals.objectives),
                 "directions": list(self._goals.directions),

@@ -26,15 +26,14 @@ def _run(arguments: argparse.Namespace) -> list[str]:
     """The arguments for Hydra that let the study go on."""
     study = find_study(arguments.study)
     once = [f"{TAKE_FROM}{arguments.take_from}"] if arguments.take_from else []
-    config = OmegaConf.load(study.folder / "multirun.yaml")
-    if "study" not in config:
+    if "study" not in study.run.aside:
         raise StudyError(
             f"{study.name}: made by an app of its own; continue with: {study.command} "
             + shlex.join(
                 [f"hydra.sweeper.study_name={study.name}", f"hydra.sweep.dir={study.folder}", *once]
             )
         )
-    saved = config.hydra.overrides
+    saved = OmegaConf.load(study.folder / "multirun.yaml").hydra.overrides
     overrides = [text for text in saved.task if not text.startswith("study.name=")]
     hydra = [text for text in saved.hydra if not text.startswith(FOR_ONCE)]
     return ["-m", *hydra, *once, *overrides, f"study.name={study.name}"]
