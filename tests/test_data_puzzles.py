@@ -185,6 +185,16 @@ def test_the_held_out_examples_may_be_fewer(folder):
     assert len(task_of(folder, num_eval_puzzles=1000).eval) == 9
 
 
+def test_held_out_examples_without_a_scored_label_are_passed_over(folder):
+    for labelled in range(9):
+        labels = np.zeros((9, 4), dtype=np.uint8)
+        labels[labelled] = 3
+        np.save(folder / "test" / "all__labels.npy", labels)
+        task = task_of(folder, num_eval_puzzles=1)
+        assert task.eval.all().labels.tolist() == [[3] * 4]
+        assert task.eval.inputs.tolist() == [[2 + labelled] * 4]
+
+
 def change(split, kind, edit):
     """An edit of one file of the folder."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -194,8 +195,11 @@ def _joined_starts(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def _some(puzzles: Puzzles, count: int) -> Puzzles:
-    """The same `count` examples in every run of every seed, so that their scores compare."""
-    chosen = torch.from_numpy(np.sort(Chance("held out").permutation(len(puzzles))[:count]))
+    """The same `count` examples in every run of every seed, so that their scores compare; those
+    without a label that is scored are passed over."""
+    order = torch.from_numpy(Chance("held out").permutation(len(puzzles)))
+    scored = (row for row in order if (puzzles.take(row[None]).labels != IGNORE).any())
+    chosen = torch.stack(list(islice(scored, count))).sort().values
     return Puzzles(
         inputs=puzzles.inputs[chosen],
         labels=puzzles.labels[chosen],
