@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,8 @@ def test_what_cannot_be_trusted_is_not_loaded(saved, spoil, words):
         pytest.param(lambda path: torch.save(Path("code"), path), id="an object"),
         pytest.param(lambda path: path.write_text("weights"), id="a text"),
         pytest.param(lambda path: torch.save(torch.ones(2), path), id="a lone tensor"),
+        pytest.param(lambda path: torch.save({"model": [1, 2]}, path), id="a list as the model"),
+        pytest.param(lambda path: torch.save({1: torch.ones(2)}, path), id="numbers for names"),
     ],
 )
 def test_what_is_no_checkpoint_is_said_in_one_line(tmp_path, write):
@@ -80,6 +84,18 @@ def test_what_is_no_checkpoint_is_said_in_one_line(tmp_path, write):
     ) as error:
         checkpoint.load_weights(torch.nn.Linear(1, 1), path)
     assert "\n" not in str(error.value)
+
+
+def test_foreign_weights_with_any_bit_flipped_are_named_or_whole(tmp_path):
+    path = tmp_path / "weights"
+    torch.save(torch.nn.Linear(4, 3).state_dict(), path)  # without a digest beside it
+    whole, chance = path.read_bytes(), random.Random(0)
+    for _ in range(400):
+        damaged = bytearray(whole)
+        damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        with suppress(CheckpointError):
+            checkpoint.load_weights(torch.nn.Linear(4, 3), path)
 
 
 WRITER = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from torch import Tensor, nn
 from hrm_sweep.errors import CheckpointError
 from hrm_sweep.files import replacing, sha256, write_text
 
+_DAMAGED = (
+    *(OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError),
+    *(AssertionError, ArithmeticError, struct.error),
+)
+"""What torch.load raises, depending on which byte is wrong."""
 _WRAPPERS = ("_orig_mod.", "model.")  # torch.compile and the loss head of the published code
 
 
@@ -56,6 +62,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
         _verify(path)
     content = _read(path)
     weights = content.get("model", content)
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
+        raise CheckpointError(f"{path}: not a checkpoint of tensors by name")
     found = {_unwrapped(name): t for name, t in weights.items() if isinstance(t, Tensor)}
     _check_fit(model.state_dict(), found, path)
     model.load_state_dict(found)
@@ -99,7 +107,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: not a checkpoint of tensors and plain values, and nothing else is read: "
             "whatever it holds could run as a program"
         ) from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except _DAMAGED as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path}: not a checkpoint that can be read ({reason})") from error
     if not isinstance(content, dict):
