@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hrm_sweep.errors import RecordError
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.recipe import ASIDE, is_of_the_recipe
 from hrm_sweep.tracking import record
@@ -185,12 +184,3 @@ def plain(text: str) -> Value:
         with contextlib.suppress(ValueError):
             return kind(text)
     return text.strip("'\"")
-
-
-def runs_below(folder: Path) -> list[Run]:
-    """The runs one level below a folder whose record can be read."""
-    found = []
-    for path in folder.glob(f"*/{record.FILE_NAME}"):
-        with contextlib.suppress(RecordError):
-            found.append(Run.open(path.parent))
-    return found
