@@ -35,7 +35,7 @@ from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.goals import goals
 from hrm_sweep.study.ledger import Ledger, known_study
 from hrm_sweep.study.owners import Owner, is_worked_in
-from hrm_sweep.study.plan import Plan, agree_on_recipe, check_take_from, running_of_others
+from hrm_sweep.study.plan import FOLDER, Plan, agree_on_recipe, check_take_from, running_of_others
 from hrm_sweep.study.pruning import Pruning
 from hrm_sweep.study.results import Results
 from hrm_sweep.study.sampling import told_by
@@ -45,6 +45,7 @@ from hrm_sweep.tracking import mlflow_store
 
 CORNERS = 64
 """Points composed and checked before the first trial, if the space has that many."""
+SWEEP_DIR = "hydra.sweep.dir="
 DASHBOARD = "http://127.0.0.1:8080/dashboard"
 """Where Optuna's dashboard is, if it is started as the last lines of a study say."""
 
@@ -60,6 +61,7 @@ class Sweep:
         settings: SweeperSettings,
     ) -> None:
         self._loader, self._config, self._settings = hydra_context.config_loader, config, settings
+        _go_on_in_its_folder(config, settings)
         self._folder = Path(str(config.hydra.sweep.dir))
         self._name = settings.study_name or runtime.new_name()
         self._is_tracked = settings.tracking["name"] != "off"
@@ -210,6 +212,7 @@ class Sweep:
             )
             if is_new:
                 self._set_aside()
+                study.set_user_attr(FOLDER, str(self._folder))
             self._folder.mkdir(parents=True, exist_ok=True)
             owner = Owner(self._folder)
         self._write_config()
@@ -380,3 +383,19 @@ def _made(what: str, config: Any, **arguments: Any) -> Any:
     with warnings.catch_warnings():  # who asks for a sampler or pruner knows that it is new
         warnings.filterwarnings("ignore", r"\w+ is experimental")
         return instantiate(config, **arguments)
+
+
+def _go_on_in_its_folder(config: DictConfig, settings: SweeperSettings) -> None:
+    """A study that is known by its name goes on where it is, if nobody says another folder: Hydra's
+    own would have the date of today."""
+    typed = config.hydra.overrides.hydra
+    is_here = Path(str(config.hydra.sweep.dir), "multirun.yaml").exists()
+    is_said = any(text.startswith(SWEEP_DIR) for text in typed)
+    if settings.study_name is None or is_here or is_said:
+        return
+    study = known_study(settings.storage, settings.study_name)
+    folder = study.user_attrs.get(FOLDER, "") if study else ""
+    if folder and Path(folder, "multirun.yaml").exists():
+        with open_dict(config):
+            config.hydra.sweep.dir = folder
+            config.hydra.overrides.hydra.append(f"{SWEEP_DIR}{folder}")

@@ -1,10 +1,13 @@
 """Sweeps that start at once, or into one folder."""
 
+import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from test_study import command, study, sweep, until
+from test_study import APP, UNTRACKED, command, study, sweep, until
 
 from hrm_sweep.tracking import record
 
@@ -78,3 +81,21 @@ def test_a_study_whose_reader_has_enough_goes_on():
     assert [trial.state.name for trial in study().get_trials()] == ["COMPLETE"] * 3
     end = record.read(Path("multirun/study"))[-1]
     assert (end.event, end.fields["outcome"]) == ("finished", "complete")
+
+
+def test_a_study_goes_on_in_its_folder_when_hydras_own_has_another_date():
+    name = ["hydra/sweeper=hrm_sweep", "hydra.sweeper.study_name=study", UNTRACKED]
+    typed = [sys.executable, str(APP), "-m", "hydra/launcher=pool", *name, "+x=1,2,3"]
+    killed = subprocess.Popen([*typed, "+pause=0.3"], start_new_session=True)
+    until(lambda: len(list(Path("multirun").glob("*/*/*/record.jsonl"))) >= 2)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    done = subprocess.run(
+        [*typed, "+pause=0.3"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = Path("multirun").glob("*/*")
+    for trial in study().get_trials():
+        assert Path(trial.user_attrs["folder"]) == folder / str(trial.number)
+        metrics = [e for e in record.read(folder / str(trial.number)) if e.event == "metrics"]
+        assert len(metrics) == 10

@@ -25,7 +25,8 @@ RECIPE = "recipe"
 OWNER = "owner"
 """Trial attribute: the sweep that runs it."""
 FOLDER = "folder"
-"""Trial attribute: where it was run; one that somebody added by Optuna's own means has none."""
+"""Attribute of a study and of its trials: where they run. A trial that somebody added by Optuna's
+own means has none."""
 ATTEMPT = "attempt"
 """Trial attribute: how often it was handed out, interruptions not counted."""
 
