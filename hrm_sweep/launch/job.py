@@ -63,7 +63,7 @@ class Job:
         """The folder that the task's code lies in."""
         task = inspect.unwrap(self.task)
         code = getattr(task, "__code__", None) or getattr(type(task).__call__, "__code__", None)
-        return Path(code.co_filename).absolute().parent if code else runtime.PACKAGE
+        return Path(code.co_filename).resolve().parent if code else runtime.PACKAGE
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Runs the task in Hydra's output folder and gives back what it returned.
