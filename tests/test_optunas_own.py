@@ -60,6 +60,16 @@ def test_a_trial_added_with_its_value_is_for_the_sampler():
     assert [trial.state.name for trial in study().get_trials()] == ["COMPLETE"] * 4
 
 
+def test_a_trial_that_somebody_else_asked_for_is_left_to_them():
+    assert sweep(*SEARCH, "hydra.sweeper.n_trials=2").returncode == 0
+    study().ask()
+    done = sweep(*SEARCH, "hydra.sweeper.n_trials=4")
+    assert done.returncode == 0, done.stderr
+    states = [trial.state.name for trial in study().get_trials()]
+    assert states == ["COMPLETE", "COMPLETE", "RUNNING", "COMPLETE"]
+    assert "Another sweep" not in done.stdout
+
+
 def test_the_proposals_under_hyperband_are_those_of_optuna():
     settings = "min_resource:1,max_resource:9,reduction_factor:3"
     done = sweep(

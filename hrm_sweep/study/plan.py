@@ -75,6 +75,8 @@ class Plan:
         lost = []
         for trial in self._trials(TrialState.RUNNING):
             told = trial.user_attrs.get(OWNER, {})
+            if not told:  # somebody runs it by Optuna's own means
+                continue
             seen = life(told)
             is_given_up = seen is Life.OUT_OF_SIGHT and told["host"] == take_from
             if seen is Life.GONE or is_given_up:
@@ -154,7 +156,7 @@ def running_of_others(study: optuna.Study, *, besides: Mapping[str, str] | None 
     """The trials of all sweeps that run now, but one."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     told = [trial.user_attrs.get(OWNER, {}) for trial in running]
-    return Counter((each.get("host", "?"), life(each)) for each in told if each != besides)
+    return Counter((each.get("host", "?"), life(each)) for each in told if each and each != besides)
 
 
 def check_take_from(machine: str, others: Others) -> None:
