@@ -11,14 +11,17 @@ from hrm_sweep.errors import DatabaseAway
 PATIENCE_SECONDS = 300.0
 """How long a study that has nothing else left to do waits for its database."""
 SECONDS_BETWEEN_TRIES = 2.0
-TIMES_OF_A_TRY = 9
-"""A try that takes long is repeated after so many times that long: who trains is not held up."""
 
 
 class Patience:
-    """Somebody's patience with a database: asks it, unless it has just failed to answer."""
+    """Somebody's patience with a database: asks it, unless it has just failed to answer.
 
-    def __init__(self) -> None:
+    Args:
+        times_of_a_try: a try that takes long is repeated after so many times that long.
+    """
+
+    def __init__(self, times_of_a_try: int = 1) -> None:
+        self._times_of_a_try = times_of_a_try
         self.trouble: DatabaseAway | None = None
         """None while it answers."""
         self._try_at = 0.0
@@ -37,7 +40,9 @@ class Patience:
             yield
         except DatabaseAway as trouble:
             self.trouble, ended = trouble, time.monotonic()
-            self._try_at = ended + max(SECONDS_BETWEEN_TRIES, TIMES_OF_A_TRY * (ended - began))
+            self._try_at = ended + max(
+                SECONDS_BETWEEN_TRIES, self._times_of_a_try * (ended - began)
+            )
         else:
             self.trouble, self._idle_since = None, None
 

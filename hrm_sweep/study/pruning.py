@@ -53,7 +53,7 @@ class Pruning:
 class _Judge:
     def __init__(self, pruning: Pruning, number: int) -> None:
         self._pruning, self._number = pruning, number
-        self._patience = Patience()
+        self._patience = Patience(times_of_a_try=9)  # training must hardly be held up
         self._unreported: dict[int, float] = {}
 
     def __call__(self, step: int, values: Mapping[str, float]) -> None:
