@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hrm_sweep.commands import COMMANDS, pages
+from hrm_sweep.archive.studies import find_study
+from hrm_sweep.commands import COMMANDS, pages, resume
 from hrm_sweep.commands.command import runtime_words
+from hrm_sweep.errors import StudyError
 from hrm_sweep.study.dashboard import guarded
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
@@ -49,6 +51,26 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, words, typed):
     assert (code, said) == (2, "")
     assert words in error
     assert "\n" not in error
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(None, id="missing"),
+        pytest.param("hydra: [", id="no YAML"),
+        pytest.param("[1]", id="a list"),
+        pytest.param("lr: 1", id="without Hydra's part"),
+        pytest.param("hydra: null", id="an empty part"),
+    ],
+)
+def test_a_study_that_does_not_tell_what_was_typed_is_not_resumed(text, tmp_path, monkeypatch):
+    shutil.copytree("multirun", tmp_path / "multirun")
+    monkeypatch.chdir(tmp_path)
+    saved = Path("multirun/grid/multirun.yaml")
+    saved.unlink() if text is None else saved.write_text(text)
+    words = r"multirun.yaml: does not tell what was typed; type it again with study.name=grid$"
+    with pytest.raises(StudyError, match=words):
+        resume._saved(find_study("grid"))
 
 
 def test_list_shows_each_study_and_its_best(typed):

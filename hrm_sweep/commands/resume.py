@@ -6,8 +6,10 @@ import argparse
 import shlex
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # OmegaConf brings it
 
-from hrm_sweep.archive.studies import find_study
+from hrm_sweep.archive.studies import Study, find_study
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.errors import StudyError
 from hrm_sweep.settings import FOR_ONCE, TAKE_FROM
@@ -33,10 +35,21 @@ def _run(arguments: argparse.Namespace) -> list[str]:
                 [f"hydra.sweeper.study_name={study.name}", f"hydra.sweep.dir={study.folder}", *once]
             )
         )
-    saved = OmegaConf.load(study.folder / "multirun.yaml").hydra.overrides
-    overrides = [text for text in saved.task if not text.startswith("study.name=")]
-    hydra = [text for text in saved.hydra if not text.startswith(FOR_ONCE)]
-    return ["-m", *hydra, *once, *overrides, f"study.name={study.name}"]
+    for_hydra, overrides = _saved(study)
+    return ["-m", *for_hydra, *once, *overrides, f"study.name={study.name}"]
+
+
+def _saved(study: Study) -> tuple[list[str], list[str]]:
+    """What was typed for Hydra and for the app when the study was started."""
+    path = study.folder / "multirun.yaml"
+    try:
+        typed = OmegaConf.load(path).hydra.overrides
+        for_hydra = [text for text in typed.hydra if not text.startswith(FOR_ONCE)]
+        return for_hydra, [text for text in typed.task if not text.startswith("study.name=")]
+    except (OSError, YAMLError, OmegaConfBaseException, AttributeError, TypeError):
+        raise StudyError(
+            f"{path}: does not tell what was typed; type it again with study.name={study.name}"
+        ) from None
 
 
 COMMAND = Command(
