@@ -49,7 +49,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _exit(130)
     except BrokenPipeError:  # `--help | head`: who read has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        runtime.say_no_more()
         _exit(128 + signal.SIGPIPE)
 
 

@@ -110,6 +110,11 @@ def uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+def say_no_more() -> None:
+    """What is printed from now on goes nowhere: who read a pipe has enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @functools.cache
 def environment(source: Path = PACKAGE) -> dict[str, Any]:
     """What a number may depend on beside the recipe.

@@ -6,6 +6,7 @@ lock when the process dies, however it dies; its workers die with it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -50,14 +51,11 @@ def life(told: Mapping[str, str]) -> Life:
     if not told:
         return Life.GONE
     try:
-        with Path(told["lock"]).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if _is_held(Path(told["lock"])):
+            return Life.ALIVE
+        is_here = told["host"] == socket.gethostname()
     except FileNotFoundError:
         is_here = all(told[key] == here for key, here in _machine().items())
-    except BlockingIOError:
-        return Life.ALIVE
-    else:
-        is_here = told["host"] == socket.gethostname()
     return Life.GONE if is_here else Life.OUT_OF_SIGHT
 
 
@@ -68,15 +66,17 @@ def _machine() -> dict[str, str]:
 
 def is_worked_in(folder: Path) -> bool:
     """Whether a sweep that holds its lock here works in a study folder."""
-    return any(_is_held(path) for path in folder.glob(".*-*-????????.lock"))
+    for path in folder.glob(".*-*-????????.lock"):
+        with contextlib.suppress(FileNotFoundError):  # released since it was listed
+            if _is_held(path):
+                return True
+    return False
 
 
-def _is_held(path: Path) -> bool:
-    try:
-        with path.open() as file:
+def _is_held(lock: Path) -> bool:
+    with lock.open() as file:
+        try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:  # released since it was listed
-        return False
-    except BlockingIOError:
-        return True
+        except BlockingIOError:
+            return True
     return False

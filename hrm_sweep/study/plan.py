@@ -96,8 +96,8 @@ class Plan:
 
     def num_added(self) -> int:
         """How many finished trials no sweep has run: somebody added them by Optuna's own means."""
-        ended = [trial for trial in self._trials() if trial.state.is_finished()]
-        return len(ended) - len(finished(self._study))
+        ended = (trial for trial in self._trials() if trial.state.is_finished())
+        return sum(FOLDER not in trial.user_attrs for trial in ended)
 
     def _take_a_waiting_one(self) -> optuna.Trial | None:
         if not self._waiting:

@@ -6,8 +6,6 @@ lines, one for each tenth of a trial and one for its end.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from hrm_sweep import runtime
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
@@ -38,7 +37,7 @@ class _Console(Console):
     """`… | head -1` has enough, and the study goes on."""
 
     def on_broken_pipe(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        runtime.say_no_more()
 
 
 class Screen:
