@@ -16,6 +16,7 @@ from hrm_sweep.outcomes import Outcome
 from hrm_sweep.report.data import Data
 from hrm_sweep.study import trial
 from hrm_sweep.study.goals import goals
+from hrm_sweep.study.rows import Follower, Row
 from hrm_sweep.tracking.record import Record
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
@@ -225,11 +226,12 @@ def test_a_run_that_went_on_took_the_time_of_both_attempts(tmp_path):
     who = {"kind": "train", "tags": {}, "description": ""}
     with Record(tmp_path) as record:
         record.append("started", **who)
-        record.append("finished", outcome="interrupted", seconds=3600.0)
+        record.append("finished", outcome="interrupted", reason="", best={}, seconds=3600.0)
     with trial.session(tmp_path, **who):
         pass
     assert Run.open(tmp_path).attempts == 2
     assert 3600 <= Run.open(tmp_path).seconds < 3700
+    assert Follower(Row(0, {}, tmp_path)).row.seconds == Run.open(tmp_path).seconds
 
 
 def test_the_record_of_a_study_is_a_run_too():

@@ -237,7 +237,9 @@ def test_a_killed_trial_is_started_again_under_its_number_until_attempts_are_use
         (0, "FAIL", 2),
         (1, "FAIL", 2),
     ]
-    events = [entry.event for entry in record.read(Path("multirun/study/0"))]
+    entries = record.read(Path("multirun/study/0"))
+    events = [entry.event for entry in entries]
+    assert trials[0].user_attrs["seconds"] == round(record.seconds_worked(entries), 3)
     assert events.count("started") == events.count("finished") == 2
     assert events.count("metrics") == 10  # the second attempt does not write steps twice
 

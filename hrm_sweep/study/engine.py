@@ -297,9 +297,7 @@ class Engine:
             self.returns[row.number] = future
         handed.follow()
         if row.outcome is None:
-            row.outcome, row.reason = _ending(row, future)
-            row.seconds = handed.follower.age()
-            settle(row.folder, outcome=row.outcome.word, reason=row.reason)
+            handed.conclude(*_ending(row, future))
         elif row.outcome is Outcome.INTERRUPTED and not self._is_stopping:
             row.outcome = Outcome.FAILED  # by itself: it would again
         self._are_short = row.seconds < SHORT_SECONDS
@@ -396,8 +394,7 @@ class Engine:
             row = handed.row
             handed.follow()
             if row.outcome is None:
-                row.outcome, row.reason = Outcome.INTERRUPTED, f"stopped after step {row.step}"
-                settle(row.folder, outcome=row.outcome.word, reason=row.reason)
+                handed.conclude(Outcome.INTERRUPTED, f"stopped after step {row.step}")
             self._end(handed)
         self._running = {}
         for handed in self._untold:

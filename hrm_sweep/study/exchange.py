@@ -19,6 +19,7 @@ from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.plan import ATTEMPT, FOLDER, OWNER, Plan
 from hrm_sweep.study.rows import Follower, Row
 from hrm_sweep.study.space import Space
+from hrm_sweep.tracking.record import settle
 
 
 @dataclass(eq=False)
@@ -52,6 +53,12 @@ class Handed:
     def follow(self) -> None:
         """Reads what the trial wrote since."""
         self._measure(self.follower.follow())
+
+    def conclude(self, outcome: Outcome, reason: str) -> None:
+        """Says how the trial ended, also in its record, if that does not say it."""
+        self.row.outcome, self.row.reason = outcome, reason
+        settle(self.row.folder, outcome=outcome.word, reason=reason)
+        self.follow()
 
     def _measure(self, measured: Mapping[int, Mapping[str, float]]) -> None:
         for step, values in measured.items():

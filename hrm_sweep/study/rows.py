@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import optuna
 
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.tracking.record import Entry, RecordReader, values_of
+from hrm_sweep.tracking.record import Entry, RecordReader, Stopwatch, values_of
 
 
 @dataclass
@@ -25,6 +24,7 @@ class Row:
     has_begun: bool = False
     """False while it waits for a free worker."""
     seconds: float = 0.0
+    """What all its attempts took, once this one has ended."""
     step: int = 0
     num_steps: int | None = None
     doing: str = ""
@@ -60,7 +60,7 @@ class Follower:
     def __init__(self, row: Row) -> None:
         self.row = row
         self._reader = RecordReader(row.folder)
-        self._began_ms = 0
+        self._stopwatch = Stopwatch()
         self._first: tuple[int, int] | None = None
         """Step and time of the first measurement; starting up does not count for the pace."""
         self.past = self.follow()
@@ -70,11 +70,12 @@ class Follower:
         """Reads what the trial wrote since; returns the values among it by step."""
         measured = {}
         for entry in self._reader.new_entries():
+            self._stopwatch.read(entry)
             if entry.event == "metrics":
                 self._measure(entry)
                 measured[self.row.step] = self.row.values
             elif entry.event == "started":
-                self._begin(entry)
+                self._begin()
             elif entry.event == "expected":
                 self.row.num_steps = entry.fields["num_steps"]
             elif entry.event == "doing":
@@ -87,12 +88,8 @@ class Follower:
         """Another attempt is to come: how the one before it ended counts no more."""
         self.row.has_begun, self.row.outcome, self.row.reason = False, None, ""
 
-    def age(self) -> float:
-        """Seconds since the trial began."""
-        return time.time() - self._began_ms / 1000 if self.row.has_begun else 0.0
-
-    def _begin(self, entry: Entry) -> None:
-        self._began_ms, self._first = entry.time_ms, None
+    def _begin(self) -> None:
+        self._first = None
         self.row.has_begun, self.row.outcome, self.row.reason = True, None, ""
 
     def _measure(self, entry: Entry) -> None:
@@ -110,4 +107,4 @@ class Follower:
         row = self.row
         row.outcome = Outcome.named(entry.fields["outcome"])
         row.reason, row.values = entry.fields["reason"], entry.fields["best"] or row.values
-        row.seconds = (entry.time_ms - self._began_ms) / 1000
+        row.seconds = self._stopwatch.seconds

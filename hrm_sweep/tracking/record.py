@@ -214,19 +214,33 @@ def curves(entries: list[Entry]) -> dict[int, dict[str, float]]:
     return told
 
 
-def seconds_worked(entries: list[Entry]) -> float:
+class Stopwatch:
     """What all attempts took together, without the time between them; one that died is counted up
     to the last that it wrote."""
-    total, begin, last = 0.0, 0, 0
-    for entry in entries:
+
+    def __init__(self) -> None:
+        self._total, self._begin, self._last = 0.0, 0, 0
+
+    @property
+    def seconds(self) -> float:
+        return self._total + (self._last - self._begin) / 1000
+
+    def read(self, entry: Entry) -> None:
+        """Goes on by the next entry of the record."""
         if entry.event == "finished":  # its seconds are also those of the attempts before it
-            total = float(entry.fields.get("seconds", total + (last - begin) / 1000))
-            begin = last
-            continue
+            self._total, self._begin = float(entry.fields.get("seconds", self.seconds)), self._last
+            return
         if entry.event == "started":
-            total, begin = total + (last - begin) / 1000, entry.time_ms
-        last = entry.time_ms
-    return total + (last - begin) / 1000
+            self._total, self._begin = self.seconds, entry.time_ms
+        self._last = entry.time_ms
+
+
+def seconds_worked(entries: list[Entry]) -> float:
+    """By a stopwatch that has read them all."""
+    stopwatch = Stopwatch()
+    for entry in entries:
+        stopwatch.read(entry)
+    return stopwatch.seconds
 
 
 def is_open(entries: list[Entry]) -> bool:
