@@ -289,6 +289,15 @@ def test_repeats_give_mean_and_deviation_and_each_has_its_folder():
     assert re.search(r"\* +1 +2 +4 ± 1 ", done.stdout)
 
 
+def test_a_repeat_shows_its_progress_while_it_runs():
+    done = sweep("+x=2", "+seed=0", "+noise=1", "+pause=0.1", "hydra.sweeper.repeats=2")
+    running = re.findall(r"\ntrial 0  repeat (\d)/2  (\d+)/10  objective (\S+)", done.stdout)
+    assert {repeat for repeat, _, _ in running} == {"1", "2"}
+    assert all(value == f"{1 / int(step):.4g}" for _, step, value in running)
+    assert re.search(r"repeat 2/2  \d+/10  objective \S+  \d s left\n", done.stdout)
+    assert "trial 0  2/2  objective 0.5 ± 0.7071  done in" in done.stdout
+
+
 def test_repeats_need_a_seed():
     done = sweep("+x=1,2", "hydra.sweeper.repeats=3")
     assert done.returncode == 2

@@ -114,6 +114,7 @@ class Job:
         handle.expect(self.repeats)
         seed, values = run.cfg.seed, []
         for repeat in range(self.repeats):
+            handle.doing(f"repeat {repeat + 1}/{self.repeats}", folder=str(repeat))
             OmegaConf.update(run.cfg, "seed", seed + repeat)
             values.append(self._values_of(run.repeated(repeat), handle))
             if len(values[-1]) == 0:

@@ -29,6 +29,8 @@ class Row:
     num_steps: int | None = None
     doing: str = ""
     """What takes time before the next step."""
+    part: Row | None = None
+    """The run that this is, if it has a record of its own: a repeat."""
     pace: float | None = None
     """Seconds a step takes, from the second step on."""
     values: dict[str, float] = field(default_factory=dict)
@@ -36,6 +38,32 @@ class Row:
     outcome: Outcome | None = None
     """None while it runs."""
     reason: str = ""
+
+    @property
+    def newest(self) -> dict[str, float]:
+        """The newest measurement, its part's included."""
+        return (self.part and self.part.values) or self.values
+
+    @property
+    def steps_done(self) -> float:
+        """With what its part has done of the next one."""
+        if self.part is None or not self.part.num_steps:
+            return self.step
+        return self.step + self.part.steps_done / self.part.num_steps
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None while that cannot be told."""
+        if self.num_steps is None or (pace := self._pace_of_all()) is None:
+            return None
+        return pace * (self.num_steps - self.steps_done)
+
+    def _pace_of_all(self) -> float | None:
+        """The pace; until it has one, that of its part."""
+        if self.pace is not None or self.part is None:
+            return self.pace
+        pace, steps = self.part.pace, self.part.num_steps
+        return pace * steps if pace is not None and steps else None
 
     @classmethod
     def of_the_past(cls, trial: optuna.trial.FrozenTrial) -> Row:
@@ -61,6 +89,7 @@ class Follower:
         self.row = row
         self._reader = RecordReader(row.folder)
         self._stopwatch = Stopwatch()
+        self._part: Follower | None = None
         self._first: tuple[int, int] | None = None
         """Step and time of the first measurement; starting up does not count for the pace."""
         self.past = self.follow()
@@ -79,9 +108,11 @@ class Follower:
             elif entry.event == "expected":
                 self.row.num_steps = entry.fields["num_steps"]
             elif entry.event == "doing":
-                self.row.doing = entry.fields["text"]
+                self._do(**entry.fields)
             elif entry.event == "finished":
                 self._finish(entry)
+        if self._part is not None:
+            self._part.follow()
         return measured
 
     def wait(self) -> None:
@@ -90,13 +121,21 @@ class Follower:
 
     def _begin(self) -> None:
         self._first = None
+        self._do("")
         self.row.has_begun, self.row.outcome, self.row.reason = True, None, ""
+
+    def _do(self, text: str, folder: str = "") -> None:
+        row = self.row
+        row.doing = text
+        self._part = Follower(Row(row.number, row.params, row.folder / folder)) if folder else None
+        row.part = self._part.row if self._part else None
 
     def _measure(self, entry: Entry) -> None:
         row = self.row
         step, values = entry.fields["step"], values_of(entry)
         before = row.values if step == row.step else {}  # a step may be told in several entries
-        row.step, row.values, row.doing = step, before | values, ""
+        row.step, row.values = step, before | values
+        self._do("")
         if self._first is None:
             self._first = row.step, entry.time_ms
         first_step, first_ms = self._first
@@ -105,6 +144,7 @@ class Follower:
 
     def _finish(self, entry: Entry) -> None:
         row = self.row
+        self._do("")
         row.outcome = Outcome.named(entry.fields["outcome"])
         row.reason, row.values = entry.fields["reason"], entry.fields["best"] or row.values
         row.seconds = self._stopwatch.seconds

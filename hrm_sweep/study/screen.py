@@ -1,11 +1,13 @@
 """What a person sees of a study: a head, trials while they run, a table and the next commands.
 
 On a terminal the trials are a live table; in a pipe, a file or a dumb terminal they are plain
-lines, one for each tenth of a trial and one for its end.
+lines, one for each tenth of a trial and one for its end. Of a trial with repeats both show which
+one runs, and its steps.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -113,18 +115,18 @@ class Screen:
 
     def _metrics(self, row: Row) -> list[str]:
         """The columns' metrics that this row has; the goals if no columns were asked for."""
-        return words.chosen(row.values, self._columns or self._engine.goals.names)
+        return words.chosen(row.newest, self._columns or self._engine.goals.names)
 
     # Plain lines
 
     def _say_tenth(self, row: Row) -> None:
-        if row.doing and row.number not in self._said:
+        if (doing := _doing(row)) and row.number not in self._said:
             self._said[row.number] = 0
-            self._console.print(_line(row, "", row.doing))
-        tenths = 10 * row.step // row.num_steps if row.num_steps else row.step
-        if tenths > self._said[row.number] and row.step < (row.num_steps or row.step + 1):
-            self._said[row.number] = tenths
-            values = words.told(row.values, self._metrics(row))
+            self._console.print(_line(row, "", doing))
+        tenths = 10 * row.steps_done // row.num_steps if row.num_steps else row.step
+        if tenths > self._said[row.number] and row.steps_done < (row.num_steps or math.inf):
+            self._said[row.number] = int(tenths)
+            values = words.told(row.newest, self._metrics(row))
             self._console.print(_line(row, values, _left(row)))
 
     def _ending(self, row: Row) -> str:
@@ -177,7 +179,7 @@ class Screen:
         for row in rows:
             is_running = row.has_begun and row.outcome is None
             mark, ending = ">" if is_running else " ", _short_ending(row)
-            values = [words.in_words(row.values, name) for name in metrics]
+            values = [words.in_words(row.newest, name) for name in metrics]
             settings = _settings(row, most)
             table.add_row(mark, str(row.number), *settings, _progress(row), *values, ending)
         return table
@@ -206,7 +208,7 @@ class Screen:
         if not done:
             return None
         mean = sum(done) / len(done)
-        left = [seconds if seconds is not None else mean for seconds in map(_seconds_left, running)]
+        left = [mean if row.seconds_left is None else row.seconds_left for row in running]
         waiting = engine.plan.num_trials - sum(row.has_begun for row in engine.rows.values())
         return max([*left, (sum(left) + waiting * mean) / engine.slots.num_slots])
 
@@ -272,18 +274,19 @@ def _attempt(row: Row) -> str:
 
 
 def _progress(row: Row) -> str:
+    """`7/20`, or `repeat 2/3  7/20`."""
+    if row.part is not None:
+        return f"{row.doing}  {_progress(row.part)}".rstrip()
     return f"{row.step}/{row.num_steps}" if row.num_steps else str(row.step or "")
 
 
-def _seconds_left(row: Row) -> float | None:
-    if row.pace is None or row.num_steps is None:
-        return None
-    return row.pace * (row.num_steps - row.step)
+def _doing(row: Row) -> str:
+    return row.doing if row.part is None else row.part.doing
 
 
 def _left(row: Row) -> str:
-    seconds = _seconds_left(row)
-    return row.doing if seconds is None else f"{words.duration(seconds)} left"
+    seconds = row.seconds_left
+    return _doing(row) if seconds is None else f"{words.duration(seconds)} left"
 
 
 def _short_ending(row: Row) -> str:

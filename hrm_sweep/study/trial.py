@@ -68,9 +68,10 @@ class Trial:
         """Says how many steps the run will have, so that a person sees how much is left."""
         self._record.append("expected", num_steps=num_steps)
 
-    def doing(self, text: str) -> None:
-        """Says in a word or two what takes time before the next step."""
-        self._record.append("doing", text=text)
+    def doing(self, text: str, **where: str) -> None:
+        """Says in a word or two what takes time before the next step; if that is a run with a
+        record of its own, in which `folder` below this one."""
+        self._record.append("doing", text=text, **where)
 
     def dataset(self, **described: Any) -> None:
         """Says what the run learns from: `name`, `train_size`, `eval_size`, `digest`."""

@@ -12,7 +12,8 @@ among all others, wherever its folder is copied to. Events, in the order they co
   study also says how its trials are `judged` and where Optuna's `dashboard` shows it;
 * `dataset`: what it learns from (`name`, `train_size`, `eval_size`, `digest`);
 * `expected`: the `num_steps` it will have;
-* `doing`: what it does before its next step, as a `text`, where that takes long;
+* `doing`: what it does before its next step, as a `text`, where that takes long; if that is a run
+  with a record of its own, the `folder` below that has it;
 * `metrics`: `step` and `values`; not-a-number and infinities are the strings "nan", "inf", "-inf";
 * `finished`: the `outcome` and, where it has them, `best` values, `reason`, `traceback`, the
   `seconds` of all attempts, what this one used of the `system` and the `artifacts` to keep (names
