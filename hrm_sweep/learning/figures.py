@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 
-from hrm_sweep.files import replacing
-from hrm_sweep.learning.grids import draw_predictions, predictions_figure
+from hrm_sweep.learning.grids import draw_predictions, predictions_figure, save
 
 __all__ = ["draw_predictions", "draw_training_metrics", "predictions_figure", "training_figure"]
 
-TRAIN, EVAL, GOOD, BAD = "#8a8f98", "#16324f", "#0a7d4b", "#c1121f"
+TRAIN, EVAL, GOOD, BAD, RULE = "#8a8f98", "#16324f", "#0a7d4b", "#c1121f", "#e6e8ec"
 # Okabe and Ito's colours, which colour-blind readers tell apart too; their yellow made darker
 PATTERNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08900", "#56b4e9")
 SOLVED = 0.99
@@ -35,8 +36,7 @@ History = Sequence[Mapping[str, Any]]
 def draw_training_metrics(history: History, path: Path, *, best_epoch: int | None = None) -> None:
     """Writes `training_figure` as the PNG file `path`."""
     figure = training_figure(history, best_epoch=best_epoch)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+    save(figure, path)
 
 
 def training_figure(history: History, *, best_epoch: int | None = None) -> Figure:
@@ -78,6 +78,8 @@ def training_figure(history: History, *, best_epoch: int | None = None) -> Figur
     for axes in (exact, tokens):
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    for axes in figure.axes:
+        _write_scales(axes)
     labels = _labels(exact, tokens, loss)
     if labels:
         figure.legend(
@@ -125,12 +127,8 @@ def _line(
 def _finish(axes: Axes, title: str, history: History, best: int | None) -> None:
     """What all panels share: title, scales, and the line at the best epoch."""
     axes.set_title(title, loc="left", y=1.0, fontsize=10.5, fontweight="bold", color=EVAL)
-    axes.set_xlabel("epoch", fontsize=9)
-    axes.tick_params(labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e6e8ec", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     if history:
         axes.set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
     drawn = np.concatenate([np.empty(0), *(line.get_ydata() for line in axes.lines)])
@@ -139,10 +137,40 @@ def _finish(axes: Axes, title: str, history: History, best: int | None) -> None:
         axes.text(0.5, 0.5, "no finite value", ha="center", color=BAD, transform=axes.transAxes)
     elif title == "Loss" and drawn.min() > 0 and drawn.max() > 20 * drawn.min():
         axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}")
     if best is not None:
         axes.axvline(best, color=GOOD, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+
+
+def _write_scales(axes: Axes) -> None:
+    """The numbers of both scales and the lines across, as a few artists. A tick of Matplotlib's own
+    is five, and they took two thirds of the time of a figure that is drawn for every trial."""
+    below, beside = axes.get_xaxis_transform(), axes.get_yaxis_transform()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_visible(False)
+    epochs, values = _ticks(axes.xaxis), _ticks(axes.yaxis)
+    for epoch, label in epochs:
+        axes.text(epoch, -0.035, label, transform=below, ha="center", va="top", fontsize=9)
+    for value, label in values:
+        axes.text(
+            -0.012, value, label, transform=beside, ha="right", va="center_baseline", fontsize=9
+        )
+    axes.text(0.5, -0.11, "epoch", transform=axes.transAxes, ha="center", va="top", fontsize=9)
+    marks = [((epoch, -0.012), (epoch, 0)) for epoch, _ in epochs]
+    across = [((0, value), (1, value)) for value, _ in values]
+    for lines, transform, colour in ((marks, below, "black"), (across, beside, RULE)):
+        drawn = LineCollection(
+            lines, transform=transform, colors=colour, linewidths=0.8, zorder=0.5, clip_on=False
+        )
+        axes.add_collection(drawn, autolim=False)
+
+
+def _ticks(axis: Axis) -> list[tuple[float, str]]:
+    """Where a scale is labelled, and how."""
+    low, high = axis.get_view_interval()
+    places = [place for place in axis.get_majorticklocs() if low <= place <= high]
+    return list(zip(places, axis.get_major_formatter().format_ticks(places), strict=True))
 
 
 def _point_out_divergence(axes: Axes, history: History) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection, PolyCollection
-from matplotlib.colors import to_rgba
+from matplotlib import rc_context
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgba, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path as Outline
@@ -33,8 +33,7 @@ NUMBERED_SIDE = 12
 """Largest side whose cells are big enough to be written in."""
 SIDE, GAP, MARGIN, HEAD, FOOT = 1.75, 0.16, 0.3, 0.62, 0.3
 """Inches: a grid, between grids, around an example, above it, and the note below all."""
-
-Colour = tuple[float, float, float, float]
+DIGIT_HEIGHT = 0.729  # of Matplotlib's own font, DejaVu Sans, in ems
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +67,27 @@ class Example:
 
 def draw_predictions(examples: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes `predictions_figure` as the PNG file `path`."""
-    with replacing(path) as temporary:
-        predictions_figure(examples).savefig(temporary, format="png", metadata={"Software": None})
+    save(predictions_figure(examples), path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure as a PNG file, quickly: hinted letters look like others at this size, and the
+    best compression takes off a tenth."""
+    with replacing(path) as temporary, rc_context({"text.hinting": "none"}):
+        figure.savefig(
+            temporary,
+            format="png",
+            metadata={"Software": None},
+            pil_kwargs={"compress_level": 1},
+        )
 
 
 def predictions_figure(examples: Sequence[Mapping[str, Any]]) -> Figure:
     """Input, truth and prediction of each example as grids, with the wrong cells marked.
 
-    One pair of axes in inches holds them all, and the cells and numbers of a grid are one artist
-    each: a picture is drawn for every trial, and axes and texts are what takes time.
+    Everything is placed in inches on the figure itself, and what an example's grids have many of
+    (cells, numbers, frames) is one artist each: a picture is drawn for every trial, and axes and
+    artists are what takes time.
 
     An example maps `pattern` to its name and `input`, `truth`, `prediction` and `scored` to nested
     lists of one shape. Numbers from 0 are colours or digits, -1 an empty or EOS cell, -2 is
@@ -89,108 +100,132 @@ def predictions_figure(examples: Sequence[Mapping[str, Any]]) -> Figure:
     block = 3 * SIDE + 2 * GAP + MARGIN
     width, height = columns * block + MARGIN, rows * (SIDE + HEAD) + FOOT
     figure = Figure(figsize=(width, height), dpi=120, facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
-    axes.set_axis_off()
     for example, (row, column) in zip(shown, places, strict=True):
         left, top = MARGIN + column * block, height - row * (SIDE + HEAD) - HEAD
-        figure.text(
-            left / width, (top + 0.34) / height, f"{example.pattern}:  {example.verdict}",
+        _write(
+            figure, left, top + 0.34, f"{example.pattern}:  {example.verdict}",
             fontsize=10.5, fontweight="bold", color=BAD if example.wrong.any() else GOOD,
-            va="center",
         )  # fmt: skip
-        for number, kind in enumerate(example.grids):
-            _draw_grid(axes, example, kind, left + number * (SIDE + GAP), top)
-    note = _note(shown)
-    figure.text(MARGIN / width, 0.12 / height, note, fontsize=8, color=PALE, va="center")
+        _draw_grids(figure, example, left, top)
+    _write(figure, MARGIN, 0.12, _note(shown), fontsize=8, color=PALE)
     return figure
 
 
-def _draw_grid(axes: Axes, example: Example, kind: str, left: float, top: float) -> None:
-    """One grid: coloured squares, or written numbers where the puzzle is to fill cells in."""
-    grid = example.shown(kind)
-    rows, columns = grid.shape
+def _draw_grids(figure: Figure, example: Example, left: float, top: float) -> None:
+    """The grids of an example side by side: coloured squares, or written numbers where the puzzle
+    is to fill cells in."""
+    rows, columns = example.scored.shape
     side = SIDE / max(rows, columns)
     large = max(rows, columns) > NUMBERED_SIDE
-    axes.text(left + side * columns / 2, top + 0.06, kind, fontsize=8, color=PALE, ha="center")
-    cells = zip(grid.ravel(), example.given.ravel(), strict=True)
-    colours = [_colour(example, int(number), bool(given)) for number, given in cells]
-    corners = _corners(grid.shape, left, top, (side, side))
+    lefts = left + (SIDE + GAP) * np.arange(len(example.grids))
+    heads = np.stack([lefts + side * columns / 2, np.full(len(lefts), top + 0.1)], axis=-1)
+    kinds = [_glyphs(kind, 8, False) for kind in example.grids]
+    _draw(figure, kinds, heads, facecolors=PALE, linewidths=0)
+    numbers = np.stack([example.shown(kind) for kind in example.grids])
+    colours = _colours(example, numbers)
+    corners = _corners(lefts, top, (rows, columns), (side, side))
     _draw_boxes(
-        axes, corners, (side, side), facecolors=colours,
+        figure, corners, (side, side), facecolors=colours.reshape(-1, 4),
         edgecolors="#b6bcc6" if example.fills_in else "white",
         linewidths=0.3 if large else 1.0, snap=not large,
     )  # fmt: skip
     if not large:
-        _write(axes, example, grid, colours, corners + side / 2)
+        _write_numbers(figure, example, numbers, colours, corners + side / 2)
     if example.fills_in and rows == columns and rows in BOXES:
         height, width = BOXES[rows]
         box = (width * side, height * side)
-        frames = _corners((rows // height, columns // width), left, top, box)
-        _draw_boxes(axes, frames, box, facecolors="none", edgecolors=INK, linewidths=1.4, zorder=3)
-    if kind == "prediction":
-        _mark(axes, corners[example.wrong.ravel()], side, scale=0.5 if large else 1.0)
+        frames = _corners(lefts, top, (rows // height, columns // width), box)
+        _draw_boxes(figure, frames, box, facecolors="none", edgecolors=INK, linewidths=1.4)
+    wrong = corners[-example.wrong.size :][example.wrong.ravel()]
+    _mark(figure, wrong, side, scale=0.5 if large else 1.0)
 
 
 def _corners(
-    shape: tuple[int, ...], left: float, top: float, size: tuple[float, float]
+    lefts: np.ndarray, top: float, shape: tuple[int, int], size: tuple[float, float]
 ) -> np.ndarray:
-    """Lower left corners [rows x columns, 2] of boxes of a size (width, height), row by row."""
-    row, column = np.indices(shape).reshape(2, -1)
-    return np.stack([left + size[0] * column, top - size[1] * (row + 1)], axis=-1)
+    """Lower left corners [grids x rows x columns, 2] of boxes of a size (width, height)."""
+    grid, row, column = np.indices((len(lefts), *shape)).reshape(3, -1)
+    return np.stack([lefts[grid] + size[0] * column, top - size[1] * (row + 1)], axis=-1)
 
 
-def _draw_boxes(axes: Axes, corners: np.ndarray, size: tuple[float, float], **style: Any) -> None:
-    """Rectangles of one size as one artist."""
-    outline = np.multiply([(0, 0), (1, 0), (1, 1), (0, 1)], size)
-    axes.add_collection(PolyCollection(list(corners[:, None] + outline), **style), autolim=False)
-
-
-def _write(
-    axes: Axes, example: Example, grid: np.ndarray, colours: list[Colour], centres: np.ndarray
+def _draw_boxes(
+    figure: Figure, corners: np.ndarray, size: tuple[float, float], **style: Any
 ) -> None:
-    """The numbers of a grid, in the middle of their cells."""
-    size = min(11.0, 62 / max(grid.shape))
-    texts, bold = grid.ravel().astype(str), example.given.ravel() & example.fills_in
-    written = np.flatnonzero(grid.ravel() >= 0)
-    numbers = PathCollection(
-        [_glyphs(texts[cell], size, bool(bold[cell])) for cell in written],
-        offsets=centres[written], offset_transform=axes.transData,
-        facecolors=[_ink(colours[cell]) for cell in written], linewidths=0,
-    )  # fmt: skip
-    numbers.set_transform(axes.figure.dpi_scale_trans)
-    axes.add_collection(numbers, autolim=False)
+    """Rectangles of one size as one artist."""
+    outline = Outline(np.multiply([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)], size), closed=True)
+    _draw(figure, [outline], corners, **style)
+
+
+def _write_numbers(
+    figure: Figure,
+    example: Example,
+    numbers: np.ndarray,
+    colours: np.ndarray,
+    centres: np.ndarray,
+) -> None:
+    """The numbers of an example's grids, in the middle of their cells."""
+    size = min(11.0, 62 / max(example.scored.shape))
+    bold = np.broadcast_to(example.given & example.fills_in, numbers.shape)
+    outlines = [
+        _glyphs(str(number), size, heavy)
+        for number, heavy in zip(numbers.ravel().tolist(), bold.ravel().tolist(), strict=True)
+        if number >= 0
+    ]
+    written = numbers.ravel() >= 0
+    inks = _inks(colours.reshape(-1, 4)[written])
+    _draw(figure, outlines, centres[written], facecolors=inks, linewidths=0)
+
+
+def _draw(figure: Figure, outlines: list[Outline], places: np.ndarray, **style: Any) -> None:
+    """Outlines at places, both in inches, in the order of the calls."""
+    shapes = PathCollection(
+        outlines, offsets=places, offset_transform=figure.dpi_scale_trans, **style
+    )
+    shapes.set_transform(figure.dpi_scale_trans)
+    figure.add_artist(shapes)
+
+
+def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
+    """A text at a place in inches."""
+    figure.text(x, y, text, transform=figure.dpi_scale_trans, va="center", **style)
 
 
 @lru_cache(maxsize=256)
 def _glyphs(text: str, size: float, bold: bool) -> Outline:
-    """The outline of a text around the origin, in inches; `size` is in points."""
+    """The outline of a text, in inches, with the middle of its digits' height at the origin; `size`
+    is in points."""
     font = FontProperties(weight="bold" if bold else "normal")
     outline = TextPath((0, 0), text, size=size / 72, prop=font)
-    box = outline.get_extents()
-    return outline.transformed(Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2))
+    middle = outline.get_extents().intervalx.mean()
+    return outline.transformed(Affine2D().translate(-middle, -DIGIT_HEIGHT / 2 * size / 72))
 
 
-def _colour(example: Example, number: int, given: bool) -> Colour:
-    if number == -2:
-        return to_rgba(OUTSIDE)
+def _colours(example: Example, numbers: np.ndarray) -> np.ndarray:
+    """RGBA of the cells [..., 4]."""
     if example.fills_in:
-        return to_rgba(GIVEN if given else FILLED)
-    return to_rgba(CELLS[number % len(CELLS)] if number >= 0 else END_MARK)
+        colours = np.where(example.given[..., None], to_rgba(GIVEN), to_rgba(FILLED))
+        colours = np.broadcast_to(colours, (*numbers.shape, 4)).copy()
+    else:
+        colours = to_rgba_array(CELLS)[numbers % len(CELLS)]
+        colours[numbers < 0] = to_rgba(END_MARK)
+    colours[numbers == -2] = to_rgba(OUTSIDE)
+    return colours
 
 
-def _ink(colour: Colour) -> str:
-    """Dark or white, whichever reads better on the colour (its luma, ITU-R BT.601)."""
-    return CELLS[0] if np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.55 else "white"
+def _inks(colours: np.ndarray) -> np.ndarray:
+    """Dark or white, whichever reads better on a colour (its luma, ITU-R BT.601)."""
+    light = colours[:, :3] @ (0.299, 0.587, 0.114) > 0.55
+    return np.where(light[:, None], to_rgba(CELLS[0]), to_rgba("white"))
 
 
-def _mark(axes: Axes, corners: np.ndarray, side: float, *, scale: float) -> None:
+def _mark(figure: Figure, corners: np.ndarray, side: float, *, scale: float) -> None:
     """Red frames on white, seen on any colour."""
     inset = 0.1 * scale * side
-    inner = side - 2 * inset
+    size = (side - 2 * inset, side - 2 * inset)
     for colour, width in (("white", 4.2), (BAD, 2.2)):
         _draw_boxes(
-            axes, corners + inset, (inner, inner), facecolors="none", edgecolors=colour,
-            linewidths=width * scale, zorder=3,
+            figure, corners + inset, size,
+            facecolors="none", edgecolors=colour, linewidths=width * scale,
         )  # fmt: skip
 
 
