@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from hrm_sweep import runtime
@@ -42,6 +46,7 @@ def train(
 
     Raises:
         Interrupted: `last_step` was reached.
+        KeyboardInterrupt: Ctrl-C; it has said how to continue.
     """
     global _projector
     handle = trial.current()
@@ -59,7 +64,8 @@ def train(
     if last_step is not None:
         handle.listeners.append(_stopper(last_step))
     try:
-        values = task(cfg)
+        with _stops_gently(handle):
+            values = task(cfg)
     finally:
         logging.getLogger("hrm_sweep").removeHandler(said)
         if facts is not None:
@@ -76,6 +82,38 @@ def end() -> None:
     if _projector is not None and (backlog := _projector.close()).runs:
         later = f"{shlex.join(runtime.command())} sync {_projector.root.name}"
         print(f"  tracking     {backlog}; later: {later}")
+
+
+@contextmanager
+def _stops_gently(handle: trial.Trial) -> Iterator[None]:
+    """Ctrl-C lets the run reach the end of its epoch, where it is saved; a second one does not."""
+    stop: list[int] = []
+
+    def ask(number: int, _: Any) -> None:
+        if stop:
+            raise KeyboardInterrupt
+        stop.append(number)
+        print("Stopping at the end of this epoch; Ctrl-C again stops at once", flush=True)
+
+    kept, requested = signal.getsignal(signal.SIGINT), trial.stop_requested
+    if kept is signal.SIG_IGN:  # a shell's background job
+        yield
+        return
+    signal.signal(signal.SIGINT, ask)
+    trial.stop_requested = lambda: bool(stop)
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        if not stop:
+            raise
+        saved = f" after epoch {handle.last_step}, saved" if isinstance(error, Interrupted) else ""
+        folder = os.path.relpath(handle.folder, HydraConfig.get().runtime.cwd)
+        again = shlex.join([*runtime.command(), "resume", folder])
+        print(f"Stopped{saved}. Continue with: {again}")
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, kept)
+        trial.stop_requested = requested
 
 
 def _stopper(last_step: int) -> Callable[[int, Mapping[str, float]], None]:

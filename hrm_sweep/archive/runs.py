@@ -97,6 +97,11 @@ class Run:
         return "" if self.outcome is None else record.DEATH
 
     @property
+    def can_go_on(self) -> bool:
+        """A single run that somebody or something stopped; trials go on with their study."""
+        return self.kind == "train" and self.outcome in (Outcome.INTERRUPTED, Outcome.KILLED)
+
+    @property
     def values(self) -> dict[str, float]:
         """The final values by name; of a trial with repeats means, and `<name>/std`."""
         best = self.last.fields["best"] if self.last.event == "finished" else {}

@@ -177,6 +177,16 @@ def studies() -> list[Study]:
     return sorted(found, key=lambda study: -study.run.last.time_ms)
 
 
+def stopped_runs() -> list[Run]:
+    """Single runs below `multirun/train/` that can go on."""
+    found = []
+    for path in sorted((MULTIRUN / "train").glob(f"*/{record.FILE_NAME}")):
+        with contextlib.suppress(RecordError):
+            run = Run.open(path.parent)
+            found += [run] if run.can_go_on else []
+    return found
+
+
 def unreadable() -> list[str]:
     """What is wrong with folders below `multirun/` whose own record cannot be read, a line each."""
     told = []
@@ -215,6 +225,14 @@ def find_study(text: str | None) -> Study:
         f"there are {', '.join(names[:5])}" if names else "there is none yet, start one with -m"
     )
     raise StudyError(f"{text}: no study of that name in {MULTIRUN}/; {hint}")
+
+
+def find_single_run(text: str) -> Run | None:
+    """A run that belongs to no study, by its name or its folder."""
+    for folder in (Path(text), MULTIRUN / "train" / text):
+        if (folder / record.FILE_NAME).exists() and (run := Run.open(folder)).kind == "train":
+            return run
+    return None
 
 
 def find_run(text: str) -> Run:

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from hrm_sweep.archive.ranking import ranked
-from hrm_sweep.archive.studies import MULTIRUN, Study, studies, unreadable
+from hrm_sweep.archive.studies import MULTIRUN, Study, stopped_runs, studies, unreadable
 from hrm_sweep.commands.command import Command, runtime_words
 from hrm_sweep.commands.terminal import console, plain_table
 from hrm_sweep.study import words
@@ -27,7 +27,13 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"left out: {told}")
     if not found:
         print(f"No study in {MULTIRUN}/ yet; start one: {runtime_words()} -m lr=1e-4,1e-3")
-        return
+    else:
+        _show(found)
+    for run in stopped_runs():
+        print(f"  can go on: {runtime_words()} resume {run.folder}")
+
+
+def _show(found: list[Study]) -> None:
     table = plain_table("study", "when", "trials", "best", "")
     for study in found:
         ago = words.ago(time.time() - study.run.last.time_ms / 1000)

@@ -1,15 +1,17 @@
-"""`resume`: a study goes on."""
+"""`resume`: a study goes on, or a single run."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # OmegaConf brings it
 
-from hrm_sweep.archive.studies import Study, find_study
+from hrm_sweep.archive.runs import Run
+from hrm_sweep.archive.studies import Study, find_single_run, find_study
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.errors import StudyError
 from hrm_sweep.settings import FOR_ONCE, TAKE_FROM
@@ -25,7 +27,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> list[str]:
-    """The arguments for Hydra that let the study go on."""
+    """The arguments for Hydra that let the study or the run go on."""
+    if arguments.study is not None and (run := find_single_run(arguments.study)) is not None:
+        return _single(run, arguments)
     study = find_study(arguments.study)
     once = [f"{TAKE_FROM}{arguments.take_from}"] if arguments.take_from else []
     if "study" not in study.run.aside:
@@ -37,6 +41,19 @@ def _run(arguments: argparse.Namespace) -> list[str]:
         )
     for_hydra, overrides = _saved(study)
     return ["-m", *for_hydra, *once, *overrides, f"study.name={study.name}"]
+
+
+def _single(run: Run, arguments: argparse.Namespace) -> list[str]:
+    if arguments.take_from:
+        raise StudyError(f"--take-from: {run.folder.name} is a single run; leave it out")
+    if "study" not in run.aside:
+        raise StudyError(
+            f"{run.folder.name}: made by an app of its own; continue with: {run.command} "
+            + shlex.join([f"hydra.run.dir={run.folder}"])
+        )
+    typed = [text for text in run.overrides if not text.startswith("study.name=")]
+    where = f"hydra.run.dir={json.dumps(str(run.folder))}"
+    return [*typed, f"study.name={run.folder.name}", where]
 
 
 def _saved(study: Study) -> tuple[list[str], list[str]]:
@@ -54,10 +71,11 @@ def _saved(study: Study) -> tuple[list[str], list[str]]:
 
 COMMAND = Command(
     name="resume",
-    summary="Let a study go on: what waits or was interrupted runs now.",
+    summary="Let a study go on (what waits or was interrupted runs now), or a single run.",
     examples=(
         ("", "the newest study"),
         ("my-study", "the study of that name, with what it was started with"),
+        ("multirun/train/my-run", "a single run, from its checkpoint"),
         ("my-study --take-from node7", "with the trials that a machine had which is gone for good"),
     ),
     run=_run,

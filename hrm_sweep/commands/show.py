@@ -9,7 +9,7 @@ from pathlib import Path
 from hrm_sweep.archive.ranking import ranked
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import find_run, find_study
-from hrm_sweep.commands.command import Command
+from hrm_sweep.commands.command import Command, runtime_words
 from hrm_sweep.commands.terminal import curve, facts
 from hrm_sweep.errors import StudyError
 from hrm_sweep.study import words
@@ -105,6 +105,8 @@ def _log(folder: Path) -> list[str]:
 
 def _where(run: Run) -> list[tuple[str, str]]:
     pairs = [("folder", str(run.folder))]
+    if run.can_go_on:
+        pairs.append(("continue", f"{runtime_words()} resume {run.folder}"))
     if run.command:
         pairs.append(("run again", run.command))
     if run.mlflow_run_id:
