@@ -61,7 +61,11 @@ class Sweep:
         settings: SweeperSettings,
     ) -> None:
         self._loader, self._config, self._settings = hydra_context.config_loader, config, settings
-        _go_on_in_its_folder(config, settings)
+        check_no_secrets([*_typed(config, "hydra"), *_typed(config, "task")])
+        self._known = None  # its study, if that goes on
+        if settings.study_name is not None:
+            self._known = known_study(settings.storage, settings.study_name)
+        _go_on_in(self._known.user_attrs.get(FOLDER, "") if self._known else "", config)
         self._folder = Path(str(config.hydra.sweep.dir))
         self._name = settings.study_name or runtime.new_name()
         self._is_tracked = settings.tracking["name"] != "off"
@@ -132,8 +136,7 @@ class Sweep:
         )
 
     def _show_plan(self, space: Space) -> None:
-        study = known_study(self._settings.storage, self._name)
-        known = study.get_trials(deepcopy=False) if study else []
+        known = self._known.get_trials(deepcopy=False) if self._known else []
         workers = getattr(self._launcher, "num_slots", 1)
         for line in guide.plan_in_words(
             space, self._settings.n_trials, known, workers=workers, aside=self._job.aside
@@ -142,7 +145,6 @@ class Sweep:
 
     def _space(self, arguments: list[str]) -> Space:
         """What is to be searched."""
-        check_no_secrets([*self._typed_for_hydra(), *arguments])
         params = [f"{key}={value}" for key, value in (self._settings.params or {}).items()]
         parser = OverridesParser.create(config_loader=self._loader)
         typed = parser.parse_overrides(arguments)
@@ -166,10 +168,9 @@ class Sweep:
         self._check_folders(space)
         self._make_sampler(space, 0)
         if machine := self._settings.take_from:
-            study = known_study(self._settings.storage, self._name)
-            check_take_from(machine, running_of_others(study) if study else Counter())
+            check_take_from(machine, running_of_others(self._known) if self._known else Counter())
         files.check_writable(self._folder)
-        if is_worked_in(self._folder) and not known_study(self._settings.storage, self._name):
+        if is_worked_in(self._folder) and self._known is None:
             self._check_folder()
         if self._is_tracked:
             mlflow_store.check(mlflow_store.resolve_uri(self._settings.tracking.get("uri")))
@@ -272,10 +273,8 @@ class Sweep:
         )
 
     def _typed_for_hydra(self) -> list[str]:
-        """The overrides of Hydra's own settings as they were typed, their interpolations too."""
-        typed = OmegaConf.to_container(self._config.hydra.overrides.hydra, resolve=False)
-        assert isinstance(typed, list)
-        return [str(text) for text in typed if not str(text).startswith(FOR_ONCE)]
+        """The overrides of Hydra's own settings that are part of the study."""
+        return [text for text in _typed(self._config, "hydra") if not text.startswith(FOR_ONCE)]
 
     def _tracking_as_shown(self) -> dict[str, str | None]:
         """Where the study's runs go, without passwords; uri None is `mlruns/` beside the study."""
@@ -385,17 +384,19 @@ def _made(what: str, config: Any, **arguments: Any) -> Any:
         return instantiate(config, **arguments)
 
 
-def _go_on_in_its_folder(config: DictConfig, settings: SweeperSettings) -> None:
-    """A study that is known by its name goes on where it is, if nobody says another folder: Hydra's
-    own would have the date of today."""
-    typed = config.hydra.overrides.hydra
+def _typed(config: DictConfig, what: str) -> list[str]:
+    """The overrides for `hydra` or for the `task` as they were typed, their interpolations too."""
+    overrides = OmegaConf.to_container(config.hydra.overrides[what], resolve=False)
+    assert isinstance(overrides, list)
+    return [str(text) for text in overrides]
+
+
+def _go_on_in(folder: str, config: DictConfig) -> None:
+    """A study that is known goes on where it is, if nobody says another folder: Hydra's own would
+    have the date of today."""
     is_here = Path(str(config.hydra.sweep.dir), "multirun.yaml").exists()
-    is_said = any(text.startswith(SWEEP_DIR) for text in typed)
-    if settings.study_name is None or is_here or is_said:
-        return
-    study = known_study(settings.storage, settings.study_name)
-    folder = study.user_attrs.get(FOLDER, "") if study else ""
-    if folder and Path(folder, "multirun.yaml").exists():
+    is_said = any(text.startswith(SWEEP_DIR) for text in config.hydra.overrides.hydra)
+    if folder and not (is_here or is_said) and Path(folder, "multirun.yaml").exists():
         with open_dict(config):
             config.hydra.sweep.dir = folder
             config.hydra.overrides.hydra.append(f"{SWEEP_DIR}{folder}")

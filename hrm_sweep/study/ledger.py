@@ -13,8 +13,8 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage, get_storage
+from optuna.storages._rdb.models import StudyModel, TrialModel
 from optuna.storages._rdb.models import TrialIntermediateValueModel as CurvePoint
-from optuna.storages._rdb.models import TrialModel
 from optuna.storages._rdb.models import TrialParamModel as Param
 from optuna.storages._rdb.models import TrialUserAttributeModel as Attribute
 from optuna.trial import TrialState
@@ -185,17 +185,21 @@ def known_study(url: str, name: str) -> optuna.Study | None:
     if path is not None and not path.exists():
         return None
     try:
-        engine = sqlalchemy.create_engine(url, **database.options(url))
-        has_tables = sqlalchemy.inspect(engine).has_table("studies")
-        engine.dispose()
+        is_there = _has_study(url, name)  # opening the ledger takes twenty times as long
     except (SQLAlchemyError, ImportError) as error:
         raise _cannot_be_opened(url, error) from None
-    if not has_tables:
-        return None
+    return optuna.load_study(study_name=name, storage=Ledger(url).storage) if is_there else None
+
+
+def _has_study(url: str, name: str) -> bool:
+    engine = sqlalchemy.create_engine(url, **database.options(url))
+    query = sqlalchemy.select(StudyModel.study_id).where(StudyModel.study_name == name)
     try:
-        return optuna.load_study(study_name=name, storage=Ledger(url).storage)
-    except KeyError:
-        return None
+        with engine.connect() as connection:
+            has_tables = sqlalchemy.inspect(connection).has_table(StudyModel.__tablename__)
+            return has_tables and connection.execute(query).first() is not None
+    finally:
+        engine.dispose()
 
 
 def _cannot_be_opened(url: str, error: BaseException) -> StudyError:
