@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -103,8 +104,13 @@ class _Task:
     def __call__(self, cfg: DictConfig) -> dict[str, float]:
         hydra_config = HydraConfig.get()
         if hydra_config.mode == RunMode.RUN:
-            columns = hydra_config.sweeper.columns
-            return solo.train(cfg, columns=columns, last_step=self._last_step, facts=self._facts)
+            return solo.train(
+                cfg,
+                os.path.relpath(hydra_config.runtime.output_dir, hydra_config.runtime.cwd),
+                columns=hydra_config.sweeper.columns,
+                last_step=self._last_step,
+                facts=self._facts,
+            )
         from hrm_sweep.run import task  # torch: only where something is trained
 
         return task(cfg)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import signal
 import sys
@@ -12,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from hrm_sweep import runtime
@@ -32,6 +30,7 @@ Facts = Callable[[trial.Trial], Mapping[str, str]]
 
 def train(
     cfg: DictConfig,
+    folder: str,
     *,
     columns: Sequence[str],
     last_step: int | None = None,
@@ -40,6 +39,7 @@ def train(
     """Trains once, prints a line for each epoch, and says what came out and where it is.
 
     Args:
+        folder: of the run, as a person types it.
         columns: metrics to show, by name; `*` stands for any rest.
         last_step: the epoch after which the run is stopped; None lets it go to its end.
         facts: is asked at the end, however that came, what is to be noted of the run.
@@ -64,14 +64,14 @@ def train(
     if last_step is not None:
         handle.listeners.append(_stopper(last_step))
     try:
-        with _stops_gently(handle):
+        with _stops_gently(handle, folder):
             values = task(cfg)
     finally:
         logging.getLogger("hrm_sweep").removeHandler(said)
         if facts is not None:
             handle.note(**facts(handle))
     print(f"\nBest epoch: {words.told(values, words.chosen(values, columns))}\n")
-    print(f"  folder       {handle.folder}")
+    print(f"  folder       {folder}")
     if _projector is not None:
         print(f"  compare      {mlflow_store.ui_hint(cfg.tracking.uri)}")
     return values
@@ -85,7 +85,7 @@ def end() -> None:
 
 
 @contextmanager
-def _stops_gently(handle: trial.Trial) -> Iterator[None]:
+def _stops_gently(handle: trial.Trial, folder: str) -> Iterator[None]:
     """Ctrl-C lets the run reach the end of its epoch, where it is saved; a second one does not."""
     stop: list[int] = []
 
@@ -107,7 +107,6 @@ def _stops_gently(handle: trial.Trial) -> Iterator[None]:
         if not stop:
             raise
         saved = f" after epoch {handle.last_step}, saved" if isinstance(error, Interrupted) else ""
-        folder = os.path.relpath(handle.folder, HydraConfig.get().runtime.cwd)
         again = shlex.join([*runtime.command(), "resume", folder])
         print(f"Stopped{saved}. Continue with: {again}")
         raise KeyboardInterrupt from None
