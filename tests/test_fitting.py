@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from test_study import command
+from studies import command
 
 from hrm_sweep.study import fitting
 

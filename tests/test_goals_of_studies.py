@@ -7,10 +7,9 @@ from pathlib import Path
 import optuna
 import pytest
 from omegaconf import OmegaConf
-from test_study import study, sweep
+from studies import STUDY, study, sweep
 
 TWO = ("hydra.sweeper.objective=[objective,size]", "hydra.sweeper.direction=[minimize,maximize]")
-STUDY = Path("multirun/study")
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
 
@@ -44,7 +43,11 @@ def test_constraints_have_names_and_bounds():
     assert [trial.constraints for trial in study().get_trials()] == [
         {"size": excess} for excess in (-1, 0, 1, 2)
     ]
-    assert "trial 2  x=2  10/10  objective 0  size 2  done in 0 s, breaks size <= 1" in done.stdout
+    assert re.search(
+        r"^trial 2  x=2  10/10  objective 0  size 2  done in \d+ s, breaks size <= 1$",
+        done.stdout,
+        re.M,
+    )
     assert OmegaConf.load("multirun/study/optimization_results.yaml").best_trial == 1
 
 
@@ -121,7 +124,7 @@ def test_a_dry_run_knows_what_is_done_and_how_long_the_rest_takes():
     assert done.returncode == 0, done.stderr
     assert "  0  +x=1 +pause=0.02  (complete as trial 0)" in done.stdout
     assert "  2  +x=3 +pause=0.02\n" in done.stdout
-    assert re.search(r"2 done, 1 to run, about \d s with \d workers?", done.stdout)
+    assert re.search(r"2 done, 1 to run, about \d+ s with \d+ workers?", done.stdout)
     assert sorted(Path().rglob("*")) == before
 
 

@@ -4,7 +4,7 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
-from test_study import study, sweep
+from studies import study, sweep
 
 SEARCH = ("+x=interval(0,4)", "+y=a,b")
 

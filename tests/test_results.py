@@ -1,11 +1,10 @@
 """The study's own record, while trials end in whatever order and other sweeps write it."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from test_study import command
+from studies import STUDY, awaiting, until, written
 
 from hrm_sweep.study import results
 from hrm_sweep.tracking.record import Record, is_held, read
@@ -13,31 +12,34 @@ from hrm_sweep.tracking.record import Record, is_held, read
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
 
+def told() -> list[tuple[int, dict[str, float]]]:
+    """Steps and values of the study's own record."""
+    entries = [entry for entry in written(STUDY) if entry.event == "metrics"]
+    return [(entry.fields["step"], entry.fields["values"]) for entry in entries]
+
+
 @pytest.mark.parametrize(
-    ("space", "best"),
+    ("first", "second"),
     [
-        pytest.param(["+x=zip(2,4)", "+pause=zip(0.2,0)"], 0, id="the better one ends last"),
-        pytest.param(["+x=zip(4,2)", "+pause=zip(0.2,0)"], 0, id="the better one ends first"),
+        pytest.param(2, 4, id="the better one ends last"),
+        pytest.param(4, 2, id="the better one ends first"),
     ],
 )
-def test_mlflow_shows_the_best_value_of_the_study(space, best):
+def test_mlflow_shows_the_best_value_of_the_study(start, first, second):
+    """The second trial ends first: the other one waits until that is told."""
     tracked = "hydra.sweeper.tracking.name=mlflow"
-    done = subprocess.run(
-        command(*space, tracked, "hydra.launcher.workers=2"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    held = (f"+x={first},{second}", awaiting("go", [first]), "hydra.launcher.workers=2")
+    sweep = start(*held, tracked)
+    until(lambda: any("objective" in values for _, values in told()))
+    Path("go").touch()
+    assert sweep.ends() == 0, sweep.printed
     client = MlflowClient(f"sqlite:///{Path.cwd()}/mlruns/mlflow.db")
     experiment = client.get_experiment_by_name("hrm_sweep")
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    assert parent.data.metrics["best/objective"] == best
-    told = [entry for entry in read(Path("multirun/study")) if entry.event == "metrics"]
-    ends = [entry.fields["step"] for entry in told if "objective" in entry.fields["values"]]
-    steps = [entry.fields["step"] for entry in told if "best/objective" in entry.fields["values"]]
+    assert parent.data.metrics["best/objective"] == 0
+    ends = [step for step, values in told() if "objective" in values]
+    steps = [step for step, values in told() if "best/objective" in values]
     assert (ends, steps) == ([1, 0], [1, 2, 3])
 
 

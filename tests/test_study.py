@@ -14,38 +14,9 @@ import optuna
 import psutil
 import pytest
 from omegaconf import OmegaConf
+from studies import APP, STUDY, awaiting, begun, endings, steps, study, sweep, until
 
 from hrm_sweep.tracking import record
-
-APP = Path(__file__).parent / "apps" / "parabola.py"
-UNTRACKED = "hydra.sweeper.tracking.name=off"
-
-
-def command(*overrides: str) -> list[str]:
-    flags = [
-        "-m",
-        "hydra/sweeper=hrm_sweep",
-        "hydra/launcher=pool",
-        "hydra.sweep.dir=multirun/study",
-    ]
-    return [
-        sys.executable,
-        str(APP),
-        *flags,
-        UNTRACKED,
-        "hydra.sweeper.study_name=study",
-        *overrides,
-    ]
-
-
-def sweep(*overrides: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*overrides), capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-def study() -> optuna.Study:
-    return optuna.load_study(study_name="study", storage="sqlite:///multirun/optuna.db")
 
 
 @pytest.fixture(autouse=True)
@@ -214,19 +185,23 @@ def test_hydras_own_launcher_takes_the_trials_in_a_batch():
     assert [trial.value for trial in study().get_trials()] == [1, 0, 1]
 
 
-def test_two_workers_work_at_the_same_time_and_tell_their_progress():
-    done = sweep("+x=1,3", "+pause=0.1", "hydra.launcher.workers=2")
+def test_two_workers_work_at_the_same_time_and_tell_their_progress(start):
+    running = start("+x=1,3", awaiting("go", [1, 3]), "hydra.launcher.workers=2")
     for number, x in enumerate((1, 3)):
-        assert re.search(
-            rf"^trial {number}  x={x}  \d/10  objective 1\.\d+  1 s left$", done.stdout, re.M
-        )
+        line = rf"^trial {number}  x={x}  2/10  objective 1\.5  \d+ s left$"
+        until(lambda line=line: re.search(line, running.printed, re.M))
+    Path("go").touch()
+    assert running.ends() == 0
     first, second = study().get_trials()
     assert second.datetime_start < first.datetime_complete
 
 
-def test_a_trial_that_takes_time_before_its_first_step_says_with_what():
-    done = sweep("+x=1,3", "+warm_up=0.5")
-    assert done.stdout.count("\ntrial 0  x=1  0/10  warms up\n") == 1
+def test_a_trial_that_takes_time_before_its_first_step_says_with_what(start):
+    running = start("+x=1,3", "+warm_up=go")
+    until(lambda: "\ntrial 0  x=1  0/10  warms up\n" in running.printed)
+    Path("go").touch()
+    assert running.ends() == 0
+    assert running.printed.count("warms up") == 2
 
 
 def test_a_killed_trial_is_started_again_under_its_number_until_attempts_are_used_up():
@@ -245,11 +220,12 @@ def test_a_killed_trial_is_started_again_under_its_number_until_attempts_are_use
 
 
 def test_a_trial_that_takes_too_long_is_ended():
-    done = sweep("+x=1", "+pause=0,2", "hydra.launcher.timeout=1.5", "hydra.sweeper.max_attempts=1")
+    limit = ("hydra.launcher.timeout=3", "hydra.sweeper.max_attempts=1")
+    done = sweep("+x=1", "+pause=0,100", *limit)
     assert done.returncode == 0, done.stderr
     slow = study().get_trials()[1]
     assert slow.user_attrs["outcome"] == "timed_out"
-    assert "timed out: it took longer than 1.5 s" in done.stdout
+    assert "timed out: it took longer than 3" in done.stdout
 
 
 def test_the_configured_pruner_judges_in_the_worker():
@@ -312,18 +288,20 @@ def test_a_hopeless_study_ends_before_its_last_trial():
     assert len([t for t in study().get_trials() if t.state.name == "WAITING"]) > 10
 
 
-def test_no_trial_is_started_after_the_studys_time():
-    done = sweep("+x=range(0,40)", "+pause=0.05", "hydra.sweeper.timeout=1.5")
-    assert done.returncode == 0, done.stderr
+def test_no_trial_is_started_after_the_studys_time(start):
+    limits = ("hydra.sweeper.timeout=2", "hydra.launcher.workers=2")
+    running = start("+x=range(0,40)", awaiting("go", range(40)), *limits)
+    until(lambda: len(begun()) == 2)
+    time.sleep(2)  # they were handed out in the study's time, and it is over now
+    Path("go").touch()
+    assert running.ends() == 0, running.printed
     states = [trial.state.name for trial in study().get_trials()]
     assert states.count("RUNNING") == 0
-    assert 0 < states.count("COMPLETE") < 40
-    left = 40 - states.count("COMPLETE")
-    assert re.search(
-        rf"^  time is up  {left} trials left; continue with: python ", done.stdout, re.M
-    )
-    assert "Stopped after" in done.stdout
-    assert record.read(Path("multirun/study"))[-1].fields["outcome"] == "interrupted"
+    assert states.count("COMPLETE") == 2
+    left = r"^  time is up  38 trials left; continue with: python "
+    assert re.search(left, running.printed, re.M)
+    assert "Stopped after" in running.printed
+    assert record.read(STUDY)[-1].fields["outcome"] == "interrupted"
 
 
 def test_a_dry_run_shows_the_plan_and_creates_nothing(tmp_path):
@@ -334,17 +312,13 @@ def test_a_dry_run_shows_the_plan_and_creates_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_sweeps_at_once_share_the_trials():
-    overrides = ("+x=range(0,12)", "+pause=0.02")
-    both = [
-        subprocess.Popen(
-            command(*overrides), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    for process in both:
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
+def test_two_sweeps_at_once_share_the_trials(start):
+    held = ("+x=range(0,12)", awaiting("go", range(12)), "hydra.launcher.workers=2")
+    both = [start(*held), start(*held)]
+    until(lambda: len(begun()) == 4)
+    Path("go").touch()
+    for each in both:
+        assert each.ends() == 0, each.printed
     trials = study().get_trials()
     assert [trial.params["x"] for trial in trials] == list(range(12))
     assert {trial.state.name for trial in trials} == {"COMPLETE"}
@@ -374,21 +348,16 @@ def give_to(machine: str, *, x: int) -> None:
     study().add_trial(theirs)
 
 
-def test_a_trial_that_was_taken_away_is_left_to_who_has_it():
+def test_a_trial_that_was_taken_away_is_left_to_who_has_it(start):
     """By another machine, which was told that this one is gone for good, and it was not."""
-    process = subprocess.Popen(
-        command("+x=1,3", "+pause=0.2", "hydra.launcher.workers=2"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    until(lambda: len(list(Path("multirun/study").glob("*/record.jsonl"))) == 2)
+    running = start("+x=1,3", awaiting("go", [1, 3]), "hydra.launcher.workers=2")
+    until(lambda: len(begun()) == 2)
     theirs = study().get_trials()[1]
     owner = {"host": "elsewhere", "boot": "1234", "lock": "/elsewhere/multirun/study/.lock"}
     optuna.Trial(study(), theirs._trial_id).set_user_attr("owner", owner)
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, printed
-    assert "Another sweep still runs 1 of its trials, on elsewhere" in printed
+    Path("go").touch()
+    assert running.ends() == 0, running.printed
+    assert "Another sweep still runs 1 of its trials, on elsewhere" in running.printed
     mine, theirs = study().get_trials()
     assert (mine.state.name, theirs.state.name) == ("COMPLETE", "RUNNING")
     assert "outcome" not in theirs.user_attrs
@@ -460,59 +429,44 @@ class TestAnotherMachine:
 class TestCtrlC:
     """The terminal sends SIGINT to the whole group."""
 
-    def start(self) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            command("+x=1,2,3,4", "+pause=0.3", "hydra.launcher.workers=2"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        until(lambda: len(list(Path("multirun/study").glob("*/record.jsonl"))) >= 2)
-        return process
+    @pytest.fixture
+    @staticmethod
+    def running(start):
+        running = start("+x=1,2,3,4", awaiting("never", [1, 2, 3, 4]), "hydra.launcher.workers=2")
+        until(lambda: [len(steps(number)) for number in (0, 1)] == [2, 2])
+        return running
 
-    def test_it_ends_cleanly_with_the_children_gone(self):
-        process = self.start()
-        children = psutil.Process(process.pid).children(recursive=True)
-        os.killpg(process.pid, signal.SIGINT)
-        printed, errors = process.communicate(timeout=20)
-        assert process.returncode == 130
-        assert "Traceback" not in errors
-        assert "2 interrupted" in printed
-        assert "Stopped. Continue with: python" in printed
+    def test_it_ends_cleanly_with_the_children_gone(self, running):
+        children = psutil.Process(running.process.pid).children(recursive=True)
+        running.signal(signal.SIGINT)
+        assert running.ends() == 130
+        assert "Traceback" not in running.printed
+        assert "2 interrupted" in running.printed
+        assert "Stopped. Continue with: python" in running.printed
         until(lambda: not any(child.is_running() for child in children))
         assert [trial.state.name for trial in study().get_trials()] == ["WAITING"] * 4
-        last = record.read(Path("multirun/study/0"))[-1]
-        assert last.fields["outcome"] == "interrupted"
+        assert endings(0) == ["interrupted"]
 
-    def test_the_children_of_a_killed_sweep_die_with_it(self):
-        process = self.start()
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        process.communicate()
+    def test_the_children_of_a_killed_sweep_die_with_it(self, running):
+        children = psutil.Process(running.process.pid).children(recursive=True)
+        assert len(children) >= 2
+        running.process.kill()
+        running.ends()
         until(lambda: not any(child.is_running() for child in children))
 
 
-def until(condition, *, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-
-
-def test_a_killed_sweep_goes_on_and_no_finished_trial_runs_twice():
-    overrides = ("+x=1,2,3,4,5", "+pause=0.05")
-    process = subprocess.Popen(
-        command(*overrides), stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    until(lambda: len(list(Path("multirun/study").glob("*/result.json"))) >= 2)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def test_a_killed_sweep_goes_on_and_no_finished_trial_runs_twice(start):
+    overrides = ("+x=1,2,3,4,5", awaiting("go", [3, 4, 5]))
+    killed = start(*overrides)
+    until(lambda: endings(0) == endings(1) == ["complete"] and steps(2))
+    killed.kill()
+    Path("go").touch()
     done = sweep(*overrides)
     assert done.returncode == 0, done.stderr
     trials = study().get_trials()
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5
     assert "5 complete" in done.stdout
+    assert (STUDY / "0/record.jsonl").read_text().count('"started"') == 1
     for trial in trials:
         events = [entry.event for entry in record.read(Path(trial.user_attrs["folder"]))]
         assert events.count("metrics") == 10

@@ -14,14 +14,22 @@ from hrm_sweep import files, trial
 
 
 class Late(float):
-    """The first of them takes its time on its way to the sweep, until its process is killed."""
+    """The first of them is on its way to the sweep until its process is killed."""
 
     def __reduce__(self) -> Any:
         mark = Path("returning")
         if not mark.exists():
-            mark.write_text(str(os.getpid()))
-            time.sleep(60)
+            files.write_text(mark, str(os.getpid()))
+            wait_for(Path("never"))  # or for Ctrl-C
+            files.write_text(Path("stopping"), "")
+            time.sleep(600)
         return float, (float(self),)
+
+
+def wait_for(path: Path) -> None:
+    """Until that file is there, or the study is asked to stop."""
+    while not (path.exists() or trial.stop_requested()):
+        time.sleep(0.02)
 
 
 @hydra.main(version_base=None, config_path=None)
@@ -30,15 +38,14 @@ def main(cfg: DictConfig) -> Any:
     handle.expect(10)
     if warm_up := cfg.get("warm_up"):
         handle.doing("warms up")
-        time.sleep(warm_up)
-    if awaited := cfg.get("awaited", {}).get(cfg.x):
-        while not Path(awaited).exists():
-            time.sleep(0.05)
+        wait_for(Path(warm_up))
     checkpoint, interval = handle.folder / "checkpoint", cfg.get("checkpoint_every")
     last = int(checkpoint.read_text()) if checkpoint.exists() else 0
     for step in range(last + 1, 11):
         handle.log({"objective": (cfg.x - 2) ** 2 + 1 / step}, step=step)
         time.sleep(cfg.get("pause", 0))
+        if step == 2 and (awaited := cfg.get("awaited", {}).get(cfg.x)):
+            wait_for(Path(awaited))
         if interval:
             print(f"step {step}", flush=True)
             if step % interval == 0:
