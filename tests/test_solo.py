@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_study import until
+from studies import until
 
 from hrm_sweep import load_run
 from hrm_sweep.tracking import record
