@@ -15,14 +15,16 @@ from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.owners import Life
-from hrm_sweep.study.plan import Others, Plan
+from hrm_sweep.study.plan import Others, Plan, num_to_run
 from hrm_sweep.study.rows import Row
 from hrm_sweep.study.space import Dimension, Space
 from hrm_sweep.tracking import mlflow_store
 
 
 def head(name: str, space: Space, goals: Goals, plan: Plan, *, by: str, slots: int) -> list[str]:
-    """The first lines of a study; `by` says what proposes its trials."""
+    """The first lines of a study; `by` says what proposes its trials, and `slots` how many of them
+    run at once."""
+    at_once = words.count(slots, "worker") if slots else "nothing is left to run"
     how = f"Grid of {plan.num_trials}, every point once"
     if not space.is_finite:
         how = f"Search of {words.count(plan.num_trials, 'trial')}, proposed by {by}"
@@ -30,7 +32,7 @@ def head(name: str, space: Space, goals: Goals, plan: Plan, *, by: str, slots: i
     aims = [f"{direction} {objective}" for direction, objective in pairs]
     told = [
         f"Study {name} · {_sizes(space)} · {', '.join([*aims, *map(str, goals.constraints)])}",
-        f"{how} · {words.count(slots, 'worker')}",
+        f"{how} · {at_once}",
     ]
     if added := plan.num_added():
         told.append(f"{words.count(added, 'trial')} in Optuna not run by a sweep: left out here")
@@ -63,7 +65,7 @@ def plan_in_words(
             yield f"  {number}  {' '.join(overrides)}{mark}"
     else:
         yield f"A search of {words.count(num_trials, 'trial')}: {_sizes(space)}"
-    yield _how_long(done, num_trials - len(done), workers)
+    yield _how_long(done, num_to_run(space, known, num_trials=num_trials), workers)
 
 
 def _how_long(done: Sequence[Any], left: int, workers: int) -> str:
@@ -73,7 +75,7 @@ def _how_long(done: Sequence[Any], left: int, workers: int) -> str:
     told = f"{len(done)} done, {left} to run"
     if not took:
         return f"{told}; how long that takes is known after the first trial"
-    estimate = sum(took) / len(took) * left / workers
+    estimate = sum(took) / len(took) * left / min(workers, max(1, left))
     return f"{told}, about {words.duration(estimate)} with {words.count(workers, 'worker')}"
 
 

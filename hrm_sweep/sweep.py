@@ -6,7 +6,7 @@ import os
 import shlex
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -35,13 +35,21 @@ from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.goals import goals
 from hrm_sweep.study.ledger import Ledger, known_study
 from hrm_sweep.study.owners import Owner, is_worked_in
-from hrm_sweep.study.plan import FOLDER, Plan, agree_on_recipe, check_take_from, running_of_others
+from hrm_sweep.study.plan import (
+    FOLDER,
+    Plan,
+    agree_on_recipe,
+    check_take_from,
+    num_to_run,
+    running_of_others,
+)
 from hrm_sweep.study.pruning import Pruning
-from hrm_sweep.study.results import Results
+from hrm_sweep.study.results import Results, are_told
 from hrm_sweep.study.sampling import told_by
 from hrm_sweep.study.screen import Screen
 from hrm_sweep.study.space import Space, check_once, parse_space
 from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking.cursor import waiting
 
 CORNERS = 64
 """Points composed and checked before the first trial, if the space has that many."""
@@ -109,6 +117,9 @@ class Sweep:
             self._check(space)
             self._show_plan(space)
             return []
+        self._num_to_run = num_to_run(
+            space, self._trials_so_far(), num_trials=self._settings.n_trials
+        )
         slots = self._slots(space)  # workers import what they need while the rest is looked at
         try:
             self._check(space)
@@ -136,12 +147,18 @@ class Sweep:
         )
 
     def _show_plan(self, space: Space) -> None:
-        known = self._known.get_trials(deepcopy=False) if self._known else []
         workers = getattr(self._launcher, "num_slots", 1)
         for line in guide.plan_in_words(
-            space, self._settings.n_trials, known, workers=workers, aside=self._job.aside
+            space,
+            self._settings.n_trials,
+            self._trials_so_far(),
+            workers=workers,
+            aside=self._job.aside,
         ):
             print(line)
+
+    def _trials_so_far(self) -> list[Any]:
+        return self._known.get_trials(deepcopy=False) if self._known else []
 
     def _space(self, arguments: list[str]) -> Space:
         """What is to be searched."""
@@ -197,9 +214,9 @@ class Sweep:
     def _slots(self, space: Space) -> Any:
         """The launcher as slots: a rolling window if it takes single jobs, batches if not."""
         if hasattr(self._launcher, "submit"):
-            self._launcher.start()
+            self._launcher.start(num_jobs=self._num_to_run)
             return self._launcher
-        all_of_them = len(list(space.points())) if space.is_finite else 1
+        all_of_them = max(1, self._num_to_run) if space.is_finite else 1
         size = self._settings.max_batch_size or all_of_them
         return Batches(self._launcher, num_slots=size)
 
@@ -217,40 +234,22 @@ class Sweep:
             self._folder.mkdir(parents=True, exist_ok=True)
             owner = Owner(self._folder)
         self._write_config()
-        self._projectors = self._start_projectors()
         study.sampler, by = self._make_sampler(space, len(study.get_trials(deepcopy=False)))
         if self._pruning is not None:
             study.pruner = self._pruning.pruner  # samplers ask it
         plan = Plan(ledger, study, space, num_trials=settings.n_trials)
+        num_slots = min(slots.num_slots, self._num_to_run)
         screen = Screen(
-            head=guide.head(self._name, space, self._goals, plan, by=by, slots=slots.num_slots),
+            head=guide.head(self._name, space, self._goals, plan, by=by, slots=num_slots),
             columns=settings.columns,
             of_others=partial(guide.of_others, how_to_continue=self._how_to_continue),
         )
-        for_hydra = self._typed_for_hydra()
-        results = Results(
-            self._folder,
-            draw=lambda: draw_report(self._folder),
-            again=partial(guide.reproduce, self._name),
-            name=self._name,
-            params={dimension.name: guide.values_of(dimension) for dimension in space.dimensions},
-            tags=runtime.tags(self._job.source) | {"hrm_sweep.study": self._name},
-            description=f"    {shlex.join([*runtime.command(), '-m', *for_hydra, *arguments])}\n",
-            hydra_overrides=for_hydra,
-            aside=[*self._job.aside],
-            judged={
-                "objectives": list(self._goals.objectives),
-                "directions": list(self._goals.directions),
-                "constraints": [str(constraint) for constraint in self._goals.constraints],
-                "tie_breaker": settings.tie_breaker,
-                "columns": list(settings.columns),
-                "repeats": settings.repeats,
-            },
-            num_trials=plan.num_trials,
-            storage=shown(settings.storage),
-            tracking=self._tracking_as_shown(),
-            dashboard=f"{DASHBOARD}/studies/{study._study_id}",
-        )
+        asked = {"num_trials": plan.num_trials, **self._asked(space)}
+        self._projectors, results = [], []
+        if not self._is_all_told(asked):
+            self._projectors = self._start_projectors()
+            asked["dashboard"] = f"{DASHBOARD}/studies/{study._study_id}"
+            results = [self._results(asked, arguments)]
         return Engine(
             study=study,
             ledger=ledger,
@@ -269,7 +268,43 @@ class Sweep:
             folder=self._folder,
             owner=owner,
             folder_of=self._folder_of,
-            observers=[screen, results, *self._projectors],
+            observers=[screen, *results, *self._projectors],
+        )
+
+    def _is_all_told(self, asked: Mapping[str, Any]) -> bool:
+        """Nothing is left to run, and the study's folder and MLflow have all of it."""
+        if self._num_to_run or not are_told(self._folder, **asked):
+            return False
+        return not (self._is_tracked and waiting(self._folder).runs)
+
+    def _asked(self, space: Space) -> dict[str, Any]:
+        """What the study's record says of it that decides about its trials and how they count."""
+        return {
+            "params": {each.name: guide.values_of(each) for each in space.dimensions},
+            "judged": {
+                "objectives": list(self._goals.objectives),
+                "directions": list(self._goals.directions),
+                "constraints": [str(constraint) for constraint in self._goals.constraints],
+                "tie_breaker": self._settings.tie_breaker,
+                "columns": list(self._settings.columns),
+                "repeats": self._settings.repeats,
+            },
+            "storage": shown(self._settings.storage),
+            "tracking": self._tracking_as_shown(),
+        }
+
+    def _results(self, asked: Mapping[str, Any], arguments: list[str]) -> Results:
+        for_hydra = self._typed_for_hydra()
+        return Results(
+            self._folder,
+            draw=lambda: draw_report(self._folder),
+            again=partial(guide.reproduce, self._name),
+            name=self._name,
+            tags=runtime.tags(self._job.source) | {"hrm_sweep.study": self._name},
+            description=f"    {shlex.join([*runtime.command(), '-m', *for_hydra, *arguments])}\n",
+            hydra_overrides=for_hydra,
+            aside=[*self._job.aside],
+            **asked,
         )
 
     def _typed_for_hydra(self) -> list[str]:

@@ -196,6 +196,22 @@ def test_two_workers_work_at_the_same_time_and_tell_their_progress(start):
     assert second.datetime_start < first.datetime_complete
 
 
+def test_no_more_workers_start_than_trials_are_left(tmp_path, monkeypatch):
+    (tmp_path / "born.py").write_text("import os\nopen(f'{os.getpid()}.born', 'w')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    told = []
+    for points in ("1,2", "1,2,3", "1,2,3"):
+        done = sweep(f"+x={points}", "hydra.launcher.workers=4", "hydra.launcher.preload=[born]")
+        assert done.returncode == 0, done.stderr
+        told.append(
+            (done.stdout.splitlines()[1].partition(" · ")[2], len([*Path().glob("*.born")]))
+        )
+    assert told == [("2 workers", 2), ("1 worker", 3), ("nothing is left to run", 3)]
+    assert "Finished in 0 s: 3 complete" in done.stdout
+    events = [entry.event for entry in record.read(Path("multirun/study"))]
+    assert events.count("started") == events.count("finished") == 2
+
+
 def test_a_trial_that_takes_time_before_its_first_step_says_with_what(start):
     running = start("+x=1,3", "+warm_up=go")
     until(lambda: "\ntrial 0  x=1  0/10  warms up\n" in running.printed)

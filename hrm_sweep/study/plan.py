@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import warnings
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -128,8 +128,7 @@ class Plan:
         return self._study.ask(self._distributions)
 
     def _enqueue_missing_points(self) -> None:
-        known = {_key(trial.params) for trial in self._trials()}
-        missing = [point for point in self._space.points() if _key(point) not in known]
+        missing = _missing_points(self._space, self._trials())
         if missing:
             self._ledger.widen(self._study, self._distributions)
         for point in missing:
@@ -146,6 +145,19 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that a sweep has run to their end."""
     trials = study.get_trials(deepcopy=False)
     return [each for each in trials if each.state.is_finished() and FOLDER in each.user_attrs]
+
+
+def num_to_run(space: Space, known: Sequence[FrozenTrial], *, num_trials: int) -> int:
+    """How many trials have not ended when a plan begins, those included that other sweeps run.
+
+    Args:
+        known: all trials of the study so far.
+        num_trials: how many a search has in total.
+    """
+    begun = sum(not trial.state.is_finished() for trial in known)
+    if space.is_finite:
+        return begun + len(_missing_points(space, known))
+    return begun + max(0, num_trials - len(known))
 
 
 Others = Counter[tuple[str, Life]]
@@ -242,6 +254,12 @@ def _listed(names: Any, nothing: str = "nothing else set") -> str:
 
 def _shown(choices: Any) -> str:
     return ",".join(choices) if isinstance(choices, list) else choices
+
+
+def _missing_points(space: Space, known: Sequence[FrozenTrial]) -> list[dict[str, Value]]:
+    """The points of a grid that are no trial yet."""
+    there = {_key(trial.params) for trial in known}
+    return [point for point in space.points() if _key(point) not in there]
 
 
 def _key(point: dict[str, Value]) -> frozenset[tuple[str, Value]]:

@@ -20,6 +20,15 @@ from hrm_sweep.tracking.record import Record, RecordReader, curves, is_held
 FILE_NAME = "optimization_results.yaml"
 
 
+def are_told(folder: Path, **asked: Any) -> bool:
+    """Whether the record of the study says that it is complete, and what was asked of it."""
+    entries = RecordReader(folder).new_entries()
+    if not entries or entries[-1].fields.get("outcome") != Outcome.COMPLETE.word:
+        return False
+    told = next(entry.fields for entry in reversed(entries) if entry.event == "started")
+    return all(told.get(name) == value for name, value in asked.items())
+
+
 class Results:
     """Keeps the record of the study itself: its best value after each trial, and how it ended.
 

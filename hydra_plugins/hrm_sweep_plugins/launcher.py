@@ -28,8 +28,7 @@ class PoolLauncher(Launcher):
         from hrm_sweep.runtime import usable_cores
 
         self._settings = PoolSettings(**settings)
-        self.num_slots = self._settings.workers or usable_cores()
-        self.num_ahead = 2 * self.num_slots
+        self._most = self.num_slots = self._settings.workers or usable_cores()
         self._pool: Pool | None = None
 
     def setup(
@@ -37,23 +36,20 @@ class PoolLauncher(Launcher):
     ) -> None:
         self._job = hydra_context, config, task_function
 
-    def start(self) -> "Pool":
-        """Starts the processes, on first use."""
-        from hrm_sweep.launch.pool import Pool
+    @property
+    def num_ahead(self) -> int:
+        """Jobs that may wait for a process."""
+        return 2 * self.num_slots
 
-        if self._pool is None:
-            self._pool = Pool(
-                workers=self.num_slots,
-                threads=self._settings.threads,
-                preload=self._settings.preload,
-                timeout=self._settings.timeout,
-                job=self._job,
-            )
-        return self._pool
+    def start(self, *, num_jobs: int) -> None:
+        """Starts processes before the first job is there, no more of them than jobs will come."""
+        self.num_slots = max(1, min(self._most, num_jobs))
+        if num_jobs:
+            self._started()
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> Future[JobReturn]:
         """Runs one job as soon as a process is free."""
-        return self.start().submit(overrides, job_idx)
+        return self._started().submit(overrides, job_idx)
 
     def flush(self) -> None:
         """Jobs start as they are submitted; there is nothing to send off."""
@@ -69,10 +65,24 @@ class PoolLauncher(Launcher):
             self._pool.close()
             self._pool = None
 
+    def _started(self) -> "Pool":
+        from hrm_sweep.launch.pool import Pool
+
+        if self._pool is None:
+            self._pool = Pool(
+                workers=self.num_slots,
+                threads=self._settings.threads,
+                preload=self._settings.preload,
+                timeout=self._settings.timeout,
+                job=self._job,
+            )
+        return self._pool
+
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Hydra's own way in: all jobs, results in their order. For sweepers other than ours."""
+        self.start(num_jobs=len(job_overrides))
         try:
             futures = [
                 self.submit(overrides, initial_job_idx + index)
