@@ -14,6 +14,7 @@ from truth import Truth, fresh_database
 
 import hrm_sweep
 from hrm_sweep.tracking import record
+from hrm_sweep.tracking.cursor import Cursor
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 
@@ -97,6 +98,20 @@ def test_delete_removes_the_folder_and_the_study_in_optuna(typed, copied):
     assert not Path("multirun/grid").exists()
     storage = "sqlite:///multirun/optuna.db"
     assert optuna.get_all_study_names(storage) == ["repeated"]
+
+
+def test_what_cannot_be_deleted_whole_is_left_whole(typed, copied, monkeypatch):
+    uri = fresh_database(copied)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    truth = Truth(uri)
+    run = truth.client.create_run(truth.client.create_experiment("e"))
+    Cursor(run_id=run.info.run_id).save(copied / "multirun/grid/0")
+    (copied / "multirun/optuna.db").write_text("no database")
+    code, said, error = typed("delete", "grid", "--yes")
+    assert (code, said) == (2, "")
+    assert "study.storage=sqlite:///multirun/optuna.db: cannot be opened" in error
+    assert [left.info.run_id for left in truth.runs()] == [run.info.run_id]
+    assert (copied / "multirun/grid/record.jsonl").exists()
 
 
 def test_a_study_that_runs_is_not_deleted(typed, copied):

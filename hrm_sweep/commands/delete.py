@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
+from hrm_sweep import files
 from hrm_sweep.archive.studies import Study, find_study
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.pages import storage_of, with_password
 from hrm_sweep.errors import InputError, StudyError
 from hrm_sweep.study import words
 from hrm_sweep.tracking.cursor import Cursor
+
+if TYPE_CHECKING:
+    from hrm_sweep.study.ledger import Ledger
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +28,8 @@ def _run(arguments: argparse.Namespace) -> None:
     study = find_study(arguments.study)
     if study.is_running:
         raise StudyError(f"{study.name}: it is running; stop it first (Ctrl-C where it runs)")
+    files.check_writable(study.folder)
+    ledger = _ledger(study)  # what cannot be removed is known before anything is
     run_ids = _run_ids(study)
     told = [f"the folder {study.folder}", "the study in Optuna"]
     if run_ids:
@@ -34,7 +41,7 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     if run_ids:
         _delete_in_mlflow(study, run_ids)
-    _delete_in_optuna(study)
+    ledger.delete_study(study.name)
     shutil.rmtree(study.folder)
     print(f"{study.name}: removed.")
 
@@ -60,10 +67,13 @@ def _delete_in_mlflow(study: Study, run_ids: list[str]) -> None:
         print("The MLflow server has marked its runs as deleted; its own `mlflow gc` removes them.")
 
 
-def _delete_in_optuna(study: Study) -> None:
+def _ledger(study: Study) -> Ledger:
+    """Of the study, and it can be written."""
     from hrm_sweep.study.ledger import Ledger
 
-    Ledger(storage_of(study)).delete_study(study.name)
+    ledger = Ledger(storage_of(study))
+    with ledger.exclusive():
+        return ledger
 
 
 COMMAND = Command(
