@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hrm_sweep.archive.studies import find_study
 from hrm_sweep.report import draw_report, figures, page
@@ -81,18 +83,22 @@ def test_every_figure_is_a_png_too():
     assert Path("multirun/grid/figures/curves.png").exists()
 
 
-def synthetic(folder: Path, number: int, *, objectives=("score",), directions=("maximize",)):
-    """A study as it would stand in its folder, with made-up numbers."""
+def synthetic(
+    folder: Path, number: int, *, objectives=("score",), directions=("maximize",), lrs=()
+):
+    """A study as it would stand in its folder, with made-up numbers; of a grid with these lrs."""
     with Record(folder) as study:
         study.append(
             "started", kind="study", name=folder.name, description="python app.py -m",
-            params={"lr": "1e-4 to 1e-1, log", "size": "8, 16"}, tags={}, hydra_overrides=[],
+            params={"lr": ", ".join(map(str, lrs)) or "1e-4 to 1e-1, log", "size": "8, 16"},
+            tags={}, hydra_overrides=[],
             judged={"objectives": objectives, "directions": directions, "tie_breaker": None,
                     "constraints": [], "columns": []},
             num_trials=number, storage="sqlite:///x.db", tracking={},
         )  # fmt: skip
     for trial in range(number):
         lr, size = 10 ** -(1 + 3 * trial / number), (8, 16)[trial % 2]
+        lr = lrs[trial // 2] if lrs else lr
         values = {name: lr * size * (1 - 2 * place) for place, name in enumerate(objectives)}
         with Record(folder / str(trial)) as run:
             run.append(
@@ -124,6 +130,26 @@ def test_figures_are_there_where_they_have_something_to_show(tmp_path):
     assert set(drawn) == {"history", "curves", "importance", "slices", "parallel", "cost"}
     alone = figures.drawn(Data(synthetic(tmp_path / "alone", 1)))
     assert set(alone) == {"history", "curves"}
+
+
+@pytest.mark.parametrize(
+    "lrs",
+    [
+        pytest.param((1e-4, 1.2e-4, 1.5e-4, 2e-4, 1e-3), id="five, most of them near"),
+        pytest.param(tuple(round(n * 1e-4, 5) for n in range(1, 13)), id="twelve in a decade"),
+        pytest.param(tuple(2.0**n for n in range(-9, 3)), id="twelve, far apart"),
+        pytest.param((0.11, 0.12, 0.121, 0.14, 0.15, 0.16, 0.17), id="on a linear scale"),
+    ],
+)
+def test_words_along_an_axis_leave_each_other_room(lrs, tmp_path):
+    data = Data(synthetic(tmp_path / "made", 2 * len(lrs), lrs=lrs))
+    figure = figures.drawn(data)["slices"]
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        labels = [label for label in axes.get_xticklabels() if label.get_text()]
+        boxes = [label.get_window_extent() for label in labels]
+        assert len(labels) >= 2
+        assert all(one.x1 < next_one.x0 for one, next_one in pairwise(boxes))
 
 
 def test_two_objectives_have_a_front(tmp_path):

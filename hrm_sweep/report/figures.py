@@ -19,6 +19,7 @@ from hrm_sweep.archive.runs import Run, Value
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.report.data import Data, is_numeric
 from hrm_sweep.study import words
+from hrm_sweep.study.fitting import cut
 from hrm_sweep.study.importance import importances
 
 INK = "#010101"
@@ -44,6 +45,14 @@ WIDTH, HEIGHT = 5.4, 3.3
 """Inches; figures that need more height grow."""
 MANY = 300
 """Lines or points from which a figure keeps them as a picture: a page of 2,000 stays light."""
+MARGIN = 0.75
+"""Inches beside the axes of a figure, for words."""
+LETTER = 0.075
+"""Inches of one, on the average."""
+LONGEST = 14
+"""Letters of a name that stands aslant; the middle of a longer one is left out."""
+FEW = 6
+"""Values of a parameter that are marked each."""
 TOP = 12
 """Trials in a figure that has a row for each."""
 
@@ -133,7 +142,7 @@ def slices(data: Data) -> Figure | None:
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, (name, column) in zip(grid.flat, data.params.items(), strict=False):
         many = len(column) > MANY
-        x = _placed(axes, column, is_log=data.is_log(name))
+        x = _placed(axes, column, is_log=data.is_log(name), inches=WIDTH / columns - MARGIN)
         axes.plot(
             x, data.values, "o", color=BLUE, markersize=2.5 if many else 5, markeredgewidth=0,
             alpha=0.35 if many else 0.8, rasterized=many,
@@ -163,7 +172,7 @@ def heat_map(data: Data) -> Figure | None:
     flip = "" if data.is_maximized else "_r"
     scale = SCALE if not flip else SCALE.reversed()
     axes.imshow(table, cmap=scale, aspect="auto", origin="lower")
-    axes.set_xticks(range(len(xs)), [words.setting(x) for x in xs])
+    _name_each(axes, [words.setting(x) for x in xs], inches=WIDTH - MARGIN)
     axes.set_yticks(range(len(ys)), [words.setting(y) for y in ys])
     axes.set_xlabel(along)
     axes.set_ylabel(down)
@@ -339,20 +348,62 @@ def as_objective(axes: Axes, data: Data, which: str = "y") -> None:
     axes.set_axisbelow(True)
 
 
-def _placed(axes: Axes, column: Sequence[Value], *, is_log: bool) -> list[float]:
-    """Places of values along an axis, which is made logarithmic or named as they need it."""
-    axis = axes.xaxis
+def _placed(axes: Axes, column: Sequence[Value], *, is_log: bool, inches: float) -> list[float]:
+    """Places of values along an axis of some length, which is made logarithmic or named as they
+    need it."""
     if is_numeric(column):
         numbers = [float(value) for value in column]  # type: ignore[arg-type]
         if is_log:
             axes.set_xscale("log")
-        if len(set(numbers)) <= 6:
-            axis.set_ticks(sorted(set(numbers)), [words.setting(n) for n in sorted(set(column))])  # type: ignore[type-var]
-            axis.set_ticks([], minor=True)
+        marks = _marks(column, is_log=is_log)
+        axes.xaxis.set_ticks(marks, _with_room(marks, numbers, is_log=is_log, inches=inches))
+        axes.xaxis.set_ticks([], minor=True)
         return numbers
     names = sorted(set(column), key=_order)
-    axis.set_ticks(range(len(names)), [str(name) for name in names])
+    _name_each(axes, [str(name) for name in names], inches=inches)
     return [float(names.index(value)) for value in column]
+
+
+def _marks(column: Sequence[Any], *, is_log: bool) -> list[float]:
+    """Where an axis is marked: at each of a few values, else at round numbers between them."""
+    values = sorted(set(column))
+    low, high = values[0], values[-1]
+    if len(values) <= FEW:
+        return values
+    if is_log:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        marks = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 2, 5)]
+    else:
+        marks = [float(f"{mark:.9g}") for mark in MaxNLocator(5).tick_values(low, high)]
+    return [int(mark) if mark.is_integer() else mark for mark in marks if low <= mark <= high]
+
+
+def _with_room(
+    marks: Sequence[float], numbers: Sequence[float], *, is_log: bool, inches: float
+) -> list[str]:
+    """Labels of marks on an axis with these numbers, none where there is no room: the first and the
+    last have it before the others, then the shortest."""
+    labels = [words.setting(mark) for mark in marks]
+    halves = [LETTER * (len(label) + 1) / 2 for label in labels]
+    centres = inches * _heights([min(numbers), max(numbers), *marks], is_log=is_log)[2:]
+    order = sorted(
+        range(len(marks)), key=lambda index: (0 < index < len(marks) - 1, len(labels[index]))
+    )
+    kept: list[int] = []
+    for index in order:
+        gaps = [abs(centres[index] - centres[o]) - halves[index] - halves[o] for o in kept]
+        if all(gap >= 0 for gap in gaps):
+            kept.append(index)
+    return [label if index in kept else "" for index, label in enumerate(labels)]
+
+
+def _name_each(axes: Axes, names: Sequence[str], *, inches: float) -> None:
+    """Marks the places 0, 1, … by names; where they have no room side by side they stand aslant."""
+    if len(names) * LETTER * (max(map(len, names)) + 1) <= inches:
+        axes.set_xticks(range(len(names)), names)
+        return
+    aslant: Any = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(names)), [cut(name, LONGEST) for name in names], **aslant)
 
 
 def _heights(column: Sequence[Value], *, is_log: bool) -> np.ndarray:
