@@ -12,15 +12,11 @@ from pathlib import Path
 import optuna
 import psutil
 import pytest
+from studies import APP, PATIENCE_SECONDS
 
 from hrm_sweep.tracking import record
 
-APP = Path(__file__).parent / "apps" / "parabola.py"
 TRIALS, STEPS, CHECKPOINT_EVERY = 6, 10, 3
-GONE_SECONDS = 2.0
-BORN_SECONDS = 8.0
-"""A process that is just being born notices its parent's death when Python and its own main module
-are there, which takes seconds where other work goes on."""
 
 pytestmark = pytest.mark.slow
 
@@ -94,10 +90,7 @@ def kill(process: subprocess.Popen[bytes], whom: str, chance: random.Random) -> 
     else:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    born = time.time() - BORN_SECONDS
-    young = [child for child in children if child.create_time() > born]
-    _, alive = psutil.wait_procs([*set(children) - {*young}], timeout=GONE_SECONDS)
-    alive += psutil.wait_procs(young, timeout=BORN_SECONDS)[1]
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_SECONDS)
     assert not alive, "a process outlived its study"
 
 
@@ -117,9 +110,9 @@ def test_a_study_survives_kills_at_random_times(whom, request, tmp_path, monkeyp
                 left -= 1
                 assert done.items() <= results().items(), "a finished trial was run again"
                 done = results()
-            process.wait(timeout=60)
+            process.wait(timeout=PATIENCE_SECONDS)
         process = start()
-        assert process.wait(timeout=60) == 0, Path("printed.log").read_text()[-2000:]
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0, Path("printed.log").read_text()[-2000:]
         assert done.items() <= results().items(), "a finished trial was run again"
         check_whole()
 
@@ -130,7 +123,7 @@ def test_sweeps_that_start_together_run_no_trial_twice(request, tmp_path, monkey
         folder.mkdir()
         monkeypatch.chdir(folder)
         both = [start(), start()]
-        assert [process.wait(timeout=100) for process in both] == [0, 0]
+        assert [process.wait(timeout=PATIENCE_SECONDS) for process in both] == [0, 0]
         check_whole()
         for trial in range(TRIALS):
             events = [entry.event for entry in record.read(Path(f"multirun/study/{trial}"))]

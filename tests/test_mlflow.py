@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from mlflow.entities import ViewType
-from truth import Truth, fresh_database, within
+from studies import until
+from truth import Truth, fresh_database
 
 from hrm_sweep.tracking.cursor import Backlog, settle_dead, waiting
 from hrm_sweep.tracking.mlflow_limits import legal_name
@@ -440,8 +441,8 @@ class TestWhatMlflowCannotHold:
             record.metrics(1, {"bad": 1.0})
             record.append("finished", outcome="complete")
         projection = Projection(root, tracking_uri=uri, experiment=EXPERIMENT)
-        assert within(30, lambda: projection.step().runs == 1)
-        assert within(30, lambda: "this always fails" in projection.step().reason)
+        until(lambda: projection.step().runs == 1)
+        until(lambda: "this always fails" in projection.step().reason)
         projection.close()
         assert {name: truth.run(name).info.status for name in ("otter", "0", "1")} == {
             "otter": "FINISHED",
@@ -542,10 +543,10 @@ def test_a_database_that_is_thrown_away_meanwhile_is_made_and_filled_again(tmp_p
         run.append("started", name="run")
         run.metrics(1, {"x": 1.0})
         projection = Projection(tmp_path / "run", tracking_uri=uri, experiment=EXPERIMENT)
-        assert within(10, lambda: projection.step() == Backlog(sent=1))
+        until(lambda: projection.step() == Backlog(sent=1))
         shutil.rmtree(tmp_path / "mlruns")
         run.metrics(2, {"x": 0.5})
-        assert within(10, lambda: projection.step() == Backlog(sent=2))
+        until(lambda: projection.step() == Backlog(sent=2))
         projection.close()
     assert [row[:3] for row in Truth(uri).metrics("run")] == [("x", 1, 1.0), ("x", 2, 0.5)]
 

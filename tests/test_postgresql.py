@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -163,9 +162,10 @@ def test_a_pruner_finds_its_way_to_postgresql(url):
 
 
 FIRST_START = """
-import sys, time
+import sys
 from hrm_sweep.study.ledger import Ledger
-time.sleep(max(0, float(sys.argv[2]) - time.time()))
+print("ready", flush=True)
+sys.stdin.readline()
 Ledger(sys.argv[1]).open_study("study", ["minimize"])
 """
 
@@ -173,12 +173,14 @@ Ledger(sys.argv[1]).open_study("study", ["minimize"])
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_eight_first_starts_at_once_on_a_fresh_database(database, request):
     url = "sqlite:///new.db" if database == "sqlite" else request.getfixturevalue("url")
-    begin = str(time.time() + 8)
-    started = [
-        subprocess.Popen([sys.executable, "-c", FIRST_START, url, begin], stderr=subprocess.PIPE)
-        for _ in range(SWEEPS)
-    ]
-    errors = [process.communicate(timeout=120)[1].decode() for process in started]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    typed = [sys.executable, "-c", FIRST_START, url]
+    started = [subprocess.Popen(typed, text=True, **pipes) for _ in range(SWEEPS)]
+    assert [process.stdout.readline() for process in started] == ["ready\n"] * SWEEPS
+    for process in started:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    errors = [process.communicate(timeout=180)[1] for process in started]
     assert [process.returncode for process in started] == [0] * SWEEPS, errors
     assert optuna.get_all_study_names(url) == ["study"]
 

@@ -13,12 +13,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
-from truth import Truth, fresh_database, within
+from studies import until
+from truth import Truth, fresh_database
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.learning.pictures import draw
-from hrm_sweep.projector import ProjectorProcess, sync
+from hrm_sweep.projector import PATIENCE_SECONDS, ProjectorProcess, sync
 from hrm_sweep.tracking.cursor import Backlog, waiting
 from hrm_sweep.tracking.record import Record
 
@@ -74,10 +76,11 @@ def truth(uri: str) -> Truth:
 
 
 @pytest.fixture
-def silent_server() -> Iterator[str]:
+def silent_server() -> Iterator[socket.socket]:
     """Takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://me:c4n4ry@127.0.0.1:{server.getsockname()[1]}"
+        server.settimeout(180)
+        yield server
 
 
 def test_its_parent_imports_nothing_heavy():
@@ -93,22 +96,23 @@ def test_a_study_appears_in_mlflow_while_it_runs(tmp_path, uri, truth):
     root = tmp_path / "multirun" / "otter"
     with Record(root) as study:
         study.append("started", name="otter", kind="study")
-        begin = time.perf_counter()
+        begin = time.monotonic()
         projector = ProjectorProcess(root, uri, "hrm_sweep")
-        assert time.perf_counter() - begin < 0.1
+        waited = time.monotonic() - begin
         pid = projector._process.pid
         with Record(root / "0") as trial:
             trial.append("started", name="trial 0")
-            assert within(30, lambda: len(truth.runs()) == 2)
+            until(lambda: len(truth.runs()) == 2)
+            assert waited < (time.monotonic() - begin) / 3  # the process imports without its parent
             os.kill(pid, signal.SIGINT)  # what Ctrl-C may send to the whole group
             for step in (1, 2, 3):
                 trial.metrics(step, {"x": step})
-                assert within(2, lambda step=step: len(truth.metrics("trial 0")) == step)
+                until(lambda step=step: len(truth.metrics("trial 0")) == step)
             assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5
             (root / "0" / "training_history.json").write_text(json.dumps(HISTORY))
             (root / "0" / "predictions.json").write_text("[]")
             trial.append("finished", outcome="complete", artifacts=["training_history.json"])
-        assert within(10, lambda: truth.run("trial 0").info.status == "FINISHED")
+        until(lambda: truth.run("trial 0").info.status == "FINISHED")
         assert truth.files("trial 0")["training_metrics.png"].startswith(b"\x89PNG")
         study.append("finished", outcome="complete")
     assert projector.close() == Backlog(sent=3)
@@ -121,7 +125,7 @@ def test_it_sends_the_rest_and_the_truth_when_its_parent_is_killed(tmp_path, uri
     process, pid = parent(tmp_path / "study", uri, steps=500)
     process.kill()
     process.wait()
-    assert within(30, lambda: is_gone(pid))
+    until(lambda: is_gone(pid))
     assert waiting(tmp_path / "study") == Backlog()
     assert [row[1:3] for row in truth.metrics("trial")] == [(n, float(n)) for n in range(1, 501)]
     assert truth.run("trial").info.status == "KILLED"
@@ -145,7 +149,7 @@ def test_a_server_that_is_down_is_left_alone_soon_and_told_without_its_password(
         begin = time.monotonic()
         record.append("finished", outcome="complete", artifacts=["config.yaml"])
     backlog = projector.close()
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < PATIENCE_SECONDS
     assert str(backlog) == (
         "1 measurement and 1 file of 1 run not in MLflow yet "
         "(http://me:***@127.0.0.1:9: connection refused)"
@@ -182,18 +186,20 @@ class TestTheEnd:
         assert str(backlog) == (
             "1 run not in MLflow yet (it is still being sent, in the background)"
         )
-        assert within(30, lambda: projector._process.poll() is not None)
+        until(lambda: projector._process.poll() is not None)
         assert truth.run("run").info.status == "FINISHED"
 
     def test_comes_soon_if_a_server_hangs(self, tmp_path, silent_server):
         with Record(tmp_path / "run") as record:
             record.append("started", name="run")
             record.append("finished", outcome="complete")
-        projector = ProjectorProcess(tmp_path / "run", silent_server, "hrm_sweep")
-        time.sleep(8)
+        uri = f"http://me:c4n4ry@127.0.0.1:{silent_server.getsockname()[1]}"
+        projector = ProjectorProcess(tmp_path / "run", uri, "hrm_sweep")
+        connection, _ = silent_server.accept()
         begin = time.monotonic()
         backlog = projector.close()
-        assert time.monotonic() - begin < 12
+        assert time.monotonic() - begin < PATIENCE_SECONDS
+        connection.close()
         assert (backlog.runs, backlog.reason.partition(": ")[2]) == (1, "no answer in time")
 
     def test_of_a_projector_is_no_end_of_projecting(self, tmp_path, uri, truth):
@@ -223,7 +229,7 @@ class TestTheEnd:
                 record.metrics(1, {"x": 1.0})
                 record.append("finished", outcome="complete", artifacts=["record.jsonl"])
         count = "SELECT COUNT(*) FROM runs"
-        assert within(60, lambda: truth.select(count)[0][0] >= seen)
+        until(lambda: truth.select(count)[0][0] >= seen)
         os.kill(pid, signal.SIGKILL)
         process.kill()
         process.wait()
@@ -261,7 +267,7 @@ class TestSync:
 
     def test_leaves_a_study_to_the_process_that_sends_it(self, tmp_path, uri):
         process, pid = parent(tmp_path / "study", uri, steps=1)
-        assert within(30, (tmp_path / "study" / ".mlflow.lock").exists)
+        until((tmp_path / "study" / ".mlflow.lock").exists)
         with Record(tmp_path / "study" / "1") as record:
             record.append("started", name="never sent, because its line is not whole")
         os.kill(pid, signal.SIGSTOP)
@@ -272,7 +278,7 @@ class TestSync:
         process.kill()
         process.wait()
         assert "another process is sending these runs" in backlog.reason
-        assert within(30, lambda: is_gone(pid))
+        until(lambda: is_gone(pid))
 
 
 @pytest.mark.slow
@@ -289,17 +295,17 @@ def test_two_thousand_finished_trials_cost_little(tmp_path, uri, truth):
         projector = ProjectorProcess(root, uri, "hrm_sweep")
         with Record(root / "2000") as record:
             record.append("started", name="the last")
-            assert within(30, lambda: len(truth.runs()) == 3)
+            until(lambda: len(truth.runs()) == 3)
             pid = projector._process.pid
-            assert cpu_seconds(pid) < 10
             begin = cpu_seconds(pid)
-            time.sleep(10)
-            assert cpu_seconds(pid) - begin <= 1
+            assert begin < 3 * cpu_seconds_of_an_import()
+            time.sleep(5)
+            assert cpu_seconds(pid) - begin < begin / 4
             record.metrics(1, {"x": 1.0})
-            assert within(2, lambda: truth.metrics("the last"))
+            until(lambda: truth.metrics("the last"))
             with Record(root / "1234") as again:
                 again.append("started", name="1234")
-                assert within(15, lambda: truth.run("0").info.status == "RUNNING")
+                until(lambda: truth.run("0").info.status == "RUNNING")
                 again.append("finished", outcome="failed")
             record.append("finished", outcome="complete")
         study.append("finished", outcome="complete")
@@ -307,7 +313,12 @@ def test_two_thousand_finished_trials_cost_little(tmp_path, uri, truth):
 
 
 def cpu_seconds(pid: int) -> float:
-    done = subprocess.run(
-        ["ps", "-o", "cputimes=", "-p", str(pid)], capture_output=True, text=True, check=True
-    )
+    used = psutil.Process(pid).cpu_times()
+    return used.user + used.system
+
+
+def cpu_seconds_of_an_import() -> float:
+    """What the process needs before it can look at anything: a measure of the machine's speed."""
+    script = "import time, hrm_sweep.tracking.projection; print(time.process_time())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     return float(done.stdout)

@@ -6,6 +6,7 @@ import random
 import hydra
 import pytest
 import torch
+from studies import until, written
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from hrm_sweep import config, run
@@ -112,7 +113,7 @@ def test_of_two_checkpoints_the_whole_one_is_taken(small, whole, tmp_path, monke
     assert_same(tmp_path, whole)
 
 
-KILLS = 20
+KILLS = 12
 
 
 @pytest.mark.slow
@@ -127,13 +128,27 @@ def test_kills_at_random_times_change_no_number(small, whole, tmp_path):
         while not (folder / "result.json").exists():
             process = spawner.Process(target=train_and_save_often, args=(folder,))
             process.start()
-            process.join(chance.uniform(0, 2) if killed < KILLS else None)
+            if killed < KILLS:
+                wait_for_a_moment(process, folder, chance)
+            else:
+                process.join()
             if process.is_alive():
                 process.kill()
                 process.join()
                 killed += 1
         assert_same(folder, whole)
     assert folders < KILLS
+
+
+def wait_for_a_moment(process, folder, chance):
+    """Now and then while it starts, mostly within what follows an entry of its record."""
+    if chance.random() < 0.3:
+        process.join(chance.uniform(0, 1))
+        return
+    known = len(written(folder))
+    until(lambda: len(written(folder)) > known or not process.is_alive())
+    times = [entry.time_ms for entry in written(folder)] or [0]
+    process.join(chance.uniform(0, (times[-1] - times[0]) / 4000))  # about as long as an epoch
 
 
 def train_and_save_often(folder):

@@ -6,8 +6,6 @@ import functools
 import shutil
 import sqlite3
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +27,6 @@ def _template() -> Path:
     path = Path(tempfile.mkdtemp()) / "mlflow.db"
     mlflow_store.build(path)
     return path
-
-
-def within(seconds: float, condition: Callable[[], object]) -> bool:
-    """Whether the condition comes true in that time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 class Truth:
