@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from hrm_sweep import config as configuration
-from hrm_sweep import files
+from hrm_sweep import files, runtime
 from hrm_sweep.config import Config
 from hrm_sweep.errors import CheckpointError, Interrupted
 from hrm_sweep.learning import checkpoint
@@ -79,6 +79,7 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
 
 def make_trainer(config: Config) -> Trainer:
     """Model, task and trainer of a recipe; what they draw depends on its seed alone."""
+    runtime.keep_freed_memory()
     torch.manual_seed(config.root.seed)
     puzzles = build_task(config.data, seed=config.root.seed)
     return Trainer(

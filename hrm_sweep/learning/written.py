@@ -46,7 +46,7 @@ def _attention(qkv_RE: Tensor, frame: Frame, moved: int) -> Tensor:
         seen = functional.scaled_dot_product_attention(q, k, v, scale=1.0)
     else:  # divided last, or the compiler would take PyTorch's blockwise kernel here, too
         scores = q @ k.transpose(-1, -2)
-        shares = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+        shares = (scores - scores.detach().amax(dim=-1, keepdim=True)).exp()
         seen = (shares @ v) / shares.sum(dim=-1, keepdim=True)
     return seen.transpose(1, 2).flatten(2).flatten(0, 1)
 

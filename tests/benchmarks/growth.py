@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from machine import described, rate
 from matplotlib.figure import Figure
-from step import in_turns, our_step, our_trainer
+from step import in_turns, our_step, our_trainer, timed
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -73,7 +73,7 @@ def measured(peak: float) -> list[Cost]:
         (hidden, tokens, batch): our_step(tokens, hidden, batch, ())
         for hidden, tokens, batch in set(sizes.values())
     }
-    times = in_turns(steps, TURNS)
+    times = in_turns({size: timed(step) for size, step in steps.items()}, TURNS)
     costs = []
     for (key, value), size in sizes.items():
         gigaflops = operations(steps[size]) / 1e9

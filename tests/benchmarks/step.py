@@ -1,11 +1,11 @@
-"""A training step of ours against the plain one, side by side in one process on one thread.
+"""A training step of ours against the plain one, side by side on one thread.
 
     python tests/benchmarks/step.py [--write FILE]
 
-Sides: `plain` is plain_hrm.py, eager fp32. `fp32` and `bf16` are ours at equal hyper-parameters
-and equal mathematics (q_learning, MLP width rounded to 256), `compiled` is bf16 with
-trainer.compile=on. `recipe` is what the tool recommends: bf16, bce halting, width rounded to 32;
-the last side is that, compiled. They take turns, a few steps each, so that what disturbs the
+Sides: `plain` is plain_hrm.py, eager fp32, in a process of its own. `fp32` and `bf16` are ours at
+equal hyper-parameters and equal mathematics (q_learning, MLP width rounded to 256), `compiled` is
+bf16 with trainer.compile=on. `recipe` is what the tool recommends: bf16, bce halting, width rounded
+to 32; the last side is that, compiled. They take turns, a few steps each, so that what disturbs the
 machine disturbs all; a ratio is that of the medians.
 """
 
@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +33,8 @@ from hrm_sweep.learning.trainer import Trainer
 from hrm_sweep.run import make_trainer
 
 T = TypeVar("T")
+Run = Callable[[int], float]
+"""Does so many steps, and says how many seconds they took."""
 SIZES = ((64, 4), (128, 4), (128, 8), (256, 8))
 """(hidden_dim, batch_size) of the summary."""
 CANVASES = {36: SIZES, 81: ((128, 8),), 900: ((64, 2),)}
@@ -80,30 +85,55 @@ def table() -> list[str]:
 
 def measured(tokens: int, hidden: int, batch: int) -> dict[str, float]:
     """Median milliseconds of a step, by side."""
-    steps = {"plain": plain_step(tokens, hidden, batch)}
-    steps |= {side: our_step(tokens, hidden, batch, keys) for side, keys in SIDES.items()}
-    return in_turns(steps, ROUNDS)
+    runs = {side: timed(our_step(tokens, hidden, batch, keys)) for side, keys in SIDES.items()}
+    with plain_run(tokens, hidden, batch) as plain:
+        return in_turns({"plain": plain, **runs}, ROUNDS)
 
 
-def in_turns(steps: Mapping[T, Callable[[], object]], rounds: int) -> dict[T, float]:
-    """Median milliseconds of each step."""
-    turns = {name: warmed_up(step) for name, step in steps.items()}
-    times: dict[T, list[float]] = {name: [] for name in steps}
+def in_turns(runs: Mapping[T, Run], rounds: int) -> dict[T, float]:
+    """Median milliseconds of a step of each."""
+    for run in runs.values():
+        run(1)  # warms up
+    turns = {name: max(1, round(SECONDS_OF_A_TURN / run(1))) for name, run in runs.items()}
+    times: dict[T, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
-        for name, step in steps.items():
-            begin = time.perf_counter()
-            for _ in range(turns[name]):
-                step()
-            times[name].append((time.perf_counter() - begin) / turns[name] * 1e3)
+        for name, run in runs.items():
+            times[name].append(run(turns[name]) / turns[name] * 1e3)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def warmed_up(step: Callable[[], object]) -> int:
-    """How many steps make a turn."""
-    step()
-    begin = time.perf_counter()
-    step()
-    return max(1, round(SECONDS_OF_A_TURN / (time.perf_counter() - begin)))
+def timed(step: Callable[[], object]) -> Run:
+    def run(count: int) -> float:
+        begin = time.perf_counter()
+        for _ in range(count):
+            step()
+        return time.perf_counter() - begin
+
+    return run
+
+
+@contextmanager
+def plain_run(*sizes: int) -> Iterator[Run]:
+    """The plain side, in a process of its own: ours changes how its process keeps its memory."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(
+        target=_answer, args=(there, *sizes), daemon=True
+    )
+    process.start()
+
+    def run(count: int) -> float:
+        here.send(count)
+        return here.recv()
+
+    yield run
+    process.kill()
+
+
+def _answer(pipe: Connection, *sizes: int) -> None:
+    torch.set_num_threads(1)
+    run = timed(plain_step(*sizes))
+    while True:
+        pipe.send(run(pipe.recv()))
 
 
 def our_trainer(tokens: int, hidden: int, batch: int, *keys: str) -> Trainer:
