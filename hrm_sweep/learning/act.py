@@ -6,7 +6,7 @@ HRM (arXiv:2506.21734, section 2) learns the value of halting and of going on by
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -89,24 +89,31 @@ class ACT(nn.Module):
         generator: torch.Generator | None = None,
     ) -> tuple[Carry, Thought]:
         """One segment of every row; `generator` gives the randomness of exploration."""
+        segment = ACT._segment
+        if self.compiled and self.training:
+            segment = toolchain.compiled(segment)
         x_RD = self.inner.embed(inputs_BS, identifiers_B)
-        answer_RD, states = self._call(self.inner.think, self._restarted(carry), x_RD)
+        (states, steps, halted), thought = segment(self, carry, x_RD)
+        if self.training and self.max_steps > 1 and thought.q_halt is not None:
+            halted = halted | (self.would_halt(thought) & self._explored(steps, generator))
+        return Carry(states, steps, halted), thought
+
+    def _segment(self, carry: Carry, x_RD: Tensor) -> tuple[Carry, Thought]:
+        """All of it that is the same for every draw: rows halt at the last of their segments."""
+        answer_RD, states = self.inner.think(self._restarted(carry), x_RD)
         states = tuple(state.detach() for state in states)
         steps = torch.where(carry.halted, 1, carry.steps + 1)
         last = steps >= (self.max_steps if self.training else self.eval_max_steps)
-        logits = self.inner.logits(answer_RD)
-        if not isinstance(self.inner, RecursiveCore):
-            return Carry(states, steps, last), Thought(logits)
-        q_halt, q_continue = self.inner.q_values(answer_RD)
-        learns = self.halting == "q_learning"
-        thought = Thought(logits, q_halt, q_continue if learns else None)
-        halted = last
-        if self.training and self.max_steps > 1:
-            halted = last | (self.would_halt(thought) & self._explored(steps, generator))
-            if learns:
-                following = self._call(self.inner.next_q_values, states, x_RD.detach())
-                thought = thought._replace(target_q_continue=_target(last, *following))
-        return Carry(states, steps, halted), thought
+        thought = Thought(self.inner.logits(answer_RD))
+        if isinstance(self.inner, RecursiveCore):
+            q_halt, q_continue = self.inner.q_values(answer_RD)
+            thought = thought._replace(q_halt=q_halt)
+            if self.halting == "q_learning":
+                thought = thought._replace(q_continue=q_continue)
+                if self.training and self.max_steps > 1:
+                    following = self.inner.next_q_values(states, x_RD.detach())
+                    thought = thought._replace(target_q_continue=_target(last, *following))
+        return Carry(states, steps, last), thought
 
     def would_halt(self, thought: Thought) -> Tensor:
         """[B], whether a row halts of its own will."""
@@ -120,12 +127,6 @@ class ACT(nn.Module):
         if self.eval_halting == "early":
             return carry.halted | self.would_halt(thought)
         return carry.halted
-
-    def _call(self, method: Any, *inputs: Any) -> Any:
-        """A method of the core."""
-        if self.compiled and self.training:
-            return toolchain.compiled(method.__func__)(method.__self__, *inputs)
-        return method(*inputs)
 
     def _restarted(self, carry: Carry) -> tuple[Tensor, ...]:
         anew = carry.halted.repeat_interleave(self.tokens).unsqueeze(-1)
