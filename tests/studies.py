@@ -53,6 +53,7 @@ class Sweep:
                 stderr=printed,
                 env={**os.environ, **environment},
                 start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # see `nohup … &`
             )
 
     @property

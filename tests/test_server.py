@@ -46,6 +46,7 @@ class Server(Truth):
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # idle processes
             start_new_session=True,
         )
         self.root = folder / "files"
