@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import select
@@ -238,6 +239,10 @@ def main() -> None:
     with Path(os.devnull).open("w") as nowhere:  # what libraries print is not part of the answer
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
     sys.modules.update(dict.fromkeys(NOT_NEEDED))  # type: ignore[arg-type]
+    os.environ.setdefault(
+        "MLFLOW_DISABLE_TELEMETRY", "true"
+    )  # it talks to the tracking server only
+    gc.set_threshold(100_000)  # of the half a million objects that are imported, none is garbage
 
     try:
         uri = mlflow_store.resolve_uri(settings.get("uri"))

@@ -147,16 +147,18 @@ class Telling:
             files.write_text(self._folder / TRACEBACK, clean(fields["traceback"]))
             names.append(TRACEBACK)
         refused = []
-        for name in dict.fromkeys(names):
-            if name in cursor.artifacts:
-                continue
-            why = why_not(self._folder, name)
-            if not why:
-                run.artifact(self._folder / name, name)
-                cursor.artifacts.append(name)
-                self._save()
-            elif why != MISSING or fields["outcome"] == "complete":
-                refused.append(f"{name} {why}")
+        try:
+            for name in dict.fromkeys(names):
+                if name in cursor.artifacts:
+                    continue
+                why = why_not(self._folder, name)
+                if not why:
+                    run.artifact(self._folder / name, name)
+                    cursor.artifacts.append(name)
+                elif why != MISSING or fields["outcome"] == "complete":
+                    refused.append(f"{name} {why}")
+        finally:
+            self._save()
         if refused:
             run.tags({"hrm_sweep.files_not_sent": "; ".join(refused)})
 
