@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import get_method, instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.utils import get_method
+from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import files, guide, runtime
 from hrm_sweep.errors import DatabaseAway, StudyError
@@ -29,12 +27,13 @@ from hrm_sweep.projector import ProjectorProcess
 from hrm_sweep.redact import check_no_secrets, redacted, redacted_tree
 from hrm_sweep.report import draw_report
 from hrm_sweep.settings import FOR_ONCE, SweeperSettings
-from hrm_sweep.study import words
-from hrm_sweep.study.database import absolute, shown
+from hrm_sweep.study import chosen, words
+from hrm_sweep.study.database import shown
 from hrm_sweep.study.engine import Engine, Rules
+from hrm_sweep.study.folder import StudyFolder, go_on_in
 from hrm_sweep.study.goals import goals
 from hrm_sweep.study.ledger import Ledger, known_study
-from hrm_sweep.study.owners import Owner, is_worked_in
+from hrm_sweep.study.owners import Owner
 from hrm_sweep.study.plan import (
     FOLDER,
     Plan,
@@ -43,17 +42,14 @@ from hrm_sweep.study.plan import (
     num_to_run,
     running_of_others,
 )
-from hrm_sweep.study.pruning import Pruning
 from hrm_sweep.study.results import Results, are_told
-from hrm_sweep.study.sampling import told_by
 from hrm_sweep.study.screen import Screen
 from hrm_sweep.study.space import Space, check_once, parse_space
 from hrm_sweep.tracking import mlflow_store
-from hrm_sweep.tracking.cursor import waiting
+from hrm_sweep.tracking.cursor import OF_A_STUDY, waiting
 
 CORNERS = 64
 """Points composed and checked before the first trial, if the space has that many."""
-SWEEP_DIR = "hydra.sweep.dir="
 DASHBOARD = "http://127.0.0.1:8080/dashboard"
 """Where Optuna's dashboard is, if it is started as the last lines of a study say."""
 
@@ -73,8 +69,10 @@ class Sweep:
         self._known = None  # its study, if that goes on
         if settings.study_name is not None:
             self._known = known_study(settings.storage, settings.study_name)
-        _go_on_in(self._known.user_attrs.get(FOLDER, "") if self._known else "", config)
-        self._folder = Path(str(config.hydra.sweep.dir))
+        go_on_in(self._known.user_attrs.get(FOLDER, "") if self._known else "", config)
+        self._compose = Composer(hydra_context.config_loader, config)
+        self._place = StudyFolder(config, self._compose)
+        self._folder = self._place.path
         self._name = settings.study_name or runtime.new_name()
         self._is_tracked = settings.tracking["name"] != "off"
         self._goals = goals(
@@ -83,8 +81,13 @@ class Sweep:
             settings.constraints,
             tie_breaker=settings.tie_breaker,
         )
-        self._compose = Composer(hydra_context.config_loader, config)
-        self._pruning = self._make_pruning()
+        self._pruning = chosen.pruning(
+            settings.pruner,
+            self._goals,
+            repeats=settings.repeats,
+            storage=settings.storage,
+            study=self._name,
+        )
         single = task if isinstance(task, Job) else Job(task, [], [])  # how the app runs once
         self._job = Job(
             single.task,
@@ -182,34 +185,14 @@ class Sweep:
                 )
             if check is not None:
                 check(composed)
-        self._check_folders(space)
-        self._make_sampler(space, 0)
+        self._place.check([space.overrides(point) for point in space.corners(at_most=CORNERS)])
+        self._sampler(space, 0)
         if machine := self._settings.take_from:
             check_take_from(machine, running_of_others(self._known) if self._known else Counter())
-        files.check_writable(self._folder)
-        if is_worked_in(self._folder) and self._known is None:
-            self._check_folder()
+        if self._known is None:
+            self._place.check_is_free()
         if self._is_tracked:
             mlflow_store.check(mlflow_store.resolve_uri(self._settings.tracking.get("uri")))
-
-    def _check_folders(self, space: Space) -> None:
-        """Each trial needs a folder of its own, with the same name for whoever asks and whenever.
-
-        Raises:
-            StudyError: `hydra.sweep.subdir` does not give it one.
-        """
-        subdir = str(self._config.hydra.sweep._get_node("subdir")._value())
-        way_out = "put ${hydra.job.num} into it, and the time into hydra.sweep.dir"
-        if "${now:" in subdir:
-            raise StudyError(
-                f"hydra.sweep.subdir={subdir}: is another one each time it is read; {way_out}"
-            )
-        several = [space.overrides(point) for point in space.corners(at_most=CORNERS)]
-        folders = {self._folder_of(number, each) for number, each in enumerate(several)}
-        if len(folders) < len(set(map(tuple, several))):
-            raise StudyError(
-                f"hydra.sweep.subdir={subdir}: several trials would have one folder; {way_out}"
-            )
 
     def _slots(self, space: Space) -> Any:
         """The launcher as slots: a rolling window if it takes single jobs, batches if not."""
@@ -229,12 +212,12 @@ class Sweep:
                 study, space, self._goals, repeats=settings.repeats, aside=self._job.aside
             )
             if is_new:
-                self._set_aside()
+                self._place.clear()
                 study.set_user_attr(FOLDER, str(self._folder))
             self._folder.mkdir(parents=True, exist_ok=True)
             owner = Owner(self._folder)
         self._write_config()
-        study.sampler, by = self._make_sampler(space, len(study.get_trials(deepcopy=False)))
+        study.sampler, by = self._sampler(space, len(study.get_trials(deepcopy=False)))
         if self._pruning is not None:
             study.pruner = self._pruning.pruner  # samplers ask it
         plan = Plan(ledger, study, space, num_trials=settings.n_trials)
@@ -267,7 +250,7 @@ class Sweep:
             slots=slots,
             folder=self._folder,
             owner=owner,
-            folder_of=self._folder_of,
+            folder_of=self._place.of_trial,
             observers=[screen, *results, *self._projectors],
         )
 
@@ -319,57 +302,20 @@ class Sweep:
         experiment = self._settings.tracking.get("experiment", "hrm_sweep")
         return {"uri": redacted(uri) if uri else None, "experiment": experiment}
 
-    def _folder_of(self, number: int, overrides: list[str]) -> Path:
-        """The folder that Hydra will give a job."""
-        if self._config.hydra.sweep._get_node("subdir")._value() == "${hydra.job.num}":
-            return self._folder / str(number)  # known without composing the job's config
-        job = self._compose(overrides)
-        with open_dict(job):
-            job.hydra.job.num, job.hydra.job.id = number, str(number)
-        return self._folder / str(job.hydra.sweep.subdir)
-
-    def _set_aside(self) -> None:
-        """A new study keeps beside its folder what it finds there of another one."""
-        self._check_folder()
-        if (self._folder / "multirun.yaml").exists():
-            files.set_aside(self._folder)
-
-    def _check_folder(self) -> None:
-        """Raises StudyError if another study works in the folder now."""
-        if is_worked_in(self._folder):
-            raise StudyError(
-                f"hydra.sweep.dir={self._folder}: another study works there now; "
-                "take another folder, or join that study by its name"
-            )
+    def _sampler(self, space: Space, num_known: int) -> tuple[Any, str]:
+        settings = self._settings
+        return chosen.sampler(
+            settings.sampler,
+            space,
+            self._goals,
+            num_trials=settings.n_trials,
+            num_known=num_known,
+            seed=settings.seed,
+        )
 
     def _write_config(self) -> None:
         tree = OmegaConf.to_container(self._config, enum_to_str=True)
-        files.write_text(self._folder / "multirun.yaml", as_yaml(redacted_tree(tree)))
-
-    def _make_sampler(self, space: Space, num_known: int) -> tuple[Any, str]:
-        """The sampler, and its name for a person. Seeded by the seed alone it would propose its
-        first trials once more when the study goes on."""
-        seed = None if self._settings.seed is None else self._settings.seed + num_known
-        sampler = _made("sampler", self._settings.sampler, seed=seed)
-        return told_by(sampler, space, self._goals, num_trials=self._settings.n_trials)
-
-    def _make_pruning(self) -> Pruning | None:
-        pruner = _made("pruner", self._settings.pruner)
-        name = type(pruner).__name__
-        if pruner is None or name == "NopPruner":
-            return None
-        if self._goals.are_several:
-            raise StudyError(
-                f"study.pruner={name}: a trial with several objectives cannot be judged before its "
-                "end; take study/pruner=none, or one objective and constraints"
-            )
-        if name == "WilcoxonPruner" and self._settings.repeats == 1:
-            raise StudyError(
-                f"study.pruner={name}: it judges a trial between its repeats, and there is one; "
-                "set study.repeats=5 or more, or take study/pruner=median"
-            )
-        storage = absolute(self._settings.storage)
-        return Pruning(storage, self._name, self._goals.objectives[0], pruner)
+        files.write_text(self._folder / OF_A_STUDY, as_yaml(redacted_tree(tree)))
 
     def _start_projectors(self) -> list[ProjectorProcess]:
         if not self._is_tracked:
@@ -411,27 +357,8 @@ class Batch(Sequence[Any]):
         return self._jobs[index].result()
 
 
-def _made(what: str, config: Any, **arguments: Any) -> Any:
-    if isinstance(config, str):
-        raise StudyError(f"study.{what}={config}: is chosen by study/{what}={config}")
-    with warnings.catch_warnings():  # who asks for a sampler or pruner knows that it is new
-        warnings.filterwarnings("ignore", r"\w+ is experimental")
-        return instantiate(config, **arguments)
-
-
 def _typed(config: DictConfig, what: str) -> list[str]:
     """The overrides for `hydra` or for the `task` as they were typed, their interpolations too."""
     overrides = OmegaConf.to_container(config.hydra.overrides[what], resolve=False)
     assert isinstance(overrides, list)
     return [str(text) for text in overrides]
-
-
-def _go_on_in(folder: str, config: DictConfig) -> None:
-    """A study that is known goes on where it is, if nobody says another folder: Hydra's own would
-    have the date of today."""
-    is_here = Path(str(config.hydra.sweep.dir), "multirun.yaml").exists()
-    is_said = any(text.startswith(SWEEP_DIR) for text in config.hydra.overrides.hydra)
-    if folder and not (is_here or is_said) and Path(folder, "multirun.yaml").exists():
-        with open_dict(config):
-            config.hydra.sweep.dir = folder
-            config.hydra.overrides.hydra.append(f"{SWEEP_DIR}{folder}")

@@ -40,6 +40,7 @@ DOORS = {
     "hydra": (
         "study/space.py",
         "study/grammar.py",
+        "study/chosen.py",
         "launch/",
         "sweep.py",
         "cli.py",
