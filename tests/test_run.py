@@ -113,7 +113,7 @@ def test_of_two_checkpoints_the_whole_one_is_taken(small, whole, tmp_path, monke
     assert_same(tmp_path, whole)
 
 
-KILLS = 12
+KILLS = 20
 
 
 @pytest.mark.slow
