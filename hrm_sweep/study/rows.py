@@ -42,7 +42,7 @@ class Row:
     @property
     def newest(self) -> dict[str, float]:
         """The newest measurement, its part's included."""
-        return (self.part and self.part.values) or self.values
+        return self.part.values if self.part else self.values
 
     @property
     def steps_done(self) -> float:
