@@ -33,7 +33,7 @@ from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.folder import StudyFolder, go_on_in
 from hrm_sweep.study.goals import goals
 from hrm_sweep.study.ledger import Ledger, known_study
-from hrm_sweep.study.owners import Owner
+from hrm_sweep.study.owners import Owner, is_worked_in
 from hrm_sweep.study.plan import (
     FOLDER,
     Plan,
@@ -66,9 +66,8 @@ class Sweep:
     ) -> None:
         self._loader, self._config, self._settings = hydra_context.config_loader, config, settings
         check_no_secrets([*_typed(config, "hydra"), *_typed(config, "task")])
-        self._known = None  # its study, if that goes on
-        if settings.study_name is not None:
-            self._known = known_study(settings.storage, settings.study_name)
+        self._known = self._known_study()
+        """Its study as it was found, if that goes on."""
         go_on_in(self._known.user_attrs.get(FOLDER, "") if self._known else "", config)
         self._compose = Composer(hydra_context.config_loader, config)
         self._place = StudyFolder(config, self._compose)
@@ -160,6 +159,11 @@ class Sweep:
         ):
             print(line)
 
+    def _known_study(self) -> Any:
+        """The Optuna study of its name, if there is one now."""
+        name = self._settings.study_name
+        return known_study(self._settings.storage, name) if name is not None else None
+
     def _trials_so_far(self) -> list[Any]:
         return self._known.get_trials(deepcopy=False) if self._known else []
 
@@ -189,7 +193,7 @@ class Sweep:
         self._sampler(space, 0)
         if machine := self._settings.take_from:
             check_take_from(machine, running_of_others(self._known) if self._known else Counter())
-        if self._known is None:
+        if is_worked_in(self._folder) and self._known_study() is None:  # not of a moment ago either
             self._place.check_is_free()
         if self._is_tracked:
             mlflow_store.check(mlflow_store.resolve_uri(self._settings.tracking.get("uri")))

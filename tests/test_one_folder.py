@@ -45,6 +45,19 @@ def test_of_sweeps_that_start_a_study_at_once_none_sets_the_folder_aside(start):
         assert events.count("started") == 1
 
 
+def test_a_study_that_began_while_a_sweep_looked_around_is_joined(start):
+    held = ("+x=1,2", awaiting("go", [1, 2]), "hydra.launcher.workers=1")
+    slow = start(*held, "hydra.sweeper.check=slow_check.check")
+    until(Path("checks").exists)
+    quick = start(*held)
+    until(begun)
+    Path("checked").touch()
+    until(lambda: len(begun()) == 2)
+    Path("go").touch()
+    assert [slow.ends(), quick.ends()] == [0, 0], slow.printed + quick.printed
+    assert [trial.state.name for trial in study().get_trials()] == ["COMPLETE"] * 2
+
+
 def test_the_number_of_repeats_belongs_to_the_study():
     seeded = ("+x=1", "+seed=0")
     assert sweep(*seeded, "hydra.sweeper.repeats=2").returncode == 0
