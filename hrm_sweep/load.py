@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 from torch import Tensor
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from hrm_sweep import config as configuration
+from hrm_sweep.archive.configs import read_config
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.errors import CheckpointError, RecordError
 from hrm_sweep.learning.act import ACT
@@ -75,11 +74,7 @@ def _config(folder: Path) -> DictConfig:
         runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
         way_out = f"it has those of {', '.join(runs)}" if runs else "give the folder of a run"
         raise RecordError(f"{folder}: not the folder of a run, it has no config.yaml; {way_out}")
-    try:
-        tree = OmegaConf.load(path)
-    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).split())
-        raise RecordError(f"{path}: cannot be read ({reason})") from error
-    if not isinstance(tree, DictConfig) or "model" not in tree:
+    tree = read_config(path)
+    if "model" not in tree:
         raise RecordError(f"{path}: not the config of a training")
     return tree

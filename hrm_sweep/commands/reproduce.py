@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from contextlib import redirect_stderr, suppress
 from io import StringIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from hrm_sweep import app, reproduce, runtime
+from hrm_sweep.archive.configs import read_config
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import (
     MULTIRUN,
@@ -196,12 +196,10 @@ def _check_config_file(run: Run, recorded: Mapping[str, Any]) -> None:
     if not path.exists():
         return  # the record has all of it
     try:
-        written = app.flat(cast("DictConfig", OmegaConf.load(path)))
-    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise RecordError(
-            f"{path}: cannot be read ({reason}); delete it: the record has the config too"
-        ) from None
+        written = app.flat(read_config(path))
+    except (RecordError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split()).removeprefix(f"{path}: ")
+        raise RecordError(f"{path}: {reason}; delete it: the record has the config too") from None
     for key, value in recorded.items():
         if key in written and written[key] != value and "***" not in str(written[key]):
             raise RecordError(

@@ -6,14 +6,13 @@ import argparse
 import json
 import shlex
 
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]  # OmegaConf brings it
 
+from hrm_sweep.archive.configs import read_config
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import Study, find_single_run, find_study
 from hrm_sweep.commands.command import Command, study_argument
-from hrm_sweep.errors import StudyError
+from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.settings import FOR_ONCE, TAKE_FROM
 
 
@@ -60,10 +59,10 @@ def _saved(study: Study) -> tuple[list[str], list[str]]:
     """What was typed for Hydra and for the app when the study was started."""
     path = study.folder / "multirun.yaml"
     try:
-        typed = OmegaConf.load(path).hydra.overrides
+        typed = read_config(path).hydra.overrides
         for_hydra = [text for text in typed.hydra if not text.startswith(FOR_ONCE)]
         return for_hydra, [text for text in typed.task if not text.startswith("study.name=")]
-    except (OSError, YAMLError, OmegaConfBaseException, AttributeError, TypeError):
+    except (RecordError, OmegaConfBaseException, AttributeError, TypeError):
         raise StudyError(
             f"{path}: does not tell what was typed; type it again with study.name={study.name}"
         ) from None
