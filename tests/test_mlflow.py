@@ -86,13 +86,13 @@ class TestAStudy:
     def test_is_a_parent_run_with_its_trials_as_children(self, tmp_path, uri, truth):
         write_study(tmp_path / "otter")
         assert project(tmp_path / "otter", uri) == Backlog(sent=6)
-        study, *trials = truth.runs()
-        assert study.info.run_name == "otter"
+        named = {run.info.run_name: run for run in truth.runs()}
+        study, trials = named.pop("otter"), [*named.values()]
         assert "mlflow.parentRunId" not in study.data.tags
         assert study.data.tags["mlflow.note.content"] == (
             f"    the command\n\nfolder `{tmp_path}/otter`"
         )
-        assert [run.info.run_name for run in trials] == ["0", "1"]
+        assert named.keys() == {"0", "1"}
         assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {study.info.run_id}
         assert {run.info.status for run in [study, *trials]} == {"FINISHED"}
 
@@ -227,7 +227,7 @@ class TestEveryValueArrivesOnce:
         assert project(root, uri) == Backlog()
         (root / "1" / "mlflow.json").unlink()
         assert project(root, uri) == Backlog()
-        assert [run.info.run_name for run in truth.runs()] == ["otter", "0"]
+        assert sorted(run.info.run_name for run in truth.runs()) == ["0", "otter"]
 
 
 class TestTheTruth:

@@ -37,7 +37,7 @@ class Truth:
         self._path = uri.removeprefix("sqlite:///")
 
     def runs(self, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-        """All runs, the oldest first."""
+        """All runs; those of one millisecond in any order, else the oldest first."""
         experiments = [found.experiment_id for found in self.client.search_experiments()]
         return list(self.client.search_runs(experiments, "", view, order_by=["start_time ASC"]))
 
