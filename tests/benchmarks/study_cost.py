@@ -190,7 +190,8 @@ def main() -> None:
     print(
         f"{machine['cpu']}, {machine['cores']} cores, load {os.getloadavg()[0]:.1f} at the begin\n"
     )
-    with tempfile.TemporaryDirectory() as name:
+    # MLflow may still be told of the last trials when a study's folder goes
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         for study, trials in ((logging_study, arguments.long), (training_study, arguments.train)):
             if trials:
