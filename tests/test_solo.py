@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from studies import until
+from studies import until, written
 
 from hrm_sweep import load_run
-from hrm_sweep.tracking import record
 
 SMALL = (
     "trainer=smoke",
@@ -32,13 +31,9 @@ def start(*typed: str) -> subprocess.Popen[str]:
     )
 
 
-def entries() -> list[record.Entry]:
-    return record.read(FOLDER) if (FOLDER / record.FILE_NAME).exists() else []
-
-
 def epochs() -> list[int]:
     """Those that the record has, in its order."""
-    return [entry.fields["step"] for entry in entries() if entry.event == "metrics"]
+    return [entry.fields["step"] for entry in written(FOLDER) if entry.event == "metrics"]
 
 
 @pytest.mark.usefixtures("in_a_folder_of_its_own")
@@ -75,7 +70,7 @@ def test_a_run_stops_at_the_end_of_an_epoch_and_goes_on():
 @pytest.mark.slow
 def test_a_second_ctrl_c_does_not_wait_for_the_epoch():
     process = start(*SMALL, "study.name=mine", "data.num_puzzles=100000")
-    until(lambda: "expected" in {entry.event for entry in entries()}, seconds=60)
+    until(lambda: "expected" in {entry.event for entry in written(FOLDER)}, seconds=60)
     process.send_signal(signal.SIGINT)
     assert process.stdout is not None
     while "Stopping" not in process.stdout.readline():
@@ -85,4 +80,4 @@ def test_a_second_ctrl_c_does_not_wait_for_the_epoch():
     assert process.returncode == 130
     assert f"Stopped. Continue with: python -m hrm_sweep resume {FOLDER}\n" in printed
     assert epochs() == []
-    assert entries()[-1].fields["outcome"] == "interrupted"
+    assert written(FOLDER)[-1].fields["outcome"] == "interrupted"
