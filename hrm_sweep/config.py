@@ -195,7 +195,7 @@ def check(cfg: DictConfig) -> Config:
     """`build`, for a config that is to run on this machine; what `hydra.sweeper.check` names.
 
     Raises:
-        ConfigError: as `build`, or a file or a program that it needs is not here.
+        InputError: as `build`, or a file or a program that it needs is not here.
     """
     config = build(cfg)
     weights = config.model.init_from
@@ -204,11 +204,11 @@ def check(cfg: DictConfig) -> Config:
             "model.init_from", weights, "no such file", "give a best_model.pth or a checkpoint"
         )
     _check_that_it_is_read(cfg)
-    lacking = toolchain.missing() if config.trainer.compile == "on" else None
-    if lacking is not None:
-        raise ConfigError(
-            "trainer.compile", "on", f"needs {lacking}, not found", "try trainer.compile=auto"
-        )
+    if config.trainer.compile == "on":
+        if lacking := toolchain.missing():
+            rule = f"needs {lacking}, not found"
+            raise ConfigError("trainer.compile", "on", rule, "try trainer.compile=auto")
+        toolchain.library(toolchain.BLOCK)
     return config
 
 

@@ -14,7 +14,7 @@ from hrm_sweep import config as configuration
 from hrm_sweep import files, runtime
 from hrm_sweep.config import Config
 from hrm_sweep.errors import CheckpointError, Interrupted
-from hrm_sweep.learning import checkpoint
+from hrm_sweep.learning import checkpoint, native
 from hrm_sweep.learning.data import build_task
 from hrm_sweep.learning.evaluate import examples
 from hrm_sweep.learning.model import build_model
@@ -63,10 +63,7 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
     trainer = make_trainer(config)
     handle.dataset(**trainer.task.describe())
     handle.expect(config.trainer.epochs)
-    handle.note(compiled="yes" if trainer.model.compiled else "no")
-    if trainer.model.compiled:
-        log.info("compiles its training step, which takes up to a minute")
-        handle.doing("compiles")
+    handle.note(compiled=native.name() if trainer.compiled else "no")
     handle.artifact(*ARTIFACTS)
     history = _go_on_from_checkpoint(trainer, handle.folder)
     try:

@@ -27,6 +27,14 @@ def test_stablemax_is_its_definition():
     assert logits.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("loss", ["softmax", "stablemax"])
+def test_the_gradient_of_a_loss_is_its_slope(loss):
+    torch.manual_seed(0)
+    logits = (3 * torch.randn(2, 3, 7, dtype=torch.float64)).requires_grad_()
+    labels = torch.randint(7, (2, 3))
+    assert torch.autograd.gradcheck(lambda x: token_losses(x, labels, loss), logits)
+
+
 def test_stablemax_survives_what_softmax_would_overflow_at():
     logits = torch.tensor([[[1e30, -1e30, 1.0]]], requires_grad=True)
     loss = token_losses(logits, torch.tensor([[1]]), "stablemax")

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hrm_sweep.learning import toolchain
 from hrm_sweep.learning.cores import Core, RecursiveCore
 
 
@@ -60,8 +59,6 @@ class ACT(nn.Module):
         self.max_steps, self.exploration = max_steps, exploration
         self.eval_max_steps = max_steps if eval_max_steps is None else eval_max_steps
         self.eval_halting = eval_halting
-        self.compiled = False
-        """Whether segments of training are compiled; those of evaluation have too many sizes."""
 
     @property
     def tokens(self) -> int:
@@ -89,11 +86,8 @@ class ACT(nn.Module):
         generator: torch.Generator | None = None,
     ) -> tuple[Carry, Thought]:
         """One segment of every row; `generator` gives the randomness of exploration."""
-        segment = ACT._segment
-        if self.compiled and self.training:
-            segment = toolchain.compiled(segment)
         x_RD = self.inner.embed(inputs_BS, identifiers_B)
-        (states, steps, halted), thought = segment(self, carry, x_RD)
+        (states, steps, halted), thought = self._segment(carry, x_RD)
         if self.training and self.max_steps > 1 and thought.q_halt is not None:
             halted = halted | (self.would_halt(thought) & self._explored(steps, generator))
         return Carry(states, steps, halted), thought

@@ -1,27 +1,69 @@
-"""`trainer.compile`: which trainings are compiled."""
+"""`trainer.compile`: which trainings compute with kernels compiled for this CPU."""
 
 from __future__ import annotations
 
-from hrm_sweep.learning import toolchain
+import logging
+
+import torch
+
+from hrm_sweep.errors import ConfigError, InputError
+from hrm_sweep.learning import native, toolchain
 from hrm_sweep.learning.act import ACT
 from hrm_sweep.learning.configs import TrainerConfig
 from hrm_sweep.learning.cores import RecursiveCore
-from hrm_sweep.learning.layers import Linear
+from hrm_sweep.learning.layers import Block, Linear
+from hrm_sweep.learning.optim import compute_dtype
 
-EARNED_BACK = 1200.0
-"""Seconds of training from which on `auto` compiles. Of a step it saves a tenth to a fifth; of a
-new size it costs some 40 s, and 8 s when another process or run has compiled it before."""
+EARNED_BACK = 5.0
+"""Seconds of training from which on `auto` compiles: of them it saves a third to two thirds, and
+takes three, once on a machine."""
 OPERATIONS_PER_SECOND, SECONDS_OF_SMALL_PARTS = 1e11, 5e-3
 """Of a training step, roughly and on every machine alike: equal recipes are to be computed in equal
-ways, so what was measured must not decide."""
+ways, so neither what was measured nor what is in the cache must decide."""
+
+log = logging.getLogger(__name__)
+
+
+def compile_blocks(config: TrainerConfig, model: ACT, puzzles: int, batch_size: int) -> bool:
+    """Lets compiled kernels compute the model's blocks where that is asked for or pays, and returns
+    whether they do; `optim.Weights` gives them the weights.
+
+    Raises:
+        InputError: it was asked for and cannot be.
+    """
+    if not is_compiled(config, model, puzzles, batch_size):
+        return False
+    try:
+        _check_sizes(config, model)
+        native.functions()
+    except InputError as error:
+        if config.compile == "on":
+            raise
+        log.warning("%s; goes on without", error)
+        return False
+    for module in model.modules():
+        if isinstance(module, Block):
+            module.use_native(config.threads)
+    return True
 
 
 def is_compiled(config: TrainerConfig, model: ACT, puzzles: int, batch_size: int) -> bool:
-    """Whether a training of so many puzzles an epoch is."""
+    """Whether a training of so many puzzles an epoch is to be."""
     if config.compile != "auto":
         return config.compile == "on"
-    seconds = config.epochs * puzzles * model.max_steps / batch_size * _step(model, batch_size)
+    segments = model.max_steps if config.batches == "stream" else 1
+    seconds = config.epochs * puzzles * segments / batch_size * _step(model, batch_size)
     return seconds >= EARNED_BACK and toolchain.missing() is None
+
+
+def _check_sizes(config: TrainerConfig, model: ACT) -> None:
+    """In bf16 the kernels take numbers in pairs."""
+    linear = [part for part in model.modules() if isinstance(part, Linear)]
+    is_odd = any(size % 2 for part in linear for size in part.weight.shape)
+    if is_odd and compute_dtype(config.precision) == torch.bfloat16:
+        rule = "in bf16 it takes an even hidden_dim and an MLP of even width"
+        way_out = "try model.mlp_multiple_of=2, or trainer.precision=fp32"
+        raise ConfigError("trainer.compile", config.compile, rule, way_out)
 
 
 def _step(model: ACT, rows: int) -> float:

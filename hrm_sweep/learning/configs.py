@@ -172,8 +172,8 @@ class TrainerConfig:
     precision: str = MISSING
     """Of the blocks' linear layers: fp32, bf16, or auto: bf16 where the CPU computes in it."""
     compile: str = MISSING
-    """Whether training segments are compiled, which takes a C++ compiler: on, off, or auto: where a
-    long training earns it back."""
+    """Whether kernels compiled for this CPU compute the blocks, which takes a C++ compiler: on,
+    off, or auto: in all but the shortest trainings."""
     eval_every: int = MISSING
     """Epochs from one evaluation to the next; the last epoch always has one."""
     threads: int = MISSING

@@ -7,16 +7,16 @@ Parameters are named as in the published HRM code, so that its checkpoints fit.
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hrm_sweep.learning import kernels, written
+from hrm_sweep.learning import kernels
 from hrm_sweep.learning.configs import ModelConfig
 from hrm_sweep.learning.kernels import BlockWeights, Frame
+from hrm_sweep.learning.native import NativeBlock
 
 ROPE_BASE = 10_000.0  # RoFormer, arXiv:2104.09864
 _KEPT_STD = 0.87962566  # standard deviation of a standard normal cut at ±2: undone by the drawing
@@ -176,26 +176,34 @@ class Block(nn.Module):
         super().__init__()
         self.self_attn = Attention(config.hidden_dim, config.num_heads)
         self.mlp = SwiGLU(config.hidden_dim, config.expansion, config.mlp_multiple_of)
+        self._native: NativeBlock | None = None
 
     def forward(self, x_RD: Tensor, frame: Frame) -> Tensor:
-        return _kernels().block(x_RD, self._weights(), frame)
+        if self._native is not None:
+            return self._native(x_RD, frame)
+        return kernels.block(x_RD, self._weights(), frame)
 
     def first_token(self, x_RD: Tensor, frame: Frame) -> Tensor:
         """The first token of each row of what `forward` gives, [B, D], at a part of the cost."""
-        return _kernels().block_first_token(x_RD, self._weights(), frame)
+        if self._native is not None:
+            return self._native.first_token(x_RD, frame)
+        return kernels.block_first_token(x_RD, self._weights(), frame)
+
+    def use_native(self, threads: int) -> None:
+        """From now on kernels compiled for this CPU compute; `refresh` gives them the weights."""
+        self._native = NativeBlock([linear.weight for linear in self._linear()], threads)
+
+    def refresh(self) -> None:
+        """After every change of the weights in use."""
+        if self._native is not None:
+            self._native.pack(self._weights())
+
+    def _linear(self) -> tuple[Linear, ...]:
+        attention, mlp = self.self_attn, self.mlp
+        return attention.qkv_proj, attention.o_proj, mlp.gate_up_proj, mlp.down_proj
 
     def _weights(self) -> BlockWeights:
-        attention, mlp = self.self_attn, self.mlp
-        return BlockWeights(
-            attention.qkv_proj.in_use,
-            attention.o_proj.in_use,
-            mlp.gate_up_proj.in_use,
-            mlp.down_proj.in_use,
-        )
-
-
-def _kernels() -> ModuleType:
-    return written if torch.compiler.is_compiling() else kernels
+        return BlockWeights(*(linear.in_use for linear in self._linear()))
 
 
 class Level(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hrm_sweep.learning.act import ACT
 from hrm_sweep.learning.adam import make_optimizer
 from hrm_sweep.learning.configs import OptimizerConfig
-from hrm_sweep.learning.layers import Linear, PuzzleEmbedding
+from hrm_sweep.learning.layers import Block, Linear, PuzzleEmbedding
 
 
 class Weights:
@@ -39,6 +39,7 @@ class Weights:
             strict=True,
         ):
             parameter.data, parameter.grad = values, gradient
+        self._blocks = [module for module in model.modules() if isinstance(module, Block)]
         self._linear = linear if dtype != torch.float32 else []
         self._in_working = sum(module.weight.numel() for module in self._linear)
         self._working = torch.empty(self._in_working, dtype=dtype)
@@ -53,6 +54,8 @@ class Weights:
         """Brings the working copies up to date; after every change of `vector`. Loading a state
         into the model does it by itself."""
         self._working.copy_(self.vector[: self._in_working])
+        for block in self._blocks:
+            block.refresh()
 
     @torch.no_grad()
     def gather(self) -> None:
@@ -99,13 +102,11 @@ class SignSGD:
         assert ids is not None
         assert rows is not None
         assert rows.grad is not None
-        touched, places = ids.unique(return_inverse=True)
-        gradient = rows.grad.new_zeros(len(touched), rows.shape[1])
-        gradient.index_add_(0, places, rows.grad)
+        alike = (ids.unsqueeze(1) == ids).to(rows.dtype)
+        gradient = alike @ rows.grad  # of rows with one identifier, the sum: the same for each
         lr = self._lr * share
-        table = self._embedding.weights
-        kept = table[touched].mul_(1 - lr * self._weight_decay)
-        table[touched] = kept.sub_(gradient.sign_(), alpha=lr)
+        kept = rows.detach().mul(1 - lr * self._weight_decay)
+        self._embedding.weights[ids] = kept.sub_(gradient.sign_(), alpha=lr)
 
 
 class Average:

@@ -73,18 +73,12 @@ class Rows:
 def count_real(sums: Sums, losses: Losses, achieved: Score, judged: Tensor) -> None:
     """Adds the losses of every real row, and how right the answers of the `judged` ones are."""
     judged = judged & achieved.real
-    total, lm, q_halt, real, right, tokens, exact, rows = torch.stack(
-        [
-            losses.total.detach().sum(),
-            losses.lm.detach().sum(),
-            losses.q_halt.detach().sum(),
-            achieved.real.sum(),
-            achieved.right[judged].sum(),
-            achieved.tokens[judged].sum(),
-            achieved.exact[judged].sum(),
-            judged.sum(),
-        ]
-    ).tolist()
+    figures = [
+        *(losses.total, losses.lm, losses.q_halt, achieved.real),
+        *(achieved.right * judged, achieved.tokens * judged, achieved.exact & judged, judged),
+    ]
+    summed = torch.stack(figures).detach().sum(dim=-1)
+    total, lm, q_halt, real, right, tokens, exact, rows = summed.tolist()
     sums.add({"train/loss": total, "train/lm_loss": lm, "train/q_halt_loss": q_halt}, real)
     sums.add({"train/token_accuracy": right}, tokens)
     sums.add({"train/exact_match": exact}, rows)

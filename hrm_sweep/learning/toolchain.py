@@ -1,38 +1,79 @@
-"""PyTorch's compiler, and what it needs beside PyTorch; that is known without importing it."""
+"""The C++ compiler of this machine, and what it makes of our sources; all without PyTorch."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import hashlib
+import logging
 import os
 import shutil
+import subprocess
 import sys
-import sysconfig
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+import platformdirs
+
+from hrm_sweep import files
+from hrm_sweep.errors import InputError
+
+BLOCK = Path(__file__).with_name("block.cpp")
+FLAGS = [
+    *("-std=c++17", "-O3", "-shared", "-fPIC", "-fno-math-errno"),
+    "-mcpu=native" if os.uname().machine in ("arm64", "aarch64") else "-march=native",
+    *([] if sys.platform == "darwin" else ["-fopenmp"]),  # Apple's clang has no OpenMP
+]
+
+log = logging.getLogger(__name__)
+
+
+def compiler() -> str:
+    """Its command, that of the environment variable CXX or the platform's."""
+    return os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
 
 
 def missing() -> str | None:
     """What this machine lacks; None: nothing."""
-    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    if shutil.which(name) is None:
-        return f"a C++ compiler ({name})"
-    header = Path(sysconfig.get_path("include"), "Python.h")
-    return None if header.is_file() else f"Python's headers ({header})"
+    return None if shutil.which(compiler()) else f"a C++ compiler ({compiler()})"
 
 
 @functools.cache
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled when inputs of a new size come.
+def library(source: Path) -> ctypes.CDLL:
+    """What the source is compiled to for this CPU, kept in the user's cache folder.
 
-    Give a method as the function of its class: then a second model of equal sizes finds in this
-    process what was compiled for the first. On disk it is shared by all processes.
+    The name of its file tells source, compiler, CPU and flags: a change of any compiles anew.
+    Processes that come at once may each compile it, to the same.
+
+    Raises:
+        InputError: the compiler failed, or the cache folder cannot be written.
     """
-    import torch
-    import torch._dynamo.config
-    import torch._inductor.config
+    target = _output(*FLAGS, "-dM", "-E", "-x", "c++", os.devnull)  # compiler, version and CPU
+    content = f"{FLAGS}\n{target}\n{source.read_text(encoding='utf-8')}"
+    name = f"{source.stem}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.so"
+    path = platformdirs.user_cache_path("hrm_sweep") / name
+    if not path.exists():
+        log.info("compiling %s for this CPU, once: it takes some seconds", source.name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with files.replacing(path) as temporary:
+                _output(*FLAGS, str(source), "-o", str(temporary))
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder "
+                "that can, or trainer.compile=off"
+            ) from None
+    return ctypes.CDLL(str(path))
 
-    torch._inductor.config.compile_threads = 1  # no processes of its own that outlive a kill
-    torch._dynamo.config.recompile_limit = 10_000  # a study tries many sizes
-    torch._dynamo.config.accumulated_recompile_limit = 10_000
-    return torch.compile(function, dynamic=False, fullgraph=True)
+
+def _output(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            [compiler(), *arguments], capture_output=True, text=True, check=True, timeout=300
+        )
+    except subprocess.CalledProcessError as error:
+        reason = next((line for line in error.stderr.splitlines() if "error" in line), "no reason")
+        raise InputError(
+            f"{compiler()} cannot compile for this CPU ({reason.strip()}); set CXX to another "
+            "C++17 compiler, or trainer.compile=off"
+        ) from None
+    return done.stdout

@@ -15,7 +15,7 @@ from hrm_sweep.errors import Diverged
 from hrm_sweep.learning.act import ACT, Carry
 from hrm_sweep.learning.batches import Batches
 from hrm_sweep.learning.best import Best
-from hrm_sweep.learning.compiling import is_compiled
+from hrm_sweep.learning.compiling import compile_blocks
 from hrm_sweep.learning.configs import OptimizerConfig, TrainerConfig
 from hrm_sweep.learning.data.task import Task
 from hrm_sweep.learning.evaluate import evaluate
@@ -45,7 +45,8 @@ class Trainer:
     ) -> None:
         torch.set_num_threads(trainer_config.threads)
         self.model, self.task, self.config = model, task, trainer_config
-        model.compiled = is_compiled(trainer_config, model, len(task.train), batch_size)
+        self.compiled = compile_blocks(trainer_config, model, len(task.train), batch_size)
+        """Whether kernels compiled for this CPU compute the blocks."""
         self.epoch = 0
         """Epochs finished."""
         self.weights_epoch: int | None = 0
