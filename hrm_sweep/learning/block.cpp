@@ -195,24 +195,25 @@ struct Right {  // unit s of column c is at[c / PANEL * panel + s * step + c % P
         : at(static_cast<const Unit*>(at)), step(step), panel(panel) {}
 };
 
+// Its loops are unrolled before all else, or GCC would not see that the sums fit into registers.
+#define UNROLLED _Pragma("GCC unroll 8")
+
 template <class Num, long ROWS, long VECTORS>
 void tile(Left left, const Unit* right, long right_step, long steps, float* out) {
     Vector sums[ROWS][VECTORS];
-#pragma GCC unroll 8
-    for (long i = 0; i < ROWS; ++i)
-#pragma GCC unroll 8
-        for (long j = 0; j < VECTORS; ++j) sums[i][j] = Vector{};
-    for (long s = 0; s < steps; ++s) {
+    UNROLLED for (long i = 0; i < ROWS; ++i)
+        UNROLLED for (long j = 0; j < VECTORS; ++j) sums[i][j] = Vector{};
+    for (; steps > 0; --steps, left.at += left.step, right += right_step) {
         Vector factors[VECTORS];
-        for (long j = 0; j < VECTORS; ++j) factors[j] = load(right + s * right_step + j * LANES);
-        for (long i = 0; i < ROWS; ++i) {
-            const Vector factor = everywhere(left.at[i * left.row + s * left.step]);
-            for (long j = 0; j < VECTORS; ++j)
+        UNROLLED for (long j = 0; j < VECTORS; ++j) factors[j] = load(right + j * LANES);
+        UNROLLED for (long i = 0; i < ROWS; ++i) {
+            const Vector factor = everywhere(left.at[i * left.row]);
+            UNROLLED for (long j = 0; j < VECTORS; ++j)
                 sums[i][j] = Num::product(sums[i][j], factor, factors[j]);
         }
     }
-    for (long i = 0; i < ROWS; ++i)
-        for (long j = 0; j < VECTORS; ++j) store(out + i * PANEL + j * LANES, sums[i][j]);
+    UNROLLED for (long i = 0; i < ROWS; ++i)
+        UNROLLED for (long j = 0; j < VECTORS; ++j) store(out + i * PANEL + j * LANES, sums[i][j]);
 }
 
 template <class Num, long ROWS = MOST_ROWS, long VECTORS = MOST_VECTORS>
@@ -247,10 +248,12 @@ void multiply(Left left, long rows, Right right, long steps, long columns, Take 
     }
 }
 
-// Rows of units as columns of a panel.
+// Rows of units as columns of a panel, and zeros up to whole vectors.
 void transpose(const Unit* from, long row, long rows, long steps, Unit* panel) {
-    for (long s = 0; s < steps; ++s)
-        for (long r = 0; r < rows; ++r) panel[s * PANEL + r] = from[r * row + s];
+    for (long s = 0; s < steps; ++s, panel += PANEL) {
+        for (long r = 0; r < rows; ++r) panel[r] = from[r * row + s];
+        for (long r = rows; r < rounded_up(rows, LANES); ++r) panel[r] = 0;
+    }
 }
 
 constexpr long panels_of(long columns, long steps) { return rounded_up(columns, PANEL) * steps; }
@@ -260,11 +263,8 @@ Right packed(const Unit* at, long steps) { return {at, PANEL, steps * PANEL}; }
 // [columns, steps] as the right side of a product that sums over the steps.
 void pack_transposed(const void* numbers, long row, long columns, long steps, Unit* to) {
     const Unit* from = static_cast<const Unit*>(numbers);
-    for (long c = 0; c < columns; c += PANEL, to += steps * PANEL) {
-        const long count = std::min(PANEL, columns - c);
-        if (count < PANEL) std::fill(to, to + steps * PANEL, 0);
-        transpose(from + c * row, row, count, steps, to);
-    }
+    for (long c = 0; c < columns; c += PANEL, to += steps * PANEL)
+        transpose(from + c * row, row, std::min(PANEL, columns - c), steps, to);
 }
 
 // [rows, columns] as either side of a product that sums over the rows.
@@ -275,7 +275,7 @@ void pack_rows(const typename Num::Number* from, long rows, long columns, Unit* 
         const long count = std::min(PANEL, columns - c);
         for (long r = 0; r < rows; r += Num::PER_UNIT, to += PANEL) {
             const auto* row = from + r * columns + c;
-            if (count < PANEL) std::fill(to + count, to + PANEL, 0);
+            std::fill(to + count, to + rounded_up(count, LANES), 0);
             Num::pair(row, r + 1 < rows ? row + columns : nothing, count, to);
         }
     }

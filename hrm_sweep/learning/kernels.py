@@ -116,7 +116,7 @@ def _forward(x: Tensor, weights: BlockWeights, frame: Frame) -> tuple[Tensor, tu
 
 def _norm_of_sum(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """(x + y) / rms(x + y), RMSNorm without a weight (arXiv:1910.07467), and 1 / rms."""
-    total = x + y.to(x.dtype)
+    total = x + y
     length = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
     inverse = torch.addcmul(NORM_EPSILON, length, length, value=1 / x.shape[-1]).rsqrt_()
     return total.mul_(inverse), inverse

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/growth.py [--write FILE.md --draw FILE.png]
 
-One of hidden_dim, tokens and batch_size grows, the others stay. The limit is the time that the
-matrix products of a step would take at the rate which a product of 512 x 512 reaches here, in the
-precision they are computed in. All sizes take turns, so that what disturbs the machine disturbs
-all. Then the puzzles of an epoch grow.
+One of hidden_dim, tokens and batch_size grows, the others stay; steps are compiled. The limit is
+the time that the matrix products of a step, those of attention included, would take at the rate
+which a product of 512 x 512 in bf16 reaches here. All sizes take turns, so that what disturbs the
+machine disturbs all. Then the puzzles of an epoch grow.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from machine import described, rate
 from matplotlib.figure import Figure
 from step import in_turns, our_step, our_trainer, timed
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
+
+from hrm_sweep.learning import kernels
+from hrm_sweep.learning.native import NativeBlock
 
 BASE = {"hidden_dim": 64, "tokens": 36, "batch_size": 4}
 GROWTH = {
@@ -30,7 +33,7 @@ GROWTH = {
     "batch_size": (1, 2, 4, 8, 16, 32),
 }
 PUZZLES = (50, 100, 200, 400, 800)
-KINDS = {"linear layers": ("aten::mm", "aten::linear"), "attention products": ("aten::bmm",)}
+COMPILED = "trainer.compile=on"
 TURNS = 7
 
 
@@ -44,8 +47,8 @@ class Cost(NamedTuple):
     """Of its matrix products, in 1e9 operations."""
     limit: float
     """Milliseconds that those take at the machine's rate."""
-    shares: dict[str, float]
-    """Of the time inside PyTorch's operators, by kind."""
+    inside_blocks: float
+    """Share of the time."""
 
 
 def main() -> None:
@@ -70,15 +73,15 @@ def measured(peak: float) -> list[Cost]:
         for value in values
     }
     steps = {
-        (hidden, tokens, batch): our_step(tokens, hidden, batch, ())
+        (hidden, tokens, batch): our_step(tokens, hidden, batch, (COMPILED,))
         for hidden, tokens, batch in set(sizes.values())
     }
     times = in_turns({size: timed(step) for size, step in steps.items()}, TURNS)
     costs = []
     for (key, value), size in sizes.items():
-        gigaflops = operations(steps[size]) / 1e9
+        gigaflops = operations(*size) / 1e9
         limit = gigaflops / peak * 1e3
-        costs.append(Cost(key, value, times[size], gigaflops, limit, shares(steps[size])))
+        costs.append(Cost(key, value, times[size], gigaflops, limit, inside_blocks(steps[size])))
     return costs
 
 
@@ -87,7 +90,7 @@ def epochs() -> list[str]:
     hidden, tokens, batch = BASE.values()
     lines = ["| puzzles | first epoch | a puzzle |", "|---|---|---|"]
     for puzzles in PUZZLES:
-        trainer = our_trainer(tokens, hidden, batch, f"data.num_puzzles={puzzles}")
+        trainer = our_trainer(tokens, hidden, batch, f"data.num_puzzles={puzzles}", COMPILED)
         begin = time.perf_counter()
         trainer._train_epoch()
         seconds = time.perf_counter() - begin
@@ -95,31 +98,42 @@ def epochs() -> list[str]:
     return lines
 
 
-def operations(step: Callable[[], object]) -> int:
+def operations(hidden: int, tokens: int, batch: int) -> int:
+    """Of the matrix products of a step, which PyTorch's own operators let count."""
+    step = our_step(tokens, hidden, batch, ())
+    longest, kernels.LONGEST_PLAIN = kernels.LONGEST_PLAIN, tokens + 1  # blockwise are not counted
     with FlopCounterMode(display=False) as counter:
         step()
+    kernels.LONGEST_PLAIN = longest
     return counter.get_total_flops()
 
 
-def shares(step: Callable[[], object]) -> dict[str, float]:
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        for _ in range(5):
-            step()
-    times = {event.key: event.self_cpu_time_total for event in profiled.key_averages()}
-    total = sum(times.values())
-    found = {
-        kind: sum(times.get(name, 0) for name in names) / total for kind, names in KINDS.items()
-    }
-    return {**found, "the rest": 1 - sum(found.values())}
+def inside_blocks(step: Callable[[], object], steps: int = 20) -> float:
+    """The share of a step's time that the compiled blocks take."""
+    inside = 0.0
+
+    def clocked(call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed_call(*arguments: Any, **named: Any) -> Any:
+            nonlocal inside
+            begin = time.perf_counter()
+            result = call(*arguments, **named)
+            inside += time.perf_counter() - begin
+            return result
+
+        return timed_call
+
+    with (
+        patch.object(NativeBlock, "forward", clocked(NativeBlock.forward)),
+        patch.object(NativeBlock, "backward", clocked(NativeBlock.backward)),
+    ):
+        whole = timed(step)(steps)
+    return inside / whole
 
 
 def table(costs: list[Cost]) -> list[str]:
-    kinds = list(costs[0].shares)
     lines = [
-        "| | | step | operations | at the machine's rate | of the limit | "
-        + " | ".join(kinds)
-        + " |",
-        "|---" * (6 + len(kinds)) + "|",
+        "| | | step | operations | at the machine's rate | of the limit | inside blocks |",
+        "|---" * 7 + "|",
     ]
     for cost in costs:
         cells = [
@@ -129,7 +143,7 @@ def table(costs: list[Cost]) -> list[str]:
             f"{cost.gigaflops:.3g} GFLOP",
             f"{cost.limit:.2g} ms",
             f"{cost.limit / cost.milliseconds:.0%}",
-            *(f"{cost.shares[kind]:.0%}" for kind in kinds),
+            f"{cost.inside_blocks:.0%}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
