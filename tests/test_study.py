@@ -213,9 +213,10 @@ def test_no_more_workers_start_than_trials_are_left(tmp_path, monkeypatch):
 
 
 def test_a_trial_that_takes_time_before_its_first_step_says_with_what(start):
-    running = start("+x=1,3", "+warm_up=go")
-    until(lambda: "\ntrial 0  x=1  0/10  warms up\n" in running.printed)
-    Path("go").touch()
+    running = start("+x=1,3", "+warm_up=go-${x}")
+    for number, x in enumerate((1, 3)):
+        until(lambda n=number, x=x: f"\ntrial {n}  x={x}  0/10  warms up\n" in running.printed)
+        Path(f"go-{x}").touch()
     assert running.ends() == 0
     assert running.printed.count("warms up") == 2
 

@@ -14,9 +14,9 @@ from hrm_sweep.learning.cores import RecursiveCore
 from hrm_sweep.learning.layers import Block, Linear
 from hrm_sweep.learning.optim import compute_dtype
 
-EARNED_BACK = 5.0
-"""Seconds of training from which on `auto` compiles: of them it saves a third to two thirds, and
-takes three, once on a machine."""
+EARNED_BACK = 1.0
+"""Seconds of training from which on `auto` compiles. It saves a third to two thirds of them, and
+the three that it takes it takes once on a machine: a study of a few trials has them back."""
 OPERATIONS_PER_SECOND, SECONDS_OF_SMALL_PARTS = 1e11, 5e-3
 """Of a training step, roughly and on every machine alike: equal recipes are to be computed in equal
 ways, so neither what was measured nor what is in the cache must decide."""
