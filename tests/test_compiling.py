@@ -15,11 +15,12 @@ from small import adamw_config, hrm_config, small_task, trainer_config
 
 from hrm_sweep.errors import InputError
 from hrm_sweep.learning import native, toolchain
-from hrm_sweep.learning.compiling import is_compiled
+from hrm_sweep.learning.compiling import why_not
 from hrm_sweep.learning.model import build_model
 from hrm_sweep.learning.trainer import Trainer
 
 HERE = Path(__file__).parent
+TOO_SHORT = "too short a training to earn compiling back"
 
 
 def trained(model: Any, **trainer: Any) -> Trainer:
@@ -82,25 +83,25 @@ def test_a_compiled_training_goes_on_bit_for_bit():
 @pytest.mark.parametrize(
     ("changes", "puzzles", "expected"),
     [
-        pytest.param({}, 20, False, id="a short training"),
-        pytest.param({"epochs": 100}, 200, True, id="a long one"),
-        pytest.param({"epochs": 5}, 200, True, id="each puzzle for three segments"),
-        pytest.param({"epochs": 5, "batches": "published"}, 200, False, id="for one"),
-        pytest.param({"epochs": 10_000, "compile": "off"}, 10_000, False, id="off"),
-        pytest.param({"compile": "on"}, 20, True, id="on"),
+        pytest.param({}, 20, TOO_SHORT, id="a short training"),
+        pytest.param({"epochs": 100}, 200, None, id="a long one"),
+        pytest.param({"epochs": 5}, 200, None, id="each puzzle for three segments"),
+        pytest.param({"epochs": 5, "batches": "published"}, 200, TOO_SHORT, id="for one"),
+        pytest.param({"epochs": 10_000, "compile": "off"}, 10_000, "as asked for", id="off"),
+        pytest.param({"compile": "on"}, 20, None, id="on"),
     ],
 )
 def test_auto_compiles_all_but_short_trainings(changes, puzzles, expected):
     model = build_model(hrm_config(), small_task())
     config = trainer_config(**{"compile": "auto", **changes})
-    assert is_compiled(config, model, puzzles, 8) is expected
+    assert why_not(config, model, puzzles, 8) == expected
 
 
 def test_auto_does_without_where_there_is_no_compiler(monkeypatch):
     model = build_model(hrm_config(), small_task())
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert toolchain.missing() == "a C++ compiler (no-such-compiler)"
-    assert not is_compiled(trainer_config(epochs=10_000, compile="auto"), model, 10_000, 8)
+    reason = why_not(trainer_config(epochs=10_000, compile="auto"), model, 10_000, 8)
+    assert reason == "a C++ compiler (no-such-compiler) is not here"
 
 
 @pytest.fixture
@@ -112,6 +113,17 @@ def broken_compiler(tmp_path, monkeypatch) -> Path:
     for cache in (toolchain.library, native.functions):
         cache.cache_clear()
     return path
+
+
+def test_what_computes_is_said(caplog):
+    caplog.set_level("INFO")
+    for how in ("on", "auto", "off"):
+        made(hrm_config(), compile=how)
+    assert [message for message in caplog.messages if message.startswith("trainer.")] == [
+        "trainer.compile=on: kernels compiled for this CPU compute",
+        f"trainer.compile=auto: PyTorch's own operators compute ({TOO_SHORT})",
+        "trainer.compile=off: PyTorch's own operators compute (as asked for)",
+    ]
 
 
 def test_auto_goes_on_without_a_compiler_that_fails_and_says_so(broken_compiler, caplog):

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
@@ -77,6 +78,10 @@ inline float sum(Vector all) { return _mm512_reduce_add_ps(all); }
 
 inline float largest(Vector all) { return _mm512_reduce_max_ps(all); }
 
+inline Vector between(Vector x, float low, float high) {
+    return _mm512_min_ps(_mm512_max_ps(x, Vector{} + low), Vector{} + high);
+}
+
 inline Vector rounded(Vector x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT); }
 
 inline Vector scaled(Vector x, Vector power) { return _mm512_scalef_ps(x, power); }
@@ -98,6 +103,11 @@ inline float largest(Vector all) {
     return most;
 }
 
+inline Vector between(Vector x, float low, float high) {
+    x = x > low ? x : Vector{} + low;
+    return x < high ? x : Vector{} + high;
+}
+
 inline Vector rounded(Vector x) { return (x + 12582912.0f) - 12582912.0f; }  // 1.5 * 2^23
 
 inline Vector scaled(Vector x, Vector power) {  // x · 2^power
@@ -109,8 +119,7 @@ inline Vector reciprocal(Vector x) { return 1.0f / x; }
 
 // Relative error below 2e-7 from exp(-87) to exp(80); beyond that, the value there.
 inline Vector exponential(Vector x) {
-    x = x > -87.0f ? x : Vector{} - 87.0f;
-    x = x < 80.0f ? x : Vector{} + 80.0f;
+    x = between(x, -87.0f, 80.0f);
     const Vector power = rounded(x * 1.44269504f);
     x -= power * 0.693359375f;  // log 2 in two parts, the first exact in few bits
     x -= power * -2.12194440e-4f;
@@ -196,10 +205,10 @@ struct Right {  // unit s of column c is at[c / PANEL * panel + s * step + c % P
 };
 
 // Its loops are unrolled before all else, or GCC would not see that the sums fit into registers.
-#define UNROLLED _Pragma("GCC unroll 8")
+#define UNROLLED _Pragma("GCC unroll 12")
 
 template <class Num, long ROWS, long VECTORS>
-void tile(Left left, const Unit* right, long right_step, long steps, float* out) {
+void tile(Left left, const Unit* right, long right_step, long steps, float* out, long out_row) {
     Vector sums[ROWS][VECTORS];
     UNROLLED for (long i = 0; i < ROWS; ++i)
         UNROLLED for (long j = 0; j < VECTORS; ++j) sums[i][j] = Vector{};
@@ -213,39 +222,72 @@ void tile(Left left, const Unit* right, long right_step, long steps, float* out)
         }
     }
     UNROLLED for (long i = 0; i < ROWS; ++i)
-        UNROLLED for (long j = 0; j < VECTORS; ++j) store(out + i * PANEL + j * LANES, sums[i][j]);
+        UNROLLED for (long j = 0; j < VECTORS; ++j)
+            store(out + i * out_row + j * LANES, sums[i][j]);
 }
 
-template <class Num, long ROWS = MOST_ROWS, long VECTORS = MOST_VECTORS>
-void tile_of(long rows, long vectors, Left left, const Unit* right, long right_step, long steps,
-             float* out) {
-    if constexpr (VECTORS > 1)
-        if (vectors < VECTORS)
-            return tile_of<Num, ROWS, VECTORS - 1>(rows, vectors, left, right, right_step, steps,
-                                                   out);
+// As few as six sums of one vector each would wait for each other.
+constexpr long most_rows(long vectors) { return vectors == 1 ? 2 * MOST_ROWS : MOST_ROWS; }
+
+template <class Num, long VECTORS, long ROWS = most_rows(VECTORS)>
+void tile_of_rows(long rows, Left left, const Unit* right, long right_step, long steps, float* out,
+                  long out_row) {
     if constexpr (ROWS > 1)
         if (rows < ROWS)
-            return tile_of<Num, ROWS - 1, VECTORS>(rows, vectors, left, right, right_step, steps,
-                                                   out);
-    tile<Num, ROWS, VECTORS>(left, right, right_step, steps, out);
+            return tile_of_rows<Num, VECTORS, ROWS - 1>(rows, left, right, right_step, steps, out,
+                                                        out_row);
+    tile<Num, ROWS, VECTORS>(left, right, right_step, steps, out, out_row);
+}
+
+template <class Num, long VECTORS = MOST_VECTORS>
+void tile_of(long rows, long vectors, Left left, const Unit* right, long right_step, long steps,
+             float* out, long out_row) {
+    if constexpr (VECTORS > 1)
+        if (vectors < VECTORS)
+            return tile_of<Num, VECTORS - 1>(rows, vectors, left, right, right_step, steps, out,
+                                             out_row);
+    tile_of_rows<Num, VECTORS>(rows, left, right, right_step, steps, out, out_row);
+}
+
+// left · right, a tile at a time: its first row and column go to `place`, which says where its
+// vectors are written and how far its rows are apart, then its size to `use`.
+template <class Num, class Place, class Use>
+void tiles(Left left, long rows, Right right, long steps, long columns, Place place, Use use) {
+    for (long column = 0; column < columns; column += PANEL, right.at += right.panel) {
+        const long count = std::min(PANEL, columns - column);
+        const long vectors = (count + LANES - 1) / LANES, most = most_rows(vectors);
+        for (long row = 0, left_over = (rows + most - 1) / most; left_over > 0; --left_over) {
+            const long size = (rows - row + left_over - 1) / left_over;  // all much alike
+            const auto [out, out_row] = place(row, column);
+            tile_of<Num>(size, vectors, {left.at + row * left.row, left.row, left.step}, right.at,
+                         right.step, steps, out, out_row);
+            use(row, size, column, count);
+            row += size;
+        }
+    }
 }
 
 // Calls take(row, first column, its count of columns, sums) for each row of each panel of
 // left · right; sums are PANEL wide, and what lies beyond the count means nothing.
 template <class Num, class Take>
 void multiply(Left left, long rows, Right right, long steps, long columns, Take take) {
-    alignas(64) float out[MOST_ROWS * PANEL];
-    const long tiles = (rows + MOST_ROWS - 1) / MOST_ROWS;
-    for (long column = 0; column < columns; column += PANEL, right.at += right.panel) {
-        const long count = std::min(PANEL, columns - column);
-        for (long t = 0, row = 0; t < tiles; ++t) {
-            const long size = (rows - row + tiles - t - 1) / (tiles - t);  // all much alike
-            tile_of<Num>(size, (count + LANES - 1) / LANES,
-                         {left.at + row * left.row, left.row, left.step}, right.at, right.step,
-                         steps, out);
-            for (long i = 0; i < size; ++i, ++row) take(row, column, count, out + i * PANEL);
-        }
-    }
+    alignas(64) float out[2 * MOST_ROWS * PANEL];
+    tiles<Num>(
+        left, rows, right, steps, columns,
+        [&](long, long) { return std::pair(out, PANEL); },
+        [&](long row, long size, long column, long count) {
+            for (long i = 0; i < size; ++i) take(row + i, column, count, out + i * PANEL);
+        });
+}
+
+// left · right; whole vectors are written, so rows must be far enough apart for that.
+template <class Num>
+void multiply_into(float* to, long to_row, Left left, long rows, Right right, long steps,
+                   long columns) {
+    tiles<Num>(
+        left, rows, right, steps, columns,
+        [=](long row, long column) { return std::pair(to + row * to_row + column, to_row); },
+        [](long, long, long, long) {});
 }
 
 // Rows of units as columns of a panel, and zeros up to whole vectors.
@@ -327,6 +369,7 @@ long gate_up_columns(long width) { return 2 * rounded_up(width, PANEL / 2); }
 long head_size(const Shape& s) { return s.hidden / s.heads; }
 long padded_head(const Shape& s) { return rounded_up(head_size(s), LANES); }
 long padded_tokens(const Shape& s) { return rounded_up(s.tokens, LANES); }
+long qkv_row(const Shape& s) { return rounded_up(3 * s.hidden, LANES); }
 long one_head(const Shape& s) { return s.tokens * padded_head(s); }
 long all_heads(const Shape& s) { return s.heads * one_head(s); }
 
@@ -429,11 +472,7 @@ const float* turns_of(const float* turns, const Shape& s, long token) {
 // softmax(q · k) of some queries, [count, padded tokens].
 void attention_weights(const Shape& s, const float* q, long count, const Unit* keys, float* to) {
     const long T = s.tokens, row = padded_tokens(s), K = head_size(s);
-    multiply<Fp32>({q, padded_head(s), 1}, count, packed(keys, K), K, T,
-                   [&](long i, long column, long size, const float* sums) {
-                       for (long c = 0; c < size; c += LANES)
-                           store(to + i * row + column + c, load(sums + c));
-                   });
+    multiply_into<Fp32>(to, row, {q, padded_head(s), 1}, count, packed(keys, K), K, T);
     Vector beyond = {};  // what is added to the last vector: nothing to the tokens there are
     for (long i = 0; i < LANES; ++i) beyond[i] = row - LANES + i < T ? 0.0f : -INFINITY;
     for (long i = 0; i < count; ++i, to += row) {
@@ -512,16 +551,12 @@ void attend_backward(const Shape& s, const float* q, const float* k, const float
         std::fill(grad_k.at, grad_k.at + one_head(s), 0.0f);
         std::fill(grad_v.at, grad_v.at + one_head(s), 0.0f);
         for (long t = 0; t < T; ++t)
-            std::copy_n(grad_seen + t * s.hidden + head * K, K, grad + t * row);
+            std::copy_n(grad_seen + t * rounded_up(s.hidden, LANES) + head * K, K, grad + t * row);
         for (long first = 0; first < T; first += QUERIES_AT_ONCE) {
             const long count = std::min<long>(QUERIES_AT_ONCE, T - first);
             const float* asked = grad + first * row;
             attention_weights(s, q + first * row, count, keys, shares);
-            multiply<Fp32>({asked, row, 1}, count, packed(values, K), K, T,
-                           [&](long i, long column, long size, const float* sums) {
-                               for (long c = 0; c < size; c += LANES)
-                                   store(grad_shares + i * wide + column + c, load(sums + c));
-                           });
+            multiply_into<Fp32>(grad_shares, wide, {asked, row, 1}, count, packed(values, K), K, T);
             softmax_backward(shares, count, wide, grad_shares);
             multiply<Fp32>({grad_shares, wide, 1}, count, {k, row, PANEL}, T, K,
                            added_to(grad_q + first * row));
@@ -547,7 +582,7 @@ void into_heads(const Shape& s, const float* qkv, const float* turns, float* q, 
     const long K = head_size(s);
     for (long head = 0; head < s.heads; ++head)
         for (long t = 0; t < s.tokens; ++t) {
-            const float* from = qkv + t * 3 * s.hidden + head * K;
+            const float* from = qkv + t * qkv_row(s) + head * K;
             const long to = head * one_head(s) + t * padded_head(s);
             if (t < s.queries) turn(from, turns_of(turns, s, t), 1, K, q + to);
             turn(from + s.hidden, turns_of(turns, s, t), 1, K, k + to);
@@ -566,21 +601,17 @@ void forward(const Shape& s, const float* x, const Weights<Num>& w, const float*
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
     for (long b = 0; b < s.rows; ++b) {
         Scratch<Number> numbers(T * D);
-        Scratch<float> qkv(T * 3 * D), heads(kept ? 0 : 3 * all_heads(s));
+        Scratch<float> qkv(T * qkv_row(s)), heads(kept ? 0 : 3 * all_heads(s));
         Number* const a = kept ? kept->x + b * T * D : numbers.at;
         float* const q = kept ? kept->q + b * all_heads(s) : heads.at;
         float* const k = kept ? kept->k + b * all_heads(s) : q + all_heads(s);
         float* const v = kept ? kept->v + b * all_heads(s) : k + all_heads(s);
         cast<Num>(x + b * T * D, T * D, a);
-        const auto into = [&](long part) {
-            return [&qkv, D, part](long i, long column, long size, const float* sums) {
-                float* to = qkv + i * 3 * D + part * D + column;
-                for (long c = 0; c < size; c += LANES) store(to + c, load(sums + c), size - c);
-            };
-        };
         const Left left{a, steps<Num>(D), 1};
-        multiply<Num>(left, s.queries, packed(w.by_q, steps<Num>(D)), steps<Num>(D), D, into(0));
-        multiply<Num>(left, T, packed(w.by_kv, steps<Num>(D)), steps<Num>(D), 2 * D, into(1));
+        multiply_into<Num>(qkv, qkv_row(s), left, s.queries, packed(w.by_q, steps<Num>(D)),
+                           steps<Num>(D), D);
+        multiply_into<Num>(qkv + D, qkv_row(s), left, T, packed(w.by_kv, steps<Num>(D)),
+                           steps<Num>(D), 2 * D);
         into_heads(s, qkv, turns, q, k, v);
         attend<Num>(s, q, k, v, all_seen + b * s.queries * D);
     }
@@ -662,7 +693,8 @@ void backward(const Shape& s, const float* grad_z, const float* z, const Weights
     const long T = s.tokens, D = s.hidden, M = s.width, R = s.rows * T;
     Scratch<Number> grad_down(R * D), hidden(R * M), grad_gate_up(R * 2 * M), y(R * D);
     Scratch<Number> grad_out(R * D), grad_qkv(R * 3 * D);
-    Scratch<float> grad_seen(R * D);  // grad_x collects what reaches x past the linear layers
+    const long seen_row = rounded_up(D, LANES);
+    Scratch<float> grad_seen(R * seen_row);  // grad_x collects what reaches x past the linear layers
     const auto add = [&](long first) {
         return [&grad_x, D, first](long i, long column, long size, const float* sums) {
             float* row = grad_x + (first + i) * D + column;
@@ -700,20 +732,16 @@ void backward(const Shape& s, const float* grad_z, const float* z, const Weights
                                grad_x + r * D);
         cast<Num>(kept.middle + first * D, count * D, y + first * D);
         cast<Num>(grad_x + first * D, count * D, grad_out + first * D);
-        multiply<Num>({grad_out + first * D, steps<Num>(D), 1}, count,
-                      packed(w.back_out, steps<Num>(D)), steps<Num>(D), D,
-                      [&](long i, long column, long size, const float* sums) {
-                          float* row = grad_seen + (first + i) * D + column;
-                          for (long c = 0; c < size; c += LANES)
-                              store(row + c, load(sums + c), size - c);
-                      });
+        multiply_into<Num>(grad_seen + first * seen_row, seen_row,
+                           {grad_out + first * D, steps<Num>(D), 1}, count,
+                           packed(w.back_out, steps<Num>(D)), steps<Num>(D), D);
     }
 
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
     for (long b = 0; b < s.rows; ++b) {
         const long heads = b * all_heads(s), first = b * T;
         attend_backward<Num>(s, kept.q + heads, kept.k + heads, kept.v + heads,
-                             grad_seen + first * D, turns, grad_qkv + first * 3 * D);
+                             grad_seen + first * seen_row, turns, grad_qkv + first * 3 * D);
         multiply<Num>({grad_qkv + first * 3 * D, steps<Num>(3 * D), 1}, T,
                       packed(w.back_qkv, steps<Num>(3 * D)), steps<Num>(3 * D), D, add(first));
     }

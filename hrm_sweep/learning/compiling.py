@@ -31,8 +31,10 @@ def compile_blocks(config: TrainerConfig, model: ACT, puzzles: int, batch_size: 
     Raises:
         InputError: it was asked for and cannot be.
     """
-    if not is_compiled(config, model, puzzles, batch_size):
+    if (reason := why_not(config, model, puzzles, batch_size)) is not None:
+        log.info("trainer.compile=%s: PyTorch's own operators compute (%s)", config.compile, reason)
         return False
+    log.info("trainer.compile=%s: kernels compiled for this CPU compute", config.compile)
     try:
         _check_sizes(config, model)
         native.functions()
@@ -47,13 +49,17 @@ def compile_blocks(config: TrainerConfig, model: ACT, puzzles: int, batch_size: 
     return True
 
 
-def is_compiled(config: TrainerConfig, model: ACT, puzzles: int, batch_size: int) -> bool:
-    """Whether a training of so many puzzles an epoch is to be."""
-    if config.compile != "auto":
-        return config.compile == "on"
+def why_not(config: TrainerConfig, model: ACT, puzzles: int, batch_size: int) -> str | None:
+    """Why a training of so many puzzles an epoch is not compiled; None: it is to be."""
+    if config.compile == "off":
+        return "as asked for"
+    if config.compile == "on":
+        return None
+    if lacking := toolchain.missing():
+        return f"{lacking} is not here"
     segments = model.max_steps if config.batches == "stream" else 1
     seconds = config.epochs * puzzles * segments / batch_size * _step(model, batch_size)
-    return seconds >= EARNED_BACK and toolchain.missing() is None
+    return None if seconds >= EARNED_BACK else "too short a training to earn compiling back"
 
 
 def _check_sizes(config: TrainerConfig, model: ACT) -> None:
