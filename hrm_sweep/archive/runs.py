@@ -109,8 +109,9 @@ class Run:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What the run noted: `weights` is the digest of its final weights, `compiled` says whether
-        its training was, `taken_from` is the folder, seen from its own, whose recipe it has."""
+        """What the run noted: `weights` is the digest of its final weights, `compiled` names the
+        library of kernels that computed, or says no, `taken_from` is the folder, seen from its own,
+        whose recipe it has."""
         return dict(self.last.fields.get("facts", {}))
 
     @property

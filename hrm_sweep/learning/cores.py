@@ -112,7 +112,7 @@ class RecursiveCore(Core):
         return self.H_init, self.L_init
 
     def think(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        with torch.no_grad():
+        with torch.inference_mode():
             z_high, z_low = self._up_to_gradient(states, x_RD)
         z_low = self._low(z_low, z_high + x_RD, self.low_updates)
         z_high = self.high(z_high, z_low, self.frame)
@@ -122,7 +122,7 @@ class RecursiveCore(Core):
         """Logits [B] of halting and going on, read from the first position."""
         return self.q_head(answer_RD[:: self.frame.tokens])
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def next_q_values(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, Tensor]:
         """`q_values` of the answer after one more segment, which costs less than that segment."""
         z_high, z_low = self._up_to_gradient(states, x_RD)

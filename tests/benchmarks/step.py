@@ -2,11 +2,11 @@
 
     python tests/benchmarks/step.py [--write FILE]
 
-Sides: `plain` is plain_hrm.py, eager fp32, in a process of its own. `fp32` and `bf16` are ours at
+Sides: `plain` is plain_hrm.py, eager fp32. `fp32` and `bf16` are ours at
 equal hyper-parameters and equal mathematics (q_learning, MLP width rounded to 256), with PyTorch's
 operators and compiled (trainer.compile=on). `recipe` is what the tool recommends: bf16, bce
-halting, width rounded to 32. They take turns, a few steps each, so that what disturbs the machine
-disturbs all; a ratio is that of the medians.
+halting, width rounded to 32. Each is a process of its own, and they take turns, a few steps each,
+so that what disturbs the machine disturbs all; a ratio is that of the medians.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
@@ -86,9 +86,12 @@ def table() -> list[str]:
 
 def measured(tokens: int, hidden: int, batch: int) -> dict[str, float]:
     """Median milliseconds of a step, by side."""
-    runs = {side: timed(our_step(tokens, hidden, batch, keys)) for side, keys in SIDES.items()}
-    with plain_run(tokens, hidden, batch) as plain:
-        return in_turns({"plain": plain, **runs}, ROUNDS)
+    with ExitStack() as stack:
+        runs = {
+            side: stack.enter_context(process_of(side, tokens, hidden, batch))
+            for side in ("plain", *SIDES)
+        }
+        return in_turns(runs, ROUNDS)
 
 
 def in_turns(runs: Mapping[T, Run], rounds: int) -> dict[T, float]:
@@ -114,11 +117,11 @@ def timed(step: Callable[[], object]) -> Run:
 
 
 @contextmanager
-def plain_run(*sizes: int) -> Iterator[Run]:
-    """The plain side, in a process of its own: ours changes how its process keeps its memory."""
+def process_of(side: str, *sizes: int) -> Iterator[Run]:
+    """A side in a process of its own, as trainings are: heap and caches are its alone."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
-        target=_answer, args=(there, *sizes), daemon=True
+        target=_answer, args=(there, side, *sizes), daemon=True
     )
     process.start()
 
@@ -130,9 +133,10 @@ def plain_run(*sizes: int) -> Iterator[Run]:
     process.kill()
 
 
-def _answer(pipe: Connection, *sizes: int) -> None:
+def _answer(pipe: Connection, side: str, *sizes: int) -> None:
     torch.set_num_threads(1)
-    run = timed(plain_step(*sizes))
+    step = plain_step(*sizes) if side == "plain" else our_step(*sizes, SIDES[side])
+    run = timed(step)
     while True:
         pipe.send(run(pipe.recv()))
 
