@@ -280,6 +280,15 @@ void multiply(Left left, long rows, Right right, long steps, long columns, Take 
         });
 }
 
+// For `multiply`: adds to rows that are so far apart.
+auto added_to(float* to, long row) {
+    return [to, row](long i, long column, long size, const float* sums) {
+        float* const at = to + i * row + column;
+        for (long c = 0; c < size; c += LANES)
+            store(at + c, load(at + c, size - c) + load(sums + c), size - c);
+    };
+}
+
 // left · right; whole vectors are written, so rows must be far enough apart for that.
 template <class Num>
 void multiply_into(float* to, long to_row, Left left, long rows, Right right, long steps,
@@ -442,7 +451,8 @@ float normalize(const float* x, long size, float* to) {
 
 void normalize_backward(const float* grad, const float* out, float inverse, long size, float* to) {
     Vector products = {};
-    for (long i = 0; i < size; i += LANES) products += load(grad + i, size - i) * load(out + i, size - i);
+    for (long i = 0; i < size; i += LANES)
+        products += load(grad + i, size - i) * load(out + i, size - i);
     const float along = sum(products) / size;
     for (long i = 0; i < size; i += LANES) {
         const long count = size - i;
@@ -511,7 +521,7 @@ template <class Num>
 void attend(const Shape& s, const float* q, const float* k, const float* v,
             typename Num::Number* seen) {
     const long T = s.tokens, K = head_size(s), row = padded_head(s);
-    Scratch<Unit> keys(panels_of(T, K));
+    Scratch<int32_t> keys(panels_of(T, K));
     Scratch<float> shares(QUERIES_AT_ONCE * padded_tokens(s));
     for (long head = 0; head < s.heads; ++head) {
         pack_transposed(k, row, T, K, keys);
@@ -534,16 +544,11 @@ template <class Num>
 void attend_backward(const Shape& s, const float* q, const float* k, const float* v,
                      const float* grad_seen, const float* turns, typename Num::Number* grad_qkv) {
     const long T = s.tokens, K = head_size(s), row = padded_head(s), wide = padded_tokens(s);
-    Scratch<Unit> keys(panels_of(T, K)), values(panels_of(T, K));
+    Scratch<int32_t> keys(panels_of(T, K)), values(panels_of(T, K));
     Scratch<float> shares(QUERIES_AT_ONCE * wide), grad_shares(QUERIES_AT_ONCE * wide);
-    Scratch<float> grad(one_head(s)), grad_q(one_head(s)), grad_k(one_head(s)), grad_v(one_head(s));
+    Scratch<float> grad(one_head(s));
+    Scratch<float> grad_q(one_head(s)), grad_k(one_head(s)), grad_v(one_head(s));
     Scratch<float> turned(row);
-    const auto added_to = [row](float* to) {
-        return [to, row](long i, long column, long size, const float* sums) {
-            for (long c = column; c < column + size; c += LANES)
-                store(to + i * row + c, load(to + i * row + c) + load(sums + c - column));
-        };
-    };
     for (long head = 0; head < s.heads; ++head) {
         pack_transposed(k, row, T, K, keys);
         pack_transposed(v, row, T, K, values);
@@ -559,10 +564,11 @@ void attend_backward(const Shape& s, const float* q, const float* k, const float
             multiply_into<Fp32>(grad_shares, wide, {asked, row, 1}, count, packed(values, K), K, T);
             softmax_backward(shares, count, wide, grad_shares);
             multiply<Fp32>({grad_shares, wide, 1}, count, {k, row, PANEL}, T, K,
-                           added_to(grad_q + first * row));
+                           added_to(grad_q + first * row, row));
             multiply<Fp32>({grad_shares, 1, wide}, T, {q + first * row, row, PANEL}, count, K,
-                           added_to(grad_k));
-            multiply<Fp32>({shares, 1, wide}, T, {asked, row, PANEL}, count, K, added_to(grad_v));
+                           added_to(grad_k, row));
+            multiply<Fp32>({shares, 1, wide}, T, {asked, row, PANEL}, count, K,
+                           added_to(grad_v, row));
         }
         for (long t = 0; t < T; ++t) {
             auto* to = grad_qkv + t * 3 * s.hidden + head * K;
@@ -646,7 +652,8 @@ void forward(const Shape& s, const float* x, const Weights<Num>& w, const float*
                           const long m = column / 2, size = std::min<long>(PANEL / 2, M - m);
                           for (long c = 0; c < size; c += LANES) {
                               const Vector gate = load(sums + c), up = load(sums + PANEL / 2 + c);
-                              Num::write(hidden + i * M + m + c, gate * sigmoid(gate) * up, size - c);
+                              const Vector passed = gate * sigmoid(gate) * up;
+                              Num::write(hidden + i * M + m + c, passed, size - c);
                               if (!kept) continue;
                               Number* to = kept->gates(first, count, i, m + c);
                               Num::write(to, gate, LANES);
@@ -668,18 +675,14 @@ template <class Num>
 void add_weights_gradient(const typename Num::Number* grads, const typename Num::Number* inputs,
                           long rows, long outputs, long columns, long threads, float* to) {
     const long units_of = steps<Num>(rows);
-    Scratch<Unit> left(panels_of(outputs, units_of)), right(panels_of(columns, units_of));
+    Scratch<int32_t> left(panels_of(outputs, units_of)), right(panels_of(columns, units_of));
     pack_rows<Num>(grads, rows, outputs, left);
     pack_rows<Num>(inputs, rows, columns, right);
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (long first = 0; first < outputs; first += PANEL)
         multiply<Num>({left + first * units_of, 1, PANEL}, std::min<long>(PANEL, outputs - first),
                       packed(right, units_of), units_of, columns,
-                      [&](long i, long column, long size, const float* sums) {
-                          float* row = to + (first + i) * columns + column;
-                          for (long c = 0; c < size; c += LANES)
-                              store(row + c, load(row + c, size - c) + load(sums + c), size - c);
-                      });
+                      added_to(to + first * columns, columns));
 }
 
 struct Gradients {
@@ -694,14 +697,7 @@ void backward(const Shape& s, const float* grad_z, const float* z, const Weights
     Scratch<Number> grad_down(R * D), hidden(R * M), grad_gate_up(R * 2 * M), y(R * D);
     Scratch<Number> grad_out(R * D), grad_qkv(R * 3 * D);
     const long seen_row = rounded_up(D, LANES);
-    Scratch<float> grad_seen(R * seen_row);  // grad_x collects what reaches x past the linear layers
-    const auto add = [&](long first) {
-        return [&grad_x, D, first](long i, long column, long size, const float* sums) {
-            float* row = grad_x + (first + i) * D + column;
-            for (long c = 0; c < size; c += LANES)
-                store(row + c, load(row + c, size - c) + load(sums + c), size - c);
-        };
-    };
+    Scratch<float> grad_seen(R * seen_row);
 
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
     for (long first = 0; first < R; first += ROWS_AT_ONCE) {
@@ -726,7 +722,8 @@ void backward(const Shape& s, const float* grad_z, const float* z, const Weights
                           }
                       });
         multiply<Num>({grad_gate_up + first * 2 * M, steps<Num>(2 * M), 1}, count,
-                      packed(w.back_gate_up, steps<Num>(2 * M)), steps<Num>(2 * M), D, add(first));
+                      packed(w.back_gate_up, steps<Num>(2 * M)), steps<Num>(2 * M), D,
+                      added_to(grad_x + first * D, D));
         for (long r = first; r < first + count; ++r)
             normalize_backward(grad_x + r * D, kept.middle + r * D, kept.middle_inverse[r], D,
                                grad_x + r * D);
@@ -743,7 +740,8 @@ void backward(const Shape& s, const float* grad_z, const float* z, const Weights
         attend_backward<Num>(s, kept.q + heads, kept.k + heads, kept.v + heads,
                              grad_seen + first * seen_row, turns, grad_qkv + first * 3 * D);
         multiply<Num>({grad_qkv + first * 3 * D, steps<Num>(3 * D), 1}, T,
-                      packed(w.back_qkv, steps<Num>(3 * D)), steps<Num>(3 * D), D, add(first));
+                      packed(w.back_qkv, steps<Num>(3 * D)), steps<Num>(3 * D), D,
+                      added_to(grad_x + first * D, D));
     }
 
     add_weights_gradient<Num>(grad_down, hidden, R, D, M, s.threads, to.down);
