@@ -166,11 +166,26 @@ def test_on_says_what_the_machine_lacks(tmp_path, compiler, expected):
     assert not any(tmp_path.iterdir())
 
 
-def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch):
+    way_out = "; set XDG_CACHE_HOME to another folder, or trainer.compile=off"
+    library = toolchain.library.__wrapped__
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "good"))
+    name = Path(library(toolchain.BLOCK)._name).name
+
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(InputError, match="set XDG_CACHE_HOME to a folder that can, or trainer"):
-        toolchain.library.__wrapped__(toolchain.BLOCK)
+    with pytest.raises(InputError, match=r"cannot be kept or loaded \(Not a directory\)") as raised:
+        library(toolchain.BLOCK)
+    assert str(raised.value).startswith(f"{tmp_path}/file/hrm_sweep/{name}: ")
+    assert str(raised.value).endswith(way_out)
+
+    damaged = tmp_path / "damaged" / "hrm_sweep" / name
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("no library")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "damaged"))
+    with pytest.raises(InputError, match=r"invalid ELF header|file too short") as raised:
+        library(toolchain.BLOCK)
+    assert str(raised.value).endswith(way_out)
 
 
 def test_in_bf16_an_mlp_of_odd_width_is_not_compiled():

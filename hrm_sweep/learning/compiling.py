@@ -34,7 +34,6 @@ def compile_blocks(config: TrainerConfig, model: ACT, puzzles: int, batch_size: 
     if (reason := why_not(config, model, puzzles, batch_size)) is not None:
         log.info("trainer.compile=%s: PyTorch's own operators compute (%s)", config.compile, reason)
         return False
-    log.info("trainer.compile=%s: kernels compiled for this CPU compute", config.compile)
     try:
         _check_sizes(config, model)
         native.functions()
@@ -46,6 +45,7 @@ def compile_blocks(config: TrainerConfig, model: ACT, puzzles: int, batch_size: 
     for module in model.modules():
         if isinstance(module, Block):
             module.use_native(config.threads)
+    log.info("trainer.compile=%s: kernels compiled for this CPU compute", config.compile)
     return True
 
 

@@ -45,35 +45,32 @@ def library(source: Path) -> ctypes.CDLL:
     Processes that come at once may each compile it, to the same.
 
     Raises:
-        InputError: the compiler failed, or the cache folder cannot be written.
+        InputError: the compiler failed, or the library cannot be kept or loaded.
     """
     target = _output(*FLAGS, "-dM", "-E", "-x", "c++", os.devnull)  # compiler, version and CPU
     content = f"{FLAGS}\n{target}\n{source.read_text(encoding='utf-8')}"
     name = f"{source.stem}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.so"
     path = platformdirs.user_cache_path("hrm_sweep") / name
-    if not path.exists():
-        log.info("compiling %s for this CPU, once: it takes some seconds", source.name)
-        try:
+    try:
+        if not path.exists():
+            log.info("compiling %s for this CPU, once: it takes some seconds", source.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             with files.replacing(path) as temporary:
                 _output(*FLAGS, str(source), "-o", str(temporary))
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder "
-                "that can, or trainer.compile=off"
-            ) from None
-    return ctypes.CDLL(str(path))
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be kept or loaded ({error.strerror or error}); set XDG_CACHE_HOME to "
+            "another folder, or trainer.compile=off"
+        ) from None
 
 
 def _output(*arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            [compiler(), *arguments], capture_output=True, text=True, check=True, timeout=300
-        )
-    except subprocess.CalledProcessError as error:
-        reason = next((line for line in error.stderr.splitlines() if "error" in line), "no reason")
+    done = subprocess.run([compiler(), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = next((line for line in done.stderr.splitlines() if "error" in line), "no reason")
         raise InputError(
             f"{compiler()} cannot compile for this CPU ({reason.strip()}); set CXX to another "
             "C++17 compiler, or trainer.compile=off"
-        ) from None
+        )
     return done.stdout
