@@ -22,7 +22,9 @@ namespace {
 #if defined(__AVX512F__)
 constexpr long LANES = 16, MOST_VECTORS = 4;  // 6 x 4 sums, 4 + 1 factors: 29 of 32 registers
 #elif defined(__AVX__)
-constexpr long LANES = 8, MOST_VECTORS = 2;
+constexpr long LANES = 8, MOST_VECTORS = 2;  // of 16
+#elif defined(__aarch64__)
+constexpr long LANES = 4, MOST_VECTORS = 4;  // of 32
 #else
 constexpr long LANES = 4, MOST_VECTORS = 2;
 #endif
