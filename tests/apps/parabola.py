@@ -17,13 +17,22 @@ class Late(float):
     """The first of them is on its way to the sweep until its process is killed."""
 
     def __reduce__(self) -> Any:
-        mark = Path("returning")
-        if not mark.exists():
-            files.write_text(mark, str(os.getpid()))
+        if is_first(Path("returning")):
             wait_for(Path("never"))  # or for Ctrl-C
             files.write_text(Path("stopping"), "")
             time.sleep(600)
         return float, (float(self),)
+
+
+def is_first(mark: Path) -> bool:
+    """Whether this process is the first of all that come; then the mark has its number."""
+    own = mark.with_suffix(f".{os.getpid()}")
+    own.write_text(str(os.getpid()))
+    try:
+        mark.hardlink_to(own)
+    except FileExistsError:
+        return False
+    return True
 
 
 def wait_for(path: Path) -> None:
