@@ -123,6 +123,8 @@ class ACT(nn.Module):
         return carry.halted
 
     def _restarted(self, carry: Carry) -> tuple[Tensor, ...]:
+        if not carry.halted.any():
+            return carry.states
         anew = carry.halted.repeat_interleave(self.tokens).unsqueeze(-1)
         first = self.inner.initial_states()
         return tuple(torch.where(anew, a, b) for a, b in zip(first, carry.states, strict=True))

@@ -64,7 +64,8 @@ class Core(nn.Module):
         if self.prefix:
             width = x_BTD.shape[-1]
             puzzle = self.puzzle_emb(identifiers_B)
-            puzzle = functional.pad(puzzle, (0, self.prefix * width - puzzle.shape[-1]))
+            if missing := self.prefix * width - puzzle.shape[-1]:
+                puzzle = functional.pad(puzzle, (0, missing))
             x_BTD = torch.cat((puzzle.unflatten(-1, (self.prefix, width)), x_BTD), dim=1)
         if self.positions == "learned":
             x_BTD = 0.5**0.5 * (x_BTD + self.embed_pos.embedding_weight)  # keeps the variance

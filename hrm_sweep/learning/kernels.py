@@ -157,8 +157,8 @@ def _attention(
         return _out_of_heads(seen[None], qkv_RE.dtype), (heads, seen, log_sums)
     q, k, v = heads.flatten(1, 2)
     p = torch.softmax(torch.bmm(q[:, :queries], k.transpose(1, 2)), dim=-1)
-    seen = torch.bmm(p, v).unflatten(0, heads.shape[1:3])
-    return _out_of_heads(seen[None], qkv_RE.dtype), (heads, p)
+    seen = torch.bmm(p, v).view(1, *heads.shape[1:3], -1, heads.shape[-1])
+    return _out_of_heads(seen, qkv_RE.dtype), (heads, p)
 
 
 def _attention_backward(grad_RD: Tensor, attended: list[Tensor], frame: Frame) -> Tensor:
@@ -214,4 +214,4 @@ def _turn(heads: Tensor, turns: Tensor | None, *, back: bool = False) -> None:
         qk.mul_(heads.shape[-1] ** -0.25)
     else:
         by = torch.view_as_complex(turns)
-        torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(by.conj() if back else by)
+        torch.view_as_complex(qk.view(*qk.shape[:-1], -1, 2)).mul_(by.conj() if back else by)

@@ -176,6 +176,9 @@ class Block(nn.Module):
         super().__init__()
         self.self_attn = Attention(config.hidden_dim, config.num_heads)
         self.mlp = SwiGLU(config.hidden_dim, config.expansion, config.mlp_multiple_of)
+        attention, mlp = self.self_attn, self.mlp
+        self._linear = attention.qkv_proj, attention.o_proj, mlp.gate_up_proj, mlp.down_proj
+        """Once more, as each look-up of a module's module takes its time."""
         self._native: NativeBlock | None = None
 
     def forward(self, x_RD: Tensor, frame: Frame) -> Tensor:
@@ -191,19 +194,15 @@ class Block(nn.Module):
 
     def use_native(self, threads: int) -> None:
         """From now on kernels compiled for this CPU compute; `refresh` gives them the weights."""
-        self._native = NativeBlock([linear.weight for linear in self._linear()], threads)
+        self._native = NativeBlock([linear.weight for linear in self._linear], threads)
 
     def refresh(self) -> None:
         """After every change of the weights in use."""
         if self._native is not None:
             self._native.pack(self._weights())
 
-    def _linear(self) -> tuple[Linear, ...]:
-        attention, mlp = self.self_attn, self.mlp
-        return attention.qkv_proj, attention.o_proj, mlp.gate_up_proj, mlp.down_proj
-
     def _weights(self) -> BlockWeights:
-        return BlockWeights(*(linear.in_use for linear in self._linear()))
+        return BlockWeights(*[linear.in_use for linear in self._linear])
 
 
 class Level(nn.Module):
