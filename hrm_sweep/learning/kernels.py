@@ -3,7 +3,7 @@
 PyTorch's own operators leave half of a small model's step to passes over memory and to calls. Here
 a block is one autograd node; its parts work in place where they may, and each has its backward
 beside it. Linear layers compute in the dtype of their weights; norm and attention in that of the
-states, fp32 or wider.
+states, fp32 or wider. Where there is a compiler, block.cpp takes this place.
 
 Shapes in names: B rows, T tokens, R = B · T of both, D hidden, N heads, K numbers of a head, E the
 3 D of queries, keys and values, M width of the MLP.
