@@ -126,8 +126,8 @@ class NativeBlock:
         """For what `backward` needs of R rows."""
         return torch.empty(functions().bytes_kept(self._shape(rows, frame)), dtype=torch.uint8)
 
-    def _shape(self, rows: int, frame: Frame, queries: int | None = None) -> Any:
-        """Called in each step, so it is made once."""
+    def _shape(self, rows: int, frame: Frame, queries: int | None = None) -> int:
+        """Its address; asked for in each step, so a shape is made once."""
         key = rows, frame.tokens, frame.num_heads, queries, self._bf16
         if key not in self._shapes:
             hidden, width = self.parameters[-1].shape
