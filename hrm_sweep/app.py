@@ -15,12 +15,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hrm_sweep import config, files, runtime, solo
+from hrm_sweep import config, solo
 from hrm_sweep.errors import StudyError
 from hrm_sweep.launch.job import Job
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.recipe import ASIDE, flatten, is_of_the_recipe, signature
-from hrm_sweep.redact import check_no_secrets
+from hrm_sweep.system import files, runtime
+from hrm_sweep.system.redact import check_no_secrets
 from hrm_sweep.tracking import mlflow_store, record
 
 VERSION_BASE = "1.3"

@@ -17,10 +17,11 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import app, completion, config, runtime
+from hrm_sweep import app, completion, config
 from hrm_sweep.commands import COMMANDS, Command
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.mistakes import explained, is_of_hydra
+from hrm_sweep.system import runtime
 
 
 def main() -> None:

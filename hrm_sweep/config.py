@@ -14,7 +14,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, ValidationError
 
-from hrm_sweep import runtime
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.learning import toolchain
 from hrm_sweep.learning.configs import (
@@ -26,6 +25,7 @@ from hrm_sweep.learning.configs import (
 )
 from hrm_sweep.study import words
 from hrm_sweep.study.goals import goals
+from hrm_sweep.system import runtime
 
 CONF = next(
     folder

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hrm_sweep import runtime
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.settings import TAKE_FROM, SweeperSettings
 from hrm_sweep.study import words
@@ -18,6 +17,7 @@ from hrm_sweep.study.owners import Life
 from hrm_sweep.study.plan import Others, Plan, num_to_run
 from hrm_sweep.study.rows import Row
 from hrm_sweep.study.space import Dimension, Space
+from hrm_sweep.system import runtime
 from hrm_sweep.tracking import mlflow_store
 
 

@@ -11,7 +11,6 @@ import torch
 from omegaconf import DictConfig
 
 from hrm_sweep import config as configuration
-from hrm_sweep import files, runtime
 from hrm_sweep.config import Config
 from hrm_sweep.errors import CheckpointError, Interrupted
 from hrm_sweep.learning import checkpoint, native
@@ -20,6 +19,7 @@ from hrm_sweep.learning.evaluate import examples
 from hrm_sweep.learning.model import build_model
 from hrm_sweep.learning.trainer import Trainer
 from hrm_sweep.study import trial
+from hrm_sweep.system import files, runtime
 
 EXAMPLES_PER_PATTERN = 3
 CHECKPOINT_SECONDS = 10.0

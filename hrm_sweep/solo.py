@@ -13,9 +13,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from hrm_sweep import runtime
 from hrm_sweep.errors import Interrupted
 from hrm_sweep.study import trial, words
+from hrm_sweep.system import runtime
 from hrm_sweep.tracking import mlflow_store
 
 MOST_LINES = 40

@@ -16,7 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from hrm_sweep import files, guide, runtime
+from hrm_sweep import guide
 from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.launch.batches import Batches
 from hrm_sweep.launch.compose import Composer
@@ -24,7 +24,6 @@ from hrm_sweep.launch.job import Job
 from hrm_sweep.launch.plain import as_yaml
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.projector import ProjectorProcess
-from hrm_sweep.redact import check_no_secrets, redacted, redacted_tree
 from hrm_sweep.report import draw_report
 from hrm_sweep.settings import FOR_ONCE, SweeperSettings
 from hrm_sweep.study import chosen, words
@@ -45,6 +44,8 @@ from hrm_sweep.study.plan import (
 from hrm_sweep.study.results import Results, are_told
 from hrm_sweep.study.screen import Screen
 from hrm_sweep.study.space import Space, check_once, parse_space
+from hrm_sweep.system import files, runtime
+from hrm_sweep.system.redact import check_no_secrets, redacted, redacted_tree
 from hrm_sweep.tracking import mlflow_store
 from hrm_sweep.tracking.cursor import OF_A_STUDY, waiting
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from hrm_sweep.redact import redacted, redacted_tree
 from hrm_sweep.study.database import shown
+from hrm_sweep.system.redact import redacted, redacted_tree
 
 CANARY = "c4n4ry-Sesame"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from hrm_sweep import runtime
 from hrm_sweep.errors import InputError
+from hrm_sweep.system import runtime
 
 
 def study_argument(parser: argparse.ArgumentParser) -> None:

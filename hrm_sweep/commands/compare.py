@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hrm_sweep import files
 from hrm_sweep.archive.ranking import compared, complete, ranked
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import Study, find_study
@@ -15,6 +14,7 @@ from hrm_sweep.commands.terminal import console, plain_table
 from hrm_sweep.errors import StudyError
 from hrm_sweep.recipe import is_of_the_recipe
 from hrm_sweep.study import words
+from hrm_sweep.system import files
 
 MOST_RECIPES = 10
 

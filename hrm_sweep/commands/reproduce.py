@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import app, reproduce, runtime
+from hrm_sweep import app, reproduce
 from hrm_sweep.archive.configs import read_config
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import (
@@ -35,6 +35,7 @@ from hrm_sweep.outcomes import Outcome
 from hrm_sweep.solo import Facts
 from hrm_sweep.study import words
 from hrm_sweep.study.trial import Trial
+from hrm_sweep.system import runtime
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,13 +18,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hrm_sweep import files, recipe, runtime
+from hrm_sweep import recipe
 from hrm_sweep.errors import HrmSweepError
 from hrm_sweep.launch.plain import as_yaml, plain
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.redact import redacted_tree
 from hrm_sweep.study import trial, words
 from hrm_sweep.study.pruning import Pruning
+from hrm_sweep.system import files, runtime
+from hrm_sweep.system.redact import redacted_tree
 
 ARTIFACTS = (
     "record.jsonl",

@@ -26,10 +26,10 @@ from omegaconf import open_dict
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from pebble.pool.process import WORKERS_NAME
 
-from hrm_sweep import runtime
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.study import grammar, trial
+from hrm_sweep.system import runtime
 
 
 class Pool:

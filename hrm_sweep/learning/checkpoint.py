@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hrm_sweep.errors import CheckpointError
-from hrm_sweep.files import replacing, sha256, write_text
+from hrm_sweep.system.files import replacing, sha256, write_text
 
 _DAMAGED = (
     *(OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError),

@@ -18,7 +18,7 @@ from matplotlib.path import Path as Outline
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
-from hrm_sweep.files import replacing
+from hrm_sweep.system.files import replacing
 
 # the palette of the ARC viewer, softened; readers of ARC know which number is which
 CELLS = (

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import platformdirs
 
-from hrm_sweep import files
 from hrm_sweep.errors import InputError
+from hrm_sweep.system import files
 
 BLOCK = Path(__file__).with_name("block.cpp")
 FLAGS = [

@@ -13,7 +13,6 @@ import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
-from hrm_sweep import files, runtime
 from hrm_sweep.archive.ranking import next_best
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import Study
@@ -21,6 +20,7 @@ from hrm_sweep.learning import pictures
 from hrm_sweep.report import figures
 from hrm_sweep.report.data import Data
 from hrm_sweep.study import words
+from hrm_sweep.system import files, runtime
 
 FILE_NAME = "report.html"
 FOLDER = "figures"

@@ -18,9 +18,9 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from hrm_sweep import files
 from hrm_sweep.errors import DatabaseAway, StudyError
-from hrm_sweep.redact import is_secret, redacted
+from hrm_sweep.system import files
+from hrm_sweep.system.redact import is_secret, redacted
 
 SECONDS_FOR_A_WRITER = 10
 """How long a writer waits for another one. SQLite does not let Ctrl-C through meanwhile."""

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 import optuna
 
-from hrm_sweep import runtime
 from hrm_sweep.errors import (
     BatchLost,
     DatabaseAway,
@@ -40,6 +39,7 @@ from hrm_sweep.study.plan import Others, Plan, finished, running_of_others
 from hrm_sweep.study.rows import Row
 from hrm_sweep.study.space import Space
 from hrm_sweep.study.trial import session
+from hrm_sweep.system import runtime
 from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.record import settle
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from hrm_sweep.runtime import absent
+from hrm_sweep.system.runtime import absent
 
 ENOUGH = 5
 """Trials below which an importance would be a guess."""

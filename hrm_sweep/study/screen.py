@@ -18,13 +18,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hrm_sweep import runtime
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.fitting import cells, cut, fitting, folded, short_names, table_of
 from hrm_sweep.study.plan import Others
 from hrm_sweep.study.rows import Row
+from hrm_sweep.system import runtime
 
 WIDE = 1000
 """Columns of a pipe: a table takes what it needs."""

@@ -16,9 +16,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from hrm_sweep import files
 from hrm_sweep.errors import RecordError
-from hrm_sweep.redact import redacted
+from hrm_sweep.system import files
+from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import record
 
 FILE_NAME = "mlflow.json"

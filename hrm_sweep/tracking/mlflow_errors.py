@@ -10,7 +10,7 @@ import sqlalchemy.exc
 from mlflow.exceptions import MlflowException
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.redact import redacted
+from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking.mlflow_limits import cut
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hrm_sweep.redact import redacted
+from hrm_sweep.system.redact import redacted
 
 MAX_NAME, MAX_PARAM, MAX_DIGEST = 250, 6000, 36
 MAX_TAG = 5000

@@ -12,9 +12,9 @@ import re
 import sqlite3
 from pathlib import Path
 
-from hrm_sweep import files
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.redact import redacted
+from hrm_sweep.system import files
+from hrm_sweep.system.redact import redacted
 
 SERVERS = ("http", "https", "databricks")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")

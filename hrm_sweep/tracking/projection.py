@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.redact import redacted
+from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import cursor, mlflow, record
 from hrm_sweep.tracking.cursor import Backlog, runs_below, waiting
 from hrm_sweep.tracking.mlflow_errors import Gone, Refused, Unreachable, plain

@@ -34,9 +34,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from hrm_sweep import files
 from hrm_sweep.errors import RecordError
-from hrm_sweep.redact import redacted_tree
+from hrm_sweep.system import files
+from hrm_sweep.system.redact import redacted_tree
 
 FILE_NAME = "record.jsonl"
 PATIENCE_SECONDS = 2.0

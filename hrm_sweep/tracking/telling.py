@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hrm_sweep import files
 from hrm_sweep.outcomes import Outcome
+from hrm_sweep.system import files
 from hrm_sweep.tracking import record
 from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.mlflow import Destination, MlflowRun, Point

@@ -10,7 +10,8 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from hrm_sweep import files, trial
+from hrm_sweep import trial
+from hrm_sweep.system import files
 
 
 class Late(float):

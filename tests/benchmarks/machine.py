@@ -10,7 +10,7 @@ import time
 import numpy as np
 import torch
 
-from hrm_sweep import runtime
+from hrm_sweep.system import runtime
 
 
 def described() -> list[str]:

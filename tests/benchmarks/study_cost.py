@@ -25,7 +25,7 @@ from pathlib import Path
 
 import psutil
 
-from hrm_sweep import runtime
+from hrm_sweep.system import runtime
 from hrm_sweep.tracking import record
 
 HERE = Path(__file__).parent

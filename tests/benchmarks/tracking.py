@@ -28,7 +28,7 @@ from typing import Any
 
 from machine import described
 
-from hrm_sweep import runtime
+from hrm_sweep.system import runtime
 from hrm_sweep.tracking import mlflow_store
 
 RECIPE = ("epochs=6", "data.num_puzzles=100", "data.num_eval_puzzles=32")
