@@ -14,6 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, ValidationError
 
+from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.learning import toolchain
 from hrm_sweep.learning.configs import (
@@ -23,7 +24,6 @@ from hrm_sweep.learning.configs import (
     TrainerConfig,
     lower_is_better,
 )
-from hrm_sweep.study import words
 from hrm_sweep.study.goals import goals
 from hrm_sweep.system import runtime
 
@@ -173,7 +173,7 @@ def _check_metrics(cfg: DictConfig, config: Config) -> None:
     keys.setdefault(config.trainer.monitor, _typed_as(cfg, "trainer.monitor"))
     for name, key in keys.items():
         if name not in known:
-            hint = words.did_you_mean(name, known) or f"choose from {', '.join(known)}"
+            hint = formatting.did_you_mean(name, known) or f"choose from {', '.join(known)}"
             raise ConfigError(key, name, "no metric of that name", hint)
     if judged.objectives[0] == config.trainer.monitor:
         _check_direction(judged.objectives[0], judged.directions[0])

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hrm_sweep import formatting
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.settings import TAKE_FROM, SweeperSettings
-from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.owners import Life
@@ -24,10 +24,10 @@ from hrm_sweep.tracking import mlflow_store
 def head(name: str, space: Space, goals: Goals, plan: Plan, *, by: str, slots: int) -> list[str]:
     """The first lines of a study; `by` says what proposes its trials, and `slots` how many of them
     run at once."""
-    at_once = words.count(slots, "worker") if slots else "nothing is left to run"
+    at_once = formatting.count(slots, "worker") if slots else "nothing is left to run"
     how = f"Grid of {plan.num_trials}, every point once"
     if not space.is_finite:
-        how = f"Search of {words.count(plan.num_trials, 'trial')}, proposed by {by}"
+        how = f"Search of {formatting.count(plan.num_trials, 'trial')}, proposed by {by}"
     pairs = zip(goals.directions, goals.objectives, strict=True)
     aims = [f"{direction} {objective}" for direction, objective in pairs]
     told = [
@@ -35,7 +35,9 @@ def head(name: str, space: Space, goals: Goals, plan: Plan, *, by: str, slots: i
         f"{how} · {at_once}",
     ]
     if added := plan.num_added():
-        told.append(f"{words.count(added, 'trial')} in Optuna not run by a sweep: left out here")
+        told.append(
+            f"{formatting.count(added, 'trial')} in Optuna not run by a sweep: left out here"
+        )
     return told
 
 
@@ -52,7 +54,7 @@ def plan_in_words(
     if space.is_finite:
         points = list(space.points())
         num_trials = len(points)
-        yield f"A grid of {words.count(num_trials, 'point')}: {_sizes(space)}"
+        yield f"A grid of {formatting.count(num_trials, 'point')}: {_sizes(space)}"
         ended = {tuple(sorted(trial.params.items())): trial for trial in done}
         for number, point in enumerate(points):
             trial = ended.get(tuple(sorted(point.items())))
@@ -61,10 +63,10 @@ def plan_in_words(
                 if trial
                 else ""
             )
-            overrides = words.recipe_of(space.overrides(point), aside)
+            overrides = formatting.recipe_of(space.overrides(point), aside)
             yield f"  {number}  {' '.join(overrides)}{mark}"
     else:
-        yield f"A search of {words.count(num_trials, 'trial')}: {_sizes(space)}"
+        yield f"A search of {formatting.count(num_trials, 'trial')}: {_sizes(space)}"
     yield _how_long(done, num_to_run(space, known, num_trials=num_trials), workers)
 
 
@@ -76,7 +78,9 @@ def _how_long(done: Sequence[Any], left: int, workers: int) -> str:
     if not took:
         return f"{told}; how long that takes is known after the first trial"
     estimate = sum(took) / len(took) * left / min(workers, max(1, left))
-    return f"{told}, about {words.duration(estimate)} with {words.count(workers, 'worker')}"
+    return (
+        f"{told}, about {formatting.duration(estimate)} with {formatting.count(workers, 'worker')}"
+    )
 
 
 def next_commands(
@@ -89,7 +93,7 @@ def next_commands(
     if len(engine.front) > 1:
         yield from _how_to_choose(engine.front)
     for best in engine.front if len(engine.front) == 1 else ():
-        recipe = words.recipe_of(engine.space.overrides(best.params), aside)
+        recipe = formatting.recipe_of(engine.space.overrides(best.params), aside)
         yield f"  best        {best.folder}"
         yield "  reproduce   python -m hrm_sweep reproduce"
         yield f"  once more   {shlex.join([*runtime.command(), *recipe])}"
@@ -104,7 +108,7 @@ def next_commands(
 def _how_to_choose(front: Sequence[Row]) -> Iterator[str]:
     """Of several best trials, none is shown before the others."""
     numbers = ", ".join(str(row.number) for row in front)
-    yield f"  front       {words.count(len(front), 'trial')} that no other beats: {numbers}"
+    yield f"  front       {formatting.count(len(front), 'trial')} that no other beats: {numbers}"
     yield "  choose      python -m hrm_sweep best --pareto"
     yield "  reproduce   python -m hrm_sweep reproduce --trial N"
 
@@ -145,9 +149,9 @@ def _sizes(space: Space) -> str:
 def values_of(dimension: Dimension) -> str:
     """What a dimension may be: `1e-4, 1e-3`, or `1e-5 to 1e-2 (log)`."""
     if dimension.choices is not None:
-        return ", ".join(map(words.setting, dimension.choices))
+        return ", ".join(map(formatting.setting, dimension.choices))
     distribution: Any = dimension.distribution
-    low, high = words.setting(distribution.low), words.setting(distribution.high)
+    low, high = formatting.setting(distribution.low), formatting.setting(distribution.high)
     return f"{low} to {high}{' (log)' if distribution.log else ''}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from hydra.errors import MissingConfigException, OverrideParseException
 
-from hrm_sweep.study import words
+from hrm_sweep import formatting
 
 _SWEPT = (
     r"Ambiguous value for argument '(.*?)' 1\."
@@ -35,7 +35,7 @@ def explained(
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         options = sorted(error.options)
-        hint = words.did_you_mean(option, options) or f"choose from {', '.join(options)}"
+        hint = formatting.did_you_mean(option, options) or f"choose from {', '.join(options)}"
         return f"{group}={option}: no such option; {hint}"
     if is_of_hydra(error):
         return f"{shlex.join(overrides)}: {text}; --help lists the groups and their options"
@@ -51,14 +51,14 @@ def is_of_hydra(error: Exception) -> bool:
 
 def _unknown_key(key: str, overrides: Sequence[str], keys: Iterable[str]) -> str:
     typed = next((text for text in overrides if text.lstrip("+~").startswith(f"{key}=")), key)
-    near = words.did_you_mean(key, keys)
+    near = formatting.did_you_mean(key, keys)
     return f"{typed}: no key of that name; {near or 'see --help for the keys there are'}"
 
 
 def _unreadable(override: str, commands: Iterable[str], text: str) -> str:
     if match := re.search(r" while evaluating '.*?': (.*?)( See https:|$)", text):
         return f"{override}: {match[1]}"
-    if near := words.did_you_mean(override, commands):
+    if near := formatting.did_you_mean(override, commands):
         return f"{override}: no command of that name; {near}"
     if "=" not in override:
         return f"{override}: not a setting; write key=value (lr=1e-3), see --help for the keys"

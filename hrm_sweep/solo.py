@@ -13,8 +13,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from hrm_sweep import formatting
 from hrm_sweep.errors import Interrupted
-from hrm_sweep.study import trial, words
+from hrm_sweep.study import trial
 from hrm_sweep.system import runtime
 from hrm_sweep.tracking import mlflow_store
 
@@ -70,7 +71,7 @@ def train(
         logging.getLogger("hrm_sweep").removeHandler(said)
         if facts is not None:
             handle.note(**facts(handle))
-    print(f"\nBest epoch: {words.told(values, words.chosen(values, columns))}\n")
+    print(f"\nBest epoch: {formatting.told(values, formatting.chosen(values, columns))}\n")
     print(f"  folder       {folder}")
     if _projector is not None:
         print(f"  compare      {mlflow_store.ui_hint(cfg.tracking.uri)}")
@@ -136,9 +137,9 @@ def _printer(epochs: int, columns: Sequence[str]) -> Callable[[int, Mapping[str,
         begun, since = first[0]
         if begun < epoch < epochs:
             pace = (time.monotonic() - since) / (epoch - begun)
-            ending = f"  {words.duration(pace * (epochs - epoch))} left"
-        names = words.chosen(values, columns) or words.chosen(values, UNEVALUATED)
-        measured = words.told(values, names)
+            ending = f"  {formatting.duration(pace * (epochs - epoch))} left"
+        names = formatting.chosen(values, columns) or formatting.chosen(values, UNEVALUATED)
+        measured = formatting.told(values, names)
         print(f"epoch {epoch}/{epochs}  {measured}{ending}", flush=True)
 
     return say

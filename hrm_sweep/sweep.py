@@ -16,7 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from hrm_sweep import guide
+from hrm_sweep import formatting, guide
 from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.launch.batches import Batches
 from hrm_sweep.launch.compose import Composer
@@ -26,7 +26,7 @@ from hrm_sweep.outcomes import Outcome
 from hrm_sweep.projector import ProjectorProcess
 from hrm_sweep.report import draw_report
 from hrm_sweep.settings import FOR_ONCE, SweeperSettings
-from hrm_sweep.study import chosen, words
+from hrm_sweep.study import chosen
 from hrm_sweep.study.database import shown
 from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.folder import StudyFolder, go_on_in
@@ -331,7 +331,7 @@ class Sweep:
 
     def _say_what_next(self, engine: Engine) -> None:
         if engine.is_stopped:
-            left = words.count(engine.num_left, "trial")
+            left = formatting.count(engine.num_left, "trial")
             print(f"  time is up  {left} left; continue with: {self._how_to_continue()}")
         for line in guide.next_commands(
             self._settings, engine, self._folder, aside=self._job.aside

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from hrm_sweep import formatting
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import Study
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.study import words
 
 SURE = 0.05
 """A second best that would look this good by chance less often than this is clearly worse."""
@@ -65,7 +65,7 @@ def next_best(study: Study, best_first: list[Run]) -> str:
     second, objective = others[0], study.objectives[0]  # those that break constraints come last
     if study.goals.broken(second.values):
         return "none, no other trial keeps to the constraints"
-    value = words.in_words(second.values, objective)
+    value = formatting.in_words(second.values, objective)
     verdict = compared(first, second, objective, study.directions[0])
     told = f"{value} (trial {second.number}), {verdict.words}"
     if first.values[objective] == second.values[objective] and study.tie_breaker:

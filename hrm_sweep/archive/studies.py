@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hrm_sweep import formatting
 from hrm_sweep.archive.runs import Run, Value
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.study import words
 from hrm_sweep.study.goals import Goals, goals
 from hrm_sweep.tracking import record
 from hrm_sweep.tracking.cursor import Cursor
@@ -221,7 +221,7 @@ def find_study(text: str | None) -> Study:
             f"there is no study in {MULTIRUN}/ yet; start one with -m: "
             "python -m hrm_sweep -m lr=1e-4,1e-3"
         )
-    hint = words.did_you_mean(text, names) or (
+    hint = formatting.did_you_mean(text, names) or (
         f"there are {', '.join(names[:5])}" if names else "there is none yet, start one with -m"
     )
     raise StudyError(f"{text}: no study of that name in {MULTIRUN}/; {hint}")

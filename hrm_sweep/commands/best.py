@@ -7,13 +7,13 @@ import json
 import shlex
 from typing import Any
 
+from hrm_sweep import formatting
 from hrm_sweep.archive.ranking import front, next_best, ranked
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import Study, find_study
 from hrm_sweep.commands.command import Command, runtime_words, study_argument
 from hrm_sweep.commands.terminal import console, facts, plain_table
 from hrm_sweep.errors import StudyError
-from hrm_sweep.study import words
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,15 +44,15 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _print_best(study: Study, best: list[Run]) -> None:
     first = best[0]
-    print(f"Trial {first.number} of {study.name}: {words.point(study.params(first))}\n")
-    names = dict.fromkeys([*study.objectives, *words.chosen(first.values, study.columns)])
-    pairs = [(words.label(name), words.in_words(first.values, name)) for name in names]
+    print(f"Trial {first.number} of {study.name}: {formatting.point(study.params(first))}\n")
+    names = dict.fromkeys([*study.objectives, *formatting.chosen(first.values, study.columns)])
+    pairs = [(formatting.label(name), formatting.in_words(first.values, name)) for name in names]
     if first.repeats:
         pairs.append(("repeats", f"{len(first.repeats)} seeds, mean ± standard deviation"))
     if broken := study.goals.broken(first.values):
         pairs.append(("breaks", ", ".join(map(str, broken)) + ": no trial keeps to everything"))
     if study.goals.are_several:
-        number = words.count(len(front(study)), "trial")
+        number = formatting.count(len(front(study)), "trial")
         pairs.append(("front", f"{number}, this one first: best {study.name} --pareto"))
     elif rival := next_best(study, best):
         pairs.append(("next best", rival))
@@ -67,12 +67,12 @@ def _print_best(study: Study, best: list[Run]) -> None:
 
 
 def _print_front(study: Study, best: list[Run]) -> None:
-    labels = [words.label(name) for name in study.objectives]
+    labels = [formatting.label(name) for name in study.objectives]
     table = plain_table("trial", *study.searched, *labels, right=[*study.searched, *labels])
     for run in best:
-        values = [words.in_words(run.values, name) for name in study.objectives]
+        values = [formatting.in_words(run.values, name) for name in study.objectives]
         point = study.params(run)
-        settings = [words.setting(point.get(name)) for name in study.searched]
+        settings = [formatting.setting(point.get(name)) for name in study.searched]
         table.add_row(str(run.number), *settings, *values)
     console().print(table)
 

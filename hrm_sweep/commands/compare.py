@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hrm_sweep import formatting
 from hrm_sweep.archive.ranking import compared, complete, ranked
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import Study, find_study
@@ -13,7 +14,6 @@ from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.terminal import console, plain_table
 from hrm_sweep.errors import StudyError
 from hrm_sweep.recipe import is_of_the_recipe
-from hrm_sweep.study import words
 from hrm_sweep.system import files
 
 MOST_RECIPES = 10
@@ -49,13 +49,13 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _print_bests(studies: Sequence[Study], bests: Mapping[str, Run]) -> None:
     objective = studies[0].objectives[0]
-    table = plain_table("study", words.label(objective), "trial", "trials", "work", "")
+    table = plain_table("study", formatting.label(objective), "trial", "trials", "work", "")
     for study in studies:
         best = bests.get(study.name)
         counted = ", ".join(f"{number} {word}" for word, number in study.counted().items())
-        work = words.duration(sum(run.seconds for run in study.trials))
-        value = words.in_words(best.values, objective) if best else "-"
-        point = words.point(study.params(best)) if best else ""
+        work = formatting.duration(sum(run.seconds for run in study.trials))
+        value = formatting.in_words(best.values, objective) if best else "-"
+        point = formatting.point(study.params(best)) if best else ""
         table.add_row(study.name, value, str(best.number) if best else "-", counted, work, point)
     console().print(table)
     sign = -1 if studies[0].directions[0] == "maximize" else 1
@@ -91,7 +91,9 @@ def _print_settings(bests: Mapping[str, Run]) -> None:
     print("\n  settings in which the best trials differ:")
     table = plain_table("", *bests)
     for key in differing:
-        table.add_row(key, *(words.setting(run.config.get(key, "-")) for run in bests.values()))
+        table.add_row(
+            key, *(formatting.setting(run.config.get(key, "-")) for run in bests.values())
+        )
     console().print(table)
 
 
@@ -107,12 +109,12 @@ def _print_same_recipes(studies: Sequence[Study]) -> None:
         return
     unequal = [runs for runs in shared if len({run.values[objective] for run in runs.values()}) > 1]
     print(
-        f"\n  {words.count(len(shared), 'recipe')} in more than one of them, "
-        f"{len(shared) - len(unequal)} with equal {words.label(objective)}"
+        f"\n  {formatting.count(len(shared), 'recipe')} in more than one of them, "
+        f"{len(shared) - len(unequal)} with equal {formatting.label(objective)}"
     )
     for runs in unequal[:MOST_RECIPES]:
         told = ", ".join(
-            f"{name}/{run.number} {words.in_words(run.values, objective)}"
+            f"{name}/{run.number} {formatting.in_words(run.values, objective)}"
             for name, run in runs.items()
         )
         print(f"    {told}")

@@ -7,11 +7,11 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
+from hrm_sweep import formatting
 from hrm_sweep.archive.studies import Study, find_study
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.pages import storage_of, with_password
 from hrm_sweep.errors import InputError, StudyError
-from hrm_sweep.study import words
 from hrm_sweep.system import files
 from hrm_sweep.tracking.cursor import Cursor
 
@@ -33,8 +33,8 @@ def _run(arguments: argparse.Namespace) -> None:
     run_ids = _run_ids(study)
     told = [f"the folder {study.folder}", "the study in Optuna"]
     if run_ids:
-        told.append(f"{words.count(len(run_ids), 'run')} in MLflow")
-    trials = words.count(len(study.trials), "trial")
+        told.append(f"{formatting.count(len(run_ids), 'run')} in MLflow")
+    trials = formatting.count(len(study.trials), "trial")
     print(f"{study.name}: {trials}; this removes {', '.join(told)}.")
     if not arguments.yes and not _agreed(study.name):
         print("Nothing was removed.")

@@ -7,11 +7,11 @@ import json
 import time
 from typing import Any
 
+from hrm_sweep import formatting
 from hrm_sweep.archive.ranking import ranked
 from hrm_sweep.archive.studies import MULTIRUN, Study, stopped_runs, studies, unreadable
 from hrm_sweep.commands.command import Command, runtime_words
 from hrm_sweep.commands.terminal import console, plain_table
-from hrm_sweep.study import words
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def _run(arguments: argparse.Namespace) -> None:
 def _show(found: list[Study]) -> None:
     table = plain_table("study", "when", "trials", "best", "")
     for study in found:
-        ago = words.ago(time.time() - study.run.last.time_ms / 1000)
+        ago = formatting.ago(time.time() - study.run.last.time_ms / 1000)
         table.add_row(study.name, ago, _trials(study), _value(study), _point(study))
     console().print(table)
     for study in found:
@@ -50,12 +50,12 @@ def _trials(study: Study) -> str:
 
 def _value(study: Study) -> str:
     best = ranked(study)
-    return words.in_words(best[0].values, study.objectives[0]) if best else "-"
+    return formatting.in_words(best[0].values, study.objectives[0]) if best else "-"
 
 
 def _point(study: Study) -> str:
     best = ranked(study)
-    return words.point(study.params(best[0])) if best else ""
+    return formatting.point(study.params(best[0])) if best else ""
 
 
 def _described(study: Study) -> dict[str, Any]:

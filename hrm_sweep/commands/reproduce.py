@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import app, reproduce
+from hrm_sweep import app, formatting, reproduce
 from hrm_sweep.archive.configs import read_config
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import (
@@ -33,7 +33,6 @@ from hrm_sweep.commands.show import asked_for
 from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
 from hrm_sweep.outcomes import Outcome
 from hrm_sweep.solo import Facts
-from hrm_sweep.study import words
 from hrm_sweep.study.trial import Trial
 from hrm_sweep.system import runtime
 
@@ -80,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if original is not named:
         print(f"{_name(named)} took over the values of a run with the same recipe:")
     reproduce.check(original)
-    print(f"{_name(original)}: {' '.join(map(words.typed, original.recipe))}")
+    print(f"{_name(original)}: {' '.join(map(formatting.typed, original.recipe))}")
     for difference in _environment_in_words(original):
         print(f"  {difference}")
     if arguments.changes:
@@ -274,7 +273,7 @@ def _link(original: Run) -> dict[str, str]:
 def _verdict(compared: reproduce.Comparison, again: Run, tolerance: float) -> str:
     same = compared.num_values - len(compared.drifts)
     told = f"{same} of {compared.num_values} values"
-    took = words.duration(again.seconds)
+    took = formatting.duration(again.seconds)
     if compared.is_identical and compared.weights_equal:
         return f"Reproduced: {told} and the final weights are identical, bit for bit ({took})."
     if compared.is_identical:
@@ -299,7 +298,7 @@ def _drift_in_words(drift: reproduce.Drift) -> str:
 def _say_what_came(before: Run, now: Run) -> None:
     print(f"\n  before and now, at the best epoch of each ({now.folder}):")
     for name in sorted(before.values.keys() & now.values.keys()):
-        old, new = (words.in_words(run.values, name) for run in (before, now))
+        old, new = (formatting.in_words(run.values, name) for run in (before, now))
         print(f"    {name:<32} {old:>10} → {new}")
 
 

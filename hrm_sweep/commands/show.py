@@ -6,13 +6,13 @@ import argparse
 import time
 from pathlib import Path
 
+from hrm_sweep import formatting
 from hrm_sweep.archive.ranking import ranked
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import find_run, find_study
 from hrm_sweep.commands.command import Command, runtime_words
 from hrm_sweep.commands.terminal import curve, facts
 from hrm_sweep.errors import StudyError
-from hrm_sweep.study import words
 
 LOG_LINES = 8
 CURVES = ("train/loss", "eval/loss", "eval/token_accuracy", "eval/exact_match")
@@ -33,10 +33,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     run = asked_for(arguments.run)
     print(_head(run))
-    print(f"  {' '.join(map(words.typed, run.recipe)) or 'as conf/ has it'}\n")
+    print(f"  {' '.join(map(formatting.typed, run.recipe)) or 'as conf/ has it'}\n")
     if lines := _curves(run):
         print(facts(lines) + "\n")
-    if values := [(name, words.in_words(run.values, name)) for name in _final(run)]:
+    if values := [(name, formatting.in_words(run.values, name)) for name in _final(run)]:
         print(facts(values) + "\n")
     if tail := _log(run.folder):
         print(f"  the last lines of {run.folder / 'run.log'}:")
@@ -69,10 +69,10 @@ def _head(run: Run) -> str:
         what = f"Trial {run.number} of {run.tags['hrm_sweep.study']}"
         if (repeat := run.tags.get("hrm_sweep.repeat")) is not None:
             what += f", repeat {repeat}"
-    ago = words.ago(time.time() - run.first.time_ms / 1000)
+    ago = formatting.ago(time.time() - run.first.time_ms / 1000)
     told = f"{what} · started {ago} · {run.word}"
     if run.outcome is not None:
-        told += f" after {words.duration(run.seconds)}"
+        told += f" after {formatting.duration(run.seconds)}"
     if run.attempts > 1:
         told += f" in {run.attempts} attempts" if run.outcome else f" · attempt {run.attempts}"
     return f"{told}\n  {run.reason}" if run.reason else told
@@ -87,7 +87,7 @@ def _curves(run: Run) -> list[tuple[str, str]]:
     found = []
     for name in shown:
         values = [curves[step][name] for step in steps if name in curves[step]]
-        first, last = words.measured(name, values[0]), words.measured(name, values[-1])
+        first, last = formatting.measured(name, values[0]), formatting.measured(name, values[-1])
         found.append((name, f"{curve(values)}  {first} → {last}"))
     return found
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from hrm_sweep import formatting
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import MULTIRUN, Study, find_study, studies
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.pages import with_password
 from hrm_sweep.errors import RecordError, StudyError, TrackingError
-from hrm_sweep.study import words
 from hrm_sweep.tracking import cursor, mlflow_store, record
 
 
@@ -112,7 +112,9 @@ def _send(whole: _Whole, to: str | None) -> int:
     if path and not path.exists():
         print(f"making {path}, which takes some seconds", file=sys.stderr)
     backlog = sync(whole.folder, uri, home.experiment, cursors=_cursors(to))
-    print(f"{whole.name}: sent {words.count(backlog.sent, 'measurement')}; {backlog}", flush=True)
+    print(
+        f"{whole.name}: sent {formatting.count(backlog.sent, 'measurement')}; {backlog}", flush=True
+    )
     return backlog.runs
 
 

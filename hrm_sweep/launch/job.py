@@ -18,11 +18,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hrm_sweep import recipe
+from hrm_sweep import formatting, recipe
 from hrm_sweep.errors import HrmSweepError
 from hrm_sweep.launch.plain import as_yaml, plain
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.study import trial, words
+from hrm_sweep.study import trial
 from hrm_sweep.study.pruning import Pruning
 from hrm_sweep.system import files, runtime
 from hrm_sweep.system.redact import redacted_tree
@@ -153,7 +153,7 @@ class Job:
                 "hrm_sweep.folder": str(run.folder),
             }
         )
-        recipe_alone = words.recipe_of(run.overrides, self.aside)
+        recipe_alone = formatting.recipe_of(run.overrides, self.aside)
         name = run.folder.name
         if self.study is not None:
             tags |= {"hrm_sweep.study": self.study, "hrm_sweep.trial": str(run.number)}
@@ -177,7 +177,7 @@ class Job:
         for override in overrides:
             key, _, value = override.lstrip("+").partition("=")
             if key in self.searched:
-                yield f"{key}={words.setting(_number_or_text(value))}"
+                yield f"{key}={formatting.setting(_number_or_text(value))}"
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
+from hrm_sweep import formatting
 from hrm_sweep.archive.ranking import next_best
 from hrm_sweep.archive.runs import Run
 from hrm_sweep.archive.studies import Study
 from hrm_sweep.learning import pictures
 from hrm_sweep.report import figures
 from hrm_sweep.report.data import Data
-from hrm_sweep.study import words
 from hrm_sweep.system import files, runtime
 
 FILE_NAME = "report.html"
@@ -69,17 +69,19 @@ def _words(data: Data) -> dict[str, Any]:
         "outcomes": ", ".join(f"{number} {word}" for word, number in study.counted().items()),
         "asked": list(_asked(data)),
         "best": best,
-        "headline": words.in_words(best.values, data.objective) if best else "no complete trial",
-        "label": words.label(data.objective),
-        "point": words.point(study.params(best)) if best else "",
+        "headline": formatting.in_words(best.values, data.objective)
+        if best
+        else "no complete trial",
+        "label": formatting.label(data.objective),
+        "point": formatting.point(study.params(best)) if best else "",
         "facts": list(_facts(data)),
         "command": " ".join(runtime.command()),
-        "columns": [*study.searched, *map(words.label, _metrics(data)), "time"],
+        "columns": [*study.searched, *map(formatting.label, _metrics(data)), "time"],
         "num_params": len(study.searched),
         "rows": rows[:SHOWN_ROWS],
         "further_rows": rows[SHOWN_ROWS:],
         "failed": [(run.number, run.word, run.reason) for run in data.failed],
-        "took": words.duration(seconds),
+        "took": formatting.duration(seconds),
         "num_trials": len(study.trials),
     }
 
@@ -92,7 +94,7 @@ def _asked(data: Data) -> Iterator[tuple[str, str]]:
         yield "kept to", ", ".join(map(str, study.goals.constraints))
     yield from study.space.items()
     if data.best and data.best.repeats:
-        yield "repeats", words.count(len(data.best.repeats), "seed")
+        yield "repeats", formatting.count(len(data.best.repeats), "seed")
     environment = data.best.environment if data.best else {}
     if environment:
         yield (
@@ -115,9 +117,9 @@ def _facts(data: Data) -> Iterator[tuple[str, str]]:
     if best is None:
         return
     for name in _metrics(data):
-        yield words.label(name), words.in_words(best.values, name)
+        yield formatting.label(name), formatting.in_words(best.values, name)
     if data.front:
-        yield "Pareto front", words.count(len(data.front), "trial") + ", marked in the table"
+        yield "Pareto front", formatting.count(len(data.front), "trial") + ", marked in the table"
     elif rival := next_best(study, data.ranked):
         yield "next best", rival
     yield "folder", str(best.folder)
@@ -130,17 +132,17 @@ def _facts(data: Data) -> Iterator[tuple[str, str]]:
 def _metrics(data: Data) -> list[str]:
     if data.best is None:
         return data.study.objectives
-    chosen = words.chosen(data.best.values, data.study.columns)
+    chosen = formatting.chosen(data.best.values, data.study.columns)
     return list(dict.fromkeys([*data.study.objectives, *chosen]))
 
 
 def _row(data: Data, run: Run) -> dict[str, Any]:
     point = data.study.params(run)
-    settings = [words.setting(point.get(name, "")) for name in data.study.searched]
-    values = [words.in_words(run.values, name) for name in _metrics(data)]
+    settings = [formatting.setting(point.get(name, "")) for name in data.study.searched]
+    values = [formatting.in_words(run.values, name) for name in _metrics(data)]
     return {
         "number": run.number,
-        "cells": [*settings, *values, words.duration(run.seconds)],
+        "cells": [*settings, *values, formatting.duration(run.seconds)],
         "is_best": run is data.best or run in data.front,
     }
 

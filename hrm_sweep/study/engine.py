@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import optuna
 
+from hrm_sweep import formatting
 from hrm_sweep.errors import (
     BatchLost,
     DatabaseAway,
@@ -29,7 +30,6 @@ from hrm_sweep.errors import (
     WorkerDied,
 )
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.study import words
 from hrm_sweep.study.exchange import Exchange, Handed
 from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
@@ -329,7 +329,7 @@ class Engine:
         with session(
             row.folder,
             kind="trial",
-            name=f"{row.number} {words.point(row.params)}".strip(),
+            name=f"{row.number} {formatting.point(row.params)}".strip(),
             params=dict(row.params),
             overrides=handed.overrides,
             tags=identity,

@@ -18,8 +18,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from hrm_sweep import formatting
 from hrm_sweep.outcomes import Outcome
-from hrm_sweep.study import words
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.fitting import cells, cut, fitting, folded, short_names, table_of
 from hrm_sweep.study.plan import Others
@@ -91,7 +91,7 @@ class Screen:
 
     def settled(self, row: Row) -> None:
         if self._live is None:
-            values = words.told(row.values, self._metrics(row))
+            values = formatting.told(row.values, self._metrics(row))
             self._console.print(_line(row, values, self._ending(row)))
 
     def end(self) -> None:
@@ -101,12 +101,12 @@ class Screen:
             self._console.print()
         outcomes = self._engine.outcomes()
         told = ", ".join(f"{number} {outcome.spoken}" for outcome, number in outcomes.items())
-        took = words.duration(time.monotonic() - self._begin)
+        took = formatting.duration(time.monotonic() - self._begin)
         how = "Stopped after" if self._engine.is_stopped else "Finished in"
         if told:
             self._console.print(f"{how} {took}: {told}\n")
         if untold := self._engine.num_untold:
-            which = words.count(untold, "trial")
+            which = formatting.count(untold, "trial")
             self._console.print(f"Not in the database yet: {which}, kept in the study's folder\n")
         for line in self._of_others(self._engine.others()):
             self._console.print(f"{folded(self._console, line)}\n")
@@ -115,7 +115,7 @@ class Screen:
 
     def _metrics(self, row: Row) -> list[str]:
         """The columns' metrics that this row has; the goals if no columns were asked for."""
-        return words.chosen(row.newest, self._columns or self._engine.goals.names)
+        return formatting.chosen(row.newest, self._columns or self._engine.goals.names)
 
     # Plain lines
 
@@ -126,14 +126,19 @@ class Screen:
         tenths = 10 * row.steps_done // row.num_steps if row.num_steps else row.step
         if tenths > self._said[row.number] and row.steps_done < (row.num_steps or math.inf):
             self._said[row.number] = int(tenths)
-            values = words.told(row.newest, self._metrics(row))
+            values = formatting.told(row.newest, self._metrics(row))
             self._console.print(_line(row, values, _left(row)))
 
     def _ending(self, row: Row) -> str:
         assert row.outcome is not None
         if row.outcome is Outcome.COMPLETE:
             broken = (f"breaks {each}" for each in self._engine.goals.broken(row.values))
-            notes = [f"done in {words.duration(row.seconds)}", _attempt(row), row.reason, *broken]
+            notes = [
+                f"done in {formatting.duration(row.seconds)}",
+                _attempt(row),
+                row.reason,
+                *broken,
+            ]
             return ", ".join(note for note in notes if note)
         told = f"{row.outcome.spoken}: {' '.join(row.reason.split())}"
         return f"{told}, {_attempt(row)}" if row.attempt > 1 else told
@@ -174,12 +179,12 @@ class Screen:
         return sorted([*running[:most], *newest], key=lambda row: row.number)
 
     def _live_table(self, rows: Sequence[Row], metrics: Sequence[str], most: int | None) -> Table:
-        after = ["step", *map(words.label, metrics), "left"]
+        after = ["step", *map(formatting.label, metrics), "left"]
         table = table_of(["", "trial"], _names(rows, most), after)
         for row in rows:
             is_running = row.has_begun and row.outcome is None
             mark, ending = ">" if is_running else " ", _short_ending(row)
-            values = [words.in_words(row.newest, name) for name in metrics]
+            values = [formatting.in_words(row.newest, name) for name in metrics]
             settings = _settings(row, most)
             table.add_row(mark, str(row.number), *settings, _progress(row), *values, ending)
         return table
@@ -194,12 +199,14 @@ class Screen:
         done = sum(engine.outcomes().values())
         parts = [f"  {done} of {engine.plan.num_trials} done"]
         if engine.goals.are_several:
-            parts.append(f"{words.count(len(engine.front), 'trial')} on the front")
+            parts.append(f"{formatting.count(len(engine.front), 'trial')} on the front")
         elif engine.front:
             best, (objective,) = engine.front[0], engine.goals.objectives
-            parts.append(f"best {words.in_words(best.values, objective)} (trial {best.number})")
+            parts.append(
+                f"best {formatting.in_words(best.values, objective)} (trial {best.number})"
+            )
         if (seconds := self._study_seconds_left()) is not None:
-            parts.append(f"about {words.duration(seconds)} left")
+            parts.append(f"about {formatting.duration(seconds)} left")
         return " · ".join(parts)
 
     def _study_seconds_left(self) -> float | None:
@@ -224,11 +231,11 @@ class Screen:
         return self._fitting(partial(self._table_of, best), metrics)
 
     def _table_of(self, best: Sequence[Row], metrics: Sequence[str], most: int | None) -> Table:
-        after = [*map(words.label, metrics), "time"]
+        after = [*map(formatting.label, metrics), "time"]
         table = table_of(["", "trial"], _names(best, most), after)
         for row in best[:FINAL_ROWS]:
-            values = [words.in_words(row.values, name) for name in metrics]
-            mark, took = "*" if row in self._engine.front else " ", words.duration(row.seconds)
+            values = [formatting.in_words(row.values, name) for name in metrics]
+            mark, took = "*" if row in self._engine.front else " ", formatting.duration(row.seconds)
             table.add_row(mark, str(row.number), *_settings(row, most), *values, took)
         if len(best) > FINAL_ROWS:
             table.caption = f"and {len(best) - FINAL_ROWS} more"
@@ -257,7 +264,7 @@ def _of_the_database(trouble: str) -> str:
 
 
 def _line(row: Row, values: str, ending: str) -> str:
-    parts = [f"trial {row.number}", words.point(row.params), _progress(row), values, ending]
+    parts = [f"trial {row.number}", formatting.point(row.params), _progress(row), values, ending]
     return "  ".join(part for part in parts if part)
 
 
@@ -266,7 +273,7 @@ def _names(rows: Sequence[Row], most: int | None) -> list[str]:
 
 
 def _settings(row: Row, most: int | None) -> list[Text]:
-    return cells(map(words.setting, row.params.values()), most)
+    return cells(map(formatting.setting, row.params.values()), most)
 
 
 def _attempt(row: Row) -> str:
@@ -286,11 +293,11 @@ def _doing(row: Row) -> str:
 
 def _left(row: Row) -> str:
     seconds = row.seconds_left
-    return _doing(row) if seconds is None else f"{words.duration(seconds)} left"
+    return _doing(row) if seconds is None else f"{formatting.duration(seconds)} left"
 
 
 def _short_ending(row: Row) -> str:
     if row.outcome is None:
         return _left(row) if row.has_begun else "waits again"
     is_done = row.outcome is Outcome.COMPLETE
-    return f"done {words.duration(row.seconds)}" if is_done else row.outcome.spoken
+    return f"done {formatting.duration(row.seconds)}" if is_done else row.outcome.spoken
