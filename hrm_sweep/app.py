@@ -18,11 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from hrm_sweep import config, solo
 from hrm_sweep.errors import StudyError
 from hrm_sweep.launch.job import Job
-from hrm_sweep.outcomes import Outcome
-from hrm_sweep.recipe import ASIDE, flatten, is_of_the_recipe, signature
+from hrm_sweep.runs import record
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.recipe import ASIDE, flatten, is_of_the_recipe, signature
 from hrm_sweep.system import files, runtime
 from hrm_sweep.system.redact import check_no_secrets
-from hrm_sweep.tracking import mlflow_store, record
+from hrm_sweep.tracking import mlflow_store
 
 VERSION_BASE = "1.3"
 

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 
-from hrm_sweep.archive.studies import studies
 from hrm_sweep.commands import COMMANDS
+from hrm_sweep.runs.study import studies
 
 QUERY = ("-sc", "--shell-completion", "--shell_completion")
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatch
 from typing import Any
 
-from hrm_sweep.recipe import is_of_the_recipe
+from hrm_sweep.runs.recipe import is_of_the_recipe
 
 _SHARES = re.compile(
     r"(?:best/)?(?:train|eval|reported)/"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep import formatting
-from hrm_sweep.outcomes import Outcome
+from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.settings import TAKE_FROM, SweeperSettings
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.goals import Goals

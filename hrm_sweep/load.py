@@ -10,8 +10,6 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from hrm_sweep import config as configuration
-from hrm_sweep.archive.configs import read_config
-from hrm_sweep.archive.runs import Run
 from hrm_sweep.errors import CheckpointError, RecordError
 from hrm_sweep.learning.act import ACT
 from hrm_sweep.learning.checkpoint import load_weights
@@ -20,7 +18,9 @@ from hrm_sweep.learning.data.task import Batch, Task
 from hrm_sweep.learning.evaluate import solve
 from hrm_sweep.learning.model import build_model
 from hrm_sweep.learning.optim import Weights, compute_dtype
-from hrm_sweep.tracking.record import FILE_NAME
+from hrm_sweep.runs.configs import read_config
+from hrm_sweep.runs.record import FILE_NAME
+from hrm_sweep.runs.run import Run
 
 
 class LoadedRun(NamedTuple):

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.learning import pictures
+from hrm_sweep.runs import record
 from hrm_sweep.system.redact import redacted
-from hrm_sweep.tracking import mlflow_store, record
+from hrm_sweep.tracking import mlflow_store
 from hrm_sweep.tracking.cursor import FILE_NAME, OF_A_STUDY, Backlog, settle_dead, waiting
 
 if TYPE_CHECKING:

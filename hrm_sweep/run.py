@@ -18,7 +18,7 @@ from hrm_sweep.learning.data import build_task
 from hrm_sweep.learning.evaluate import examples
 from hrm_sweep.learning.model import build_model
 from hrm_sweep.learning.trainer import Trainer
-from hrm_sweep.study import trial
+from hrm_sweep.runs import handle as trial
 from hrm_sweep.system import files, runtime
 
 EXAMPLES_PER_PATTERN = 3

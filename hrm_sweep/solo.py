@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import Interrupted
-from hrm_sweep.study import trial
+from hrm_sweep.runs import handle as trial
 from hrm_sweep.system import runtime
 from hrm_sweep.tracking import mlflow_store
 

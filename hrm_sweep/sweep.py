@@ -22,9 +22,9 @@ from hrm_sweep.launch.batches import Batches
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
 from hrm_sweep.launch.plain import as_yaml
-from hrm_sweep.outcomes import Outcome
 from hrm_sweep.projector import ProjectorProcess
 from hrm_sweep.report import draw_report
+from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.settings import FOR_ONCE, SweeperSettings
 from hrm_sweep.study import chosen
 from hrm_sweep.study.database import shown

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import optuna
 
-from hrm_sweep.tracking.record import Entry, RecordReader
+from hrm_sweep.runs.record import Entry, RecordReader
 
 APP = Path(__file__).parent / "apps" / "parabola.py"
 UNTRACKED = "hydra.sweeper.tracking.name=off"

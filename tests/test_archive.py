@@ -8,16 +8,16 @@ from types import SimpleNamespace
 import pytest
 from scipy import stats
 
-from hrm_sweep.archive import ranking
-from hrm_sweep.archive.runs import Run, plain
-from hrm_sweep.archive.studies import Study, find_run, find_study, studies
 from hrm_sweep.errors import RecordError, StudyError
-from hrm_sweep.outcomes import Outcome
 from hrm_sweep.report.data import Data
-from hrm_sweep.study import trial
+from hrm_sweep.runs import handle as trial
+from hrm_sweep.runs import ranking
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.record import Record
+from hrm_sweep.runs.run import Run, plain
+from hrm_sweep.runs.study import Study, find_run, find_study, studies
 from hrm_sweep.study.goals import goals
 from hrm_sweep.study.rows import Follower, Row
-from hrm_sweep.tracking.record import Record
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 

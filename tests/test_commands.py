@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hrm_sweep.archive.studies import find_study
 from hrm_sweep.commands import COMMANDS, pages, resume
 from hrm_sweep.commands.command import runtime_words
 from hrm_sweep.errors import StudyError
+from hrm_sweep.runs.study import find_study
 from hrm_sweep.study.dashboard import guarded
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")

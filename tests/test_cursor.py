@@ -2,7 +2,8 @@
 
 import pytest
 
-from hrm_sweep.tracking import cursor, record
+from hrm_sweep.runs import record
+from hrm_sweep.tracking import cursor
 
 MARKS = {"study": cursor.OF_A_STUDY, "run": record.FILE_NAME}
 

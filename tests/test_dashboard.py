@@ -6,8 +6,8 @@ import urllib.request
 
 import pytest
 
-from hrm_sweep.archive.studies import find_study
 from hrm_sweep.commands.pages import free_port, storage_of
+from hrm_sweep.runs.study import find_study
 from hrm_sweep.study.dashboard import server
 
 

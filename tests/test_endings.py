@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from studies import endings, steps, study, sweep, until
 
-from hrm_sweep.outcomes import Outcome
-from hrm_sweep.study import trial
-from hrm_sweep.tracking import record
+from hrm_sweep.runs import handle as trial
+from hrm_sweep.runs import record
+from hrm_sweep.runs.outcomes import Outcome
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 

@@ -10,8 +10,8 @@ import pytest
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
-from hrm_sweep.recipe import ASIDE, is_of_the_recipe
-from hrm_sweep.tracking import record
+from hrm_sweep.runs import record
+from hrm_sweep.runs.recipe import ASIDE, is_of_the_recipe
 
 APP = Path(__file__).parent / "apps" / "detector.py"
 

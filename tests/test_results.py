@@ -6,8 +6,8 @@ import pytest
 from mlflow import MlflowClient
 from studies import STUDY, awaiting, until, written
 
+from hrm_sweep.runs.record import Record, is_held, read
 from hrm_sweep.study import results
-from hrm_sweep.tracking.record import Record, is_held, read
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 

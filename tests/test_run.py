@@ -13,8 +13,8 @@ from hrm_sweep import config, run
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.learning import checkpoint
 from hrm_sweep.learning.act import ACT
-from hrm_sweep.study import trial
-from hrm_sweep.tracking import record
+from hrm_sweep.runs import handle as trial
+from hrm_sweep.runs import record
 
 SMALL = (
     "trainer=smoke",

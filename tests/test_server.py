@@ -19,10 +19,10 @@ from studies import until
 from truth import Truth, fresh_database
 
 from hrm_sweep.projector import PATIENCE_SECONDS, ProjectorProcess, sync
+from hrm_sweep.runs.record import Record
 from hrm_sweep.tracking import projection
 from hrm_sweep.tracking.cursor import Backlog, waiting
 from hrm_sweep.tracking.projection import Projection
-from hrm_sweep.tracking.record import Record
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ import pytest
 from omegaconf import OmegaConf
 from studies import APP, STUDY, awaiting, begun, endings, steps, study, sweep, until
 
-from hrm_sweep.tracking import record
+from hrm_sweep.runs import record
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from truth import Truth
 
+from hrm_sweep.runs.record import Record, read
 from hrm_sweep.tracking.mlflow_store import resolve_uri
-from hrm_sweep.tracking.record import Record, read
 
 MEASUREMENTS = 2
 

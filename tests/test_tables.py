@@ -13,7 +13,7 @@ import pytest
 from truth import Truth, fresh_database
 
 import hrm_sweep
-from hrm_sweep.tracking import record
+from hrm_sweep.runs import record
 from hrm_sweep.tracking.cursor import Cursor
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")

@@ -8,12 +8,12 @@ import shlex
 from typing import Any
 
 from hrm_sweep import formatting
-from hrm_sweep.archive.ranking import front, next_best, ranked
-from hrm_sweep.archive.runs import Run
-from hrm_sweep.archive.studies import Study, find_study
 from hrm_sweep.commands.command import Command, runtime_words, study_argument
 from hrm_sweep.commands.terminal import console, facts, plain_table
 from hrm_sweep.errors import StudyError
+from hrm_sweep.runs.ranking import front, next_best, ranked
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import Study, find_study
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hrm_sweep import formatting
-from hrm_sweep.archive.ranking import compared, complete, ranked
-from hrm_sweep.archive.runs import Run
-from hrm_sweep.archive.studies import Study, find_study
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.terminal import console, plain_table
 from hrm_sweep.errors import StudyError
-from hrm_sweep.recipe import is_of_the_recipe
+from hrm_sweep.runs.ranking import compared, complete, ranked
+from hrm_sweep.runs.recipe import is_of_the_recipe
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import Study, find_study
 from hrm_sweep.system import files
 
 MOST_RECIPES = 10

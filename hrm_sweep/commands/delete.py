@@ -8,10 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from hrm_sweep import formatting
-from hrm_sweep.archive.studies import Study, find_study
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.pages import storage_of, with_password
 from hrm_sweep.errors import InputError, StudyError
+from hrm_sweep.runs.study import Study, find_study
 from hrm_sweep.system import files
 from hrm_sweep.tracking.cursor import Cursor
 

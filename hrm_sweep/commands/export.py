@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hrm_sweep.archive.studies import find_study
-from hrm_sweep.archive.table import load_study
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.errors import InputError
+from hrm_sweep.runs.study import find_study
+from hrm_sweep.runs.table import load_study
 from hrm_sweep.system import files
 
 

@@ -8,9 +8,9 @@ import signal
 import socket
 from contextlib import suppress
 
-from hrm_sweep.archive.studies import Study, find_study
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.errors import InputError, StudyError, TrackingError
+from hrm_sweep.runs.study import Study, find_study
 from hrm_sweep.tracking.cursor import Cursor
 
 PORTS = 20

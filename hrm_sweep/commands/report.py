@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from hrm_sweep.archive.studies import find_study
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.terminal import facts
 from hrm_sweep.errors import StudyError
+from hrm_sweep.runs.study import find_study
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -17,10 +17,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import app, formatting, reproduce
-from hrm_sweep.archive.configs import read_config
-from hrm_sweep.archive.runs import Run
-from hrm_sweep.archive.studies import (
+from hrm_sweep import app, formatting
+from hrm_sweep.commands.command import Command
+from hrm_sweep.commands.show import asked_for
+from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
+from hrm_sweep.runs import compare
+from hrm_sweep.runs.configs import read_config
+from hrm_sweep.runs.handle import Trial
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import (
     MULTIRUN,
     Study,
     find_run,
@@ -28,12 +34,7 @@ from hrm_sweep.archive.studies import (
     find_study,
     is_run_id,
 )
-from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.show import asked_for
-from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
-from hrm_sweep.outcomes import Outcome
 from hrm_sweep.solo import Facts
-from hrm_sweep.study.trial import Trial
 from hrm_sweep.system import runtime
 
 
@@ -78,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> None:
     original = named.trained
     if original is not named:
         print(f"{_name(named)} took over the values of a run with the same recipe:")
-    reproduce.check(original)
+    compare.check(original)
     print(f"{_name(original)}: {' '.join(map(formatting.typed, original.recipe))}")
     for difference in _environment_in_words(original):
         print(f"  {difference}")
@@ -88,9 +89,9 @@ def _run(arguments: argparse.Namespace) -> None:
     tolerance = arguments.tolerance
     facts = _judge(original, tolerance)
     again = _train(original, [], facts) if _is_ours(original) else _run_app(original)
-    compared = reproduce.compare(original, again)
+    compared = compare.compare(original, again)
     print(f"\n{_verdict(compared, again, tolerance)}")
-    for difference in reproduce.other_work(original, again):
+    for difference in compare.other_work(original, again):
         print(f"  differs: {difference}")
     if _is_ours(original) and "weights" not in original.facts:
         print("  not compared: the final weights; the run did not end at the end of an epoch")
@@ -103,7 +104,7 @@ def _judge(original: Run, tolerance: float) -> Facts:
     def facts(again: Trial) -> dict[str, str]:
         curves = Run.open(again.folder).curves
         weights = again.facts.get("weights")
-        compared = reproduce.compare_values(original, curves, weights=weights)
+        compared = compare.compare_values(original, curves, weights=weights)
         return {"reproduced": compared.verdict(tolerance)}
 
     return facts
@@ -147,7 +148,7 @@ def _environment_in_words(run: Run) -> list[str]:
     if not then:
         return ["environment.json is missing: what it ran on cannot be compared"]
     source = runtime.PACKAGE if _is_ours(run) else Path(then.get("source", runtime.PACKAGE))
-    found = list(reproduce.differences(then, runtime.environment(source)))
+    found = list(compare.differences(then, runtime.environment(source)))
     commit = "same commit" if then.get("git_commit") else "no commit known"
     return [f"differs: {text}" for text in found] or [f"same versions, same CPU, {commit}"]
 
@@ -182,7 +183,7 @@ def _recorded_recipe(run: Run) -> list[str]:
     overrides = [*run.recipe]
     for follows in (False, True):  # first without keys that only follow others (${lr})
         cfg = app.composed(overrides)
-        changed = reproduce.changed_config(recorded, app.flat(cfg))
+        changed = compare.changed_config(recorded, app.flat(cfg))
         for key, value in changed.items():
             if follows or not _follows_another(cfg, key):
                 was = _text(value)
@@ -270,7 +271,7 @@ def _link(original: Run) -> dict[str, str]:
     }
 
 
-def _verdict(compared: reproduce.Comparison, again: Run, tolerance: float) -> str:
+def _verdict(compared: compare.Comparison, again: Run, tolerance: float) -> str:
     same = compared.num_values - len(compared.drifts)
     told = f"{same} of {compared.num_values} values"
     took = formatting.duration(again.seconds)
@@ -290,7 +291,7 @@ def _verdict(compared: reproduce.Comparison, again: Run, tolerance: float) -> st
     return "\n".join(lines)
 
 
-def _drift_in_words(drift: reproduce.Drift) -> str:
+def _drift_in_words(drift: compare.Drift) -> str:
     now = "not measured" if drift.now is None else f"now {drift.now}"
     return f"step {drift.step}, {drift.name}: {drift.before}, {now}"
 

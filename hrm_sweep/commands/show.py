@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 from hrm_sweep import formatting
-from hrm_sweep.archive.ranking import ranked
-from hrm_sweep.archive.runs import Run
-from hrm_sweep.archive.studies import find_run, find_study
 from hrm_sweep.commands.command import Command, runtime_words
 from hrm_sweep.commands.terminal import curve, facts
 from hrm_sweep.errors import StudyError
+from hrm_sweep.runs.ranking import ranked
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import find_run, find_study
 
 LOG_LINES = 8
 CURVES = ("train/loss", "eval/loss", "eval/token_accuracy", "eval/exact_match")

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hrm_sweep import formatting
-from hrm_sweep.archive.runs import Run
-from hrm_sweep.archive.studies import MULTIRUN, Study, find_study, studies
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.pages import with_password
 from hrm_sweep.errors import RecordError, StudyError, TrackingError
-from hrm_sweep.tracking import cursor, mlflow_store, record
+from hrm_sweep.runs import record
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import MULTIRUN, Study, find_study, studies
+from hrm_sweep.tracking import cursor, mlflow_store
 
 
 class _Place(NamedTuple):

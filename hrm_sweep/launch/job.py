@@ -18,11 +18,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hrm_sweep import formatting, recipe
+from hrm_sweep import formatting
 from hrm_sweep.errors import HrmSweepError
 from hrm_sweep.launch.plain import as_yaml, plain
-from hrm_sweep.outcomes import Outcome
-from hrm_sweep.study import trial
+from hrm_sweep.runs import handle as trial
+from hrm_sweep.runs import recipe
+from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.study.pruning import Pruning
 from hrm_sweep.system import files, runtime
 from hrm_sweep.system.redact import redacted_tree

@@ -28,7 +28,8 @@ from pebble.pool.process import WORKERS_NAME
 
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
 from hrm_sweep.launch.compose import Composer
-from hrm_sweep.study import grammar, trial
+from hrm_sweep.runs import handle
+from hrm_sweep.study import grammar
 from hrm_sweep.system import runtime
 
 
@@ -145,7 +146,7 @@ def _start_worker(payload: bytes, stop: Any, threads: int, preload: tuple[str, .
     _hydra, config, _task, singletons = pickle.loads(payload)
     Singleton.set_state(singletons)
     _compose = Composer(_hydra.config_loader, config)
-    trial.stop_requested = lambda: bool(stop.value)
+    handle.stop_requested = lambda: bool(stop.value)
     gc.freeze()  # looking for garbage among what is imported takes 0.1 s, between two trials
 
 
@@ -164,7 +165,7 @@ def _die_with_parent() -> None:
 
 
 def _run(overrides: list[str], job_idx: int) -> bytes:
-    if trial.stop_requested():
+    if handle.stop_requested():
         raise Interrupted("stopped before it began")
     job_config = _compose(overrides)
     with open_dict(job_config):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from hrm_sweep.archive.runs import Run
-from hrm_sweep.archive.studies import Study
 from hrm_sweep.errors import HrmSweepError
 from hrm_sweep.learning import pictures
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import Study
 
 
 def draw_report(folder: Path) -> list[str]:

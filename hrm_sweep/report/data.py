@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-from hrm_sweep.archive.ranking import front, ranked
-from hrm_sweep.archive.runs import Run, Value
-from hrm_sweep.archive.studies import Study
-from hrm_sweep.outcomes import Outcome
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.ranking import front, ranked
+from hrm_sweep.runs.run import Run, Value
+from hrm_sweep.runs.study import Study
 
 Curve = Mapping[int, float]
 

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hrm_sweep import formatting
-from hrm_sweep.archive.runs import Run, Value
-from hrm_sweep.outcomes import Outcome
 from hrm_sweep.report.data import Data, is_numeric
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.run import Run, Value
 from hrm_sweep.study.fitting import cut
 from hrm_sweep.study.importance import importances
 

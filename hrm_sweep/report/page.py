@@ -14,12 +14,12 @@ from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
 from hrm_sweep import formatting
-from hrm_sweep.archive.ranking import next_best
-from hrm_sweep.archive.runs import Run
-from hrm_sweep.archive.studies import Study
 from hrm_sweep.learning import pictures
 from hrm_sweep.report import figures
 from hrm_sweep.report.data import Data
+from hrm_sweep.runs.ranking import next_best
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import Study
 from hrm_sweep.system import files, runtime
 
 FILE_NAME = "report.html"

@@ -29,7 +29,9 @@ from hrm_sweep.errors import (
     TimedOut,
     WorkerDied,
 )
-from hrm_sweep.outcomes import Outcome
+from hrm_sweep.runs.handle import session
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.record import settle
 from hrm_sweep.study.exchange import Exchange, Handed
 from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
@@ -38,10 +40,8 @@ from hrm_sweep.study.patience import Patience
 from hrm_sweep.study.plan import Others, Plan, finished, running_of_others
 from hrm_sweep.study.rows import Row
 from hrm_sweep.study.space import Space
-from hrm_sweep.study.trial import session
 from hrm_sweep.system import runtime
 from hrm_sweep.tracking.cursor import Cursor
-from hrm_sweep.tracking.record import settle
 
 TICK_SECONDS = 0.1
 SECONDS_BETWEEN_REPORTS = 1.0

@@ -13,8 +13,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.outcomes import Outcome
-from hrm_sweep.recipe import is_of_the_recipe
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.owners import Life, life

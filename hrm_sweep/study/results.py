@@ -9,13 +9,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from hrm_sweep.errors import RecordError
-from hrm_sweep.outcomes import Outcome
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.record import FILE_NAME as NAME
+from hrm_sweep.runs.record import Record, RecordReader, curves, is_held
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.rows import Row
 from hrm_sweep.system import files
 from hrm_sweep.tracking.cursor import Cursor
-from hrm_sweep.tracking.record import FILE_NAME as NAME
-from hrm_sweep.tracking.record import Record, RecordReader, curves, is_held
 
 FILE_NAME = "optimization_results.yaml"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import optuna
 
-from hrm_sweep.outcomes import Outcome
-from hrm_sweep.tracking.record import Entry, RecordReader, Stopwatch, values_of
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.record import Entry, RecordReader, Stopwatch, values_of
 
 
 @dataclass

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hrm_sweep import formatting
-from hrm_sweep.outcomes import Outcome
+from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.fitting import cells, cut, fitting, folded, short_names, table_of
 from hrm_sweep.study.plan import Others

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from hrm_sweep.errors import RecordError
+from hrm_sweep.runs import record
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted
-from hrm_sweep.tracking import record
 
 FILE_NAME = "mlflow.json"
 OF_A_STUDY = "multirun.yaml"

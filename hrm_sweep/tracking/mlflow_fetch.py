@@ -10,7 +10,8 @@ from pathlib import Path
 from mlflow.artifacts import download_artifacts
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.tracking import mlflow, mlflow_store, record
+from hrm_sweep.runs import record
+from hrm_sweep.tracking import mlflow, mlflow_store
 from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.mlflow_errors import Gone, Refused, translated
 

@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 from hrm_sweep.errors import RecordError
-from hrm_sweep.tracking import record
+from hrm_sweep.runs import record
+from hrm_sweep.runs.record import Entry, RecordReader
 from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.mlflow import Destination
 from hrm_sweep.tracking.mlflow_limits import METRICS_A_BATCH
-from hrm_sweep.tracking.record import Entry, RecordReader
 from hrm_sweep.tracking.telling import Telling, status
 
 Pictures = Callable[[Path], Iterable[str] | None]

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TextIO
 
 from hrm_sweep.errors import TrackingError
+from hrm_sweep.runs import record
 from hrm_sweep.system.redact import redacted
-from hrm_sweep.tracking import cursor, mlflow, record
+from hrm_sweep.tracking import cursor, mlflow
 from hrm_sweep.tracking.cursor import Backlog, runs_below, waiting
 from hrm_sweep.tracking.mlflow_errors import Gone, Refused, Unreachable, plain
 from hrm_sweep.tracking.mlflow_store import resolve_uri

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hrm_sweep.outcomes import Outcome
+from hrm_sweep.runs import record
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.record import Entry
 from hrm_sweep.system import files
-from hrm_sweep.tracking import record
 from hrm_sweep.tracking.cursor import Cursor
 from hrm_sweep.tracking.mlflow import Destination, MlflowRun, Point
 from hrm_sweep.tracking.mlflow_errors import Unreachable
 from hrm_sweep.tracking.mlflow_limits import Names, clean
 from hrm_sweep.tracking.mlflow_view import best_name
-from hrm_sweep.tracking.record import Entry
 
 TRACEBACK = "traceback.txt"
 

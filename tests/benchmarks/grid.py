@@ -22,7 +22,7 @@ from pathlib import Path
 from machine import described
 from study_cost import HERE, PEER, peer_python, seconds
 
-from hrm_sweep.tracking import record
+from hrm_sweep.runs import record
 
 SPACE = ("hidden_dim=64,128", "batch_size=4,8", "lr=1e-4,5e-4,1e-3")
 OURS = [

@@ -25,8 +25,8 @@ from pathlib import Path
 
 import psutil
 
+from hrm_sweep.runs import record
 from hrm_sweep.system import runtime
-from hrm_sweep.tracking import record
 
 HERE = Path(__file__).parent
 OURS = [

@@ -164,7 +164,7 @@ def logger(side: str, folder: Path, uri: str) -> Iterator[Log]:
 @contextmanager
 def ours(side: str, folder: Path, uri: str) -> Iterator[Log]:
     from hrm_sweep.projector import ProjectorProcess
-    from hrm_sweep.study import trial
+    from hrm_sweep.runs import handle as trial
 
     projector = ProjectorProcess(folder, uri, side) if uri else None
     with trial.session(folder, kind="train", name=side, params={}, tags={}) as handle:

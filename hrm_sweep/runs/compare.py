@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hrm_sweep.archive.runs import Run
 from hrm_sweep.errors import RecordError
-from hrm_sweep.outcomes import Outcome
-from hrm_sweep.recipe import ASIDE, is_of_the_recipe
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.recipe import ASIDE, is_of_the_recipe
+from hrm_sweep.runs.run import Run
 
 NOT_COMPARED = "time/"
 """Metrics whose names begin so depend on the clock."""

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep.errors import Diverged, Interrupted
-from hrm_sweep.outcomes import Outcome
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.record import Record, RecordReader, curves, seconds_worked
 from hrm_sweep.system import files, runtime
-from hrm_sweep.tracking.record import Record, RecordReader, curves, seconds_worked
 
 
 class Trial:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from hrm_sweep.archive.runs import Run
-from hrm_sweep.archive.studies import Study, find_study
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import Study, find_study
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hrm_sweep.outcomes import Outcome
-from hrm_sweep.recipe import ASIDE, is_of_the_recipe
-from hrm_sweep.tracking import record
+from hrm_sweep.runs import record
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.recipe import ASIDE, is_of_the_recipe
+from hrm_sweep.runs.record import Entry
 from hrm_sweep.tracking.cursor import Cursor
-from hrm_sweep.tracking.record import Entry
 
 Value = bool | int | float | str | None
 

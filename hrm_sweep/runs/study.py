@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep import formatting
-from hrm_sweep.archive.runs import Run, Value
 from hrm_sweep.errors import RecordError, StudyError
-from hrm_sweep.outcomes import Outcome
+from hrm_sweep.runs import record
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.run import Run, Value
 from hrm_sweep.study.goals import Goals, goals
-from hrm_sweep.tracking import record
 from hrm_sweep.tracking.cursor import Cursor
 
 MULTIRUN = Path("multirun")

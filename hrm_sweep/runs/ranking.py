@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from hrm_sweep import formatting
-from hrm_sweep.archive.runs import Run
-from hrm_sweep.archive.studies import Study
-from hrm_sweep.outcomes import Outcome
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import Study
 
 SURE = 0.05
 """A second best that would look this good by chance less often than this is clearly worse."""

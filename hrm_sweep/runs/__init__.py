@@ -1,0 +1,1 @@
+"""Runs and studies on disk: the record of a run, how it is written, read back and compared."""
