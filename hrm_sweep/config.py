@@ -24,7 +24,7 @@ from hrm_sweep.learning.configs import (
     TrainerConfig,
     lower_is_better,
 )
-from hrm_sweep.study.goals import goals
+from hrm_sweep.search.objectives import goals
 from hrm_sweep.system import runtime
 
 CONF = next(

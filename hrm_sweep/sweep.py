@@ -25,12 +25,13 @@ from hrm_sweep.launch.plain import as_yaml
 from hrm_sweep.projector import ProjectorProcess
 from hrm_sweep.report import draw_report
 from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.search import chosen
+from hrm_sweep.search.objectives import goals
+from hrm_sweep.search.space import Space, check_once, parse_space
 from hrm_sweep.settings import FOR_ONCE, SweeperSettings
-from hrm_sweep.study import chosen
 from hrm_sweep.study.database import shown
 from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.folder import StudyFolder, go_on_in
-from hrm_sweep.study.goals import goals
 from hrm_sweep.study.ledger import Ledger, known_study
 from hrm_sweep.study.owners import Owner, is_worked_in
 from hrm_sweep.study.plan import (
@@ -43,7 +44,6 @@ from hrm_sweep.study.plan import (
 )
 from hrm_sweep.study.results import Results, are_told
 from hrm_sweep.study.screen import Screen
-from hrm_sweep.study.space import Space, check_once, parse_space
 from hrm_sweep.system import files, runtime
 from hrm_sweep.system.redact import check_no_secrets, redacted, redacted_tree
 from hrm_sweep.tracking import mlflow_store

@@ -16,7 +16,7 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record
 from hrm_sweep.runs.run import Run, plain
 from hrm_sweep.runs.study import Study, find_run, find_study, studies
-from hrm_sweep.study.goals import goals
+from hrm_sweep.search.objectives import goals
 from hrm_sweep.study.rows import Follower, Row
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.study.goals import goals
+from hrm_sweep.search.objectives import goals
 
 
 def same(values):

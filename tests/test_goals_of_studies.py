@@ -68,7 +68,7 @@ def test_our_words_of_the_grammar_work_on_the_command_line():
 
 
 def test_the_engine_says_which_sampler_it_chose():
-    sampler = "hydra.sweeper.sampler={_target_: hrm_sweep.study.sampling.Auto}"
+    sampler = "hydra.sweeper.sampler={_target_: hrm_sweep.search.samplers.Auto}"
     done = sweep("+x=interval(0,4)", "+y=a,b", "hydra.sweeper.n_trials=3", sampler)
     assert done.returncode == 0, done.stderr
     assert "Search of 3 trials, proposed by TPESampler (auto: y has no order)" in done.stdout

@@ -3,10 +3,10 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from hrm_sweep.search.space import parse_space
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.owners import Owner
 from hrm_sweep.study.plan import OWNER, Plan
-from hrm_sweep.study.space import parse_space
 
 
 @pytest.mark.parametrize(

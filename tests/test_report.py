@@ -15,7 +15,7 @@ from hrm_sweep.report.data import Data
 from hrm_sweep.runs import record
 from hrm_sweep.runs.record import Record
 from hrm_sweep.runs.study import find_study
-from hrm_sweep.study.importance import importances
+from hrm_sweep.search.importance import importances
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 

@@ -6,9 +6,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.study.goals import goals
-from hrm_sweep.study.sampling import Auto, told_by
-from hrm_sweep.study.space import parse_space
+from hrm_sweep.search.objectives import goals
+from hrm_sweep.search.samplers import Auto, told_by
+from hrm_sweep.search.space import parse_space
 
 NUMBERS = ("a=interval(0, 1)", "b=int(interval(1, 9))")
 

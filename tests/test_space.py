@@ -9,8 +9,8 @@ from hydra.errors import HydraException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hrm_sweep.errors import SpaceError
-from hrm_sweep.study import grammar
-from hrm_sweep.study.space import Space, parse_space
+from hrm_sweep.search import grammar
+from hrm_sweep.search.space import Space, parse_space
 
 grammar.extend()  # the plugin does that when Hydra starts
 

@@ -24,7 +24,7 @@ from hrm_sweep.launch.plain import as_yaml, plain
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import recipe
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.study.pruning import Pruning
+from hrm_sweep.search.pruners import Pruning
 from hrm_sweep.system import files, runtime
 from hrm_sweep.system.redact import redacted_tree
 

@@ -29,7 +29,7 @@ from pebble.pool.process import WORKERS_NAME
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.runs import handle
-from hrm_sweep.study import grammar
+from hrm_sweep.search import grammar
 from hrm_sweep.system import runtime
 
 

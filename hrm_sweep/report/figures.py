@@ -19,8 +19,8 @@ from hrm_sweep import formatting
 from hrm_sweep.report.data import Data, is_numeric
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
+from hrm_sweep.search.importance import importances
 from hrm_sweep.study.fitting import cut
-from hrm_sweep.study.importance import importances
 
 INK = "#010101"
 """Axes and words; a page replaces it by its own colour of text."""

@@ -15,7 +15,7 @@ from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs import record
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
-from hrm_sweep.study.goals import Goals, goals
+from hrm_sweep.search.objectives import Goals, goals
 from hrm_sweep.tracking.cursor import Cursor
 
 MULTIRUN = Path("multirun")

@@ -32,14 +32,14 @@ from hrm_sweep.errors import (
 from hrm_sweep.runs.handle import session
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
+from hrm_sweep.search.objectives import Goals
+from hrm_sweep.search.space import Space
 from hrm_sweep.study.exchange import Exchange, Handed
-from hrm_sweep.study.goals import Goals
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.owners import Owner
 from hrm_sweep.study.patience import Patience
 from hrm_sweep.study.plan import Others, Plan, finished, running_of_others
 from hrm_sweep.study.rows import Row
-from hrm_sweep.study.space import Space
 from hrm_sweep.system import runtime
 from hrm_sweep.tracking.cursor import Cursor
 

@@ -15,11 +15,11 @@ from optuna.trial import TrialState
 
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
-from hrm_sweep.study.goals import Goals
+from hrm_sweep.search.objectives import Goals
+from hrm_sweep.search.space import Space
 from hrm_sweep.study.ledger import Ledger
 from hrm_sweep.study.plan import ATTEMPT, FOLDER, OWNER, Plan
 from hrm_sweep.study.rows import Follower, Row
-from hrm_sweep.study.space import Space
 
 
 @dataclass(eq=False)

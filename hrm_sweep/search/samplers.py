@@ -14,8 +14,8 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.study.goals import Goals
-from hrm_sweep.study.space import Space
+from hrm_sweep.search.objectives import Goals
+from hrm_sweep.search.space import Space
 
 FEW = 250
 """Optuna's AutoSampler leaves the Gaussian process here; it costs the cube of the trials."""

@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, QuotedStri
 from hydra.errors import HydraException
 
 from hrm_sweep.errors import SpaceError
-from hrm_sweep.study.grammar import Zip
+from hrm_sweep.search.grammar import Zip
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -8,11 +8,11 @@ from typing import Any
 from hydra.utils import instantiate
 
 from hrm_sweep.errors import StudyError
+from hrm_sweep.search.objectives import Goals
+from hrm_sweep.search.pruners import Pruning
+from hrm_sweep.search.samplers import told_by
+from hrm_sweep.search.space import Space
 from hrm_sweep.study.database import absolute
-from hrm_sweep.study.goals import Goals
-from hrm_sweep.study.pruning import Pruning
-from hrm_sweep.study.sampling import told_by
-from hrm_sweep.study.space import Space
 
 
 def sampler(
