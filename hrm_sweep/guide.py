@@ -13,8 +13,8 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.objectives import Goals
 from hrm_sweep.search.space import Dimension, Space
 from hrm_sweep.settings import TAKE_FROM, SweeperSettings
+from hrm_sweep.storage.leases import Life
 from hrm_sweep.study.engine import Engine
-from hrm_sweep.study.owners import Life
 from hrm_sweep.study.plan import Others, Plan, num_to_run
 from hrm_sweep.study.rows import Row
 from hrm_sweep.system import runtime

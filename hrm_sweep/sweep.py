@@ -29,11 +29,11 @@ from hrm_sweep.search import chosen
 from hrm_sweep.search.objectives import goals
 from hrm_sweep.search.space import Space, check_once, parse_space
 from hrm_sweep.settings import FOR_ONCE, SweeperSettings
-from hrm_sweep.study.database import shown
+from hrm_sweep.storage.database import shown
+from hrm_sweep.storage.leases import Owner, is_worked_in
+from hrm_sweep.storage.optuna_storage import Ledger, known_study
 from hrm_sweep.study.engine import Engine, Rules
 from hrm_sweep.study.folder import StudyFolder, go_on_in
-from hrm_sweep.study.ledger import Ledger, known_study
-from hrm_sweep.study.owners import Owner, is_worked_in
 from hrm_sweep.study.plan import (
     FOLDER,
     Plan,

@@ -16,7 +16,7 @@ from hrm_sweep.commands import COMMANDS, pages, resume
 from hrm_sweep.commands.command import runtime_words
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.study import find_study
-from hrm_sweep.study.dashboard import guarded
+from hrm_sweep.storage.dashboard import guarded
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 

@@ -8,7 +8,7 @@ import pytest
 
 from hrm_sweep.commands.pages import free_port, storage_of
 from hrm_sweep.runs.study import find_study
-from hrm_sweep.study.dashboard import server
+from hrm_sweep.storage.dashboard import server
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -136,7 +136,7 @@ def test_the_joblib_launcher_takes_the_trials_in_batches():
 
 def test_optuna_takes_rows_of_a_curve_at_once():
     """Its schema is its own affair: what our one statement writes is what it reads."""
-    from hrm_sweep.study.ledger import Ledger
+    from hrm_sweep.storage.optuna_storage import Ledger
 
     Path("multirun").mkdir()
     ledger = Ledger("sqlite:///multirun/optuna.db")
@@ -149,7 +149,7 @@ def test_optuna_takes_rows_of_a_curve_at_once():
 
 
 def test_what_waits_again_keeps_its_number_parameters_and_curve():
-    from hrm_sweep.study.ledger import Ledger
+    from hrm_sweep.storage.optuna_storage import Ledger
 
     Path("multirun").mkdir()
     ledger = Ledger("sqlite:///multirun/optuna.db")
@@ -168,7 +168,7 @@ def test_what_waits_again_keeps_its_number_parameters_and_curve():
 
 
 def test_a_transaction_is_there_whole_or_not_at_all():
-    from hrm_sweep.study.ledger import Ledger
+    from hrm_sweep.storage.optuna_storage import Ledger
 
     Path("multirun").mkdir()
     ledger = Ledger("sqlite:///multirun/optuna.db")

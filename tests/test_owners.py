@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hrm_sweep.study.owners import Life, Owner, life
+from hrm_sweep.storage.leases import Life, Owner, life
 
 DIES = """
 import os, sys, json
 from pathlib import Path
-from hrm_sweep.study.owners import Owner
+from hrm_sweep.storage.leases import Owner
 print(json.dumps(Owner(Path(sys.argv[1])).told), flush=True)
 os.kill(os.getpid(), 9)
 """

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hrm_sweep.study.database import shown
+from hrm_sweep.storage.database import shown
 from hrm_sweep.system.redact import redacted, redacted_tree
 
 CANARY = "c4n4ry-Sesame"

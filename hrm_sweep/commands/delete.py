@@ -16,7 +16,7 @@ from hrm_sweep.system import files
 from hrm_sweep.tracking.cursor import Cursor
 
 if TYPE_CHECKING:
-    from hrm_sweep.study.ledger import Ledger
+    from hrm_sweep.storage.optuna_storage import Ledger
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,7 @@ def _delete_in_mlflow(study: Study, run_ids: list[str]) -> None:
 
 def _ledger(study: Study) -> Ledger:
     """Of the study, and it can be written."""
-    from hrm_sweep.study.ledger import Ledger
+    from hrm_sweep.storage.optuna_storage import Ledger
 
     ledger = Ledger(storage_of(study))
     with ledger.exclusive():

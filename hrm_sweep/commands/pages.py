@@ -47,7 +47,7 @@ def _ui(arguments: argparse.Namespace) -> None:
 
 def _dashboard(arguments: argparse.Namespace) -> None:
     _end_by_signal()
-    from hrm_sweep.study.dashboard import server
+    from hrm_sweep.storage.dashboard import server
 
     study = find_study(arguments.study)
     artifacts = study.folder.parent / "artifacts"

@@ -12,7 +12,7 @@ from hrm_sweep.search.objectives import Goals
 from hrm_sweep.search.pruners import Pruning
 from hrm_sweep.search.samplers import told_by
 from hrm_sweep.search.space import Space
-from hrm_sweep.study.database import absolute
+from hrm_sweep.storage.database import absolute
 
 
 def sampler(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hrm_sweep.errors import DatabaseAway, StudyError
-from hrm_sweep.study.patience import Patience
+from hrm_sweep.storage.retry import Patience
 
 Listener = Callable[[int, Mapping[str, float]], None]
 
@@ -90,8 +90,8 @@ class _Judge:
 @functools.cache
 def _storage(url: str) -> Any:
     """A worker opens the storage once."""
-    from hrm_sweep.study.database import shown
-    from hrm_sweep.study.ledger import Ledger
+    from hrm_sweep.storage.database import shown
+    from hrm_sweep.storage.optuna_storage import Ledger
 
     try:
         return Ledger(url).storage

@@ -34,10 +34,10 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
 from hrm_sweep.search.objectives import Goals
 from hrm_sweep.search.space import Space
+from hrm_sweep.storage.leases import Owner
+from hrm_sweep.storage.optuna_storage import Ledger
+from hrm_sweep.storage.retry import Patience
 from hrm_sweep.study.exchange import Exchange, Handed
-from hrm_sweep.study.ledger import Ledger
-from hrm_sweep.study.owners import Owner
-from hrm_sweep.study.patience import Patience
 from hrm_sweep.study.plan import Others, Plan, finished, running_of_others
 from hrm_sweep.study.rows import Row
 from hrm_sweep.system import runtime

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, open_dict
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.study.owners import is_worked_in
+from hrm_sweep.storage.leases import is_worked_in
 from hrm_sweep.system import files
 from hrm_sweep.tracking.cursor import OF_A_STUDY
 

@@ -17,8 +17,8 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.search.objectives import Goals
 from hrm_sweep.search.space import Space, Value
-from hrm_sweep.study.ledger import Ledger
-from hrm_sweep.study.owners import Life, life
+from hrm_sweep.storage.leases import Life, life
+from hrm_sweep.storage.optuna_storage import Ledger
 
 RECIPE = "recipe"
 """Study attribute: what may not change when a study goes on."""

@@ -14,8 +14,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from optuna.storages import BaseStorage
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.study.database import shown
-from hrm_sweep.study.ledger import Ledger, known_study
+from hrm_sweep.storage.database import shown
+from hrm_sweep.storage.optuna_storage import Ledger, known_study
 
 HOST = "127.0.0.1"
 Application = Callable[..., Iterable[bytes]]

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.study import database
+from hrm_sweep.storage import database
 
 Direction = Literal["maximize", "minimize"]
 

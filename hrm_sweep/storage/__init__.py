@@ -1,0 +1,1 @@
+"""Optuna's storage: how a database is opened, shared between processes and shown."""
