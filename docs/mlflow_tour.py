@@ -20,8 +20,8 @@ from typing import NamedTuple
 from playwright.sync_api import Locator, Page, TimeoutError, sync_playwright
 
 from hrm_sweep.commands.pages import free_port
-from hrm_sweep.tracking import mlflow_store, mlflow_ui
-from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking import store, ui
+from hrm_sweep.tracking.export_state import Cursor
 
 STUDY = "lr=1e-4,5e-4,1e-3 study.name=example"
 PATIENCE_MS = 90_000
@@ -52,7 +52,7 @@ def chromium() -> str | None:
 def tour(study: Path, uri: str, pictures: Path) -> Seen:
     """Opens a study's page, the table of its trials, a comparison of three and an artifact."""
     port = free_port(5600)
-    with mlflow_ui.serving(mlflow_store.resolve_uri(uri), port), _browser() as page:
+    with ui.serving(store.resolve_uri(uri), port), _browser() as page:
         address = f"http://127.0.0.1:{port}/"
         note = _study(page, address, Cursor.load(study), pictures)
         with page.context.expect_page() as opened:  # a link in a note opens a tab of its own

@@ -23,7 +23,7 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import ASIDE, flatten, is_of_the_recipe, signature
 from hrm_sweep.system import files, runtime
 from hrm_sweep.system.redact import check_no_secrets
-from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking import store
 
 VERSION_BASE = "1.3"
 
@@ -125,7 +125,7 @@ def _check_single_run(arguments: Namespace) -> None:
     config.check(cfg)
     files.check_writable(Path(cfg.hydra.run.dir))
     if cfg.tracking.name != "off":
-        mlflow_store.check(mlflow_store.resolve_uri(cfg.tracking.uri))
+        store.check(store.resolve_uri(cfg.tracking.uri))
     _check_goes_on(cfg)
     runtime.limit_threads(cfg.trainer.threads)
 

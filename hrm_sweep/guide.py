@@ -18,7 +18,7 @@ from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.plan import Others, Plan, num_to_run
 from hrm_sweep.study.rows import Row
 from hrm_sweep.system import runtime
-from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking import store
 
 
 def head(name: str, space: Space, goals: Goals, plan: Plan, *, by: str, slots: int) -> list[str]:
@@ -101,7 +101,7 @@ def next_commands(
         broken = " or ".join(map(str, engine.goals.constraints))
         yield f"  best        none: each complete trial breaks {broken}"
     if settings.tracking["name"] != "off":
-        yield f"  compare     {mlflow_store.ui_hint(settings.tracking.get('uri'))}"
+        yield f"  compare     {store.ui_hint(settings.tracking.get('uri'))}"
     yield "  explore     python -m hrm_sweep dashboard"
 
 

@@ -17,7 +17,7 @@ from hrm_sweep import formatting
 from hrm_sweep.errors import Interrupted
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.system import runtime
-from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking import store
 
 MOST_LINES = 40
 UNEVALUATED = ("train/loss", "train/token_accuracy")
@@ -55,7 +55,7 @@ def train(
     from hrm_sweep.run import task  # torch: only where something is trained
 
     if cfg.tracking.name != "off":  # after torch: both take seconds of the same cores
-        from hrm_sweep.projector import ProjectorProcess
+        from hrm_sweep.tracking.exporter_process import ProjectorProcess
 
         _projector = ProjectorProcess(handle.folder, cfg.tracking.uri, cfg.tracking.experiment)
 
@@ -74,7 +74,7 @@ def train(
     print(f"\nBest epoch: {formatting.told(values, formatting.chosen(values, columns))}\n")
     print(f"  folder       {folder}")
     if _projector is not None:
-        print(f"  compare      {mlflow_store.ui_hint(cfg.tracking.uri)}")
+        print(f"  compare      {store.ui_hint(cfg.tracking.uri)}")
     return values
 
 

@@ -22,7 +22,6 @@ from hrm_sweep.launch.batches import Batches
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
 from hrm_sweep.launch.plain import as_yaml
-from hrm_sweep.projector import ProjectorProcess
 from hrm_sweep.report import draw_report
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search import chosen
@@ -46,8 +45,9 @@ from hrm_sweep.study.results import Results, are_told
 from hrm_sweep.study.screen import Screen
 from hrm_sweep.system import files, runtime
 from hrm_sweep.system.redact import check_no_secrets, redacted, redacted_tree
-from hrm_sweep.tracking import mlflow_store
-from hrm_sweep.tracking.cursor import OF_A_STUDY, waiting
+from hrm_sweep.tracking import store
+from hrm_sweep.tracking.export_state import OF_A_STUDY, waiting
+from hrm_sweep.tracking.exporter_process import ProjectorProcess
 
 CORNERS = 64
 """Points composed and checked before the first trial, if the space has that many."""
@@ -197,7 +197,7 @@ class Sweep:
         if is_worked_in(self._folder) and self._known_study() is None:  # not of a moment ago either
             self._place.check_is_free()
         if self._is_tracked:
-            mlflow_store.check(mlflow_store.resolve_uri(self._settings.tracking.get("uri")))
+            store.check(store.resolve_uri(self._settings.tracking.get("uri")))
 
     def _slots(self, space: Space) -> Any:
         """The launcher as slots: a rolling window if it takes single jobs, batches if not."""

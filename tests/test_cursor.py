@@ -3,9 +3,9 @@
 import pytest
 
 from hrm_sweep.runs import record
-from hrm_sweep.tracking import cursor
+from hrm_sweep.tracking import export_state
 
-MARKS = {"study": cursor.OF_A_STUDY, "run": record.FILE_NAME}
+MARKS = {"study": export_state.OF_A_STUDY, "run": record.FILE_NAME}
 
 
 @pytest.mark.parametrize(
@@ -33,11 +33,11 @@ def test_runs_below_a_folder(tmp_path, folders, names):
     for name, kind in folders.items():
         (root / name).mkdir(parents=True, exist_ok=True)
         (root / name / MARKS.get(kind, "other")).touch()
-    assert cursor.runs_below(root) == names
-    assert cursor.runs_below(root, known=set(names)) == []
+    assert export_state.runs_below(root) == names
+    assert export_state.runs_below(root, known=set(names)) == []
 
 
 def test_a_folder_that_leads_back_to_its_parent_is_not_walked(tmp_path):
-    (tmp_path / cursor.OF_A_STUDY).touch()
+    (tmp_path / export_state.OF_A_STUDY).touch()
     (tmp_path / "again").symlink_to(tmp_path)
-    assert cursor.runs_below(tmp_path / "again") == []
+    assert export_state.runs_below(tmp_path / "again") == []

@@ -14,9 +14,9 @@ from studies import until
 from truth import Truth, fresh_database
 
 from hrm_sweep.runs.record import Record, read, values_of
-from hrm_sweep.tracking.cursor import Backlog, settle_dead, waiting
-from hrm_sweep.tracking.mlflow_limits import legal_name
-from hrm_sweep.tracking.projection import Projection
+from hrm_sweep.tracking.export_state import Backlog, settle_dead, waiting
+from hrm_sweep.tracking.exporter import Projection
+from hrm_sweep.tracking.limits import legal_name
 
 EXPERIMENT = "hrm_sweep"
 

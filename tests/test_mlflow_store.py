@@ -15,7 +15,7 @@ import pytest
 from truth import Truth, fresh_database
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.tracking.mlflow_store import build, check, database_path, resolve_uri
+from hrm_sweep.tracking.store import build, check, database_path, resolve_uri
 
 BUILD = """
 import sys

@@ -20,9 +20,9 @@ from truth import Truth, fresh_database
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.learning.pictures import draw
-from hrm_sweep.projector import PATIENCE_SECONDS, ProjectorProcess, sync
 from hrm_sweep.runs.record import Record
-from hrm_sweep.tracking.cursor import Backlog, waiting
+from hrm_sweep.tracking.export_state import Backlog, waiting
+from hrm_sweep.tracking.exporter_process import PATIENCE_SECONDS, ProjectorProcess, sync
 
 HISTORY = [
     {"epoch": epoch, "train/loss": 1 / epoch, "eval/loss": 1 / epoch, "eval/exact_match": 0.5}
@@ -32,7 +32,7 @@ HISTORY = [
 PARENT = """
 import sys, time
 from pathlib import Path
-from hrm_sweep.projector import ProjectorProcess
+from hrm_sweep.tracking.exporter_process import ProjectorProcess
 from hrm_sweep.runs.record import Record
 root = Path(sys.argv[1])
 study, trial = Record(root), Record(root / "0")
@@ -143,7 +143,7 @@ def test_a_server_that_is_down_is_left_alone_soon_and_told_without_its_password(
             text=True,
             check=True,
         )
-        assert "hrm_sweep.projector" in arguments.stdout
+        assert "hrm_sweep.tracking.exporter_process" in arguments.stdout
         assert "c4n4ry" not in arguments.stdout
         record.metrics(1, {"x": 1.0})
         begin = time.monotonic()

@@ -18,11 +18,11 @@ from faulty_proxy import FaultyProxy
 from studies import until
 from truth import Truth, fresh_database
 
-from hrm_sweep.projector import PATIENCE_SECONDS, ProjectorProcess, sync
 from hrm_sweep.runs.record import Record
-from hrm_sweep.tracking import projection
-from hrm_sweep.tracking.cursor import Backlog, waiting
-from hrm_sweep.tracking.projection import Projection
+from hrm_sweep.tracking import exporter
+from hrm_sweep.tracking.export_state import Backlog, waiting
+from hrm_sweep.tracking.exporter import Projection
+from hrm_sweep.tracking.exporter_process import PATIENCE_SECONDS, ProjectorProcess, sync
 
 pytestmark = pytest.mark.slow
 
@@ -148,7 +148,7 @@ def each_once(fault: str, *parts: str) -> Callable[[str, str, bytes], str]:
 
 @pytest.mark.parametrize("fault", ["pass", "500", "429", "reset", "lost"])
 def test_every_request_fails_once(tmp_path, server, proxy, fault, monkeypatch):
-    monkeypatch.setattr(projection, "MAX_DELAY_SECONDS", 0.25)
+    monkeypatch.setattr(exporter, "MAX_DELAY_SECONDS", 0.25)
     root = tmp_path / f"once-{fault}"
     write_study(root, trials=["0"])
     proxy.choose = each_once(fault, "")

@@ -13,7 +13,7 @@ from mlflow.entities import Run
 from truth import Truth
 
 from hrm_sweep.runs.record import Record, read
-from hrm_sweep.tracking.mlflow_store import resolve_uri
+from hrm_sweep.tracking.store import resolve_uri
 
 MEASUREMENTS = 2
 

@@ -14,7 +14,7 @@ from truth import Truth, fresh_database
 
 import hrm_sweep
 from hrm_sweep.runs import record
-from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.export_state import Cursor
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 
@@ -123,7 +123,7 @@ def test_a_study_that_runs_is_not_deleted(typed, copied):
 
 @pytest.mark.slow
 def test_delete_removes_runs_and_their_files_in_mlflow(tmp_path):
-    from hrm_sweep.tracking.mlflow_delete import delete
+    from hrm_sweep.tracking.delete import delete
 
     uri = fresh_database(tmp_path)
     truth = Truth(uri)

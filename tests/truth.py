@@ -12,7 +12,7 @@ from typing import Any
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
-from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking import store
 
 
 def fresh_database(folder: Path) -> str:
@@ -25,7 +25,7 @@ def fresh_database(folder: Path) -> str:
 @functools.cache
 def _template() -> Path:
     path = Path(tempfile.mkdtemp()) / "mlflow.db"
-    mlflow_store.build(path)
+    store.build(path)
     return path
 
 

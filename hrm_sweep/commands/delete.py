@@ -13,7 +13,7 @@ from hrm_sweep.commands.pages import storage_of, with_password
 from hrm_sweep.errors import InputError, StudyError
 from hrm_sweep.runs.study import Study, find_study
 from hrm_sweep.system import files
-from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.export_state import Cursor
 
 if TYPE_CHECKING:
     from hrm_sweep.storage.optuna_storage import Ledger
@@ -59,8 +59,8 @@ def _run_ids(study: Study) -> list[str]:
 
 
 def _delete_in_mlflow(study: Study, run_ids: list[str]) -> None:
-    from hrm_sweep.tracking.mlflow_delete import delete
-    from hrm_sweep.tracking.mlflow_store import resolve_uri
+    from hrm_sweep.tracking.delete import delete
+    from hrm_sweep.tracking.store import resolve_uri
 
     uri = resolve_uri(with_password(study.tracking.get("uri"), "MLFLOW_TRACKING_URI"))
     if not delete(uri, run_ids):

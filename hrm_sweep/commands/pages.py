@@ -11,7 +11,7 @@ from contextlib import suppress
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.errors import InputError, StudyError, TrackingError
 from hrm_sweep.runs.study import Study, find_study
-from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.export_state import Cursor
 
 PORTS = 20
 """How many are tried from the first on."""
@@ -26,20 +26,20 @@ def _arguments(parser: argparse.ArgumentParser, port: int) -> None:
 
 def _ui(arguments: argparse.Namespace) -> None:
     _end_by_signal()
-    from hrm_sweep.tracking import mlflow_store, mlflow_ui
+    from hrm_sweep.tracking import store, ui
 
     is_named = arguments.study or not os.environ.get("MLFLOW_TRACKING_URI")
     study = _study_or_none(arguments.study) if is_named else None
-    uri = mlflow_store.resolve_uri(_tracking_uri(study))
-    if uri.startswith(mlflow_store.SERVERS):
+    uri = store.resolve_uri(_tracking_uri(study))
+    if uri.startswith(store.SERVERS):
         print(f"MLflow is a server already: open {uri} in a browser")
         return
-    path = mlflow_store.database_path(uri)
+    path = store.database_path(uri)
     if path is not None and not path.exists():
         raise TrackingError(f"{path}: nothing was sent there yet; train something first")
-    mlflow_store.check(uri)
+    store.check(uri)
     port = free_port(arguments.port)
-    with suppress(KeyboardInterrupt), mlflow_ui.serving(uri, port) as process:
+    with suppress(KeyboardInterrupt), ui.serving(uri, port) as process:
         address = f"http://127.0.0.1:{port}{_runs_page(study)}"
         print(f"MLflow: {address}  (Ctrl-C ends it)", flush=True)
         raise SystemExit(process.wait())

@@ -124,7 +124,7 @@ def _asked_for(arguments: argparse.Namespace) -> Run:
 
 def _fetched(run_id: str) -> Run:
     """The run from MLflow, where its folder is not here any more."""
-    from hrm_sweep.tracking.mlflow_fetch import fetch
+    from hrm_sweep.tracking.download import fetch
 
     folder = fetch(None, run_id, MULTIRUN / "fetched" / run_id)
     print(f"{run_id}: its folder is not here; fetched from MLflow into {folder}")

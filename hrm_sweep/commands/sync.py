@@ -15,7 +15,7 @@ from hrm_sweep.errors import RecordError, StudyError, TrackingError
 from hrm_sweep.runs import record
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import MULTIRUN, Study, find_study, studies
-from hrm_sweep.tracking import cursor, mlflow_store
+from hrm_sweep.tracking import export_state, store
 
 
 class _Place(NamedTuple):
@@ -34,7 +34,7 @@ class _Whole(NamedTuple):
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    to = mlflow_store.resolve_uri(arguments.to) if arguments.to else None
+    to = store.resolve_uri(arguments.to) if arguments.to else None
     if arguments.study:
         chosen = [_named(arguments.study)]
     else:
@@ -86,16 +86,16 @@ def _has_work(whole: _Whole, to: str | None) -> bool:
     """Whether something waits; what runs just now is sent by its own projector."""
     if not (whole.home or to) or record.is_held(whole.folder):
         return False
-    cursor.settle_dead(whole.folder)
-    if cursor.waiting(whole.folder, _cursors(to)).runs:
+    export_state.settle_dead(whole.folder)
+    if export_state.waiting(whole.folder, _cursors(to)).runs:
         return True
-    sent_to = cursor.Cursor.load(whole.folder, _cursors(to)).destination
-    return not mlflow_store.may_hold(_uri(whole, to), sent_to)
+    sent_to = export_state.Cursor.load(whole.folder, _cursors(to)).destination
+    return not store.may_hold(_uri(whole, to), sent_to)
 
 
 def _send(whole: _Whole, to: str | None) -> int:
     """Sends what waits; returns how many runs still do."""
-    from hrm_sweep.projector import sync
+    from hrm_sweep.tracking.exporter_process import sync
 
     home = whole.home or _Place(None)
     if not (whole.home or to):
@@ -104,7 +104,7 @@ def _send(whole: _Whole, to: str | None) -> int:
             f"to send it nevertheless: sync {whole.name} --to sqlite:///mlruns/mlflow.db"
         )
     uri = _uri(whole, to)
-    path = mlflow_store.database_path(uri)
+    path = store.database_path(uri)
     if path and home.uri and not to and not path.parent.parent.exists():
         raise TrackingError(
             f"{whole.name}: belongs into {uri}, and there is no such folder on this machine; "
@@ -121,11 +121,11 @@ def _send(whole: _Whole, to: str | None) -> int:
 
 def _uri(whole: _Whole, to: str | None) -> str:
     own = whole.home.uri if whole.home else None
-    return to or mlflow_store.resolve_uri(with_password(own, "MLFLOW_TRACKING_URI"))
+    return to or store.resolve_uri(with_password(own, "MLFLOW_TRACKING_URI"))
 
 
 def _cursors(to: str | None) -> str:
-    return cursor.name_for_copy(to) if to else cursor.FILE_NAME
+    return export_state.name_for_copy(to) if to else export_state.FILE_NAME
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

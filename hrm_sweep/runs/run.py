@@ -14,7 +14,7 @@ from hrm_sweep.runs import record
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import ASIDE, is_of_the_recipe
 from hrm_sweep.runs.record import Entry
-from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.export_state import Cursor
 
 Value = bool | int | float | str | None
 

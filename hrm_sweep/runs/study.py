@@ -16,7 +16,7 @@ from hrm_sweep.runs import record
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
 from hrm_sweep.search.objectives import Goals, goals
-from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.export_state import Cursor
 
 MULTIRUN = Path("multirun")
 

@@ -41,7 +41,7 @@ from hrm_sweep.study.exchange import Exchange, Handed
 from hrm_sweep.study.plan import Others, Plan, finished, running_of_others
 from hrm_sweep.study.rows import Row
 from hrm_sweep.system import runtime
-from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.export_state import Cursor
 
 TICK_SECONDS = 0.1
 SECONDS_BETWEEN_REPORTS = 1.0

@@ -15,7 +15,7 @@ from hrm_sweep.runs.record import Record, RecordReader, curves, is_held
 from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.rows import Row
 from hrm_sweep.system import files
-from hrm_sweep.tracking.cursor import Cursor
+from hrm_sweep.tracking.export_state import Cursor
 
 FILE_NAME = "optimization_results.yaml"
 

@@ -1,0 +1,1 @@
+"""MLflow: the exporter that sends records there, and everything else that talks to MLflow."""

@@ -29,7 +29,7 @@ from typing import Any
 from machine import described
 
 from hrm_sweep.system import runtime
-from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking import store
 
 RECIPE = ("epochs=6", "data.num_puzzles=100", "data.num_eval_puzzles=32")
 ROUNDS = 2
@@ -58,7 +58,7 @@ def main() -> None:
 def tables(folder: Path) -> Iterator[str]:
     database = folder / "sqlite" / "mlflow.db"
     database.parent.mkdir()
-    mlflow_store.build(database)
+    store.build(database)
     with server(folder / "server") as address:
         uris = {"SQLite": f"sqlite:///{database}", "server": address}
         yield from costs(folder, uris)
@@ -90,7 +90,7 @@ def remains(folder: Path, uris: Mapping[str, str]) -> Iterator[str]:
     """The process gets SIGKILL as soon as it says that some epoch's values were handed over."""
     from mlflow import MlflowClient
 
-    from hrm_sweep.projector import sync
+    from hrm_sweep.tracking.exporter_process import sync
 
     yield "| after kill -9 | epochs handed over | epochs in MLflow | status in MLflow |"
     yield "|---|---|---|---|"
@@ -163,8 +163,8 @@ def logger(side: str, folder: Path, uri: str) -> Iterator[Log]:
 
 @contextmanager
 def ours(side: str, folder: Path, uri: str) -> Iterator[Log]:
-    from hrm_sweep.projector import ProjectorProcess
     from hrm_sweep.runs import handle as trial
+    from hrm_sweep.tracking.exporter_process import ProjectorProcess
 
     projector = ProjectorProcess(folder, uri, side) if uri else None
     with trial.session(folder, kind="train", name=side, params={}, tags={}) as handle:
@@ -189,7 +189,7 @@ def theirs(side: str, uri: str) -> Iterator[Log]:
 def server(folder: Path) -> Iterator[str]:
     """A real `mlflow server` on a database of its own."""
     folder.mkdir()
-    mlflow_store.build(folder / "mlflow.db")
+    store.build(folder / "mlflow.db")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from hrm_sweep.tracking.mlflow_limits import legal_name
+from hrm_sweep.tracking.limits import legal_name
 
 _TAG = "mlflow.sharedViewState."
 MODEL_TRAINING = "workflowType=machine_learning"

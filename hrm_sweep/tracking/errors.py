@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.system.redact import redacted
-from hrm_sweep.tracking.mlflow_limits import cut
+from hrm_sweep.tracking.limits import cut
 
 
 class Unreachable(TrackingError):

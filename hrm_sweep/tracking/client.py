@@ -30,16 +30,9 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.tracking import mlflow_store, mlflow_view
-from hrm_sweep.tracking.mlflow_errors import Gone, translated
-from hrm_sweep.tracking.mlflow_limits import (
-    MAX_DIGEST,
-    MAX_NAME,
-    Names,
-    legal_tags,
-    param_text,
-    shown,
-)
+from hrm_sweep.tracking import saved_view, store
+from hrm_sweep.tracking.errors import Gone, translated
+from hrm_sweep.tracking.limits import MAX_DIGEST, MAX_NAME, Names, legal_tags, param_text, shown
 
 TIMEOUT_SECONDS = 5
 RECORD_TAG = "hrm_sweep.record"
@@ -115,10 +108,10 @@ class Destination:
         Returns:
             Where it is, below the server's address.
         """
-        name, value = mlflow_view.tag_of_view(study, run_id)
+        name, value = saved_view.tag_of_view(study, run_id)
         with translated():
             self._client.set_experiment_tag(self.experiment_id, name, value)
-        return mlflow_view.path_of_view(self.experiment_id, run_id)
+        return saved_view.path_of_view(self.experiment_id, run_id)
 
     def remove_doubles(self, record: str, run_id: str) -> None:
         """Deletes runs that show `record` too: a creation that was given up and came late."""
@@ -204,12 +197,12 @@ def connect(uri: str, experiment: str) -> Destination:
         Unreachable: the server does not answer.
     """
     be_patient(TIMEOUT_SECONDS)
-    path = mlflow_store.database_path(uri)
+    path = store.database_path(uri)
     if path:
-        mlflow_store.build(path)
+        store.build(path)
         if uri in SqlAlchemyStore._engine_map:  # its connections may be to a file thrown away
             SqlAlchemyStore._engine_map[uri].dispose()
-    mlflow_store.check(uri)
+    store.check(uri)
     with translated():
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(experiment)
@@ -233,13 +226,13 @@ def be_patient(seconds: int) -> None:
 
 
 def _create_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:
-    path = mlflow_store.database_path(uri)
-    if path is None and not uri.startswith(mlflow_store.SERVERS):
+    path = store.database_path(uri)
+    if path is None and not uri.startswith(store.SERVERS):
         path = Path("mlruns/mlflow.db").absolute()  # of a database elsewhere, files stay here
     try:
         # where there is a server, it knows best where files go
         client.create_experiment(
-            name, mlflow_store.artifact_root(path) if path else None, {KIND_TAG: KIND}
+            name, store.artifact_root(path) if path else None, {KIND_TAG: KIND}
         )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody was faster
@@ -254,4 +247,4 @@ def _inode(path: Path | None) -> int | None:
 
 
 def _identity(experiment: Experiment) -> str:
-    return mlflow_store.identity_of(experiment.experiment_id, experiment.creation_time)
+    return store.identity_of(experiment.experiment_id, experiment.creation_time)

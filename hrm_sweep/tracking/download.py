@@ -11,9 +11,9 @@ from mlflow.artifacts import download_artifacts
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.runs import record
-from hrm_sweep.tracking import mlflow, mlflow_store
-from hrm_sweep.tracking.cursor import Cursor
-from hrm_sweep.tracking.mlflow_errors import Gone, Refused, translated
+from hrm_sweep.tracking import client, store
+from hrm_sweep.tracking.errors import Gone, Refused, translated
+from hrm_sweep.tracking.export_state import Cursor
 
 
 def fetch(uri: str | None, run_id: str, folder: Path) -> Path:
@@ -23,8 +23,8 @@ def fetch(uri: str | None, run_id: str, folder: Path) -> Path:
         TrackingError: MLflow knows no such run, or the run left no record there.
         Unreachable: the server does not answer.
     """
-    address = mlflow_store.resolve_uri(uri)
-    mlflow.be_patient(mlflow.TIMEOUT_SECONDS)
+    address = store.resolve_uri(uri)
+    client.be_patient(client.TIMEOUT_SECONDS)
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from mlflow.tracking import MlflowClient
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.tracking import mlflow, mlflow_store
-from hrm_sweep.tracking.mlflow_errors import Gone, Refused, translated
+from hrm_sweep.tracking import client as mlflow
+from hrm_sweep.tracking import store
+from hrm_sweep.tracking.errors import Gone, Refused, translated
 
 AT_ONCE = 500
 """Run ids in one command line."""
@@ -31,7 +32,7 @@ def delete(uri: str, run_ids: Sequence[str]) -> bool:
     mlflow.be_patient(mlflow.TIMEOUT_SECONDS)
     client = MlflowClient(uri)
     there = [run_id for run_id in run_ids if _mark(client, run_id)]
-    if mlflow_store.database_path(uri) is None:
+    if store.database_path(uri) is None:
         return False
     for first in range(0, len(there), AT_ONCE):
         _collect(uri, there[first : first + AT_ONCE])

@@ -1,4 +1,4 @@
-"""The process that sends records to MLflow while others train: `python -m hrm_sweep.projector`.
+"""The process that sends records to MLflow while others train: `python -m hrm_sweep.tracking.exporter_process`.
 
 `ProjectorProcess` is its parent's side, and imports nothing heavy. The two talk little: one line of
 settings goes in (a password is not for the list of processes), and the end of the input, by a
@@ -28,11 +28,11 @@ from hrm_sweep.errors import TrackingError
 from hrm_sweep.learning import pictures
 from hrm_sweep.runs import record
 from hrm_sweep.system.redact import redacted
-from hrm_sweep.tracking import mlflow_store
-from hrm_sweep.tracking.cursor import FILE_NAME, OF_A_STUDY, Backlog, settle_dead, waiting
+from hrm_sweep.tracking import store
+from hrm_sweep.tracking.export_state import FILE_NAME, OF_A_STUDY, Backlog, settle_dead, waiting
 
 if TYPE_CHECKING:
-    from hrm_sweep.tracking.projection import Projection
+    from hrm_sweep.tracking.exporter import Projection
 
 TICK_SECONDS = 0.4
 GIVE_UP_SECONDS = 5.0
@@ -64,8 +64,8 @@ class ProjectorProcess:
         self, root: Path, uri: str | None, experiment: str, *, cursors: str = FILE_NAME
     ) -> None:
         self.root, self._experiment, self._cursors = root.absolute(), experiment, cursors
-        self._uri = mlflow_store.resolve_uri(uri)
-        mlflow_store.check(self._uri)
+        self._uri = store.resolve_uri(uri)
+        store.check(self._uri)
         self.backlog = Backlog()
         """What was left at the end."""
         self._starts = 0
@@ -110,7 +110,7 @@ class ProjectorProcess:
         self._starts += 1
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "hrm_sweep.projector"),
+                *(sys.executable, "-m", "hrm_sweep.tracking.exporter_process"),
                 *(str(self.root), "--experiment", self._experiment, "--cursors", self._cursors),
             ],
             stdin=subprocess.PIPE,
@@ -160,7 +160,7 @@ class _Work:
         settle_dead(self._root)
         while not (_has_begun(self._root) or self.closing.wait(TICK_SECONDS / 4)):
             pass  # MLflow's import takes seconds of the cores that the workers start up on
-        from hrm_sweep.tracking.projection import Projection
+        from hrm_sweep.tracking.exporter import Projection
 
         projection = Projection(
             self._root,
@@ -228,7 +228,9 @@ def _wait_for_the_end(thread: threading.Thread) -> None:
 
 def main() -> None:
     """The process: reads its settings, works until its input ends, tells what is left."""
-    parser = argparse.ArgumentParser(prog="python -m hrm_sweep.projector", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m hrm_sweep.tracking.exporter_process", description=__doc__
+    )
     parser.add_argument("root", type=Path, help="folder of a study or of a single run")
     parser.add_argument("--experiment", required=True, help="MLflow experiment")
     parser.add_argument("--cursors", required=True, help="file that says how far a run was sent")
@@ -246,7 +248,7 @@ def main() -> None:
     gc.set_threshold(100_000)  # of the half a million objects that are imported, none is garbage
 
     try:
-        uri = mlflow_store.resolve_uri(settings.get("uri"))
+        uri = store.resolve_uri(settings.get("uri"))
     except TrackingError as error:
         parser.error(str(error))
     work = _Work(arguments.root, uri, arguments.experiment, arguments.cursors)

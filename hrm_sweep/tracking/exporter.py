@@ -15,11 +15,11 @@ from typing import TextIO
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.runs import record
 from hrm_sweep.system.redact import redacted
-from hrm_sweep.tracking import cursor, mlflow
-from hrm_sweep.tracking.cursor import Backlog, runs_below, waiting
-from hrm_sweep.tracking.mlflow_errors import Gone, Refused, Unreachable, plain
-from hrm_sweep.tracking.mlflow_store import resolve_uri
-from hrm_sweep.tracking.projected_run import Pictures, ProjectedRun
+from hrm_sweep.tracking import client, export_state
+from hrm_sweep.tracking.errors import Gone, Refused, Unreachable, plain
+from hrm_sweep.tracking.export_state import Backlog, runs_below, waiting
+from hrm_sweep.tracking.run_exporter import Pictures, ProjectedRun
+from hrm_sweep.tracking.store import resolve_uri
 
 TURN_SECONDS = 0.5
 """How long a step works on runs that have ended before it looks at the living ones again."""
@@ -55,19 +55,19 @@ class Projection:
         tracking_uri: str | None,
         experiment: str,
         pictures: Pictures = no_pictures,
-        cursors: str = cursor.FILE_NAME,
+        cursors: str = export_state.FILE_NAME,
     ) -> None:
         self._root, self._experiment, self._pictures = root, experiment, pictures
         self._cursors = cursors
         self._uri = resolve_uri(tracking_uri)
-        self._destination: mlflow.Destination | None = None
+        self._destination: client.Destination | None = None
         self._lock: TextIO | None = None
         self._runs: dict[Path, ProjectedRun] = {}
         self._children: dict[Path, set[str]] = {}
         self._has_looked = False
         """What comes later was not there when this process took the lock: nobody has sent it."""
         self._looked_up_to = 0
-        self._delay, self._retry_at, self._timeout = 0.0, 0.0, mlflow.TIMEOUT_SECONDS
+        self._delay, self._retry_at, self._timeout = 0.0, 0.0, client.TIMEOUT_SECONDS
         self._progress_at_failure = -1
         self._unconnected = Backlog()
         self.reason = ""
@@ -126,7 +126,7 @@ class Projection:
         if self._destination is None:
             if not self._locked():
                 return
-            self._destination = mlflow.connect(self._uri, self._experiment)
+            self._destination = client.connect(self._uri, self._experiment)
             self.progress += 1
         self._add(self._root, None)
         self._add_children(self._root, self._runs.get(self._root))
@@ -135,10 +135,10 @@ class Projection:
         self._has_looked = True
         self._take_turns(list(self._runs.values()), self._destination)
         self.reason, self._progress_at_failure = "", -1
-        self._timeout = mlflow.TIMEOUT_SECONDS
-        mlflow.be_patient(self._timeout)
+        self._timeout = client.TIMEOUT_SECONDS
+        client.be_patient(self._timeout)
 
-    def _take_turns(self, runs: list[ProjectedRun], destination: mlflow.Destination) -> None:
+    def _take_turns(self, runs: list[ProjectedRun], destination: client.Destination) -> None:
         for run in runs:
             if run.is_alive and not run.is_postponed:
                 self._advance(run, destination)
@@ -155,7 +155,7 @@ class Projection:
             self._looked_up_to + LOOKS_A_STEP < len(runs)
         )
 
-    def _advance(self, run: ProjectedRun, destination: mlflow.Destination) -> bool:
+    def _advance(self, run: ProjectedRun, destination: client.Destination) -> bool:
         """One batch, or the end, of one run. False if nothing could be done."""
         parent = run.parent
         if parent and not parent.run_id and not parent.is_done:
@@ -221,12 +221,12 @@ class Projection:
         if unreachable:
             self.reason = f"{redacted(self._uri)}: {plain(str(error))}"
         if self.progress > self._progress_at_failure:
-            self._delay, self._timeout = 0.25, mlflow.TIMEOUT_SECONDS
+            self._delay, self._timeout = 0.25, client.TIMEOUT_SECONDS
         else:
             self._delay = min(MAX_DELAY_SECONDS, 2 * self._delay)
             if "no answer in time" in self.reason:
                 self._timeout = min(MAX_TIMEOUT_SECONDS, 2 * self._timeout)
-        mlflow.be_patient(self._timeout)
+        client.be_patient(self._timeout)
         self._progress_at_failure = self.progress
         self._retry_at = time.monotonic() + self._delay * random.uniform(0.8, 1.2)
         if self._destination is None:

@@ -13,11 +13,11 @@ from hrm_sweep.runs import record
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.system import files
-from hrm_sweep.tracking.cursor import Cursor
-from hrm_sweep.tracking.mlflow import Destination, MlflowRun, Point
-from hrm_sweep.tracking.mlflow_errors import Unreachable
-from hrm_sweep.tracking.mlflow_limits import Names, clean
-from hrm_sweep.tracking.mlflow_view import best_name
+from hrm_sweep.tracking.client import Destination, MlflowRun, Point
+from hrm_sweep.tracking.errors import Unreachable
+from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.limits import Names, clean
+from hrm_sweep.tracking.saved_view import best_name
 
 TRACEBACK = "traceback.txt"
 

@@ -33,7 +33,7 @@ class Cursor:
     run_id: str = ""
     experiment_id: str = ""
     destination: str = ""
-    """Identity of the experiment; see `hrm_sweep.tracking.mlflow.Destination`."""
+    """Identity of the experiment; see `hrm_sweep.tracking.client.Destination`."""
     record: str = ""
     """Name of the record that was sent from this folder."""
     next: int = 0

@@ -11,10 +11,10 @@ from pathlib import Path
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import record
 from hrm_sweep.runs.record import Entry, RecordReader
-from hrm_sweep.tracking.cursor import Cursor
-from hrm_sweep.tracking.mlflow import Destination
-from hrm_sweep.tracking.mlflow_limits import METRICS_A_BATCH
-from hrm_sweep.tracking.telling import Telling, status
+from hrm_sweep.tracking.client import Destination
+from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.limits import METRICS_A_BATCH
+from hrm_sweep.tracking.translate import Telling, status
 
 Pictures = Callable[[Path], Iterable[str] | None]
 """Draws what a run left in its folder; None as long as it is at it."""
