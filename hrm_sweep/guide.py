@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep import formatting
+from hrm_sweep.engine.plugin_config import TAKE_FROM, SweeperSettings
+from hrm_sweep.engine.progress import Row
+from hrm_sweep.engine.scheduler import Engine
+from hrm_sweep.engine.trial_queue import Others, Plan, num_to_run
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.objectives import Goals
 from hrm_sweep.search.space import Dimension, Space
-from hrm_sweep.settings import TAKE_FROM, SweeperSettings
 from hrm_sweep.storage.leases import Life
-from hrm_sweep.study.engine import Engine
-from hrm_sweep.study.plan import Others, Plan, num_to_run
-from hrm_sweep.study.rows import Row
 from hrm_sweep.system import runtime
 from hrm_sweep.tracking import store
 

@@ -17,6 +17,18 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting, guide
+from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperSettings
+from hrm_sweep.engine.scheduler import Engine, Rules
+from hrm_sweep.engine.study_dir import StudyFolder, go_on_in
+from hrm_sweep.engine.study_record import Results, are_told
+from hrm_sweep.engine.trial_queue import (
+    FOLDER,
+    Plan,
+    agree_on_recipe,
+    check_take_from,
+    num_to_run,
+    running_of_others,
+)
 from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.launch.batches import Batches
 from hrm_sweep.launch.compose import Composer
@@ -27,21 +39,9 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search import chosen
 from hrm_sweep.search.objectives import goals
 from hrm_sweep.search.space import Space, check_once, parse_space
-from hrm_sweep.settings import FOR_ONCE, SweeperSettings
 from hrm_sweep.storage.database import shown
 from hrm_sweep.storage.leases import Owner, is_worked_in
 from hrm_sweep.storage.optuna_storage import Ledger, known_study
-from hrm_sweep.study.engine import Engine, Rules
-from hrm_sweep.study.folder import StudyFolder, go_on_in
-from hrm_sweep.study.plan import (
-    FOLDER,
-    Plan,
-    agree_on_recipe,
-    check_take_from,
-    num_to_run,
-    running_of_others,
-)
-from hrm_sweep.study.results import Results, are_told
 from hrm_sweep.study.screen import Screen
 from hrm_sweep.system import files, runtime
 from hrm_sweep.system.redact import check_no_secrets, redacted, redacted_tree

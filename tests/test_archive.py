@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from scipy import stats
 
+from hrm_sweep.engine.progress import Follower, Row
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs import handle as trial
@@ -17,7 +18,6 @@ from hrm_sweep.runs.record import Record
 from hrm_sweep.runs.run import Run, plain
 from hrm_sweep.runs.study import Study, find_run, find_study, studies
 from hrm_sweep.search.objectives import goals
-from hrm_sweep.study.rows import Follower, Row
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 

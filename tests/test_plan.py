@@ -3,10 +3,10 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from hrm_sweep.engine.trial_queue import OWNER, Plan
 from hrm_sweep.search.space import parse_space
 from hrm_sweep.storage.leases import Owner
 from hrm_sweep.storage.optuna_storage import Ledger
-from hrm_sweep.study.plan import OWNER, Plan
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from mlflow import MlflowClient
 from studies import STUDY, awaiting, until, written
 
+from hrm_sweep.engine import study_record
 from hrm_sweep.runs.record import Record, is_held, read
-from hrm_sweep.study import results
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
@@ -45,9 +45,9 @@ def test_mlflow_shows_the_best_value_of_the_study(start, first, second):
 
 def test_a_record_that_another_sweep_took_a_moment_ago_is_left_to_it(monkeypatch):
     looks = iter([False])  # what was seen before it was taken
-    monkeypatch.setattr(results, "is_held", lambda folder: next(looks, is_held(folder)))
+    monkeypatch.setattr(study_record, "is_held", lambda folder: next(looks, is_held(folder)))
     folder = Path("study")
     with Record(folder) as theirs:
         theirs.append("started", kind="study")
-        results.Results(folder, draw=list, again=str, name="study")
+        study_record.Results(folder, draw=list, again=str, name="study")
     assert [entry.event for entry in read(folder)] == ["started"]

@@ -1,8 +1,8 @@
 """The handle of a run: what its task says is in the record, once."""
 
+from hrm_sweep.engine.progress import Follower, Row
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import record
-from hrm_sweep.study.rows import Follower, Row
 
 STARTED = {"kind": "trial", "name": "0", "params": {}, "tags": {}, "description": ""}
 

@@ -9,11 +9,11 @@ import shlex
 from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.commands.command import Command, study_argument
+from hrm_sweep.engine.plugin_config import FOR_ONCE, TAKE_FROM
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study, find_single_run, find_study
-from hrm_sweep.settings import FOR_ONCE, TAKE_FROM
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

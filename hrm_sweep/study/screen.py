@@ -19,11 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from hrm_sweep import formatting
+from hrm_sweep.engine.progress import Row
+from hrm_sweep.engine.scheduler import Engine
+from hrm_sweep.engine.trial_queue import Others
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.study.engine import Engine
 from hrm_sweep.study.fitting import cells, cut, fitting, folded, short_names, table_of
-from hrm_sweep.study.plan import Others
-from hrm_sweep.study.rows import Row
 from hrm_sweep.system import runtime
 
 WIDE = 1000

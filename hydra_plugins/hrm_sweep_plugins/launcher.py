@@ -10,7 +10,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hrm_sweep.settings import PoolSettings
+from hrm_sweep.engine.plugin_config import PoolSettings
 
 if TYPE_CHECKING:
     from hrm_sweep.launch.pool import Pool

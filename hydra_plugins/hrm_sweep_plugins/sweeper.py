@@ -8,8 +8,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from hrm_sweep.engine.plugin_config import SweeperSettings
 from hrm_sweep.search import grammar
-from hrm_sweep.settings import SweeperSettings
 
 grammar.extend()  # before Hydra parses what was typed
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from hrm_sweep.engine.progress import Row
+from hrm_sweep.engine.scheduler import Engine
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import FILE_NAME as NAME
 from hrm_sweep.runs.record import Record, RecordReader, curves, is_held
-from hrm_sweep.study.engine import Engine
-from hrm_sweep.study.rows import Row
 from hrm_sweep.system import files
 from hrm_sweep.tracking.export_state import Cursor
 

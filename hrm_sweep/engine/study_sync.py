@@ -13,13 +13,13 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
+from hrm_sweep.engine.progress import Follower, Row
+from hrm_sweep.engine.trial_queue import ATTEMPT, FOLDER, OWNER, Plan
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
 from hrm_sweep.search.objectives import Goals
 from hrm_sweep.search.space import Space
 from hrm_sweep.storage.optuna_storage import Ledger
-from hrm_sweep.study.plan import ATTEMPT, FOLDER, OWNER, Plan
-from hrm_sweep.study.rows import Follower, Row
 
 
 @dataclass(eq=False)

@@ -21,6 +21,9 @@ from typing import Any, Protocol
 import optuna
 
 from hrm_sweep import formatting
+from hrm_sweep.engine.progress import Row
+from hrm_sweep.engine.study_sync import Exchange, Handed
+from hrm_sweep.engine.trial_queue import Others, Plan, finished, running_of_others
 from hrm_sweep.errors import (
     BatchLost,
     DatabaseAway,
@@ -37,9 +40,6 @@ from hrm_sweep.search.space import Space
 from hrm_sweep.storage.leases import Owner
 from hrm_sweep.storage.optuna_storage import Ledger
 from hrm_sweep.storage.retry import Patience
-from hrm_sweep.study.exchange import Exchange, Handed
-from hrm_sweep.study.plan import Others, Plan, finished, running_of_others
-from hrm_sweep.study.rows import Row
 from hrm_sweep.system import runtime
 from hrm_sweep.tracking.export_state import Cursor
 

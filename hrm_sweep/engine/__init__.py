@@ -1,0 +1,1 @@
+"""The loop that runs a study: scheduler, trial queue, exchange with Optuna, progress, records."""
