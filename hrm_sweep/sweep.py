@@ -30,7 +30,7 @@ from hrm_sweep.engine.trial_queue import (
     running_of_others,
 )
 from hrm_sweep.errors import DatabaseAway, StudyError
-from hrm_sweep.launch.batches import Batches
+from hrm_sweep.launch.batch_adapter import Batches
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
 from hrm_sweep.launch.plain import as_yaml
