@@ -16,7 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from hrm_sweep import formatting, guide
+from hrm_sweep import formatting
 from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperSettings
 from hrm_sweep.engine.scheduler import Engine, Rules
 from hrm_sweep.engine.study_dir import StudyFolder, go_on_in
@@ -42,9 +42,10 @@ from hrm_sweep.search.space import Space, check_once, parse_space
 from hrm_sweep.storage.database import shown
 from hrm_sweep.storage.leases import Owner, is_worked_in
 from hrm_sweep.storage.optuna_storage import Ledger, known_study
-from hrm_sweep.study.screen import Screen
 from hrm_sweep.system import files, runtime
 from hrm_sweep.system.redact import check_no_secrets, redacted, redacted_tree
+from hrm_sweep.terminal import hints
+from hrm_sweep.terminal.live import Screen
 from hrm_sweep.tracking import store
 from hrm_sweep.tracking.export_state import OF_A_STUDY, waiting
 from hrm_sweep.tracking.exporter_process import ProjectorProcess
@@ -145,13 +146,13 @@ class Sweep:
         return self._batches(engine.returns)
 
     def _how_to_continue(self, *, take_from: str | None = None) -> str:
-        return guide.how_to_continue(
+        return hints.how_to_continue(
             self._name, self._folder, is_ours="study" in self._job.aside, take_from=take_from
         )
 
     def _show_plan(self, space: Space) -> None:
         workers = getattr(self._launcher, "num_slots", 1)
-        for line in guide.plan_in_words(
+        for line in hints.plan_in_words(
             space,
             self._settings.n_trials,
             self._trials_so_far(),
@@ -228,9 +229,9 @@ class Sweep:
         plan = Plan(ledger, study, space, num_trials=settings.n_trials)
         num_slots = min(slots.num_slots, self._num_to_run)
         screen = Screen(
-            head=guide.head(self._name, space, self._goals, plan, by=by, slots=num_slots),
+            head=hints.head(self._name, space, self._goals, plan, by=by, slots=num_slots),
             columns=settings.columns,
-            of_others=partial(guide.of_others, how_to_continue=self._how_to_continue),
+            of_others=partial(hints.of_others, how_to_continue=self._how_to_continue),
         )
         asked = {"num_trials": plan.num_trials, **self._asked(space)}
         self._projectors, results = [], []
@@ -268,7 +269,7 @@ class Sweep:
     def _asked(self, space: Space) -> dict[str, Any]:
         """What the study's record says of it that decides about its trials and how they count."""
         return {
-            "params": {each.name: guide.values_of(each) for each in space.dimensions},
+            "params": {each.name: hints.values_of(each) for each in space.dimensions},
             "judged": {
                 "objectives": list(self._goals.objectives),
                 "directions": list(self._goals.directions),
@@ -286,7 +287,7 @@ class Sweep:
         return Results(
             self._folder,
             draw=lambda: draw_report(self._folder),
-            again=partial(guide.reproduce, self._name),
+            again=partial(hints.reproduce, self._name),
             name=self._name,
             tags=runtime.tags(self._job.source) | {"hrm_sweep.study": self._name},
             description=f"    {shlex.join([*runtime.command(), '-m', *for_hydra, *arguments])}\n",
@@ -333,7 +334,7 @@ class Sweep:
         if engine.is_stopped:
             left = formatting.count(engine.num_left, "trial")
             print(f"  time is up  {left} left; continue with: {self._how_to_continue()}")
-        for line in guide.next_commands(
+        for line in hints.next_commands(
             self._settings, engine, self._folder, aside=self._job.aside
         ):
             print(line)

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from studies import awaiting, command
 
-from hrm_sweep.study import fitting
+from hrm_sweep.terminal import tables
 
 PATH = "/usr/share/dictionaries/words"
 METRICS = ["loss", "exact match", "copy"]
@@ -25,11 +25,11 @@ def drawn(width: int, *, setting: str = PATH) -> list[str]:
     console = Console(width=width, file=StringIO())
 
     def draw(metrics, most):
-        table = fitting.table_of(["trial"], ["path"], metrics)
-        table.add_row("12", *fitting.cells([setting], most), *(f"{name}!" for name in metrics))
+        table = tables.table_of(["trial"], ["path"], metrics)
+        table.add_row("12", *tables.cells([setting], most), *(f"{name}!" for name in metrics))
         return table
 
-    console.print(fitting.fitting(console, draw, METRICS, ["exact match"]))
+    console.print(tables.fitting(console, draw, METRICS, ["exact match"]))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
@@ -65,7 +65,7 @@ def test_square_brackets_of_a_setting_are_no_markup():
     ],
 )
 def test_headings_are_the_last_words_of_keys(keys, names):
-    assert fitting.short_names(keys) == names
+    assert tables.short_names(keys) == names
 
 
 def on_a_terminal(width: int, *arguments: str, until: str, kind: str = "xterm") -> list[str]:

@@ -20,7 +20,7 @@ from hrm_sweep.report.data import Data, is_numeric
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
 from hrm_sweep.search.importance import importances
-from hrm_sweep.study.fitting import cut
+from hrm_sweep.terminal.tables import cut
 
 INK = "#010101"
 """Axes and words; a page replaces it by its own colour of text."""

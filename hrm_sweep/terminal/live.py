@@ -23,8 +23,8 @@ from hrm_sweep.engine.progress import Row
 from hrm_sweep.engine.scheduler import Engine
 from hrm_sweep.engine.trial_queue import Others
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.study.fitting import cells, cut, fitting, folded, short_names, table_of
 from hrm_sweep.system import runtime
+from hrm_sweep.terminal.tables import cells, cut, fitting, folded, short_names, table_of
 
 WIDE = 1000
 """Columns of a pipe: a table takes what it needs."""

@@ -1,0 +1,1 @@
+"""What the user sees in the terminal: the live view, tables, hints for the next command."""
