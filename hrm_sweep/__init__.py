@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from hrm_sweep.runs import handle as trial
 
 if TYPE_CHECKING:
-    from hrm_sweep.load import load_run
+    from hrm_sweep.hrm.load import load_run
     from hrm_sweep.runs.table import load_study
 
 __all__ = ["load_run", "load_study", "trial"]
@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name == "load_run":
-        from hrm_sweep.load import load_run  # torch: only for who asks for it
+        from hrm_sweep.hrm.load import load_run  # torch: only for who asks for it
 
         return load_run
     if name == "load_study":

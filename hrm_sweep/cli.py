@@ -17,10 +17,10 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import app, config
 from hrm_sweep.commands import COMMANDS, Command, completion
 from hrm_sweep.commands.error_messages import explained, is_of_hydra
 from hrm_sweep.errors import HrmSweepError, InputError
+from hrm_sweep.hrm import app, config
 from hrm_sweep.system import runtime
 
 

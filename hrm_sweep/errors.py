@@ -35,7 +35,7 @@ class ConfigError(InputError):
     """A config value breaks a rule.
 
     The key is given as its owner knows it (`hidden_dim`); who knows where the owner lives in the
-    tree, and what the user typed, renames it: see `hrm_sweep.config.build`.
+    tree, and what the user typed, renames it: see `hrm_sweep.hrm.config.build`.
     """
 
     def __init__(self, key: str, value: object, rule: str, way_out: str = "") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hrm_sweep.learning.configs import (
+from hrm_sweep.hrm.group_configs import (
     AdamAtan2Config,
     AdamWConfig,
     EarlyStoppingConfig,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from hrm_sweep import cli, solo
+from hrm_sweep import cli
+from hrm_sweep.hrm import single_run
 
 FLAGS = [
     pytest.param(["--help"], "python -m hrm_sweep -m lr=1e-4,5e-4,1e-3", id="help"),
@@ -194,7 +195,7 @@ def test_a_folder_that_cannot_be_written_is_named(arguments, folder, monkeypatch
 
 
 def test_an_epoch_without_evaluation_shows_what_training_measured(capsys):
-    say = solo._printer(2, ["eval/exact_match"])
+    say = single_run._printer(2, ["eval/exact_match"])
     say(1, {"train/loss": 1.25, "train/token_accuracy": 0.5, "optimizer/lr": 1e-3})
     say(2, {"train/loss": 1.0, "train/token_accuracy": 0.6, "eval/exact_match": 0.25})
     assert capsys.readouterr().out.splitlines() == [
@@ -205,8 +206,8 @@ def test_an_epoch_without_evaluation_shows_what_training_measured(capsys):
 
 def test_the_time_left_is_known_to_a_run_that_goes_on(capsys, monkeypatch):
     clock = iter([100.0, 103.0])
-    monkeypatch.setattr(solo.time, "monotonic", lambda: next(clock))
-    say = solo._printer(20, ["loss"])
+    monkeypatch.setattr(single_run.time, "monotonic", lambda: next(clock))
+    say = single_run._printer(20, ["loss"])
     say(8, {"loss": 1.0})
     say(9, {"loss": 0.5})
     assert capsys.readouterr().out.splitlines() == [

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from hrm_sweep import config
+from hrm_sweep.hrm import config
 from hrm_sweep.launch.compose import Composer
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -6,8 +6,8 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from hrm_sweep import config
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.hrm import config
 from hrm_sweep.launch.plain import as_yaml, plain
 from hrm_sweep.learning.data import build_task
 from hrm_sweep.learning.data.export import write_dataset

@@ -13,8 +13,8 @@ import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hrm_sweep import config
-from hrm_sweep.run import make_trainer
+from hrm_sweep.hrm import config
+from hrm_sweep.hrm.train import make_trainer
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from small import adamw_config, hrm_config, trainer_config, transformer_config, trm_config
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.learning.configs import MODELS, OPTIMIZERS, EarlyStoppingConfig
+from hrm_sweep.hrm.group_configs import MODELS, OPTIMIZERS, EarlyStoppingConfig
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -4,8 +4,8 @@ import pytest
 from small import trainer_config
 
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.hrm.group_configs import EarlyStoppingConfig, lower_is_better
 from hrm_sweep.learning.best import Best
-from hrm_sweep.learning.configs import EarlyStoppingConfig, lower_is_better
 from hrm_sweep.learning.metrics import Sums
 
 

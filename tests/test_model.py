@@ -8,9 +8,9 @@ from small import hrm_config, small_task, transformer_config, trm_config
 from torch import Tensor
 
 from hrm_sweep.errors import CheckpointError
+from hrm_sweep.hrm.group_configs import HRMConfig
 from hrm_sweep.learning import checkpoint
 from hrm_sweep.learning.act import ACT, Carry
-from hrm_sweep.learning.configs import HRMConfig
 from hrm_sweep.learning.model import build_model
 
 TASK = small_task()

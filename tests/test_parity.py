@@ -17,8 +17,8 @@ import torch
 from benchmarks.plain_hrm import PlainHRM
 from torch import Tensor, nn
 
+from hrm_sweep.hrm.group_configs import HRMConfig
 from hrm_sweep.learning.act import ACT, Carry, Thought
-from hrm_sweep.learning.configs import HRMConfig
 from hrm_sweep.learning.losses import Losses, score, segment_losses
 from hrm_sweep.learning.model import build_model
 

@@ -12,9 +12,10 @@ from hydra.core.global_hydra import GlobalHydra
 from test_run import SMALL, AmidAnEpoch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from hrm_sweep import app, config, load_run
+from hrm_sweep import load_run
 from hrm_sweep.commands import reproduce as command
 from hrm_sweep.errors import RecordError
+from hrm_sweep.hrm import app, config
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs import compare
 from hrm_sweep.runs.run import Run

@@ -9,8 +9,8 @@ import torch
 from studies import until, written
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from hrm_sweep import config, run
 from hrm_sweep.errors import Diverged, Interrupted
+from hrm_sweep.hrm import config, train
 from hrm_sweep.learning import checkpoint
 from hrm_sweep.learning.act import ACT
 from hrm_sweep.runs import handle as trial
@@ -49,7 +49,7 @@ def trained(small, folder, *, stop_after=None, kill_after=None):
         handle.listeners.append(watch)
         trial.stop_requested = lambda: handle.last_step == stop_after
         try:
-            run.run(small, handle)
+            train.run(small, handle)
         finally:
             trial.stop_requested = requested
     return measured(folder)
@@ -90,7 +90,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(small, whole, tmp_path, epoch):
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(small, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0)
     with pytest.raises(MemoryError):
         trained(small, tmp_path, kill_after=3)
     trained(small, tmp_path)
@@ -99,7 +99,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(small, whole, tmp_path, m
 
 def test_of_two_checkpoints_the_whole_one_is_taken(small, whole, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", logger="hrm_sweep")
-    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0)
     with pytest.raises(MemoryError):
         trained(small, tmp_path, kill_after=3)
     there = sorted(tmp_path.glob("checkpoint_?.pth"), key=lambda path: path.stat().st_mtime_ns)
@@ -152,7 +152,7 @@ def wait_for_a_moment(process, folder, chance):
 
 
 def train_and_save_often(folder):
-    run.CHECKPOINT_SECONDS = 0
+    train.CHECKPOINT_SECONDS = 0
     trained(composed(), folder)
 
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hrm_sweep.app import _Task
 from hrm_sweep.commands import reproduce
+from hrm_sweep.hrm.app import _Task
 from hrm_sweep.launch.job import Job
 from hrm_sweep.system import runtime
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from small import hrm_config, small_task
 
-from hrm_sweep import config
+from hrm_sweep.hrm import config
+from hrm_sweep.hrm.train import make_trainer
 from hrm_sweep.learning.batches import Batches
 from hrm_sweep.learning.losses import score, segment_losses
 from hrm_sweep.learning.metrics import Sums
 from hrm_sweep.learning.model import build_model
-from hrm_sweep.run import make_trainer
 
 SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] * (seed > 0)) for seed in range(10)]
 

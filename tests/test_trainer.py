@@ -24,8 +24,8 @@ from small import (
 from torch import Tensor
 
 from hrm_sweep.errors import Diverged
+from hrm_sweep.hrm.group_configs import EarlyStoppingConfig
 from hrm_sweep.learning import checkpoint
-from hrm_sweep.learning.configs import EarlyStoppingConfig
 from hrm_sweep.learning.data.task import IGNORE, Batch, Task
 from hrm_sweep.learning.losses import score
 from hrm_sweep.learning.metrics import Measurement

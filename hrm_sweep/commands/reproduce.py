@@ -17,10 +17,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep import app, formatting
+from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.show import asked_for
 from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
+from hrm_sweep.hrm import app
+from hrm_sweep.hrm.single_run import Facts
 from hrm_sweep.runs import compare
 from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.handle import Trial
@@ -34,7 +36,6 @@ from hrm_sweep.runs.study import (
     find_study,
     is_run_id,
 )
-from hrm_sweep.solo import Facts
 from hrm_sweep.system import runtime
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from hrm_sweep.learning.configs import AdamAtan2Config, OptimizerConfig
+from hrm_sweep.hrm.group_configs import AdamAtan2Config, OptimizerConfig
 
 
 class VectorOptimizer(Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.learning.configs import TrainerConfig, lower_is_better
+from hrm_sweep.hrm.group_configs import TrainerConfig, lower_is_better
 
 
 class Best:

@@ -7,9 +7,9 @@ import logging
 import torch
 
 from hrm_sweep.errors import ConfigError, InputError
+from hrm_sweep.hrm.group_configs import TrainerConfig
 from hrm_sweep.learning import native, toolchain
 from hrm_sweep.learning.act import ACT
-from hrm_sweep.learning.configs import TrainerConfig
 from hrm_sweep.learning.cores import RecursiveCore
 from hrm_sweep.learning.layers import Block, Linear
 from hrm_sweep.learning.optim import compute_dtype

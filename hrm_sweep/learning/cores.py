@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hrm_sweep.learning.configs import HRMConfig, ModelConfig, TransformerConfig, TRMConfig
+from hrm_sweep.hrm.group_configs import HRMConfig, ModelConfig, TransformerConfig, TRMConfig
 from hrm_sweep.learning.kernels import Frame
 from hrm_sweep.learning.layers import (
     Block,

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hrm_sweep.hrm.group_configs import ModelConfig
 from hrm_sweep.learning import kernels
-from hrm_sweep.learning.configs import ModelConfig
 from hrm_sweep.learning.kernels import BlockWeights, Frame
 from hrm_sweep.learning.native import NativeBlock
 

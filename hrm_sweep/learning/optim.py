@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hrm_sweep.hrm.group_configs import OptimizerConfig
 from hrm_sweep.learning.act import ACT
 from hrm_sweep.learning.adam import make_optimizer
-from hrm_sweep.learning.configs import OptimizerConfig
 from hrm_sweep.learning.layers import Block, Linear, PuzzleEmbedding
 
 

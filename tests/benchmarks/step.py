@@ -27,10 +27,10 @@ import torch
 from machine import described
 from plain_hrm import PlainHRM, PlainTraining
 
-from hrm_sweep import config
+from hrm_sweep.hrm import config
+from hrm_sweep.hrm.train import make_trainer
 from hrm_sweep.learning.metrics import Sums
 from hrm_sweep.learning.trainer import Trainer
-from hrm_sweep.run import make_trainer
 
 T = TypeVar("T")
 Run = Callable[[int], float]

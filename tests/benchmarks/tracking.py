@@ -136,7 +136,7 @@ def train(side: str, folder: Path, uri: str) -> None:
 def our_trainer() -> Any:
     import hydra
 
-    from hrm_sweep import config
+    from hrm_sweep.hrm import config
     from hrm_sweep.learning.data import build_task
     from hrm_sweep.learning.model import build_model
     from hrm_sweep.learning.trainer import Trainer

@@ -52,7 +52,7 @@ def train(
     global _projector
     handle = trial.current()
     print(f"Run {handle.folder.name} · {cfg.model.name} on {cfg.data.name}\n", flush=True)
-    from hrm_sweep.run import task  # torch: only where something is trained
+    from hrm_sweep.hrm.train import task  # torch: only where something is trained
 
     if cfg.tracking.name != "off":  # after torch: both take seconds of the same cores
         from hrm_sweep.tracking.exporter_process import ProjectorProcess

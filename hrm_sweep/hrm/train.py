@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from hrm_sweep import config as configuration
-from hrm_sweep.config import Config
 from hrm_sweep.errors import CheckpointError, Interrupted
+from hrm_sweep.hrm import config as configuration
+from hrm_sweep.hrm.config import Config
 from hrm_sweep.learning import checkpoint, native
 from hrm_sweep.learning.data import build_task
 from hrm_sweep.learning.evaluate import examples

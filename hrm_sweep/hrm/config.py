@@ -16,20 +16,14 @@ from omegaconf.errors import MissingMandatoryValue, ValidationError
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.hrm.group_configs import DATA, MODELS, OPTIMIZERS, TrainerConfig, lower_is_better
 from hrm_sweep.learning import toolchain
-from hrm_sweep.learning.configs import (
-    DATA,
-    MODELS,
-    OPTIMIZERS,
-    TrainerConfig,
-    lower_is_better,
-)
 from hrm_sweep.search.objectives import goals
 from hrm_sweep.system import runtime
 
 CONF = next(
     folder
-    for folder in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf")
+    for folder in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf")
     if folder.is_dir()  # inside the package in a wheel, beside it in a checkout
 )
 

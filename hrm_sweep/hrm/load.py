@@ -9,8 +9,8 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 from torch import Tensor
 
-from hrm_sweep import config as configuration
 from hrm_sweep.errors import CheckpointError, RecordError
+from hrm_sweep.hrm import config as configuration
 from hrm_sweep.learning.act import ACT
 from hrm_sweep.learning.checkpoint import load_weights
 from hrm_sweep.learning.data import build_task

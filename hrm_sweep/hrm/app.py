@@ -15,8 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hrm_sweep import config, solo
 from hrm_sweep.errors import StudyError
+from hrm_sweep.hrm import config, single_run
 from hrm_sweep.launch.job import Job
 from hrm_sweep.runs import record
 from hrm_sweep.runs.outcomes import Outcome
@@ -32,7 +32,7 @@ def run(
     tags: Mapping[str, str] | None = None,
     *,
     last_step: int | None = None,
-    facts: solo.Facts | None = None,
+    facts: single_run.Facts | None = None,
 ) -> None:
     """Does what the process's arguments ask Hydra for.
 
@@ -56,7 +56,7 @@ def run(
         task = _Task(last_step, facts)
         app(Job(task, [], runtime.command(), aside=ASIDE, tags=dict(tags or {})))()
     finally:
-        solo.end()
+        single_run.end()
 
 
 def composed(overrides: list[str]) -> DictConfig:
@@ -100,20 +100,20 @@ def _searches_elsewhere(arguments: Namespace) -> bool:
 class _Task:
     """The task function; a single run talks to a person, a trial of a study does not."""
 
-    def __init__(self, last_step: int | None, facts: solo.Facts | None) -> None:
+    def __init__(self, last_step: int | None, facts: single_run.Facts | None) -> None:
         self._last_step, self._facts = last_step, facts
 
     def __call__(self, cfg: DictConfig) -> dict[str, float]:
         hydra_config = HydraConfig.get()
         if hydra_config.mode == RunMode.RUN:
-            return solo.train(
+            return single_run.train(
                 cfg,
                 os.path.relpath(hydra_config.runtime.output_dir, hydra_config.runtime.cwd),
                 columns=hydra_config.sweeper.columns,
                 last_step=self._last_step,
                 facts=self._facts,
             )
-        from hrm_sweep.run import task  # torch: only where something is trained
+        from hrm_sweep.hrm.train import task  # torch: only where something is trained
 
         return task(cfg)
 
