@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hrm_sweep.learning.kernels import BlockWeights
+from hrm_sweep.hrm.backends.eager import BlockWeights
 
 
 def plain_block(

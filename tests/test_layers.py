@@ -6,8 +6,9 @@ from formulas import plain_block
 from small import hrm_config
 from torch import Tensor
 
-from hrm_sweep.learning import kernels, layers
-from hrm_sweep.learning.kernels import BlockWeights, Frame, block
+from hrm_sweep.hrm.backends import eager
+from hrm_sweep.hrm.backends.eager import BlockWeights, Frame, block
+from hrm_sweep.learning import layers
 
 B, T, N, K, M = 2, 5, 3, 4, 7
 D = N * K
@@ -33,8 +34,8 @@ def draw(*, requires_grad: bool = False) -> tuple[Tensor, BlockWeights]:
 
 
 WAYS = [
-    pytest.param(True, kernels.LONGEST_PLAIN, id="rotary"),
-    pytest.param(False, kernels.LONGEST_PLAIN, id="no rotation"),
+    pytest.param(True, eager.LONGEST_PLAIN, id="rotary"),
+    pytest.param(False, eager.LONGEST_PLAIN, id="no rotation"),
     pytest.param(True, 0, id="rotary, blockwise"),
     pytest.param(False, 0, id="no rotation, blockwise"),
 ]
@@ -43,11 +44,11 @@ WAYS = [
 @pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
 @pytest.mark.parametrize("grad", [True, False], ids=["with gradient", "without"])
 def test_a_block_is_what_its_formulas_say(monkeypatch, rotary, longest_plain, grad):
-    monkeypatch.setattr(kernels, "LONGEST_PLAIN", longest_plain)
+    monkeypatch.setattr(eager, "LONGEST_PLAIN", longest_plain)
     x, weights = draw()
     before = x.clone()
     with torch.set_grad_enabled(grad):
-        out = kernels.block(x, weights, frame(rotary=rotary))
+        out = eager.block(x, weights, frame(rotary=rotary))
     expected = plain_block(before, weights, T, N, rotary=rotary)
     torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
     assert torch.equal(x, before)
@@ -55,10 +56,10 @@ def test_a_block_is_what_its_formulas_say(monkeypatch, rotary, longest_plain, gr
 
 @pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
 def test_the_gradient_of_a_block_is_its_slope(monkeypatch, rotary, longest_plain):
-    monkeypatch.setattr(kernels, "LONGEST_PLAIN", longest_plain)
+    monkeypatch.setattr(eager, "LONGEST_PLAIN", longest_plain)
     x, weights = draw(requires_grad=True)
     pull = torch.randn(B * T, D, dtype=torch.float64)
-    out = kernels.block(x, weights, frame(rotary=rotary))
+    out = eager.block(x, weights, frame(rotary=rotary))
     expected = plain_block(x, weights, T, N, rotary=rotary)
     wanted = torch.autograd.grad(expected, (x, *weights), pull)
     found = torch.autograd.grad(out, (x, *weights), pull)
@@ -68,10 +69,10 @@ def test_the_gradient_of_a_block_is_its_slope(monkeypatch, rotary, longest_plain
 
 @pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
 def test_the_first_tokens_alone_are_the_first_of_all(monkeypatch, rotary, longest_plain):
-    monkeypatch.setattr(kernels, "LONGEST_PLAIN", longest_plain)
+    monkeypatch.setattr(eager, "LONGEST_PLAIN", longest_plain)
     x, weights = draw()
-    all_of_them = kernels.block(x, weights, frame(rotary=rotary))
-    first = kernels.block_first_token(x, weights, frame(rotary=rotary))
+    all_of_them = eager.block(x, weights, frame(rotary=rotary))
+    first = eager.block_first_token(x, weights, frame(rotary=rotary))
     torch.testing.assert_close(first, all_of_them[::T])
 
 

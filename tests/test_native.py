@@ -11,9 +11,10 @@ import torch
 from formulas import plain_block
 from torch import Tensor
 
-from hrm_sweep.learning import layers, native, toolchain
-from hrm_sweep.learning.kernels import BlockWeights, Frame
-from hrm_sweep.learning.native import NativeBlock
+from hrm_sweep.hrm.backends import native, toolchain
+from hrm_sweep.hrm.backends.eager import BlockWeights, Frame
+from hrm_sweep.hrm.backends.native import NativeBlock
+from hrm_sweep.learning import layers
 
 
 class Sizes(NamedTuple):

@@ -16,8 +16,8 @@ from omegaconf.errors import MissingMandatoryValue, ValidationError
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.hrm.backends import toolchain
 from hrm_sweep.hrm.group_configs import DATA, MODELS, OPTIMIZERS, TrainerConfig, lower_is_better
-from hrm_sweep.learning import toolchain
 from hrm_sweep.search.objectives import goals
 from hrm_sweep.system import runtime
 

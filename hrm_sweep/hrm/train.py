@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 
 from hrm_sweep.errors import CheckpointError, Interrupted
 from hrm_sweep.hrm import config as configuration
+from hrm_sweep.hrm.backends import native
 from hrm_sweep.hrm.config import Config
-from hrm_sweep.learning import checkpoint, native
+from hrm_sweep.learning import checkpoint
 from hrm_sweep.learning.data import build_task
 from hrm_sweep.learning.evaluate import examples
 from hrm_sweep.learning.model import build_model

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hrm_sweep.hrm.backends.eager import Frame
 from hrm_sweep.hrm.group_configs import HRMConfig, ModelConfig, TransformerConfig, TRMConfig
-from hrm_sweep.learning.kernels import Frame
 from hrm_sweep.learning.layers import (
     Block,
     Embedding,

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hrm_sweep.hrm.backends import eager
+from hrm_sweep.hrm.backends.eager import BlockWeights, Frame
+from hrm_sweep.hrm.backends.native import NativeBlock
 from hrm_sweep.hrm.group_configs import ModelConfig
-from hrm_sweep.learning import kernels
-from hrm_sweep.learning.kernels import BlockWeights, Frame
-from hrm_sweep.learning.native import NativeBlock
 
 ROPE_BASE = 10_000.0  # RoFormer, arXiv:2104.09864
 _KEPT_STD = 0.87962566  # standard deviation of a standard normal cut at ±2: undone by the drawing
@@ -184,13 +184,13 @@ class Block(nn.Module):
     def forward(self, x_RD: Tensor, frame: Frame) -> Tensor:
         if self._native is not None:
             return self._native(x_RD, frame)
-        return kernels.block(x_RD, self._weights(), frame)
+        return eager.block(x_RD, self._weights(), frame)
 
     def first_token(self, x_RD: Tensor, frame: Frame) -> Tensor:
         """The first token of each row of what `forward` gives, [B, D], at a part of the cost."""
         if self._native is not None:
             return self._native.first_token(x_RD, frame)
-        return kernels.block_first_token(x_RD, self._weights(), frame)
+        return eager.block_first_token(x_RD, self._weights(), frame)
 
     def use_native(self, threads: int) -> None:
         """From now on kernels compiled for this CPU compute; `refresh` gives them the weights."""

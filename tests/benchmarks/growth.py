@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 from step import in_turns, our_step, our_trainer, timed
 from torch.utils.flop_counter import FlopCounterMode
 
-from hrm_sweep.learning import kernels
-from hrm_sweep.learning.native import NativeBlock
+from hrm_sweep.hrm.backends import eager
+from hrm_sweep.hrm.backends.native import NativeBlock
 
 BASE = {"hidden_dim": 64, "tokens": 36, "batch_size": 4}
 GROWTH = {
@@ -101,10 +101,10 @@ def epochs() -> list[str]:
 def operations(hidden: int, tokens: int, batch: int) -> int:
     """Of the matrix products of a step, which PyTorch's own operators let count."""
     step = our_step(tokens, hidden, batch, ())
-    longest, kernels.LONGEST_PLAIN = kernels.LONGEST_PLAIN, tokens + 1  # blockwise are not counted
+    longest, eager.LONGEST_PLAIN = eager.LONGEST_PLAIN, tokens + 1  # blockwise are not counted
     with FlopCounterMode(display=False) as counter:
         step()
-    kernels.LONGEST_PLAIN = longest
+    eager.LONGEST_PLAIN = longest
     return counter.get_total_flops()
 
 

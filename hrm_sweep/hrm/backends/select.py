@@ -7,8 +7,8 @@ import logging
 import torch
 
 from hrm_sweep.errors import ConfigError, InputError
+from hrm_sweep.hrm.backends import native, toolchain
 from hrm_sweep.hrm.group_configs import TrainerConfig
-from hrm_sweep.learning import native, toolchain
 from hrm_sweep.learning.act import ACT
 from hrm_sweep.learning.cores import RecursiveCore
 from hrm_sweep.learning.layers import Block, Linear

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hrm_sweep.learning import toolchain
-from hrm_sweep.learning.kernels import Frame
+from hrm_sweep.hrm.backends import toolchain
+from hrm_sweep.hrm.backends.eager import Frame
 
 
 class Shape(ctypes.Structure):

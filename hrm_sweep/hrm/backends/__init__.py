@@ -1,0 +1,1 @@
+"""Two implementations of a transformer block: PyTorch operators, and kernels compiled in C++."""
