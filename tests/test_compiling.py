@@ -16,7 +16,7 @@ from small import adamw_config, hrm_config, small_task, trainer_config
 from hrm_sweep.errors import InputError
 from hrm_sweep.hrm.backends import native, toolchain
 from hrm_sweep.hrm.backends.select import why_not
-from hrm_sweep.learning.model import build_model
+from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.learning.trainer import Trainer
 
 HERE = Path(__file__).parent

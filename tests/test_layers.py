@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hrm_sweep.hrm.backends import eager
 from hrm_sweep.hrm.backends.eager import BlockWeights, Frame, block
-from hrm_sweep.learning import layers
+from hrm_sweep.hrm.models import layers
 
 B, T, N, K, M = 2, 5, 3, 4, 7
 D = N * K

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hrm_sweep.learning.act import Thought
+from hrm_sweep.hrm.models.act import Thought
 from hrm_sweep.learning.losses import (
     IGNORE,
     Score,

@@ -14,7 +14,7 @@ from torch import Tensor
 from hrm_sweep.hrm.backends import native, toolchain
 from hrm_sweep.hrm.backends.eager import BlockWeights, Frame
 from hrm_sweep.hrm.backends.native import NativeBlock
-from hrm_sweep.learning import layers
+from hrm_sweep.hrm.models import layers
 
 
 class Sizes(NamedTuple):

@@ -9,9 +9,9 @@ import pytest
 import torch
 from small import adamw_config, atan2_config, hrm_config, small_task
 
-from hrm_sweep.learning.act import ACT
-from hrm_sweep.learning.layers import PuzzleEmbedding
-from hrm_sweep.learning.model import build_model
+from hrm_sweep.hrm.models.act import ACT
+from hrm_sweep.hrm.models.build import build_model
+from hrm_sweep.hrm.models.layers import PuzzleEmbedding
 from hrm_sweep.learning.optim import (
     Average,
     SignSGD,

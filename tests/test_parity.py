@@ -18,9 +18,9 @@ from benchmarks.plain_hrm import PlainHRM
 from torch import Tensor, nn
 
 from hrm_sweep.hrm.group_configs import HRMConfig
-from hrm_sweep.learning.act import ACT, Carry, Thought
+from hrm_sweep.hrm.models.act import ACT, Carry, Thought
+from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.learning.losses import Losses, score, segment_losses
-from hrm_sweep.learning.model import build_model
 
 BESIDE_THE_CHECKOUT = Path(__file__).parents[2] / "shared" / "golden" / "hrm_parity.json"
 TOLERANCE = 1e-4

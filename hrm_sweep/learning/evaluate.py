@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hrm_sweep.learning.act import ACT, Carry
+from hrm_sweep.hrm.models.act import ACT, Carry
 from hrm_sweep.learning.data.task import IGNORE, Batch, Task
 from hrm_sweep.learning.losses import score, segment_losses
 from hrm_sweep.learning.metrics import Sums

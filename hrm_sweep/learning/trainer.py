@@ -14,7 +14,7 @@ from torch import Tensor
 from hrm_sweep.errors import Diverged
 from hrm_sweep.hrm.backends.select import compile_blocks
 from hrm_sweep.hrm.group_configs import OptimizerConfig, TrainerConfig
-from hrm_sweep.learning.act import ACT, Carry
+from hrm_sweep.hrm.models.act import ACT, Carry
 from hrm_sweep.learning.batches import Batches
 from hrm_sweep.learning.best import Best
 from hrm_sweep.learning.data.task import Task

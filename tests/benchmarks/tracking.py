@@ -137,8 +137,8 @@ def our_trainer() -> Any:
     import hydra
 
     from hrm_sweep.hrm import config
+    from hrm_sweep.hrm.models.build import build_model
     from hrm_sweep.learning.data import build_task
-    from hrm_sweep.learning.model import build_model
     from hrm_sweep.learning.trainer import Trainer
 
     config.register_resolvers()

@@ -9,9 +9,9 @@ import torch
 from hrm_sweep.errors import ConfigError, InputError
 from hrm_sweep.hrm.backends import native, toolchain
 from hrm_sweep.hrm.group_configs import TrainerConfig
-from hrm_sweep.learning.act import ACT
-from hrm_sweep.learning.cores import RecursiveCore
-from hrm_sweep.learning.layers import Block, Linear
+from hrm_sweep.hrm.models.act import ACT
+from hrm_sweep.hrm.models.cores import RecursiveCore
+from hrm_sweep.hrm.models.layers import Block, Linear
 from hrm_sweep.learning.optim import compute_dtype
 
 EARNED_BACK = 1.0

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from hrm_sweep.hrm.backends.eager import Frame
 from hrm_sweep.hrm.group_configs import HRMConfig, ModelConfig, TransformerConfig, TRMConfig
-from hrm_sweep.learning.layers import (
+from hrm_sweep.hrm.models.layers import (
     Block,
     Embedding,
     Head,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hrm_sweep.hrm.group_configs import HRMConfig, ModelConfig, TransformerConfig
-from hrm_sweep.learning.act import ACT
+from hrm_sweep.hrm.models.act import ACT
+from hrm_sweep.hrm.models.cores import HRM, TRM, Sizes, Transformer
 from hrm_sweep.learning.checkpoint import load_weights
-from hrm_sweep.learning.cores import HRM, TRM, Sizes, Transformer
 
 
 def build_model(config: ModelConfig, task: Sizes) -> ACT:

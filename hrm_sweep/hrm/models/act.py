@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hrm_sweep.learning.cores import Core, RecursiveCore
+from hrm_sweep.hrm.models.cores import Core, RecursiveCore
 
 
 class Carry(NamedTuple):

@@ -1,0 +1,1 @@
+"""HRM, TRM and a transformer behind one interface."""
