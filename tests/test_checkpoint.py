@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from hrm_sweep.errors import CheckpointError
-from hrm_sweep.learning import checkpoint
+from hrm_sweep.hrm.training import checkpoint
 
 CONTENT = {"model": {"weight": torch.arange(6.0).view(2, 3)}, "epoch": 3, "best": None}
 

@@ -17,7 +17,7 @@ from hrm_sweep.errors import InputError
 from hrm_sweep.hrm.backends import native, toolchain
 from hrm_sweep.hrm.backends.select import why_not
 from hrm_sweep.hrm.models.build import build_model
-from hrm_sweep.learning.trainer import Trainer
+from hrm_sweep.hrm.training.trainer import Trainer
 
 HERE = Path(__file__).parent
 TOO_SHORT = "too short a training to earn compiling back"

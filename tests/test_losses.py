@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hrm_sweep.hrm.models.act import Thought
-from hrm_sweep.learning.losses import (
+from hrm_sweep.hrm.training.losses import (
     IGNORE,
     Score,
     score,

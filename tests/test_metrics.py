@@ -5,8 +5,8 @@ from small import trainer_config
 
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.group_configs import EarlyStoppingConfig, lower_is_better
-from hrm_sweep.learning.best import Best
-from hrm_sweep.learning.metrics import Sums
+from hrm_sweep.hrm.training.best import Best
+from hrm_sweep.hrm.training.metrics import Sums
 
 
 def test_means_are_sums_divided_once():

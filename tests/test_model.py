@@ -11,7 +11,7 @@ from hrm_sweep.errors import CheckpointError
 from hrm_sweep.hrm.group_configs import HRMConfig
 from hrm_sweep.hrm.models.act import ACT, Carry
 from hrm_sweep.hrm.models.build import build_model
-from hrm_sweep.learning import checkpoint
+from hrm_sweep.hrm.training import checkpoint
 
 TASK = small_task()
 BATCH = TASK.train.take(torch.tensor([0, 3, 9, 12, 17]))

@@ -12,14 +12,7 @@ from small import adamw_config, atan2_config, hrm_config, small_task
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.models.layers import PuzzleEmbedding
-from hrm_sweep.learning.optim import (
-    Average,
-    SignSGD,
-    Stepper,
-    Weights,
-    compute_dtype,
-    schedule,
-)
+from hrm_sweep.hrm.training.optim import Average, SignSGD, Stepper, Weights, compute_dtype, schedule
 
 TASK = small_task()
 BATCH = TASK.train.take(torch.arange(4))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from hrm_sweep.hrm.group_configs import HRMConfig
 from hrm_sweep.hrm.models.act import ACT, Carry, Thought
 from hrm_sweep.hrm.models.build import build_model
-from hrm_sweep.learning.losses import Losses, score, segment_losses
+from hrm_sweep.hrm.training.losses import Losses, score, segment_losses
 
 BESIDE_THE_CHECKOUT = Path(__file__).parents[2] / "shared" / "golden" / "hrm_parity.json"
 TOLERANCE = 1e-4

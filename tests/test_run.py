@@ -12,7 +12,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.hrm import config, train
 from hrm_sweep.hrm.models.act import ACT
-from hrm_sweep.learning import checkpoint
+from hrm_sweep.hrm.training import checkpoint
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import record
 

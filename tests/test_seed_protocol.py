@@ -12,9 +12,9 @@ from small import hrm_config, small_task
 from hrm_sweep.hrm import config
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.train import make_trainer
-from hrm_sweep.learning.batches import Batches
-from hrm_sweep.learning.losses import score, segment_losses
-from hrm_sweep.learning.metrics import Sums
+from hrm_sweep.hrm.training.batches import Batches
+from hrm_sweep.hrm.training.losses import score, segment_losses
+from hrm_sweep.hrm.training.metrics import Sums
 
 SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] * (seed > 0)) for seed in range(10)]
 

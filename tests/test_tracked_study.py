@@ -15,7 +15,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from hrm_sweep.learning import checkpoint
+from hrm_sweep.hrm.training import checkpoint
 from hrm_sweep.runs.record import read, values_of
 
 TOUR = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "mlflow_tour.py"))

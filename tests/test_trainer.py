@@ -26,13 +26,13 @@ from torch import Tensor
 from hrm_sweep.errors import Diverged
 from hrm_sweep.hrm.group_configs import EarlyStoppingConfig
 from hrm_sweep.hrm.models.build import build_model
-from hrm_sweep.learning import checkpoint
+from hrm_sweep.hrm.training import checkpoint
+from hrm_sweep.hrm.training.losses import score
+from hrm_sweep.hrm.training.metrics import Measurement
+from hrm_sweep.hrm.training.optim import schedule
+from hrm_sweep.hrm.training.stream import Stream
+from hrm_sweep.hrm.training.trainer import Trainer
 from hrm_sweep.learning.data.task import IGNORE, Batch, Task
-from hrm_sweep.learning.losses import score
-from hrm_sweep.learning.metrics import Measurement
-from hrm_sweep.learning.optim import schedule
-from hrm_sweep.learning.stream import Stream
-from hrm_sweep.learning.trainer import Trainer
 
 
 def build(

@@ -29,8 +29,8 @@ from plain_hrm import PlainHRM, PlainTraining
 
 from hrm_sweep.hrm import config
 from hrm_sweep.hrm.train import make_trainer
-from hrm_sweep.learning.metrics import Sums
-from hrm_sweep.learning.trainer import Trainer
+from hrm_sweep.hrm.training.metrics import Sums
+from hrm_sweep.hrm.training.trainer import Trainer
 
 T = TypeVar("T")
 Run = Callable[[int], float]

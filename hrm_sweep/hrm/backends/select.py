@@ -12,7 +12,7 @@ from hrm_sweep.hrm.group_configs import TrainerConfig
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.cores import RecursiveCore
 from hrm_sweep.hrm.models.layers import Block, Linear
-from hrm_sweep.learning.optim import compute_dtype
+from hrm_sweep.hrm.training.optim import compute_dtype
 
 EARNED_BACK = 1.0
 """Seconds of training from which on `auto` compiles. It saves a third to two thirds of them, and

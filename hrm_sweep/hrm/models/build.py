@@ -7,7 +7,7 @@ from pathlib import Path
 from hrm_sweep.hrm.group_configs import HRMConfig, ModelConfig, TransformerConfig
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.cores import HRM, TRM, Sizes, Transformer
-from hrm_sweep.learning.checkpoint import load_weights
+from hrm_sweep.hrm.training.checkpoint import load_weights
 
 
 def build_model(config: ModelConfig, task: Sizes) -> ACT:

@@ -15,15 +15,15 @@ from hrm_sweep.errors import Diverged
 from hrm_sweep.hrm.backends.select import compile_blocks
 from hrm_sweep.hrm.group_configs import OptimizerConfig, TrainerConfig
 from hrm_sweep.hrm.models.act import ACT, Carry
-from hrm_sweep.learning.batches import Batches
-from hrm_sweep.learning.best import Best
+from hrm_sweep.hrm.training.batches import Batches
+from hrm_sweep.hrm.training.batching import Rows
+from hrm_sweep.hrm.training.best import Best
+from hrm_sweep.hrm.training.evaluate import evaluate
+from hrm_sweep.hrm.training.losses import score, segment_losses
+from hrm_sweep.hrm.training.metrics import Measurement, Sums
+from hrm_sweep.hrm.training.optim import Average, Stepper, Weights, compute_dtype
+from hrm_sweep.hrm.training.stream import Stream
 from hrm_sweep.learning.data.task import Task
-from hrm_sweep.learning.evaluate import evaluate
-from hrm_sweep.learning.losses import score, segment_losses
-from hrm_sweep.learning.metrics import Measurement, Sums
-from hrm_sweep.learning.optim import Average, Stepper, Weights, compute_dtype
-from hrm_sweep.learning.rows import Rows
-from hrm_sweep.learning.stream import Stream
 
 
 class Trainer:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hrm_sweep.hrm.group_configs import OptimizerConfig
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.layers import Block, Linear, PuzzleEmbedding
-from hrm_sweep.learning.adam import make_optimizer
+from hrm_sweep.hrm.training.adam import make_optimizer
 
 
 class Weights:
