@@ -10,13 +10,13 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from hrm_sweep.learning.figures import (
+from hrm_sweep.hrm.pictures.grids import read
+from hrm_sweep.hrm.pictures.training import (
     draw_predictions,
     draw_training_metrics,
     predictions_figure,
     training_figure,
 )
-from hrm_sweep.learning.grids import read
 
 PATTERNS = ["copy", "increment", "decrement", "mirror", "transpose", "recolour"]
 PANELS = ["Exact match", "Token accuracy", "Loss", "Learning rate"]

@@ -19,7 +19,7 @@ from studies import until
 from truth import Truth, fresh_database
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.learning.pictures import draw
+from hrm_sweep.hrm.pictures.draw import draw
 from hrm_sweep.runs.record import Record
 from hrm_sweep.tracking.export_state import Backlog, waiting
 from hrm_sweep.tracking.exporter_process import PATIENCE_SECONDS, ProjectorProcess, sync

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
 from hrm_sweep import formatting
-from hrm_sweep.learning import pictures
+from hrm_sweep.hrm.pictures import draw
 from hrm_sweep.report import figures
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs.ranking import next_best
@@ -173,7 +173,7 @@ def _pictures(best: Run | None) -> Iterator[tuple[str, str]]:
     if best is None:
         return
     folder = (best.repeats[0] if best.repeats else best).trained.folder
-    pictures.draw(folder)
+    draw.draw(folder)
     paths = sorted(path for path in folder.glob("*.png") if path.stat().st_size <= MOST_BYTES)
     for path in paths[:MOST_PICTURES]:
         data = base64.b64encode(path.read_bytes()).decode()

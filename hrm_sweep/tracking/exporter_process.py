@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.learning import pictures
+from hrm_sweep.hrm.pictures import draw
 from hrm_sweep.runs import record
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import store
@@ -150,11 +150,9 @@ class _Work:
         except TrackingError as error:
             self.reason = str(error)
         except BaseException as error:  # told, here and to the parent, and the thread ends
-            pictures.log(self._root, redacted(traceback.format_exc()))
+            draw.log(self._root, redacted(traceback.format_exc()))
             what = f"{type(error).__name__}: {error}"
-            self.reason = redacted(
-                f"the projector failed: {what}; see {pictures.LOG} in the folder"
-            )
+            self.reason = redacted(f"the projector failed: {what}; see {draw.LOG} in the folder")
 
     def _project(self) -> None:
         settle_dead(self._root)
@@ -166,7 +164,7 @@ class _Work:
             self._root,
             tracking_uri=self._uri,
             experiment=self._experiment,
-            pictures=pictures.Drawer(),
+            pictures=draw.Drawer(),
             cursors=self._cursors,
         )
         self.progress = lambda: projection.progress

@@ -61,14 +61,14 @@ def log(folder: Path, text: str) -> None:
 
 
 def _draw(source: Path, picture: Path) -> None:
-    from hrm_sweep.learning import figures  # matplotlib: only where something is drawn
+    from hrm_sweep.hrm.pictures import training  # matplotlib: only where something is drawn
 
     content = json.loads(source.read_text(encoding="utf-8"))
     if source.name == "predictions.json":
-        figures.draw_predictions(content, picture)
+        training.draw_predictions(content, picture)
     else:
         best = [epoch["epoch"] for epoch in content if epoch.get("is_best")]
-        figures.draw_training_metrics(content, picture, best_epoch=best[0] if best else None)
+        training.draw_training_metrics(content, picture, best_epoch=best[0] if best else None)
 
 
 def _is_newer(path: Path, other: Path) -> bool:

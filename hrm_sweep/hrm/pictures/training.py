@@ -16,7 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from hrm_sweep.learning.grids import draw_predictions, predictions_figure, save
+from hrm_sweep.hrm.pictures.grids import draw_predictions, predictions_figure, save
 
 __all__ = ["draw_predictions", "draw_training_metrics", "predictions_figure", "training_figure"]
 
