@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hrm_sweep.hrm.data import build_task
+from hrm_sweep.hrm.data.configs import CopyIncrementConfig
+from hrm_sweep.hrm.data.task import Task
 from hrm_sweep.hrm.group_configs import (
     AdamAtan2Config,
     AdamWConfig,
@@ -13,9 +16,6 @@ from hrm_sweep.hrm.group_configs import (
     TransformerConfig,
     TRMConfig,
 )
-from hrm_sweep.learning.data import build_task
-from hrm_sweep.learning.data.configs import CopyIncrementConfig
-from hrm_sweep.learning.data.task import Task
 
 _MODEL: dict[str, Any] = {
     "hidden_dim": 16,

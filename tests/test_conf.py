@@ -8,9 +8,9 @@ from omegaconf import OmegaConf
 
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm import config
+from hrm_sweep.hrm.data import build_task
+from hrm_sweep.hrm.data.export import write_dataset
 from hrm_sweep.launch.plain import as_yaml, plain
-from hrm_sweep.learning.data import build_task
-from hrm_sweep.learning.data.export import write_dataset
 from hrm_sweep.runs import recipe
 
 

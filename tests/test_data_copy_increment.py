@@ -8,9 +8,9 @@ import torch
 from omegaconf import OmegaConf
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.learning.data import build_task
-from hrm_sweep.learning.data.checks import apportion
-from hrm_sweep.learning.data.configs import PATTERNS, CopyIncrementConfig
+from hrm_sweep.hrm.data import build_task
+from hrm_sweep.hrm.data.checks import apportion
+from hrm_sweep.hrm.data.configs import PATTERNS, CopyIncrementConfig
 
 YAML = Path(__file__).parents[1] / "conf" / "data" / "copy_increment.yaml"
 TABLE = [3, 7, 0, 9, 1, 8, 2, 6, 4, 5]

@@ -12,10 +12,10 @@ import torch
 from omegaconf import OmegaConf
 
 from hrm_sweep.errors import ConfigError, DataError
-from hrm_sweep.learning.data import build_task
-from hrm_sweep.learning.data.configs import PuzzlesConfig
-from hrm_sweep.learning.data.export import write_dataset
-from hrm_sweep.learning.data.task import IGNORE, Puzzles, Task
+from hrm_sweep.hrm.data import build_task
+from hrm_sweep.hrm.data.configs import PuzzlesConfig
+from hrm_sweep.hrm.data.export import write_dataset
+from hrm_sweep.hrm.data.task import IGNORE, Puzzles, Task
 
 YAML = Path(__file__).parents[1] / "conf" / "data" / "puzzles.yaml"
 # 9 examples of 6 puzzles in 3 groups
@@ -391,7 +391,7 @@ def test_a_torn_file_is_named(folder):
 
 
 def test_large_files_are_checked_part_by_part(folder, monkeypatch):
-    monkeypatch.setattr("hrm_sweep.learning.data.puzzles.TOKENS_AT_ONCE", 8)
+    monkeypatch.setattr("hrm_sweep.hrm.data.puzzles.TOKENS_AT_ONCE", 8)
     task_of(folder)
     change("train", "inputs", with_value((7, 2), 99))(folder)
     with pytest.raises(DataError, match="99 in row 7, must be from 0 to 31"):

@@ -7,8 +7,8 @@ import torch
 from omegaconf import OmegaConf
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.learning.data import build_task
-from hrm_sweep.learning.data.configs import SeedConfig
+from hrm_sweep.hrm.data import build_task
+from hrm_sweep.hrm.data.configs import SeedConfig
 
 YAML = Path(__file__).parents[1] / "conf" / "data" / "seed.yaml"
 

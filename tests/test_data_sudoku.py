@@ -10,11 +10,11 @@ import torch
 from omegaconf import OmegaConf
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.learning.data import build_task
-from hrm_sweep.learning.data.chance import Chance
-from hrm_sweep.learning.data.configs import SudokuConfig
-from hrm_sweep.learning.data.sudoku import draw_puzzles, num_keys, symmetries
-from hrm_sweep.learning.data.sudoku_board import Geometry, boards_of, forms, solvable
+from hrm_sweep.hrm.data import build_task
+from hrm_sweep.hrm.data.chance import Chance
+from hrm_sweep.hrm.data.configs import SudokuConfig
+from hrm_sweep.hrm.data.sudoku import draw_puzzles, num_keys, symmetries
+from hrm_sweep.hrm.data.sudoku_board import Geometry, boards_of, forms, solvable
 
 YAML = Path(__file__).parents[1] / "conf" / "data" / "sudoku.yaml"
 BOXES = {"2x2": (2, 2), "2x3": (2, 3), "3x3": (3, 3)}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from hrm_sweep.learning.data.chance import Chance
-from hrm_sweep.learning.data.task import IGNORE, Puzzles, Task
+from hrm_sweep.hrm.data.chance import Chance
+from hrm_sweep.hrm.data.task import IGNORE, Puzzles, Task
 
 
 def small_task(**changes):
@@ -115,7 +115,7 @@ def test_integers_and_permutations_are_even():
 
 def test_the_configs_of_the_tasks_come_without_torch():
     code = (
-        "import sys, hrm_sweep.learning.data.configs;"
+        "import sys, hrm_sweep.hrm.data.configs;"
         "print([m for m in ('torch', 'numpy', 'matplotlib') if m in sys.modules])"
     )
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

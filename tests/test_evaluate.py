@@ -7,12 +7,12 @@ import pytest
 import torch
 from small import hrm_config, small_task, transformer_config, trm_config
 
+from hrm_sweep.hrm.data.task import IGNORE, Task
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import evaluate as module
 from hrm_sweep.hrm.training.evaluate import evaluate, examples, solve
 from hrm_sweep.hrm.training.losses import token_losses
-from hrm_sweep.learning.data.task import IGNORE, Task
 
 TASK = small_task(num_eval_puzzles=14)
 MODELS = [

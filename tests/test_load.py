@@ -13,8 +13,8 @@ import torch
 
 import hrm_sweep
 from hrm_sweep.errors import CheckpointError, ConfigError, RecordError
+from hrm_sweep.hrm.data.task import IGNORE
 from hrm_sweep.hrm.training.evaluate import evaluate
-from hrm_sweep.learning.data.task import IGNORE
 
 SMALL = "hidden_dim=32 epochs=2 data.num_puzzles=16 data.num_eval_puzzles=8 tracking=off"
 

@@ -24,6 +24,7 @@ from small import (
 from torch import Tensor
 
 from hrm_sweep.errors import Diverged
+from hrm_sweep.hrm.data.task import IGNORE, Batch, Task
 from hrm_sweep.hrm.group_configs import EarlyStoppingConfig
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import checkpoint
@@ -32,7 +33,6 @@ from hrm_sweep.hrm.training.metrics import Measurement
 from hrm_sweep.hrm.training.optim import schedule
 from hrm_sweep.hrm.training.stream import Stream
 from hrm_sweep.hrm.training.trainer import Trainer
-from hrm_sweep.learning.data.task import IGNORE, Batch, Task
 
 
 def build(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.learning.data.checks import MISSING, at_least, one_of
-from hrm_sweep.learning.data.configs import DATA as DATA
+from hrm_sweep.hrm.data.checks import MISSING, at_least, one_of
+from hrm_sweep.hrm.data.configs import DATA as DATA
 
 
 @dataclass(kw_only=True, slots=True)

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from hrm_sweep.errors import CheckpointError, RecordError
 from hrm_sweep.hrm import config as configuration
+from hrm_sweep.hrm.data import build_task
+from hrm_sweep.hrm.data.task import Batch, Task
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training.checkpoint import load_weights
 from hrm_sweep.hrm.training.evaluate import solve
 from hrm_sweep.hrm.training.optim import Weights, compute_dtype
-from hrm_sweep.learning.data import build_task
-from hrm_sweep.learning.data.task import Batch, Task
 from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.record import FILE_NAME
 from hrm_sweep.runs.run import Run

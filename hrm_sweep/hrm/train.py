@@ -14,11 +14,11 @@ from hrm_sweep.errors import CheckpointError, Interrupted
 from hrm_sweep.hrm import config as configuration
 from hrm_sweep.hrm.backends import native
 from hrm_sweep.hrm.config import Config
+from hrm_sweep.hrm.data import build_task
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import checkpoint
 from hrm_sweep.hrm.training.evaluate import examples
 from hrm_sweep.hrm.training.trainer import Trainer
-from hrm_sweep.learning.data import build_task
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.system import files, runtime
 

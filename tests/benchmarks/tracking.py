@@ -137,9 +137,9 @@ def our_trainer() -> Any:
     import hydra
 
     from hrm_sweep.hrm import config
+    from hrm_sweep.hrm.data import build_task
     from hrm_sweep.hrm.models.build import build_model
     from hrm_sweep.hrm.training.trainer import Trainer
-    from hrm_sweep.learning.data import build_task
 
     config.register_resolvers()
     with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):

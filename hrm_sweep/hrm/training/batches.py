@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from hrm_sweep.hrm.data.task import Batch, Task
 from hrm_sweep.hrm.training.batching import FIELDS, Rows, count_real
 from hrm_sweep.hrm.training.losses import Losses, Score
 from hrm_sweep.hrm.training.metrics import Sums
-from hrm_sweep.learning.data.task import Batch, Task
 
 
 class Batches(Rows):

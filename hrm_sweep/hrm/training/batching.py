@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hrm_sweep.hrm.data.task import Batch, Task
 from hrm_sweep.hrm.training.losses import Losses, Score
 from hrm_sweep.hrm.training.metrics import Sums
-from hrm_sweep.learning.data.task import Batch, Task
 
 FIELDS = ("inputs", "labels", "identifiers", "patterns")
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hrm_sweep.hrm.data.task import IGNORE, Batch, Task
 from hrm_sweep.hrm.models.act import ACT, Carry
 from hrm_sweep.hrm.training.losses import score, segment_losses
 from hrm_sweep.hrm.training.metrics import Sums
-from hrm_sweep.learning.data.task import IGNORE, Batch, Task
 
 TOKENS_AT_ONCE = 4096
 """Tokens of a chunk: large enough for full speed, small enough for the cache."""

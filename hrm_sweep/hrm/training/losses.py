@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from hrm_sweep.hrm.data.task import IGNORE
 from hrm_sweep.hrm.models.act import Thought
-from hrm_sweep.learning.data.task import IGNORE
 
 
 class Losses(NamedTuple):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hrm_sweep.hrm.data.task import Task
 from hrm_sweep.hrm.training.batching import FIELDS, Rows, count_real
 from hrm_sweep.hrm.training.losses import Losses, Score
 from hrm_sweep.hrm.training.metrics import Sums
-from hrm_sweep.learning.data.task import Task
 
 DRAWN_AT_ONCE = 512
 """Puzzles drawn ahead; drawing one by one would cost more than it saves."""

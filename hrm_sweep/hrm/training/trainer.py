@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hrm_sweep.errors import Diverged
 from hrm_sweep.hrm.backends.select import compile_blocks
+from hrm_sweep.hrm.data.task import Task
 from hrm_sweep.hrm.group_configs import OptimizerConfig, TrainerConfig
 from hrm_sweep.hrm.models.act import ACT, Carry
 from hrm_sweep.hrm.training.batches import Batches
@@ -23,7 +24,6 @@ from hrm_sweep.hrm.training.losses import score, segment_losses
 from hrm_sweep.hrm.training.metrics import Measurement, Sums
 from hrm_sweep.hrm.training.optim import Average, Stepper, Weights, compute_dtype
 from hrm_sweep.hrm.training.stream import Stream
-from hrm_sweep.learning.data.task import Task
 
 
 class Trainer:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.learning.data.chance import Chance
-from hrm_sweep.learning.data.configs import BOXES, SudokuConfig
-from hrm_sweep.learning.data.sudoku_board import Geometry, dig, forms, random_solutions
-from hrm_sweep.learning.data.task import Batch, Puzzles, Task, narrow
+from hrm_sweep.hrm.data.chance import Chance
+from hrm_sweep.hrm.data.configs import BOXES, SudokuConfig
+from hrm_sweep.hrm.data.sudoku_board import Geometry, dig, forms, random_solutions
+from hrm_sweep.hrm.data.task import Batch, Puzzles, Task, narrow
 
 BLANK = 1
 """Token of an empty cell; digit d is token d + 1, as in the published Sudoku sets."""

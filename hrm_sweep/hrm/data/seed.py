@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hrm_sweep.learning.data.chance import Chance
-from hrm_sweep.learning.data.configs import NUM_COLOURS, SeedConfig
-from hrm_sweep.learning.data.copy_increment import VOCAB_SIZE, on_canvas
-from hrm_sweep.learning.data.groups import GroupedTask
-from hrm_sweep.learning.data.task import IGNORE, PAD, Puzzles, narrow
+from hrm_sweep.hrm.data.chance import Chance
+from hrm_sweep.hrm.data.configs import NUM_COLOURS, SeedConfig
+from hrm_sweep.hrm.data.copy_increment import VOCAB_SIZE, on_canvas
+from hrm_sweep.hrm.data.groups import GroupedTask
+from hrm_sweep.hrm.data.task import IGNORE, PAD, Puzzles, narrow
 
 SIDE, CANVAS = 5, 30
 COPIES, INCREMENTS, HELD_OUT = 5, 3, 2

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hrm_sweep.learning.data.chance import Chance
+from hrm_sweep.hrm.data.chance import Chance
 
 IGNORE = -100
 """Label of a position that counts for nothing: no loss, no accuracy."""

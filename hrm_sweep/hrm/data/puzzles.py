@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from hrm_sweep.errors import DataError
-from hrm_sweep.learning.data.chance import Chance
-from hrm_sweep.learning.data.configs import PuzzlesConfig
-from hrm_sweep.learning.data.groups import GroupedTask
-from hrm_sweep.learning.data.published import HEADER, Header, read_header
-from hrm_sweep.learning.data.task import IGNORE, Puzzles
+from hrm_sweep.hrm.data.chance import Chance
+from hrm_sweep.hrm.data.configs import PuzzlesConfig
+from hrm_sweep.hrm.data.groups import GroupedTask
+from hrm_sweep.hrm.data.published import HEADER, Header, read_header
+from hrm_sweep.hrm.data.task import IGNORE, Puzzles
 
 TOKENS_AT_ONCE = 1 << 24
 """Checked together, so that a large file is never in memory as a whole."""

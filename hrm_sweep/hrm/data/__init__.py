@@ -4,32 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hrm_sweep.learning.data.configs import (
-    CopyIncrementConfig,
-    DataConfig,
-    PuzzlesConfig,
-    SudokuConfig,
-)
+from hrm_sweep.hrm.data.configs import CopyIncrementConfig, DataConfig, PuzzlesConfig, SudokuConfig
 
 if TYPE_CHECKING:
-    from hrm_sweep.learning.data.task import Task
+    from hrm_sweep.hrm.data.task import Task
 
 
 def build_task(config: DataConfig, *, seed: int) -> Task:
     """The task of `config`; equal config and seed (>= 0) give equal puzzles, orders and draws."""
     # imports stay in here: the configs of this package are read at every start, without torch
     if isinstance(config, CopyIncrementConfig):
-        from hrm_sweep.learning.data.copy_increment import build_copy_increment
+        from hrm_sweep.hrm.data.copy_increment import build_copy_increment
 
         return build_copy_increment(config, seed=seed)
     if isinstance(config, SudokuConfig):
-        from hrm_sweep.learning.data.sudoku import build_sudoku
+        from hrm_sweep.hrm.data.sudoku import build_sudoku
 
         return build_sudoku(config, seed=seed)
     if isinstance(config, PuzzlesConfig):
-        from hrm_sweep.learning.data.puzzles import build_puzzles
+        from hrm_sweep.hrm.data.puzzles import build_puzzles
 
         return build_puzzles(config, seed=seed)
-    from hrm_sweep.learning.data.seed import build_seed
+    from hrm_sweep.hrm.data.seed import build_seed
 
     return build_seed(config)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from hrm_sweep.errors import DataError
-from hrm_sweep.learning.data.published import HEADER
-from hrm_sweep.learning.data.task import IGNORE, PAD, Puzzles, Task
+from hrm_sweep.hrm.data.published import HEADER
+from hrm_sweep.hrm.data.task import IGNORE, PAD, Puzzles, Task
 
 
 def write_dataset(task: Task, folder: Path) -> None:

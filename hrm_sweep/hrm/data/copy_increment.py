@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrm_sweep.learning.data.chance import Chance
-from hrm_sweep.learning.data.checks import apportion
-from hrm_sweep.learning.data.configs import NUM_COLOURS, CopyIncrementConfig
-from hrm_sweep.learning.data.task import FIRST_COLOUR, IGNORE, PAD, Batch, Puzzles, Task, narrow
+from hrm_sweep.hrm.data.chance import Chance
+from hrm_sweep.hrm.data.checks import apportion
+from hrm_sweep.hrm.data.configs import NUM_COLOURS, CopyIncrementConfig
+from hrm_sweep.hrm.data.task import FIRST_COLOUR, IGNORE, PAD, Batch, Puzzles, Task, narrow
 
 EOS = 1
 VOCAB_SIZE = FIRST_COLOUR + NUM_COLOURS

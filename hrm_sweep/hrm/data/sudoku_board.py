@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hrm_sweep.learning.data.chance import Chance
+from hrm_sweep.hrm.data.chance import Chance
 
 POPCOUNT = np.array([bin(bits).count("1") for bits in range(1 << 9)], dtype=np.uint8)
 DIGIT = np.array([bits.bit_length() for bits in range(1 << 9)])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.learning.data.checks import (
+from hrm_sweep.hrm.data.checks import (
     MISSING,
     apportion,
     at_least,
@@ -17,7 +17,7 @@ from hrm_sweep.learning.data.checks import (
     one_of,
     per_pattern_metrics,
 )
-from hrm_sweep.learning.data.published import read_header
+from hrm_sweep.hrm.data.published import read_header
 
 NUM_COLOURS = 10
 PATTERNS = ("copy", "increment", "decrement", "mirror", "transpose", "recolour")

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrm_sweep.learning.data.chance import Chance
-from hrm_sweep.learning.data.task import Task
+from hrm_sweep.hrm.data.chance import Chance
+from hrm_sweep.hrm.data.task import Task
 
 
 class GroupedTask(Task):
