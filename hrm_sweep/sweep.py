@@ -37,7 +37,7 @@ from hrm_sweep.launch.plain import as_yaml
 from hrm_sweep.report import draw_report
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search import chosen
-from hrm_sweep.search.objectives import goals
+from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.search.space import Space, check_once, parse_space
 from hrm_sweep.storage.database import shown
 from hrm_sweep.storage.leases import Owner, is_worked_in
@@ -76,7 +76,7 @@ class Sweep:
         self._folder = self._place.path
         self._name = settings.study_name or runtime.new_name()
         self._is_tracked = settings.tracking["name"] != "off"
-        self._goals = goals(
+        self._objectives = parse_objectives(
             settings.objective,
             settings.direction,
             settings.constraints,
@@ -84,7 +84,7 @@ class Sweep:
         )
         self._pruning = chosen.pruning(
             settings.pruner,
-            self._goals,
+            self._objectives,
             repeats=settings.repeats,
             storage=settings.storage,
             study=self._name,
@@ -93,7 +93,7 @@ class Sweep:
         self._job = Job(
             single.task,
             aside=single.aside,
-            values=self._goals.names,
+            values=self._objectives.required,
             command=runtime.command(),
             study=self._name,
             pruning=self._pruning,
@@ -212,10 +212,10 @@ class Sweep:
     def _engine(self, space: Space, slots: Any, arguments: list[str]) -> Engine:
         settings = self._settings
         ledger = Ledger(settings.storage)
-        study = ledger.open_study(self._name, self._goals.directions)
+        study = ledger.open_study(self._name, self._objectives.directions)
         with ledger.exclusive():  # of sweeps that start a study together, one makes its folder
             is_new = agree_on_recipe(
-                study, space, self._goals, repeats=settings.repeats, aside=self._job.aside
+                study, space, self._objectives, repeats=settings.repeats, aside=self._job.aside
             )
             if is_new:
                 self._place.clear()
@@ -229,7 +229,7 @@ class Sweep:
         plan = Plan(ledger, study, space, num_trials=settings.n_trials)
         num_slots = min(slots.num_slots, self._num_to_run)
         screen = Screen(
-            head=hints.head(self._name, space, self._goals, plan, by=by, slots=num_slots),
+            head=hints.head(self._name, space, self._objectives, plan, by=by, slots=num_slots),
             columns=settings.columns,
             of_others=partial(hints.of_others, how_to_continue=self._how_to_continue),
         )
@@ -244,7 +244,7 @@ class Sweep:
             ledger=ledger,
             space=space,
             plan=plan,
-            goals=self._goals,
+            objectives=self._objectives,
             rules=Rules(
                 max_attempts=settings.max_attempts,
                 take_from=settings.take_from,
@@ -271,9 +271,9 @@ class Sweep:
         return {
             "params": {each.name: hints.values_of(each) for each in space.dimensions},
             "judged": {
-                "objectives": list(self._goals.objectives),
-                "directions": list(self._goals.directions),
-                "constraints": [str(constraint) for constraint in self._goals.constraints],
+                "objectives": list(self._objectives.names),
+                "directions": list(self._objectives.directions),
+                "constraints": [str(constraint) for constraint in self._objectives.constraints],
                 "tie_breaker": self._settings.tie_breaker,
                 "columns": list(self._settings.columns),
                 "repeats": self._settings.repeats,
@@ -313,7 +313,7 @@ class Sweep:
         return chosen.sampler(
             settings.sampler,
             space,
-            self._goals,
+            self._objectives,
             num_trials=settings.n_trials,
             num_known=num_known,
             seed=settings.seed,

@@ -17,7 +17,7 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record
 from hrm_sweep.runs.run import Run, plain
 from hrm_sweep.runs.study import Study, find_run, find_study, studies
-from hrm_sweep.search.objectives import goals
+from hrm_sweep.search.objectives import parse_objectives
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 
@@ -28,7 +28,7 @@ def test_studies_are_listed_the_newest_first():
 
 def test_a_study_tells_what_it_was_asked():
     study = find_study("grid")
-    assert (study.objectives, study.directions) == (["objective"], ["minimize"])
+    assert (study.objective_names, study.directions) == (["objective"], ["minimize"])
     assert study.searched == ["x", "end"]
     assert study.command.endswith("tracking.name=off +x=3,1,2 +end=well,raise")
     assert study.counted() == {"complete": 3, "failed": 3}
@@ -152,9 +152,13 @@ def limited(*shares, most):
     """A study of single runs with a share each, which is to be high but not above `most`."""
     name = "eval/exact_match"
     runs = [fake({name: share}, held_out=1000, number=n) for n, share in enumerate(shares)]
-    judged = goals(name, "maximize", {name: f"<= {most}"})
+    judged = parse_objectives(name, "maximize", {name: f"<= {most}"})
     return SimpleNamespace(
-        objectives=[name], directions=["maximize"], goals=judged, trials=runs, tie_breaker=None
+        objective_names=[name],
+        directions=["maximize"],
+        objectives=judged,
+        trials=runs,
+        tie_breaker=None,
     )
 
 
@@ -208,7 +212,10 @@ def test_the_pareto_front_is_what_no_other_trial_beats():
     ]
     names, ways = ["loss", "score"], ["minimize", "maximize"]
     study = SimpleNamespace(
-        objectives=names, directions=ways, goals=goals(names, ways), trials=runs
+        objective_names=names,
+        directions=ways,
+        objectives=parse_objectives(names, ways),
+        trials=runs,
     )
     assert [run.number for run in ranking.front(study)] == [5, 0]
 

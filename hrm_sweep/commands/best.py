@@ -45,13 +45,13 @@ def _run(arguments: argparse.Namespace) -> None:
 def _print_best(study: Study, best: list[Run]) -> None:
     first = best[0]
     print(f"Trial {first.number} of {study.name}: {formatting.point(study.params(first))}\n")
-    names = dict.fromkeys([*study.objectives, *formatting.chosen(first.values, study.columns)])
+    names = dict.fromkeys([*study.objective_names, *formatting.chosen(first.values, study.columns)])
     pairs = [(formatting.label(name), formatting.in_words(first.values, name)) for name in names]
     if first.repeats:
         pairs.append(("repeats", f"{len(first.repeats)} seeds, mean ± standard deviation"))
-    if broken := study.goals.broken(first.values):
+    if broken := study.objectives.broken(first.values):
         pairs.append(("breaks", ", ".join(map(str, broken)) + ": no trial keeps to everything"))
-    if study.goals.are_several:
+    if study.objectives.is_multi_objective:
         number = formatting.count(len(front(study)), "trial")
         pairs.append(("front", f"{number}, this one first: best {study.name} --pareto"))
     elif rival := next_best(study, best):
@@ -67,10 +67,10 @@ def _print_best(study: Study, best: list[Run]) -> None:
 
 
 def _print_front(study: Study, best: list[Run]) -> None:
-    labels = [formatting.label(name) for name in study.objectives]
+    labels = [formatting.label(name) for name in study.objective_names]
     table = plain_table("trial", *study.searched, *labels, right=[*study.searched, *labels])
     for run in best:
-        values = [formatting.in_words(run.values, name) for name in study.objectives]
+        values = [formatting.in_words(run.values, name) for name in study.objective_names]
         point = study.params(run)
         settings = [formatting.setting(point.get(name)) for name in study.searched]
         table.add_row(str(run.number), *settings, *values)
@@ -81,7 +81,7 @@ def _described(study: Study, run: Run) -> dict[str, Any]:
     return {
         "study": study.name,
         "trial": run.number,
-        "objectives": study.objectives,
+        "objectives": study.objective_names,
         "values": run.values,
         "params": study.params(run),
         "overrides": run.overrides,

@@ -35,8 +35,8 @@ def _run(arguments: argparse.Namespace) -> None:
     studies = list(found.values())
     if len(studies) < 2:
         raise StudyError(f"{studies[0].name}: name two studies or more to compare")
-    if len({(study.objectives[0], study.directions[0]) for study in studies}) > 1:
-        asked = ", ".join(f"{s.name} {s.directions[0]} {s.objectives[0]}" for s in studies)
+    if len({(study.objective_names[0], study.directions[0]) for study in studies}) > 1:
+        asked = ", ".join(f"{s.name} {s.directions[0]} {s.objective_names[0]}" for s in studies)
         raise StudyError(f"these were judged differently and cannot be compared: {asked}")
     bests = {study.name: best for study in studies for best in ranked(study)[:1]}
     if not bests:
@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _print_bests(studies: Sequence[Study], bests: Mapping[str, Run]) -> None:
-    objective = studies[0].objectives[0]
+    objective = studies[0].objective_names[0]
     table = plain_table("study", formatting.label(objective), "trial", "trials", "work", "")
     for study in studies:
         best = bests.get(study.name)
@@ -69,7 +69,7 @@ def _print_bests(studies: Sequence[Study], bests: Mapping[str, Run]) -> None:
 
 
 def _keeps(study: Study, best: Run | None) -> bool:
-    return best is not None and not study.goals.broken(best.values)
+    return best is not None and not study.objectives.broken(best.values)
 
 
 def _told(verdict: object) -> str:
@@ -99,7 +99,7 @@ def _print_settings(bests: Mapping[str, Run]) -> None:
 
 def _print_same_recipes(studies: Sequence[Study]) -> None:
     """Recipes that several studies ran: equal signatures should give equal numbers."""
-    objective = studies[0].objectives[0]
+    objective = studies[0].objective_names[0]
     found: dict[str, dict[str, Run]] = {}
     for study in studies:
         for run in complete(study):

@@ -50,7 +50,7 @@ def _trials(study: Study) -> str:
 
 def _value(study: Study) -> str:
     best = ranked(study)
-    return formatting.in_words(best[0].values, study.objectives[0]) if best else "-"
+    return formatting.in_words(best[0].values, study.objective_names[0]) if best else "-"
 
 
 def _point(study: Study) -> str:

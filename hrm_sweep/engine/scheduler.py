@@ -35,7 +35,7 @@ from hrm_sweep.errors import (
 from hrm_sweep.runs.handle import session
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
-from hrm_sweep.search.objectives import Goals
+from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Space
 from hrm_sweep.storage.leases import Owner
 from hrm_sweep.storage.optuna_storage import Ledger
@@ -115,7 +115,7 @@ class Engine:
         ledger: Ledger,
         space: Space,
         plan: Plan,
-        goals: Goals,
+        objectives: Objectives,
         rules: Rules,
         slots: Slots,
         folder: Path,
@@ -123,10 +123,11 @@ class Engine:
         folder_of: Callable[[int, list[str]], Path],
         observers: Sequence[Observer],
     ) -> None:
-        self.study, self.space, self.plan, self.goals, self.rules = study, space, plan, goals, rules
+        self.study, self.space, self.plan = study, space, plan
+        self.objectives, self.rules = objectives, rules
         self.slots, self.folder = slots, folder
         self.rows = {trial.number: Row.of_the_past(trial) for trial in finished(study)}
-        self.front = goals.front(self._complete(), values_of)
+        self.front = objectives.front(self._complete(), values_of)
         """The best trials so far; with one objective not more than one."""
         self.returns: dict[int, Future[Any]] = {}
         """What the launcher gave back, by trial number."""
@@ -159,7 +160,7 @@ class Engine:
             self._ledger,
             self.plan,
             self.space,
-            self.goals,
+            self.objectives,
             owner=self._owner.told,
             folder_of=self._folder_of,
             max_attempts=self.rules.max_attempts,
@@ -212,12 +213,12 @@ class Engine:
 
     def best(self) -> list[Row]:
         """Complete trials, the best first; in the end the order is that of the plan."""
-        return self.goals.ranked(self._complete(), values_of)
+        return self.objectives.ranked(self._complete(), values_of)
 
     def _join_front(self, row: Row) -> None:
         """Of equal trials that with the lower number counts, whichever ended first."""
         several = sorted([*self.front, row], key=lambda row: row.number)
-        self.front = self.goals.ranked(self.goals.front(several, values_of), values_of)
+        self.front = self.objectives.ranked(self.objectives.front(several, values_of), values_of)
 
     def outcomes(self) -> dict[Outcome, int]:
         """How many trials have ended how, in the order of the table of outcomes."""

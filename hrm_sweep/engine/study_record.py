@@ -65,8 +65,8 @@ class Results:
     def settled(self, row: Row) -> None:
         self._take()
         if row.outcome is Outcome.COMPLETE and self._record is not None:
-            goals = self._engine.goals
-            self._record.metrics(row.number, {name: row.values[name] for name in goals.objectives})
+            objectives = self._engine.objectives
+            self._record.metrics(row.number, {name: row.values[name] for name in objectives.names})
             self._tell_best()
 
     def end(self) -> None:
@@ -89,7 +89,7 @@ class Results:
         self._record.append(
             "finished",
             outcome=outcome.word,
-            best={name: best.values[name] for name in engine.goals.objectives} if best else {},
+            best={name: best.values[name] for name in engine.objectives.names} if best else {},
             reason=", ".join(f"{number} {word}" for word, number in counted.items()),
             artifacts=["multirun.yaml", FILE_NAME, *report],
         )
@@ -98,11 +98,11 @@ class Results:
     def _tell_best(self) -> None:
         """The best value so far, at the number of trials that have ended: MLflow shows a metric as
         it was at its last step, and trials do not end in the order of their numbers."""
-        goals, front = self._engine.goals, self._engine.front
-        if self._record is None or goals.are_several or not front:
+        objectives, front = self._engine.objectives, self._engine.front
+        if self._record is None or objectives.is_multi_objective or not front:
             return
         self._step = max(self._step + 1, sum(self._engine.outcomes().values()))
-        best = {f"best/{name}": front[0].values[name] for name in goals.objectives}
+        best = {f"best/{name}": front[0].values[name] for name in objectives.names}
         self._record.metrics(self._step, best)
 
     def _take(self) -> None:
@@ -134,11 +134,11 @@ def _is_of_best(name: str) -> bool:
 
 def _summary(engine: Engine, again: Callable[[Row], str]) -> dict[str, Any]:
     """What Hydra's own Optuna sweeper writes, and where each of the best trials is."""
-    goals = engine.goals
+    objectives = engine.objectives
     front: list[dict[str, Any]] = [
         {
             "params": dict(row.params),
-            "values": goals.values_of(row.values),
+            "values": objectives.values_of(row.values),
             "trial": row.number,
             "folder": str(row.folder),
             "mlflow_run_id": Cursor.load(row.folder).run_id or None,
@@ -147,8 +147,8 @@ def _summary(engine: Engine, again: Callable[[Row], str]) -> dict[str, Any]:
         }
         for row in engine.front
     ]
-    summary: dict[str, Any] = {"name": "optuna", "objective": list(goals.objectives)}
-    if goals.are_several:
+    summary: dict[str, Any] = {"name": "optuna", "objective": list(objectives.names)}
+    if objectives.is_multi_objective:
         return summary | {"solutions": front}
     if not front:
         return summary

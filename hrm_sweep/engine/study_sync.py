@@ -17,7 +17,7 @@ from hrm_sweep.engine.progress import Follower, Row
 from hrm_sweep.engine.trial_queue import ATTEMPT, FOLDER, OWNER, Plan
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
-from hrm_sweep.search.objectives import Goals
+from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Space
 from hrm_sweep.storage.optuna_storage import Ledger
 
@@ -81,14 +81,14 @@ class Exchange:
         ledger: Ledger,
         plan: Plan,
         space: Space,
-        goals: Goals,
+        objectives: Objectives,
         *,
         owner: Mapping[str, str],
         folder_of: Callable[[int, list[str]], Path],
         max_attempts: int,
     ) -> None:
         self._study, self._ledger, self._plan = study, ledger, plan
-        self._space, self._goals = space, goals
+        self._space, self._objectives = space, objectives
         self._owner, self._folder_of, self._max_attempts = owner, folder_of, max_attempts
         self._is_in_doubt = False
         """The last exchange failed: perhaps it is there, and only its confirmation was lost."""
@@ -170,7 +170,7 @@ class Exchange:
         overrides = self._space.overrides(trial.params)
         row = Row(trial.number, trial.params, self._folder_of(trial.number, overrides))
         row.attempt = trial.user_attrs.get(ATTEMPT, 0)
-        objective = None if self._goals.are_several else self._goals.objectives[0]
+        objective = None if self._objectives.is_multi_objective else self._objectives.names[0]
         return Handed(trial, overrides, Follower(row), objective)
 
     def _tell(self, handed: Handed) -> None:
@@ -181,7 +181,7 @@ class Exchange:
             told["mlflow_run_id"] = handed.run_id
         if row.outcome is Outcome.COMPLETE:
             told["values"] = row.values
-            for constraint in self._goals.constraints:
+            for constraint in self._objectives.constraints:
                 trial.set_constraint(constraint.name, constraint.excess(row.values))
         if row.outcome is Outcome.INTERRUPTED:
             told[ATTEMPT] = row.attempt - 1
@@ -191,7 +191,7 @@ class Exchange:
             self._plan.put_back(trial)
         else:
             is_complete = row.outcome is Outcome.COMPLETE
-            values = self._goals.values_of(row.values) if is_complete else None
+            values = self._objectives.values_of(row.values) if is_complete else None
             self._study.tell(trial, values, state=state)
 
     def _state(self, row: Row) -> TrialState:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import is_of_the_recipe
-from hrm_sweep.search.objectives import Goals
+from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Space, Value
 from hrm_sweep.storage.leases import Life, life
 from hrm_sweep.storage.optuna_storage import Ledger
@@ -191,7 +191,12 @@ def check_take_from(machine: str, others: Others) -> None:
 
 
 def agree_on_recipe(
-    study: optuna.Study, space: Space, goals: Goals, *, repeats: int, aside: Collection[str]
+    study: optuna.Study,
+    space: Space,
+    objectives: Objectives,
+    *,
+    repeats: int,
+    aside: Collection[str],
 ) -> bool:
     """Writes down what the study is about, or checks that it is still about that.
 
@@ -208,8 +213,8 @@ def agree_on_recipe(
     """
     fixed = [part for part in space.parts if isinstance(part, str)]
     asked = {
-        "objective": list(goals.objectives),
-        "constraints": [str(constraint) for constraint in goals.constraints],
+        "objective": list(objectives.names),
+        "constraints": [str(constraint) for constraint in objectives.constraints],
         "fixed": [part for part in fixed if is_of_the_recipe(part, aside)],
         "repeats": repeats,
         "space": space.in_words(),
@@ -219,7 +224,7 @@ def agree_on_recipe(
         study.set_user_attr(RECIPE, asked)
         with warnings.catch_warnings():  # Optuna calls it experimental; the dashboard reads it
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(list(goals.objectives))
+            study.set_metric_names(list(objectives.names))
         return True
     if difference := _difference(made, asked):
         raise StudyError(

@@ -18,7 +18,7 @@ from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.backends import toolchain
 from hrm_sweep.hrm.group_configs import DATA, MODELS, OPTIMIZERS, TrainerConfig, lower_is_better
-from hrm_sweep.search.objectives import goals
+from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.system import runtime
 
 CONF = next(
@@ -68,7 +68,7 @@ class StudyConfig:
     pruner: Any = None
 
     def __post_init__(self) -> None:
-        goals(self.objective, self.direction, self.constraints)
+        parse_objectives(self.objective, self.direction, self.constraints)
         for key in ("n_trials", "repeats", "max_attempts", "workers"):
             if getattr(self, key) < 1:
                 raise ConfigError(key, getattr(self, key), "must be 1 or more")
@@ -161,16 +161,16 @@ EVAL_METRICS = (
 def _check_metrics(cfg: DictConfig, config: Config) -> None:
     """That what a study and a training go by is measured."""
     known, study = [*EVAL_METRICS, *config.data.metric_names()], config.study
-    judged = goals(study.objective, study.direction, study.constraints)
-    keys = dict.fromkeys(judged.names, "study.objective")
+    judged = parse_objectives(study.objective, study.direction, study.constraints)
+    keys = dict.fromkeys(judged.required, "study.objective")
     keys |= dict.fromkeys(study.constraints or (), "study.constraints")
     keys.setdefault(config.trainer.monitor, _typed_as(cfg, "trainer.monitor"))
     for name, key in keys.items():
         if name not in known:
             hint = formatting.did_you_mean(name, known) or f"choose from {', '.join(known)}"
             raise ConfigError(key, name, "no metric of that name", hint)
-    if judged.objectives[0] == config.trainer.monitor:
-        _check_direction(judged.objectives[0], judged.directions[0])
+    if judged.names[0] == config.trainer.monitor:
+        _check_direction(judged.names[0], judged.directions[0])
 
 
 def _check_direction(metric: str, direction: str) -> None:

@@ -24,7 +24,7 @@ class Data:
 
     @property
     def objective(self) -> str:
-        return self.study.objectives[0]
+        return self.study.objective_names[0]
 
     @property
     def is_maximized(self) -> bool:
@@ -38,7 +38,7 @@ class Data:
     @cached_property
     def kept(self) -> list[Run]:
         """Complete trials that keep to the constraints, in the order of their numbers."""
-        kept = (run for run in self.ranked if not self.study.goals.broken(run.values))
+        kept = (run for run in self.ranked if not self.study.objectives.broken(run.values))
         return sorted(kept, key=lambda run: run.number or 0)
 
     @property
@@ -55,7 +55,7 @@ class Data:
     @cached_property
     def front(self) -> list[Run]:
         """The Pareto front of a study with several objectives, else nothing."""
-        return front(self.study) if len(self.study.objectives) > 1 else []
+        return front(self.study) if len(self.study.objective_names) > 1 else []
 
     @cached_property
     def failed(self) -> list[Run]:

@@ -288,10 +288,10 @@ def cost(data: Data) -> Figure | None:
 
 def pareto(data: Data) -> Figure | None:
     """Two objectives against each other, with the front."""
-    if len(data.study.objectives) < 2:
+    if len(data.study.objective_names) < 2:
         return None
     figure, axes = _figure()
-    one, two = data.study.objectives[:2]
+    one, two = data.study.objective_names[:2]
     everyone = [(run.values[one], run.values[two]) for run in data.ranked]
     best = sorted((run.values[one], run.values[two]) for run in data.front)
     axes.plot(*zip(*everyone, strict=True), "o", color=BLUE, alpha=0.5, markersize=4,

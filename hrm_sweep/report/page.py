@@ -88,10 +88,10 @@ def _words(data: Data) -> dict[str, Any]:
 
 def _asked(data: Data) -> Iterator[tuple[str, str]]:
     study = data.study
-    goals = zip(study.directions, study.objectives, strict=True)
-    yield "objective", ", ".join(f"{direction} {name}" for direction, name in goals)
-    if study.goals.constraints:
-        yield "kept to", ", ".join(map(str, study.goals.constraints))
+    objectives = zip(study.directions, study.objective_names, strict=True)
+    yield "objective", ", ".join(f"{direction} {name}" for direction, name in objectives)
+    if study.objectives.constraints:
+        yield "kept to", ", ".join(map(str, study.objectives.constraints))
     yield from study.space.items()
     if data.best and data.best.repeats:
         yield "repeats", formatting.count(len(data.best.repeats), "seed")
@@ -131,9 +131,9 @@ def _facts(data: Data) -> Iterator[tuple[str, str]]:
 
 def _metrics(data: Data) -> list[str]:
     if data.best is None:
-        return data.study.objectives
+        return data.study.objective_names
     chosen = formatting.chosen(data.best.values, data.study.columns)
-    return list(dict.fromkeys([*data.study.objectives, *chosen]))
+    return list(dict.fromkeys([*data.study.objective_names, *chosen]))
 
 
 def _row(data: Data, run: Run) -> dict[str, Any]:

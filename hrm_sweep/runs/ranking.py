@@ -16,12 +16,12 @@ SURE = 0.05
 
 def ranked(study: Study) -> list[Run]:
     """Complete trials, the best first, in the order that the study itself goes by."""
-    return study.goals.ranked(complete(study), lambda run: run.values)
+    return study.objectives.ranked(complete(study), lambda run: run.values)
 
 
 def complete(study: Study) -> list[Run]:
     """Trials that can be judged."""
-    wanted = set(study.goals.names)
+    wanted = set(study.objectives.required)
     return [
         run
         for run in study.trials
@@ -32,9 +32,9 @@ def complete(study: Study) -> list[Run]:
 def front(study: Study) -> list[Run]:
     """The Pareto front: complete trials that no other one beats in one objective without being
     worse in another, by their first objective."""
-    found = study.goals.front(complete(study), lambda run: run.values)
+    found = study.objectives.front(complete(study), lambda run: run.values)
     sign = -1 if study.directions[0] == "maximize" else 1
-    return sorted(found, key=lambda run: sign * run.values[study.objectives[0]])
+    return sorted(found, key=lambda run: sign * run.values[study.objective_names[0]])
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,11 @@ def next_best(study: Study, best_first: list[Run]) -> str:
     """The second best trial of a study with one objective, and how sure the best one's lead is;
     empty where nothing but broken constraints told the two apart."""
     first, *others = best_first
-    if not others or study.goals.broken(first.values):
+    if not others or study.objectives.broken(first.values):
         return ""
-    second, objective = others[0], study.objectives[0]  # those that break constraints come last
-    if study.goals.broken(second.values):
+    second = others[0]  # trials that break constraints come last
+    objective = study.objective_names[0]
+    if study.objectives.broken(second.values):
         return "none, no other trial keeps to the constraints"
     value = formatting.in_words(second.values, objective)
     verdict = compared(first, second, objective, study.directions[0])

@@ -15,7 +15,7 @@ from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs import record
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
-from hrm_sweep.search.objectives import Goals, goals
+from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.tracking.export_state import Cursor
 
 MULTIRUN = Path("multirun")
@@ -46,7 +46,7 @@ class Study:
         return list(self._asked["hydra_overrides"])
 
     @property
-    def objectives(self) -> list[str]:
+    def objective_names(self) -> list[str]:
         return list(self._asked["judged"]["objectives"])
 
     @property
@@ -55,7 +55,7 @@ class Study:
         return list(self._asked["judged"]["directions"])
 
     @functools.cached_property
-    def goals(self) -> Goals:
+    def objectives(self) -> Objectives:
         """How its trials are judged.
 
         Raises:
@@ -68,7 +68,9 @@ class Study:
             )
         told = (text.rsplit(maxsplit=2) for text in self._asked["judged"]["constraints"])
         rules = {name: f"{way} {bound}" for name, way, bound in told}
-        return goals(self.objectives, self.directions, rules, tie_breaker=self.tie_breaker)
+        return parse_objectives(
+            self.objective_names, self.directions, rules, tie_breaker=self.tie_breaker
+        )
 
     @property
     def tie_breaker(self) -> str | None:
@@ -78,7 +80,7 @@ class Study:
     @property
     def columns(self) -> list[str]:
         """Metrics worth a column, by name; `*` stands for any rest."""
-        return list(self._asked["judged"]["columns"]) or self.objectives
+        return list(self._asked["judged"]["columns"]) or self.objective_names
 
     @property
     def searched(self) -> list[str]:
@@ -280,7 +282,7 @@ def find_run_in_mlflow(run_id: str) -> Run | None:
 def _study_in(folder: Path) -> Study | None:
     with contextlib.suppress(RecordError, StudyError, KeyError):
         study = Study(Run.open(folder))
-        if study.run.kind == "study" and study.goals:
+        if study.run.kind == "study" and study.objectives:
             return study
     return None
 

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.utils import instantiate
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.search.objectives import Goals
+from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.pruners import Pruning
 from hrm_sweep.search.samplers import told_by
 from hrm_sweep.search.space import Space
@@ -16,7 +16,13 @@ from hrm_sweep.storage.database import absolute
 
 
 def sampler(
-    config: Any, space: Space, goals: Goals, *, num_trials: int, num_known: int, seed: int | None
+    config: Any,
+    space: Space,
+    objectives: Objectives,
+    *,
+    num_trials: int,
+    num_known: int,
+    seed: int | None,
 ) -> tuple[Any, str]:
     """The sampler, and its name for a person.
 
@@ -30,10 +36,12 @@ def sampler(
         StudyError: it is none, or a package that it needs is not installed.
     """
     made = _made("sampler", config, seed=None if seed is None else seed + num_known)
-    return told_by(made, space, goals, num_trials=num_trials)
+    return told_by(made, space, objectives, num_trials=num_trials)
 
 
-def pruning(config: Any, goals: Goals, *, repeats: int, storage: str, study: str) -> Pruning | None:
+def pruning(
+    config: Any, objectives: Objectives, *, repeats: int, storage: str, study: str
+) -> Pruning | None:
     """What judges running trials; None if nothing does.
 
     Args:
@@ -47,7 +55,7 @@ def pruning(config: Any, goals: Goals, *, repeats: int, storage: str, study: str
     name = type(pruner).__name__
     if pruner is None or name == "NopPruner":
         return None
-    if goals.are_several:
+    if objectives.is_multi_objective:
         raise StudyError(
             f"study.pruner={name}: a trial with several objectives cannot be judged before its "
             "end; take study/pruner=none, or one objective and constraints"
@@ -57,7 +65,7 @@ def pruning(config: Any, goals: Goals, *, repeats: int, storage: str, study: str
             f"study.pruner={name}: it judges a trial between its repeats, and there is one; "
             "set study.repeats=5 or more, or take study/pruner=median"
         )
-    return Pruning(absolute(storage), study, goals.objectives[0], pruner)
+    return Pruning(absolute(storage), study, objectives.names[0], pruner)
 
 
 def _made(what: str, config: Any, **arguments: Any) -> Any:

@@ -38,27 +38,27 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class Goals:
+class Objectives:
     """How the trials of a study are judged."""
 
-    objectives: tuple[str, ...]
+    names: tuple[str, ...]
     directions: tuple[str, ...]
     constraints: tuple[Constraint, ...] = ()
     tie_breaker: str | None = None
     """Name of a value that is lower for the better of two trials with one equal objective."""
 
     @property
-    def names(self) -> list[str]:
+    def required(self) -> list[str]:
         """Values that a complete trial has."""
-        return [*self.objectives, *(constraint.name for constraint in self.constraints)]
+        return [*self.names, *(constraint.name for constraint in self.constraints)]
 
     @property
-    def are_several(self) -> bool:
-        return len(self.objectives) > 1
+    def is_multi_objective(self) -> bool:
+        return len(self.names) > 1
 
     def values_of(self, values: Values) -> list[float]:
         """What Optuna is told."""
-        return [values[name] for name in self.objectives]
+        return [values[name] for name in self.names]
 
     def broken(self, values: Values) -> list[Constraint]:
         """The constraints that a complete trial does not keep to."""
@@ -71,7 +71,7 @@ class Goals:
         if excess or others:
             return excess < others
         mine, theirs = self._costs(one), self._costs(other)
-        if mine == theirs and not self.are_several and self.tie_breaker:
+        if mine == theirs and not self.is_multi_objective and self.tie_breaker:
             return one.get(self.tie_breaker, 0.0) < other.get(self.tie_breaker, 0.0)
         return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
 
@@ -103,26 +103,26 @@ class Goals:
         return sorted(several, key=rank)
 
     def _is_room(self, known: Values, new: Values) -> bool:
-        if self.are_several:
+        if self.is_multi_objective:
             return not self.betters(known, new)
         return self.betters(new, known)
 
     def _costs(self, values: Values) -> list[float]:
-        pairs = zip(self.objectives, self.directions, strict=True)
+        pairs = zip(self.names, self.directions, strict=True)
         return [-values[name] if way == "maximize" else values[name] for name, way in pairs]
 
     def _excess(self, values: Values) -> float:
         return sum(constraint.excess(values) for constraint in self.broken(values))
 
 
-def goals(
+def parse_objectives(
     objective: str | Sequence[str],
     direction: str | Sequence[str],
     constraints: Mapping[str, str] | None = None,
     *,
     tie_breaker: str | None = None,
-) -> Goals:
-    """Goals as they stand in a config.
+) -> Objectives:
+    """Objectives as they stand in a config.
 
     Raises:
         StudyError: they do not fit together, or a constraint cannot be read.
@@ -144,7 +144,7 @@ def goals(
             "such as 'study.constraints={eval/segments: \"<= 2\"}'"
         )
     rules = tuple(_constraint(name, rule) for name, rule in (constraints or {}).items())
-    return Goals(objectives, directions, rules, tie_breaker)
+    return Objectives(objectives, directions, rules, tie_breaker)
 
 
 def _listed(value: str | Sequence[str]) -> tuple[str, ...]:

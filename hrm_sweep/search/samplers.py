@@ -14,7 +14,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.search.objectives import Goals
+from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Space
 
 FEW = 250
@@ -35,13 +35,15 @@ class Auto:
     def __init__(self, *, seed: int | None = None) -> None:
         self._seed = seed
 
-    def choose(self, space: Space, goals: Goals, *, num_trials: int) -> tuple[Any, str]:
+    def choose(self, space: Space, objectives: Objectives, *, num_trials: int) -> tuple[Any, str]:
         """The sampler and the reason for it."""
-        name, reason = _suitable(space, goals, num_trials)
+        name, reason = _suitable(space, objectives, num_trials)
         return getattr(optuna.samplers, name)(seed=self._seed), reason
 
 
-def told_by(sampler: Any, space: Space, goals: Goals, *, num_trials: int) -> tuple[Any, str]:
+def told_by(
+    sampler: Any, space: Space, objectives: Objectives, *, num_trials: int
+) -> tuple[Any, str]:
     """The sampler to use, and how to name it to a person.
 
     A grid has none: its points are all written down.
@@ -53,7 +55,7 @@ def told_by(sampler: Any, space: Space, goals: Goals, *, num_trials: int) -> tup
         return optuna.samplers.RandomSampler(), "the grid"
     reason = ""
     if isinstance(sampler, Auto):
-        sampler, why = sampler.choose(space, goals, num_trials=num_trials)
+        sampler, why = sampler.choose(space, objectives, num_trials=num_trials)
         reason = f" (auto: {why})"
     name = type(sampler).__name__
     for package in PACKAGES.get(name, ()):
@@ -65,15 +67,20 @@ def told_by(sampler: Any, space: Space, goals: Goals, *, num_trials: int) -> tup
     return sampler, f"{name}{reason}"
 
 
-def _suitable(space: Space, goals: Goals, num_trials: int) -> tuple[str, str]:
+def _suitable(space: Space, objectives: Objectives, num_trials: int) -> tuple[str, str]:
     unordered = [
         name
         for name, distribution in space.distributions.items()
         if isinstance(distribution, CategoricalDistribution)
     ]
-    if num_trials >= MANY and goals.are_several:
+    if num_trials >= MANY and objectives.is_multi_objective:
         return "NSGAIISampler", f"several objectives, {num_trials} trials"
-    if num_trials >= MANY and not unordered and not goals.constraints and len(space.dimensions) > 1:
+    if (
+        num_trials >= MANY
+        and not unordered
+        and not objectives.constraints
+        and len(space.dimensions) > 1
+    ):
         return "CmaEsSampler", f"numbers only, {num_trials} trials"
     if unordered:
         return "TPESampler", f"{', '.join(unordered)} has no order"

@@ -14,24 +14,26 @@ from hrm_sweep.engine.progress import Row
 from hrm_sweep.engine.scheduler import Engine
 from hrm_sweep.engine.trial_queue import Others, Plan, num_to_run
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.search.objectives import Goals
+from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Dimension, Space
 from hrm_sweep.storage.leases import Life
 from hrm_sweep.system import runtime
 from hrm_sweep.tracking import store
 
 
-def head(name: str, space: Space, goals: Goals, plan: Plan, *, by: str, slots: int) -> list[str]:
+def head(
+    name: str, space: Space, objectives: Objectives, plan: Plan, *, by: str, slots: int
+) -> list[str]:
     """The first lines of a study; `by` says what proposes its trials, and `slots` how many of them
     run at once."""
     at_once = formatting.count(slots, "worker") if slots else "nothing is left to run"
     how = f"Grid of {plan.num_trials}, every point once"
     if not space.is_finite:
         how = f"Search of {formatting.count(plan.num_trials, 'trial')}, proposed by {by}"
-    pairs = zip(goals.directions, goals.objectives, strict=True)
+    pairs = zip(objectives.directions, objectives.names, strict=True)
     aims = [f"{direction} {objective}" for direction, objective in pairs]
     told = [
-        f"Study {name} · {_sizes(space)} · {', '.join([*aims, *map(str, goals.constraints)])}",
+        f"Study {name} · {_sizes(space)} · {', '.join([*aims, *map(str, objectives.constraints)])}",
         f"{how} · {at_once}",
     ]
     if added := plan.num_added():
@@ -98,7 +100,7 @@ def next_commands(
         yield "  reproduce   python -m hrm_sweep reproduce"
         yield f"  once more   {shlex.join([*runtime.command(), *recipe])}"
     if engine.outcomes().get(Outcome.COMPLETE) and not engine.front:
-        broken = " or ".join(map(str, engine.goals.constraints))
+        broken = " or ".join(map(str, engine.objectives.constraints))
         yield f"  best        none: each complete trial breaks {broken}"
     if settings.tracking["name"] != "off":
         yield f"  compare     {store.ui_hint(settings.tracking.get('uri'))}"

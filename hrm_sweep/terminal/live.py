@@ -115,7 +115,7 @@ class Screen:
 
     def _metrics(self, row: Row) -> list[str]:
         """The columns' metrics that this row has; the goals if no columns were asked for."""
-        return formatting.chosen(row.newest, self._columns or self._engine.goals.names)
+        return formatting.chosen(row.newest, self._columns or self._engine.objectives.required)
 
     # Plain lines
 
@@ -132,7 +132,7 @@ class Screen:
     def _ending(self, row: Row) -> str:
         assert row.outcome is not None
         if row.outcome is Outcome.COMPLETE:
-            broken = (f"breaks {each}" for each in self._engine.goals.broken(row.values))
+            broken = (f"breaks {each}" for each in self._engine.objectives.broken(row.values))
             notes = [
                 f"done in {formatting.duration(row.seconds)}",
                 _attempt(row),
@@ -192,16 +192,16 @@ class Screen:
     def _fitting(
         self, draw: Callable[[Sequence[str], int | None], Table], metrics: Iterable[str]
     ) -> Table:
-        return fitting(self._console, draw, metrics, self._engine.goals.names)
+        return fitting(self._console, draw, metrics, self._engine.objectives.required)
 
     def _status(self) -> str:
         engine = self._engine
         done = sum(engine.outcomes().values())
         parts = [f"  {done} of {engine.plan.num_trials} done"]
-        if engine.goals.are_several:
+        if engine.objectives.is_multi_objective:
             parts.append(f"{formatting.count(len(engine.front), 'trial')} on the front")
         elif engine.front:
-            best, (objective,) = engine.front[0], engine.goals.objectives
+            best, (objective,) = engine.front[0], engine.objectives.names
             parts.append(
                 f"best {formatting.in_words(best.values, objective)} (trial {best.number})"
             )
@@ -227,7 +227,7 @@ class Screen:
             return "No trial is complete yet."
         if not best:
             return "No trial is complete, so there is no best one."
-        metrics = dict.fromkeys([*self._engine.goals.names, *self._metrics(best[0])])
+        metrics = dict.fromkeys([*self._engine.objectives.required, *self._metrics(best[0])])
         return self._fitting(partial(self._table_of, best), metrics)
 
     def _table_of(self, best: Sequence[Row], metrics: Sequence[str], most: int | None) -> Table:
@@ -254,7 +254,7 @@ class Screen:
     def _is_to_be_told(self, row: Row) -> bool:
         if row.outcome is not Outcome.COMPLETE:
             return row.outcome not in (None, Outcome.PRUNED)  # a pruned one says what it measured
-        return bool(row.reason or row.attempt > 1 or self._engine.goals.broken(row.values))
+        return bool(row.reason or row.attempt > 1 or self._engine.objectives.broken(row.values))
 
 
 def _of_the_database(trouble: str) -> str:

@@ -19,7 +19,7 @@ def fitting(
     console: Console,
     draw: Callable[[Sequence[str], int | None], Table],
     metrics: Iterable[str],
-    goals: Iterable[str],
+    objectives: Iterable[str],
 ) -> Table:
     """The widest table that fits: first long settings are cut, then metrics go, from the last one
     on; the goals stay.
@@ -27,7 +27,7 @@ def fitting(
     Args:
         draw: makes the table, from the metrics it shows and the columns a setting may take.
     """
-    shown, most, kept = list(metrics), None, set(goals)
+    shown, most, kept = list(metrics), None, set(objectives)
     while _width(console, table := draw(shown, most)) > console.width:
         spare = [name for name in shown if name not in kept]
         if most is None:

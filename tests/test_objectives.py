@@ -5,7 +5,7 @@ import math
 import pytest
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.search.objectives import goals
+from hrm_sweep.search.objectives import parse_objectives
 
 
 def same(values):
@@ -14,7 +14,7 @@ def same(values):
 
 def test_of_one_objective_the_first_of_the_best_is_the_front():
     trials = [{"a": 1.0}, {"a": 3.0}, {"a": 3.0}, {"a": 2.0}]
-    asked = goals("a", "maximize")
+    asked = parse_objectives("a", "maximize")
     assert asked.front(trials, same) == [{"a": 3.0}]
     assert asked.front(trials, same)[0] is trials[1]
     assert [trial["a"] for trial in asked.ranked(trials, same)] == [3, 3, 2, 1]
@@ -22,12 +22,12 @@ def test_of_one_objective_the_first_of_the_best_is_the_front():
 
 def test_of_equal_trials_the_one_with_the_lower_tie_breaker_is_better():
     trials = [{"a": 1.0, "loss": 0.5}, {"a": 1.0, "loss": 0.2}, {"a": 1.0, "loss": 0.2}]
-    asked = goals("a", "maximize", tie_breaker="loss")
+    asked = parse_objectives("a", "maximize", tie_breaker="loss")
     assert asked.front(trials, same)[0] is trials[1]
 
 
 def test_the_pareto_front_is_what_brute_force_says():
-    asked = goals(["a", "b"], ["maximize", "minimize"])
+    asked = parse_objectives(["a", "b"], ["maximize", "minimize"])
     trials = [{"a": float(n * 7 % 11), "b": float(n * 5 % 13)} for n in range(40)]
 
     def is_bettered(trial):
@@ -42,7 +42,7 @@ def test_the_pareto_front_is_what_brute_force_says():
 
 
 def test_a_trial_that_breaks_a_constraint_is_never_the_best():
-    asked = goals("a", "minimize", {"seconds": "<= 10", "share": ">= 0.5"})
+    asked = parse_objectives("a", "minimize", {"seconds": "<= 10", "share": ">= 0.5"})
     best = {"a": 0.0, "seconds": 11.0, "share": 0.9}
     good = {"a": 5.0, "seconds": 10.0, "share": 0.5}
     worst = {"a": 0.0, "seconds": 30.0, "share": 0.1}
@@ -69,9 +69,11 @@ def test_a_trial_that_breaks_a_constraint_is_never_the_best():
 )
 def test_what_cannot_be_a_goal_is_named(arguments, words):
     with pytest.raises(StudyError) as caught:
-        goals(*arguments)
+        parse_objectives(*arguments)
     assert words in str(caught.value)
 
 
 def test_infinity_is_a_value_like_another():
-    assert goals("a", "minimize").front([{"a": math.inf}, {"a": 1.0}], same) == [{"a": 1.0}]
+    assert parse_objectives("a", "minimize").front([{"a": math.inf}, {"a": 1.0}], same) == [
+        {"a": 1.0}
+    ]
