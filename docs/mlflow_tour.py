@@ -21,7 +21,7 @@ from playwright.sync_api import Locator, Page, TimeoutError, sync_playwright
 
 from hrm_sweep.commands.pages import free_port
 from hrm_sweep.tracking import store, ui
-from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.export_state import ExportState
 
 STUDY = "lr=1e-4,5e-4,1e-3 study.name=example"
 PATIENCE_MS = 90_000
@@ -54,12 +54,12 @@ def tour(study: Path, uri: str, pictures: Path) -> Seen:
     port = free_port(5600)
     with ui.serving(store.resolve_uri(uri), port), _browser() as page:
         address = f"http://127.0.0.1:{port}/"
-        note = _study(page, address, Cursor.load(study), pictures)
+        note = _study(page, address, ExportState.load(study), pictures)
         with page.context.expect_page() as opened:  # a link in a note opens a tab of its own
             _compare_link(page).click()
         columns, runs = _trials(opened.value, pictures)
         axes, num_points = _comparison(opened.value, pictures)
-        size = _artifact(page, address, Cursor.load(study / "0"))
+        size = _artifact(page, address, ExportState.load(study / "0"))
     return Seen(note, columns, runs, axes, num_points, size)
 
 
@@ -75,7 +75,7 @@ def _browser() -> Iterator[Page]:
             browser.close()
 
 
-def _study(page: Page, address: str, study: Cursor, pictures: Path) -> str:
+def _study(page: Page, address: str, study: ExportState, pictures: Path) -> str:
     page.goto(f"{address}#/experiments/{study.experiment_id}/runs/{study.run_id}?{MODEL_TRAINING}")
     _compare_link(page).wait_for()
     _close_assistant(page)
@@ -104,7 +104,7 @@ def _comparison(page: Page, pictures: Path) -> tuple[list[str], int]:
     return names, page.locator(".js-plotly-plot").evaluate_all(drawn)
 
 
-def _artifact(page: Page, address: str, trial: Cursor) -> tuple[int, int]:
+def _artifact(page: Page, address: str, trial: ExportState) -> tuple[int, int]:
     where = f"{address}#/experiments/{trial.experiment_id}/runs/{trial.run_id}/artifacts"
     page.goto(f"{where}?{MODEL_TRAINING}")
     page.get_by_text("prediction_vs_groundtruth.png").first.click()

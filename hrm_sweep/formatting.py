@@ -5,11 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from typing import Any
-
-from hrm_sweep.runs.recipe import is_of_the_recipe
 
 _SHARES = re.compile(
     r"(?:best/)?(?:train|eval|reported)/"
@@ -17,14 +15,14 @@ _SHARES = re.compile(
 )
 
 
-def label(metric: str) -> str:
+def metric_label(metric: str) -> str:
     """`eval/exact_match` is "exact match" in a table, `eval/exact_match/copy` is "copy", and
     `train/loss` is "train loss"."""
     of_training = "train " if metric.startswith("train/") else ""
     return of_training + metric.rpartition("/")[2].replace("_", " ")
 
 
-def measured(metric: str, value: float | None, deviation: float | None = None) -> str:
+def format_value(metric: str, value: float | None, deviation: float | None = None) -> str:
     """A share as per cent, anything else with four digits; a dash for what is not there yet.
 
     A standard deviation is put behind: 98.4 ± 0.6 %.
@@ -44,24 +42,24 @@ def is_share(metric: str) -> bool:
     return _SHARES.fullmatch(metric) is not None
 
 
-def chosen(values: Iterable[str], patterns: Iterable[str]) -> list[str]:
+def matching_metrics(values: Iterable[str], patterns: Iterable[str]) -> list[str]:
     """The names that fit a pattern (`*` stands for any rest), in the order of the patterns."""
     names = list(values)
     fitting = [name for pattern in patterns for name in names if fnmatch(name, pattern)]
     return [name for name in fitting if not name.endswith("/std")]
 
 
-def told(values: Mapping[str, float], names: Iterable[str]) -> str:
+def format_metrics(values: Mapping[str, float], names: Iterable[str]) -> str:
     """`loss 0.0122  exact match 98.4 %`."""
-    return "  ".join(f"{label(name)} {in_words(values, name)}" for name in names)
+    return "  ".join(f"{metric_label(name)} {format_metric(values, name)}" for name in names)
 
 
-def in_words(values: Mapping[str, float], name: str) -> str:
+def format_metric(values: Mapping[str, float], name: str) -> str:
     """One of the values, with its standard deviation if that is among them."""
-    return measured(name, values.get(name), values.get(f"{name}/std"))
+    return format_value(name, values.get(name), values.get(f"{name}/std"))
 
 
-def setting(value: Any) -> str:
+def format_param(value: Any) -> str:
     """A parameter as a table shows it: 0.0001 is 1e-4, long fractions have four digits."""
     if not isinstance(value, float) or not math.isfinite(value):
         return str(value)
@@ -69,7 +67,7 @@ def setting(value: Any) -> str:
     return min(repr(digits), _scientific(digits), key=len)
 
 
-def typed(override: str) -> str:
+def format_override(override: str) -> str:
     """An override as a person types it: `lr=0.001` is `lr=1e-3`. The value is the same."""
     key, _, text = override.partition("=")
     try:
@@ -81,37 +79,28 @@ def typed(override: str) -> str:
     return f"{key}={scientific}" if is_the_same and not is_whole else override
 
 
-def recipe_of(overrides: Iterable[str], aside: Collection[str]) -> list[str]:
-    """Those of the overrides that can change a result, as a person types them.
-
-    Args:
-        aside: the app's top-level keys that cannot.
-    """
-    return [typed(override) for override in overrides if is_of_the_recipe(override, aside)]
-
-
 def _scientific(value: float) -> str:
     mantissa, _, exponent = f"{value:.15e}".partition("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def point(params: Mapping[str, Any]) -> str:
+def format_point(params: Mapping[str, Any]) -> str:
     """`lr=1e-3 hidden_dim=64`."""
-    return " ".join(f"{name}={setting(value)}" for name, value in params.items())
+    return " ".join(f"{name}={format_param(value)}" for name, value in params.items())
 
 
-def ago(seconds: float) -> str:
+def format_age(seconds: float) -> str:
     """just now, 5 minutes ago, 2 hours ago, yesterday, 3 days ago."""
     minutes, hours, days = (int(seconds // size) for size in (60, 3600, 86400))
     if days == 1:
         return "yesterday"
     for number, noun in ((days, "day"), (hours, "hour"), (minutes, "minute")):
         if number > 0:
-            return f"{count(number, noun)} ago"
+            return f"{pluralize(number, noun)} ago"
     return "just now"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """14 s, 3 min 20 s, 2 h 5 min."""
     whole = round(seconds)
     if whole < 60:
@@ -121,7 +110,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def count(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """1 trial, 2 trials."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 

@@ -18,19 +18,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
 from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperSettings
-from hrm_sweep.engine.scheduler import Engine, Rules
+from hrm_sweep.engine.scheduler import Rules, Scheduler
 from hrm_sweep.engine.study_dir import StudyFolder, go_on_in
 from hrm_sweep.engine.study_record import Results, are_told
 from hrm_sweep.engine.trial_queue import (
     FOLDER,
-    Plan,
+    TrialQueue,
     agree_on_recipe,
     check_take_from,
     num_to_run,
     running_of_others,
 )
 from hrm_sweep.errors import DatabaseAway, StudyError
-from hrm_sweep.launch.batch_adapter import Batches
+from hrm_sweep.launch.batch_adapter import BatchAdapter
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
 from hrm_sweep.launch.plain import as_yaml
@@ -40,15 +40,15 @@ from hrm_sweep.search import chosen
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.search.space import Space, check_once, parse_space
 from hrm_sweep.storage.database import shown
-from hrm_sweep.storage.leases import Owner, is_worked_in
-from hrm_sweep.storage.optuna_storage import Ledger, known_study
+from hrm_sweep.storage.leases import Lease, is_worked_in
+from hrm_sweep.storage.optuna_storage import SharedStorage, known_study
 from hrm_sweep.system import files, runtime
 from hrm_sweep.system.redact import check_no_secrets, redacted, redacted_tree
 from hrm_sweep.terminal import hints
 from hrm_sweep.terminal.live import Screen
 from hrm_sweep.tracking import store
 from hrm_sweep.tracking.export_state import OF_A_STUDY, waiting
-from hrm_sweep.tracking.exporter_process import ProjectorProcess
+from hrm_sweep.tracking.exporter_process import ExporterProcess
 
 CORNERS = 64
 """Points composed and checked before the first trial, if the space has that many."""
@@ -152,7 +152,7 @@ class Sweep:
 
     def _show_plan(self, space: Space) -> None:
         workers = getattr(self._launcher, "num_slots", 1)
-        for line in hints.plan_in_words(
+        for line in hints.describe_plan(
             space,
             self._settings.n_trials,
             self._trials_so_far(),
@@ -207,11 +207,11 @@ class Sweep:
             return self._launcher
         all_of_them = max(1, self._num_to_run) if space.is_finite else 1
         size = self._settings.max_batch_size or all_of_them
-        return Batches(self._launcher, num_slots=size)
+        return BatchAdapter(self._launcher, num_slots=size)
 
-    def _engine(self, space: Space, slots: Any, arguments: list[str]) -> Engine:
+    def _engine(self, space: Space, slots: Any, arguments: list[str]) -> Scheduler:
         settings = self._settings
-        ledger = Ledger(settings.storage)
+        ledger = SharedStorage(settings.storage)
         study = ledger.open_study(self._name, self._objectives.directions)
         with ledger.exclusive():  # of sweeps that start a study together, one makes its folder
             is_new = agree_on_recipe(
@@ -221,12 +221,12 @@ class Sweep:
                 self._place.clear()
                 study.set_user_attr(FOLDER, str(self._folder))
             self._folder.mkdir(parents=True, exist_ok=True)
-            owner = Owner(self._folder)
+            owner = Lease(self._folder)
         self._write_config()
         study.sampler, by = self._sampler(space, len(study.get_trials(deepcopy=False)))
         if self._pruning is not None:
             study.pruner = self._pruning.pruner  # samplers ask it
-        plan = Plan(ledger, study, space, num_trials=settings.n_trials)
+        plan = TrialQueue(ledger, study, space, num_trials=settings.n_trials)
         num_slots = min(slots.num_slots, self._num_to_run)
         screen = Screen(
             head=hints.head(self._name, space, self._objectives, plan, by=by, slots=num_slots),
@@ -239,7 +239,7 @@ class Sweep:
             self._projectors = self._start_projectors()
             asked["dashboard"] = f"{DASHBOARD}/studies/{study._study_id}"
             results = [self._results(asked, arguments)]
-        return Engine(
+        return Scheduler(
             study=study,
             ledger=ledger,
             space=space,
@@ -323,16 +323,16 @@ class Sweep:
         tree = OmegaConf.to_container(self._config, enum_to_str=True)
         files.write_text(self._folder / OF_A_STUDY, as_yaml(redacted_tree(tree)))
 
-    def _start_projectors(self) -> list[ProjectorProcess]:
+    def _start_projectors(self) -> list[ExporterProcess]:
         if not self._is_tracked:
             return []
         tracking = self._settings.tracking
         experiment = tracking.get("experiment", "hrm_sweep")
-        return [ProjectorProcess(self._folder, uri=tracking.get("uri"), experiment=experiment)]
+        return [ExporterProcess(self._folder, uri=tracking.get("uri"), experiment=experiment)]
 
-    def _say_what_next(self, engine: Engine) -> None:
+    def _say_what_next(self, engine: Scheduler) -> None:
         if engine.is_stopped:
-            left = formatting.count(engine.num_left, "trial")
+            left = formatting.pluralize(engine.num_left, "trial")
             print(f"  time is up  {left} left; continue with: {self._how_to_continue()}")
         for line in hints.next_commands(
             self._settings, engine, self._folder, aside=self._job.aside

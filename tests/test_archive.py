@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from scipy import stats
 
-from hrm_sweep.engine.progress import Follower, Row
+from hrm_sweep.engine.progress import RecordTail, TrialProgress
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs import handle as trial
@@ -238,7 +238,7 @@ def test_a_run_that_went_on_took_the_time_of_both_attempts(tmp_path):
         pass
     assert Run.open(tmp_path).attempts == 2
     assert 3600 <= Run.open(tmp_path).seconds < 3700
-    assert Follower(Row(0, {}, tmp_path)).row.seconds == Run.open(tmp_path).seconds
+    assert RecordTail(TrialProgress(0, {}, tmp_path)).row.seconds == Run.open(tmp_path).seconds
 
 
 def test_the_record_of_a_study_is_a_run_too():

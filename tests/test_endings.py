@@ -109,7 +109,7 @@ class TestAnEndThatCannotBeWritten:
 
     def test_leaves_no_trial_behind_and_no_lock(self, tmp_path):
         def is_no_json(handle):
-            handle.note(digest=object())
+            handle.set_tags(digest=object())
 
         with pytest.raises(TypeError):
             self.run(tmp_path / "run", fault=is_no_json)

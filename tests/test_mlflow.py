@@ -15,7 +15,7 @@ from truth import Truth, fresh_database
 
 from hrm_sweep.runs.record import Record, read, values_of
 from hrm_sweep.tracking.export_state import Backlog, settle_dead, waiting
-from hrm_sweep.tracking.exporter import Projection
+from hrm_sweep.tracking.exporter import Exporter
 from hrm_sweep.tracking.limits import legal_name
 
 EXPERIMENT = "hrm_sweep"
@@ -57,7 +57,7 @@ def write_study(folder: Path, trials: int = 2) -> None:
 
 def project(root: Path, uri: str, **options: Any) -> Backlog:
     """Steps until nothing moves any more, as a new process would."""
-    projection = Projection(root, tracking_uri=uri, experiment=EXPERIMENT, **options)
+    projection = Exporter(root, tracking_uri=uri, experiment=EXPERIMENT, **options)
     try:
         progress = -1
         while projection.progress > progress:
@@ -116,7 +116,7 @@ class TestAStudy:
 
     def test_is_projected_while_it_runs(self, tmp_path, uri, truth):
         root = tmp_path / "otter"
-        projection = Projection(root, tracking_uri=uri, experiment=EXPERIMENT)
+        projection = Exporter(root, tracking_uri=uri, experiment=EXPERIMENT)
         assert projection.step() == Backlog()
         with Record(root) as study, Record(root / "0") as trial:
             study.append("started", name="otter", kind="study")
@@ -148,7 +148,7 @@ class TestEveryValueArrivesOnce:
         root = tmp_path / "otter"
         write_run(root, steps=2, outcome="complete", best={"x": 1.0}, artifacts=["record.jsonl"])
         states = [None]
-        projection = Projection(root, tracking_uri=uri, experiment=EXPERIMENT)
+        projection = Exporter(root, tracking_uri=uri, experiment=EXPERIMENT)
         while projection.step().runs or len(states) == 1:
             states.append((root / "mlflow.json").read_bytes())
         projection.close()
@@ -440,7 +440,7 @@ class TestWhatMlflowCannotHold:
             record.append("started", name="2")
             record.metrics(1, {"bad": 1.0})
             record.append("finished", outcome="complete")
-        projection = Projection(root, tracking_uri=uri, experiment=EXPERIMENT)
+        projection = Exporter(root, tracking_uri=uri, experiment=EXPERIMENT)
         until(lambda: projection.step().runs == 1)
         until(lambda: "this always fails" in projection.step().reason)
         projection.close()
@@ -542,7 +542,7 @@ def test_a_database_that_is_thrown_away_meanwhile_is_made_and_filled_again(tmp_p
     with Record(tmp_path / "run") as run:
         run.append("started", name="run")
         run.metrics(1, {"x": 1.0})
-        projection = Projection(tmp_path / "run", tracking_uri=uri, experiment=EXPERIMENT)
+        projection = Exporter(tmp_path / "run", tracking_uri=uri, experiment=EXPERIMENT)
         until(lambda: projection.step() == Backlog(sent=1))
         shutil.rmtree(tmp_path / "mlruns")
         run.metrics(2, {"x": 0.5})
@@ -553,9 +553,9 @@ def test_a_database_that_is_thrown_away_meanwhile_is_made_and_filled_again(tmp_p
 
 def test_two_projections_of_one_folder_do_not_mix(tmp_path, uri):
     write_run(tmp_path / "run", outcome="complete")
-    first = Projection(tmp_path / "run", tracking_uri=uri, experiment=EXPERIMENT)
+    first = Exporter(tmp_path / "run", tracking_uri=uri, experiment=EXPERIMENT)
     first.step()
-    second = Projection(tmp_path / "run", tracking_uri=uri, experiment=EXPERIMENT)
+    second = Exporter(tmp_path / "run", tracking_uri=uri, experiment=EXPERIMENT)
     assert "another process is sending these runs" in second.step().reason
     first.close()
     second.close()

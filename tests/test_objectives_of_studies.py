@@ -136,10 +136,10 @@ def test_the_joblib_launcher_takes_the_trials_in_batches():
 
 def test_optuna_takes_rows_of_a_curve_at_once():
     """Its schema is its own affair: what our one statement writes is what it reads."""
-    from hrm_sweep.storage.optuna_storage import Ledger
+    from hrm_sweep.storage.optuna_storage import SharedStorage
 
     Path("multirun").mkdir()
-    ledger = Ledger("sqlite:///multirun/optuna.db")
+    ledger = SharedStorage("sqlite:///multirun/optuna.db")
     trial = ledger.open_study("study", ["minimize"]).ask()
     curve = {1: 0.5, 2: float("inf"), 3: float("nan"), 4: -1e300}
     ledger.report(trial, {1: 0.5})
@@ -149,10 +149,10 @@ def test_optuna_takes_rows_of_a_curve_at_once():
 
 
 def test_what_waits_again_keeps_its_number_parameters_and_curve():
-    from hrm_sweep.storage.optuna_storage import Ledger
+    from hrm_sweep.storage.optuna_storage import SharedStorage
 
     Path("multirun").mkdir()
-    ledger = Ledger("sqlite:///multirun/optuna.db")
+    ledger = SharedStorage("sqlite:///multirun/optuna.db")
     made = ledger.open_study("study", ["minimize"])
     trial = made.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
     trial.report(7.0, 1)
@@ -168,10 +168,10 @@ def test_what_waits_again_keeps_its_number_parameters_and_curve():
 
 
 def test_a_transaction_is_there_whole_or_not_at_all():
-    from hrm_sweep.storage.optuna_storage import Ledger
+    from hrm_sweep.storage.optuna_storage import SharedStorage
 
     Path("multirun").mkdir()
-    ledger = Ledger("sqlite:///multirun/optuna.db")
+    ledger = SharedStorage("sqlite:///multirun/optuna.db")
     made = ledger.open_study("study", ["minimize"])
 
     def breaks_off():

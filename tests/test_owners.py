@@ -7,39 +7,41 @@ from pathlib import Path
 
 import pytest
 
-from hrm_sweep.storage.leases import Life, Owner, life
+from hrm_sweep.storage.leases import Lease, LeaseState, lease_state
 
 DIES = """
 import os, sys, json
 from pathlib import Path
-from hrm_sweep.storage.leases import Owner
-print(json.dumps(Owner(Path(sys.argv[1])).told), flush=True)
+from hrm_sweep.storage.leases import Lease
+print(json.dumps(Lease(Path(sys.argv[1])).told), flush=True)
 os.kill(os.getpid(), 9)
 """
 
 
 def test_a_living_owner_is_alive_until_it_releases(tmp_path):
-    owner = Owner(tmp_path / "study")
-    assert life(owner.told) is Life.ALIVE
-    assert life(owner.told | {"host": "other"}) is Life.ALIVE  # on a disk of both
+    owner = Lease(tmp_path / "study")
+    assert lease_state(owner.told) is LeaseState.ALIVE
+    assert lease_state(owner.told | {"host": "other"}) is LeaseState.ALIVE  # on a disk of both
     owner.release()
-    assert life(owner.told) is Life.GONE
+    assert lease_state(owner.told) is LeaseState.EXPIRED
 
 
 @pytest.mark.parametrize(
     ("lock_is_here", "elsewhere", "seen"),
     [
-        pytest.param(True, {}, Life.GONE, id="it was killed here"),
-        pytest.param(False, {}, Life.GONE, id="and its folder was removed"),
-        pytest.param(True, {"boot": "before"}, Life.GONE, id="before this machine started again"),
+        pytest.param(True, {}, LeaseState.EXPIRED, id="it was killed here"),
+        pytest.param(False, {}, LeaseState.EXPIRED, id="and its folder was removed"),
         pytest.param(
-            False, {"boot": "other"}, Life.OUT_OF_SIGHT, id="another machine of the same name"
+            True, {"boot": "before"}, LeaseState.EXPIRED, id="before this machine started again"
         ),
         pytest.param(
-            False, {"host": "other", "boot": "other"}, Life.OUT_OF_SIGHT, id="another machine"
+            False, {"boot": "other"}, LeaseState.UNKNOWN, id="another machine of the same name"
         ),
         pytest.param(
-            True, {"host": "other", "boot": "other"}, Life.OUT_OF_SIGHT, id="and a disk of both"
+            False, {"host": "other", "boot": "other"}, LeaseState.UNKNOWN, id="another machine"
+        ),
+        pytest.param(
+            True, {"host": "other", "boot": "other"}, LeaseState.UNKNOWN, id="and a disk of both"
         ),
     ],
 )
@@ -50,8 +52,8 @@ def test_a_lock_that_is_not_held(tmp_path, lock_is_here, elsewhere, seen):
     told = json.loads(killed.stdout)
     if not lock_is_here:
         Path(told["lock"]).unlink()
-    assert life(told | elsewhere) is seen
+    assert lease_state(told | elsewhere) is seen
 
 
 def test_a_trial_without_an_owner_has_none_alive():
-    assert life({}) is Life.GONE
+    assert lease_state({}) is LeaseState.EXPIRED

@@ -3,10 +3,10 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hrm_sweep.engine.trial_queue import OWNER, Plan
+from hrm_sweep.engine.trial_queue import OWNER, TrialQueue
 from hrm_sweep.search.space import parse_space
-from hrm_sweep.storage.leases import Owner
-from hrm_sweep.storage.optuna_storage import Ledger
+from hrm_sweep.storage.leases import Lease
+from hrm_sweep.storage.optuna_storage import SharedStorage
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ from hrm_sweep.storage.optuna_storage import Ledger
     ],
 )
 def test_a_grid_may_grow(tmp_path, before, after, values, distribution):
-    ledger = Ledger(f"sqlite:///{tmp_path}/optuna.db")
+    ledger = SharedStorage(f"sqlite:///{tmp_path}/optuna.db")
     study = ledger.open_study("study", ["minimize"])
     other = ledger.open_study("other", ["minimize"])
     parser = OverridesParser.create()
     for text in (before, after):
         space = parse_space(parser.parse_overrides([f"x={text}", "y=3"]))
-        plan = Plan(ledger, study, space, num_trials=0)
-        Plan(ledger, other, parse_space(parser.parse_overrides(["x=p,q"])), num_trials=0)
+        plan = TrialQueue(ledger, study, space, num_trials=0)
+        TrialQueue(ledger, other, parse_space(parser.parse_overrides(["x=p,q"])), num_trials=0)
     trials = study.get_trials()
     assert plan.num_trials == len(values)
     assert [trial.params for trial in trials] == [{"x": value} for value in values]
@@ -44,15 +44,15 @@ def test_a_grid_may_grow(tmp_path, before, after, values, distribution):
 
 
 def test_a_trial_is_taken_over_when_its_owner_has_gone_wherever_that_ran(tmp_path):
-    ledger = Ledger(f"sqlite:///{tmp_path}/optuna.db")
+    ledger = SharedStorage(f"sqlite:///{tmp_path}/optuna.db")
     study = ledger.open_study("study", ["minimize"])
-    plan = Plan(
+    plan = TrialQueue(
         ledger,
         study,
         parse_space(OverridesParser.create().parse_overrides(["x=1,2"])),
         num_trials=0,
     )
-    here, there = Owner(tmp_path / "here"), Owner(tmp_path / "there")
+    here, there = Lease(tmp_path / "here"), Lease(tmp_path / "there")
     trial = plan.next()
     ledger.note(trial, {OWNER: there.told})
     assert plan.recover(here.told) == []

@@ -163,10 +163,10 @@ def test_a_pruner_finds_its_way_to_postgresql(url):
 
 FIRST_START = """
 import sys
-from hrm_sweep.storage.optuna_storage import Ledger
+from hrm_sweep.storage.optuna_storage import SharedStorage
 print("ready", flush=True)
 sys.stdin.readline()
-Ledger(sys.argv[1]).open_study("study", ["minimize"])
+SharedStorage(sys.argv[1]).open_study("study", ["minimize"])
 """
 
 

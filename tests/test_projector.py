@@ -22,7 +22,7 @@ from hrm_sweep.errors import TrackingError
 from hrm_sweep.hrm.pictures.draw import draw
 from hrm_sweep.runs.record import Record
 from hrm_sweep.tracking.export_state import Backlog, waiting
-from hrm_sweep.tracking.exporter_process import PATIENCE_SECONDS, ProjectorProcess, sync
+from hrm_sweep.tracking.exporter_process import PATIENCE_SECONDS, ExporterProcess, sync
 
 HISTORY = [
     {"epoch": epoch, "train/loss": 1 / epoch, "eval/loss": 1 / epoch, "eval/exact_match": 0.5}
@@ -97,7 +97,7 @@ def test_a_study_appears_in_mlflow_while_it_runs(tmp_path, uri, truth):
     with Record(root) as study:
         study.append("started", name="otter", kind="study")
         begin = time.monotonic()
-        projector = ProjectorProcess(root, uri, "hrm_sweep")
+        projector = ExporterProcess(root, uri, "hrm_sweep")
         waited = time.monotonic() - begin
         pid = projector._process.pid
         with Record(root / "0") as trial:
@@ -136,7 +136,7 @@ def test_it_sends_the_rest_and_the_truth_when_its_parent_is_killed(tmp_path, uri
 def test_a_server_that_is_down_is_left_alone_soon_and_told_without_its_password(tmp_path):
     with Record(tmp_path / "run") as record:
         record.append("started", name="run")
-        projector = ProjectorProcess(tmp_path / "run", "http://me:c4n4ry@127.0.0.1:9", "hrm_sweep")
+        projector = ExporterProcess(tmp_path / "run", "http://me:c4n4ry@127.0.0.1:9", "hrm_sweep")
         arguments = subprocess.run(
             ["ps", "-o", "args=", "-p", str(projector._process.pid)],
             capture_output=True,
@@ -159,7 +159,7 @@ def test_a_server_that_is_down_is_left_alone_soon_and_told_without_its_password(
 def test_a_database_of_another_version_is_told_before_anything_starts(tmp_path):
     (tmp_path / "mlflow.db").write_text("no database")
     with pytest.raises(TrackingError, match="no MLflow database"):
-        ProjectorProcess(tmp_path, f"sqlite:///{tmp_path}/mlflow.db", "hrm_sweep")
+        ExporterProcess(tmp_path, f"sqlite:///{tmp_path}/mlflow.db", "hrm_sweep")
 
 
 class TestDrawing:
@@ -181,7 +181,7 @@ class TestTheEnd:
         with Record(tmp_path / "run") as record:
             record.append("started", name="run")
             record.append("finished", outcome="complete")
-        projector = ProjectorProcess(tmp_path / "run", uri, "hrm_sweep")
+        projector = ExporterProcess(tmp_path / "run", uri, "hrm_sweep")
         backlog = projector.close(timeout=0.1)
         assert str(backlog) == (
             "1 run not in MLflow yet (it is still being sent, in the background)"
@@ -194,7 +194,7 @@ class TestTheEnd:
             record.append("started", name="run")
             record.append("finished", outcome="complete")
         uri = f"http://me:c4n4ry@127.0.0.1:{silent_server.getsockname()[1]}"
-        projector = ProjectorProcess(tmp_path / "run", uri, "hrm_sweep")
+        projector = ExporterProcess(tmp_path / "run", uri, "hrm_sweep")
         connection, _ = silent_server.accept()
         begin = time.monotonic()
         backlog = projector.close()
@@ -205,7 +205,7 @@ class TestTheEnd:
     def test_of_a_projector_is_no_end_of_projecting(self, tmp_path, uri, truth):
         with Record(tmp_path / "run") as record:
             record.append("started", name="run")
-            projector = ProjectorProcess(tmp_path / "run", uri, "hrm_sweep")
+            projector = ExporterProcess(tmp_path / "run", uri, "hrm_sweep")
             for step in range(1, 101):
                 record.metrics(step, {"x": step})
                 if step in (30, 60):
@@ -292,7 +292,7 @@ def test_two_thousand_finished_trials_cost_little(tmp_path, uri, truth):
         assert sync(root, uri, "hrm_sweep").runs == 0
         for number in range(1, 2000):  # sent as well, says their cursor
             shutil.copytree(root / "0", root / str(number))
-        projector = ProjectorProcess(root, uri, "hrm_sweep")
+        projector = ExporterProcess(root, uri, "hrm_sweep")
         with Record(root / "2000") as record:
             record.append("started", name="the last")
             until(lambda: len(truth.runs()) == 3)

@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hrm_sweep.errors import StudyError
 from hrm_sweep.search.objectives import parse_objectives
-from hrm_sweep.search.samplers import Auto, told_by
+from hrm_sweep.search.samplers import Auto, make_sampler
 from hrm_sweep.search.space import parse_space
 
 NUMBERS = ("a=interval(0, 1)", "b=int(interval(1, 9))")
@@ -30,7 +30,7 @@ NUMBERS = ("a=interval(0, 1)", "b=int(interval(1, 9))")
 def test_auto_says_what_it_chose_and_why(overrides, objectives, num_trials, told):
     space = parse_space(OverridesParser.create().parse_overrides(list(overrides)))
     asked = parse_objectives(["p", "q"][:objectives], ["minimize"] * objectives)
-    sampler, words = told_by(Auto(seed=1), space, asked, num_trials=num_trials)
+    sampler, words = make_sampler(Auto(seed=1), space, asked, num_trials=num_trials)
     assert words.startswith(told)
     assert space.is_finite or type(sampler).__name__ == words.split()[0]
 
@@ -39,7 +39,7 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cmaes", None)  # what an import of it meets, then
     space = parse_space(OverridesParser.create().parse_overrides(list(NUMBERS)))
     with pytest.raises(StudyError) as caught:
-        told_by(Auto(), space, parse_objectives("p", "minimize"), num_trials=2000)
+        make_sampler(Auto(), space, parse_objectives("p", "minimize"), num_trials=2000)
     assert str(caught.value) == (
         "study/sampler: CmaEsSampler needs the package cmaes, which is not installed; "
         "pip install cmaes, or take study/sampler=tpe"

@@ -21,8 +21,8 @@ from truth import Truth, fresh_database
 from hrm_sweep.runs.record import Record
 from hrm_sweep.tracking import exporter
 from hrm_sweep.tracking.export_state import Backlog, waiting
-from hrm_sweep.tracking.exporter import Projection
-from hrm_sweep.tracking.exporter_process import PATIENCE_SECONDS, ProjectorProcess, sync
+from hrm_sweep.tracking.exporter import Exporter
+from hrm_sweep.tracking.exporter_process import PATIENCE_SECONDS, ExporterProcess, sync
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +98,7 @@ def write_study(root: Path, *, trials: Sequence[str] = TRIALS) -> None:
 
 
 def project(root: Path, uri: str, *, experiment: str, seconds: float = 180) -> Backlog:
-    projecting = Projection(root, tracking_uri=uri, experiment=experiment)
+    projecting = Exporter(root, tracking_uri=uri, experiment=experiment)
     end = time.monotonic() + seconds
     try:
         while True:
@@ -202,7 +202,7 @@ def test_half_an_upload_is_never_a_whole_file(tmp_path, server, proxy):
 def test_a_server_that_is_down_before_the_start_and_again_later(tmp_path, server, proxy):
     root = tmp_path / "down"
     proxy.down()
-    projector = ProjectorProcess(root, proxy.uri, root.name)
+    projector = ExporterProcess(root, proxy.uri, root.name)
     write_study(root)
     time.sleep(4)
     proxy.up()
@@ -221,7 +221,7 @@ def test_a_server_that_is_down_before_the_start_and_again_later(tmp_path, server
 def test_a_server_that_is_down_to_the_end_gets_all_by_sync(tmp_path, server, proxy):
     root = tmp_path / "end"
     proxy.down()
-    projector = ProjectorProcess(root, proxy.uri, root.name)
+    projector = ExporterProcess(root, proxy.uri, root.name)
     write_study(root)
     begin = time.monotonic()
     backlog = projector.close()
@@ -241,7 +241,7 @@ def test_a_killed_projector_between_the_faults(tmp_path, server, proxy):
     write_study(root)
     proxy.choose = each_once("lost", "")
     for faults in (6, 13, 20):
-        projector = ProjectorProcess(root, proxy.uri, root.name)
+        projector = ExporterProcess(root, proxy.uri, root.name)
         until(lambda faults=faults: len(proxy.faults) >= faults or waiting(root) == Backlog())
         projector._process.kill()
         projector._process.wait()

@@ -14,7 +14,7 @@ from truth import Truth, fresh_database
 
 import hrm_sweep
 from hrm_sweep.runs import record
-from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.export_state import ExportState
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_deleted_whole_is_left_whole(typed, copied, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     truth = Truth(uri)
     run = truth.client.create_run(truth.client.create_experiment("e"))
-    Cursor(run_id=run.info.run_id).save(copied / "multirun/grid/0")
+    ExportState(run_id=run.info.run_id).save(copied / "multirun/grid/0")
     (copied / "multirun/optuna.db").write_text("no database")
     code, said, error = typed("delete", "grid", "--yes")
     assert (code, said) == (2, "")

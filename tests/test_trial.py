@@ -1,6 +1,6 @@
 """The handle of a run: what its task says is in the record, once."""
 
-from hrm_sweep.engine.progress import Follower, Row
+from hrm_sweep.engine.progress import RecordTail, TrialProgress
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import record
 
@@ -29,8 +29,8 @@ def test_a_run_that_goes_on_tells_again_only_what_is_new(tmp_path):
 
 
 def test_a_row_shows_all_of_its_newest_step(tmp_path):
-    row = Row(0, {}, tmp_path)
-    follower = Follower(row)
+    row = TrialProgress(0, {}, tmp_path)
+    follower = RecordTail(row)
     with trial.session(tmp_path, **STARTED) as handle:
         handle.log({"loss": 3.0, "accuracy": 0.1}, step=1)
         handle.log({"loss": 2.0}, step=2)

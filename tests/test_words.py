@@ -20,7 +20,7 @@ from hrm_sweep import formatting
     ],
 )
 def test_an_override_as_a_person_types_it(override, typed):
-    assert formatting.typed(override) == typed
+    assert formatting.format_override(override) == typed
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_an_override_as_a_person_types_it(override, typed):
     ],
 )
 def test_a_measurement_as_a_person_reads_it(metric, value, deviation, shown):
-    assert formatting.measured(metric, value, deviation) == shown
+    assert formatting.format_value(metric, value, deviation) == shown

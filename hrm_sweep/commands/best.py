@@ -44,15 +44,20 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _print_best(study: Study, best: list[Run]) -> None:
     first = best[0]
-    print(f"Trial {first.number} of {study.name}: {formatting.point(study.params(first))}\n")
-    names = dict.fromkeys([*study.objective_names, *formatting.chosen(first.values, study.columns)])
-    pairs = [(formatting.label(name), formatting.in_words(first.values, name)) for name in names]
+    print(f"Trial {first.number} of {study.name}: {formatting.format_point(study.params(first))}\n")
+    names = dict.fromkeys(
+        [*study.objective_names, *formatting.matching_metrics(first.values, study.columns)]
+    )
+    pairs = [
+        (formatting.metric_label(name), formatting.format_metric(first.values, name))
+        for name in names
+    ]
     if first.repeats:
         pairs.append(("repeats", f"{len(first.repeats)} seeds, mean ± standard deviation"))
     if broken := study.objectives.broken(first.values):
         pairs.append(("breaks", ", ".join(map(str, broken)) + ": no trial keeps to everything"))
     if study.objectives.is_multi_objective:
-        number = formatting.count(len(front(study)), "trial")
+        number = formatting.pluralize(len(front(study)), "trial")
         pairs.append(("front", f"{number}, this one first: best {study.name} --pareto"))
     elif rival := next_best(study, best):
         pairs.append(("next best", rival))
@@ -67,12 +72,12 @@ def _print_best(study: Study, best: list[Run]) -> None:
 
 
 def _print_front(study: Study, best: list[Run]) -> None:
-    labels = [formatting.label(name) for name in study.objective_names]
+    labels = [formatting.metric_label(name) for name in study.objective_names]
     table = plain_table("trial", *study.searched, *labels, right=[*study.searched, *labels])
     for run in best:
-        values = [formatting.in_words(run.values, name) for name in study.objective_names]
+        values = [formatting.format_metric(run.values, name) for name in study.objective_names]
         point = study.params(run)
-        settings = [formatting.setting(point.get(name)) for name in study.searched]
+        settings = [formatting.format_param(point.get(name)) for name in study.searched]
         table.add_row(str(run.number), *settings, *values)
     console().print(table)
 

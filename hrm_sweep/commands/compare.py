@@ -49,13 +49,13 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _print_bests(studies: Sequence[Study], bests: Mapping[str, Run]) -> None:
     objective = studies[0].objective_names[0]
-    table = plain_table("study", formatting.label(objective), "trial", "trials", "work", "")
+    table = plain_table("study", formatting.metric_label(objective), "trial", "trials", "work", "")
     for study in studies:
         best = bests.get(study.name)
         counted = ", ".join(f"{number} {word}" for word, number in study.counted().items())
-        work = formatting.duration(sum(run.seconds for run in study.trials))
-        value = formatting.in_words(best.values, objective) if best else "-"
-        point = formatting.point(study.params(best)) if best else ""
+        work = formatting.format_duration(sum(run.seconds for run in study.trials))
+        value = formatting.format_metric(best.values, objective) if best else "-"
+        point = formatting.format_point(study.params(best)) if best else ""
         table.add_row(study.name, value, str(best.number) if best else "-", counted, work, point)
     console().print(table)
     sign = -1 if studies[0].directions[0] == "maximize" else 1
@@ -92,7 +92,7 @@ def _print_settings(bests: Mapping[str, Run]) -> None:
     table = plain_table("", *bests)
     for key in differing:
         table.add_row(
-            key, *(formatting.setting(run.config.get(key, "-")) for run in bests.values())
+            key, *(formatting.format_param(run.config.get(key, "-")) for run in bests.values())
         )
     console().print(table)
 
@@ -109,12 +109,12 @@ def _print_same_recipes(studies: Sequence[Study]) -> None:
         return
     unequal = [runs for runs in shared if len({run.values[objective] for run in runs.values()}) > 1]
     print(
-        f"\n  {formatting.count(len(shared), 'recipe')} in more than one of them, "
-        f"{len(shared) - len(unequal)} with equal {formatting.label(objective)}"
+        f"\n  {formatting.pluralize(len(shared), 'recipe')} in more than one of them, "
+        f"{len(shared) - len(unequal)} with equal {formatting.metric_label(objective)}"
     )
     for runs in unequal[:MOST_RECIPES]:
         told = ", ".join(
-            f"{name}/{run.number} {formatting.in_words(run.values, objective)}"
+            f"{name}/{run.number} {formatting.format_metric(run.values, objective)}"
             for name, run in runs.items()
         )
         print(f"    {told}")

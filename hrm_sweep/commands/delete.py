@@ -13,10 +13,10 @@ from hrm_sweep.commands.pages import storage_of, with_password
 from hrm_sweep.errors import InputError, StudyError
 from hrm_sweep.runs.study import Study, find_study
 from hrm_sweep.system import files
-from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.export_state import ExportState
 
 if TYPE_CHECKING:
-    from hrm_sweep.storage.optuna_storage import Ledger
+    from hrm_sweep.storage.optuna_storage import SharedStorage
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +33,8 @@ def _run(arguments: argparse.Namespace) -> None:
     run_ids = _run_ids(study)
     told = [f"the folder {study.folder}", "the study in Optuna"]
     if run_ids:
-        told.append(f"{formatting.count(len(run_ids), 'run')} in MLflow")
-    trials = formatting.count(len(study.trials), "trial")
+        told.append(f"{formatting.pluralize(len(run_ids), 'run')} in MLflow")
+    trials = formatting.pluralize(len(study.trials), "trial")
     print(f"{study.name}: {trials}; this removes {', '.join(told)}.")
     if not arguments.yes and not _agreed(study.name):
         print("Nothing was removed.")
@@ -55,7 +55,7 @@ def _agreed(name: str) -> bool:
 def _run_ids(study: Study) -> list[str]:
     """The runs of the study, its trials and their repeats."""
     folders = [path.parent for path in study.folder.rglob("mlflow.json")]
-    return [run_id for folder in folders if (run_id := Cursor.load(folder).run_id)]
+    return [run_id for folder in folders if (run_id := ExportState.load(folder).run_id)]
 
 
 def _delete_in_mlflow(study: Study, run_ids: list[str]) -> None:
@@ -67,11 +67,11 @@ def _delete_in_mlflow(study: Study, run_ids: list[str]) -> None:
         print("The MLflow server has marked its runs as deleted; its own `mlflow gc` removes them.")
 
 
-def _ledger(study: Study) -> Ledger:
+def _ledger(study: Study) -> SharedStorage:
     """Of the study, and it can be written."""
-    from hrm_sweep.storage.optuna_storage import Ledger
+    from hrm_sweep.storage.optuna_storage import SharedStorage
 
-    ledger = Ledger(storage_of(study))
+    ledger = SharedStorage(storage_of(study))
     with ledger.exclusive():
         return ledger
 

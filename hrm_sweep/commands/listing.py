@@ -36,7 +36,7 @@ def _run(arguments: argparse.Namespace) -> None:
 def _show(found: list[Study]) -> None:
     table = plain_table("study", "when", "trials", "best", "")
     for study in found:
-        ago = formatting.ago(time.time() - study.run.last.time_ms / 1000)
+        ago = formatting.format_age(time.time() - study.run.last.time_ms / 1000)
         table.add_row(study.name, ago, _trials(study), _value(study), _point(study))
     console().print(table)
     for study in found:
@@ -50,12 +50,12 @@ def _trials(study: Study) -> str:
 
 def _value(study: Study) -> str:
     best = ranked(study)
-    return formatting.in_words(best[0].values, study.objective_names[0]) if best else "-"
+    return formatting.format_metric(best[0].values, study.objective_names[0]) if best else "-"
 
 
 def _point(study: Study) -> str:
     best = ranked(study)
-    return formatting.point(study.params(best[0])) if best else ""
+    return formatting.format_point(study.params(best[0])) if best else ""
 
 
 def _described(study: Study) -> dict[str, Any]:

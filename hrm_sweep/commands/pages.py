@@ -11,7 +11,7 @@ from contextlib import suppress
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.errors import InputError, StudyError, TrackingError
 from hrm_sweep.runs.study import Study, find_study
-from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.export_state import ExportState
 
 PORTS = 20
 """How many are tried from the first on."""
@@ -85,7 +85,7 @@ def _tracking_uri(study: Study | None) -> str | None:
 
 def _runs_page(study: Study | None) -> str:
     """The page with the runs of the study's experiment: the front page of MLflow has none."""
-    experiment = Cursor.load(study.folder).experiment_id if study else ""
+    experiment = ExportState.load(study.folder).experiment_id if study else ""
     return f"/#/experiments/{experiment}/runs" if experiment else ""
 
 

@@ -81,7 +81,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if original is not named:
         print(f"{_name(named)} took over the values of a run with the same recipe:")
     compare.check(original)
-    print(f"{_name(original)}: {' '.join(map(formatting.typed, original.recipe))}")
+    print(f"{_name(original)}: {' '.join(map(formatting.format_override, original.recipe))}")
     for difference in _environment_in_words(original):
         print(f"  {difference}")
     if arguments.changes:
@@ -104,7 +104,7 @@ def _judge(original: Run, tolerance: float) -> Facts:
 
     def facts(again: Trial) -> dict[str, str]:
         curves = Run.open(again.folder).curves
-        weights = again.facts.get("weights")
+        weights = again.tags.get("weights")
         compared = compare.compare_values(original, curves, weights=weights)
         return {"reproduced": compared.verdict(tolerance)}
 
@@ -275,7 +275,7 @@ def _link(original: Run) -> dict[str, str]:
 def _verdict(compared: compare.Comparison, again: Run, tolerance: float) -> str:
     same = compared.num_values - len(compared.drifts)
     told = f"{same} of {compared.num_values} values"
-    took = formatting.duration(again.seconds)
+    took = formatting.format_duration(again.seconds)
     if compared.is_identical and compared.weights_equal:
         return f"Reproduced: {told} and the final weights are identical, bit for bit ({took})."
     if compared.is_identical:
@@ -300,7 +300,7 @@ def _drift_in_words(drift: compare.Drift) -> str:
 def _say_what_came(before: Run, now: Run) -> None:
     print(f"\n  before and now, at the best epoch of each ({now.folder}):")
     for name in sorted(before.values.keys() & now.values.keys()):
-        old, new = (formatting.in_words(run.values, name) for run in (before, now))
+        old, new = (formatting.format_metric(run.values, name) for run in (before, now))
         print(f"    {name:<32} {old:>10} → {new}")
 
 

@@ -33,10 +33,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     run = asked_for(arguments.run)
     print(_head(run))
-    print(f"  {' '.join(map(formatting.typed, run.recipe)) or 'as conf/ has it'}\n")
+    print(f"  {' '.join(map(formatting.format_override, run.recipe)) or 'as conf/ has it'}\n")
     if lines := _curves(run):
         print(facts(lines) + "\n")
-    if values := [(name, formatting.in_words(run.values, name)) for name in _final(run)]:
+    if values := [(name, formatting.format_metric(run.values, name)) for name in _final(run)]:
         print(facts(values) + "\n")
     if tail := _log(run.folder):
         print(f"  the last lines of {run.folder / 'run.log'}:")
@@ -69,10 +69,10 @@ def _head(run: Run) -> str:
         what = f"Trial {run.number} of {run.tags['hrm_sweep.study']}"
         if (repeat := run.tags.get("hrm_sweep.repeat")) is not None:
             what += f", repeat {repeat}"
-    ago = formatting.ago(time.time() - run.first.time_ms / 1000)
+    ago = formatting.format_age(time.time() - run.first.time_ms / 1000)
     told = f"{what} · started {ago} · {run.word}"
     if run.outcome is not None:
-        told += f" after {formatting.duration(run.seconds)}"
+        told += f" after {formatting.format_duration(run.seconds)}"
     if run.attempts > 1:
         told += f" in {run.attempts} attempts" if run.outcome else f" · attempt {run.attempts}"
     return f"{told}\n  {run.reason}" if run.reason else told
@@ -87,7 +87,10 @@ def _curves(run: Run) -> list[tuple[str, str]]:
     found = []
     for name in shown:
         values = [curves[step][name] for step in steps if name in curves[step]]
-        first, last = formatting.measured(name, values[0]), formatting.measured(name, values[-1])
+        first, last = (
+            formatting.format_value(name, values[0]),
+            formatting.format_value(name, values[-1]),
+        )
         found.append((name, f"{curve(values)}  {first} → {last}"))
     return found
 

@@ -89,7 +89,7 @@ def _has_work(whole: _Whole, to: str | None) -> bool:
     export_state.settle_dead(whole.folder)
     if export_state.waiting(whole.folder, _cursors(to)).runs:
         return True
-    sent_to = export_state.Cursor.load(whole.folder, _cursors(to)).destination
+    sent_to = export_state.ExportState.load(whole.folder, _cursors(to)).destination
     return not store.may_hold(_uri(whole, to), sent_to)
 
 
@@ -114,7 +114,8 @@ def _send(whole: _Whole, to: str | None) -> int:
         print(f"making {path}, which takes some seconds", file=sys.stderr)
     backlog = sync(whole.folder, uri, home.experiment, cursors=_cursors(to))
     print(
-        f"{whole.name}: sent {formatting.count(backlog.sent, 'measurement')}; {backlog}", flush=True
+        f"{whole.name}: sent {formatting.pluralize(backlog.sent, 'measurement')}; {backlog}",
+        flush=True,
     )
     return backlog.runs
 

@@ -14,7 +14,7 @@ from hrm_sweep.runs.record import Entry, RecordReader, Stopwatch, values_of
 
 
 @dataclass
-class Row:
+class TrialProgress:
     """What is known of one trial."""
 
     number: int
@@ -29,7 +29,7 @@ class Row:
     num_steps: int | None = None
     doing: str = ""
     """What takes time before the next step."""
-    part: Row | None = None
+    part: TrialProgress | None = None
     """The run that this is, if it has a record of its own: a repeat."""
     pace: float | None = None
     """Seconds a step takes, from the second step on."""
@@ -66,7 +66,7 @@ class Row:
         return pace * steps if pace is not None and steps else None
 
     @classmethod
-    def of_the_past(cls, trial: optuna.trial.FrozenTrial) -> Row:
+    def of_the_past(cls, trial: optuna.trial.FrozenTrial) -> TrialProgress:
         """A trial that had ended when the study was opened."""
         told = trial.user_attrs
         return cls(
@@ -82,14 +82,14 @@ class Row:
         )
 
 
-class Follower:
+class RecordTail:
     """Keeps a row up to date with the record of its trial, from now on."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: TrialProgress) -> None:
         self.row = row
         self._reader = RecordReader(row.folder)
         self._stopwatch = Stopwatch()
-        self._part: Follower | None = None
+        self._part: RecordTail | None = None
         self._first: tuple[int, int] | None = None
         """Step and time of the first measurement; starting up does not count for the pace."""
         self.past = self.follow()
@@ -127,7 +127,11 @@ class Follower:
     def _do(self, text: str, folder: str = "") -> None:
         row = self.row
         row.doing = text
-        self._part = Follower(Row(row.number, row.params, row.folder / folder)) if folder else None
+        self._part = (
+            RecordTail(TrialProgress(row.number, row.params, row.folder / folder))
+            if folder
+            else None
+        )
         row.part = self._part.row if self._part else None
 
     def _measure(self, entry: Entry) -> None:

@@ -21,9 +21,9 @@ from typing import Any, Protocol
 import optuna
 
 from hrm_sweep import formatting
-from hrm_sweep.engine.progress import Row
-from hrm_sweep.engine.study_sync import Exchange, Handed
-from hrm_sweep.engine.trial_queue import Others, Plan, finished, running_of_others
+from hrm_sweep.engine.progress import TrialProgress
+from hrm_sweep.engine.study_sync import InFlightTrial, StudySync
+from hrm_sweep.engine.trial_queue import Others, TrialQueue, finished, running_of_others
 from hrm_sweep.errors import (
     BatchLost,
     DatabaseAway,
@@ -37,11 +37,11 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Space
-from hrm_sweep.storage.leases import Owner
-from hrm_sweep.storage.optuna_storage import Ledger
-from hrm_sweep.storage.retry import Patience
+from hrm_sweep.storage.leases import Lease
+from hrm_sweep.storage.optuna_storage import SharedStorage
+from hrm_sweep.storage.retry import RetryPolicy
 from hrm_sweep.system import runtime
-from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.export_state import ExportState
 
 TICK_SECONDS = 0.1
 SECONDS_BETWEEN_REPORTS = 1.0
@@ -74,9 +74,9 @@ class Slots(Protocol):
 class Observer(Protocol):
     """Watches a study from its first trial to its last: the screen, the projector."""
 
-    def begin(self, engine: Engine) -> None: ...
+    def begin(self, engine: Scheduler) -> None: ...
     def tick(self) -> None: ...
-    def settled(self, row: Row) -> None: ...
+    def settled(self, row: TrialProgress) -> None: ...
     def end(self) -> None: ...
 
 
@@ -99,7 +99,7 @@ class Rules:
     """Whether runs get an MLflow run id, for Optuna to keep beside the trial."""
 
 
-class Engine:
+class Scheduler:
     """Runs a plan to its end.
 
     Args:
@@ -112,21 +112,21 @@ class Engine:
         self,
         *,
         study: optuna.Study,
-        ledger: Ledger,
+        ledger: SharedStorage,
         space: Space,
-        plan: Plan,
+        plan: TrialQueue,
         objectives: Objectives,
         rules: Rules,
         slots: Slots,
         folder: Path,
-        owner: Owner,
+        owner: Lease,
         folder_of: Callable[[int, list[str]], Path],
         observers: Sequence[Observer],
     ) -> None:
         self.study, self.space, self.plan = study, space, plan
         self.objectives, self.rules = objectives, rules
         self.slots, self.folder = slots, folder
-        self.rows = {trial.number: Row.of_the_past(trial) for trial in finished(study)}
+        self.rows = {trial.number: TrialProgress.of_the_past(trial) for trial in finished(study)}
         self.front = objectives.front(self._complete(), values_of)
         """The best trials so far; with one objective not more than one."""
         self.returns: dict[int, Future[Any]] = {}
@@ -134,9 +134,9 @@ class Engine:
         self._outcomes = Counter(row.outcome for row in self.rows.values())
         self._ledger, self._folder_of, self._observers = ledger, folder_of, observers
         self._owner, self._num_added = owner, plan.num_added()
-        self._running: dict[Future[Any], Handed] = {}
-        self._untold: list[Handed] = []
-        self._patience = Patience()
+        self._running: dict[Future[Any], InFlightTrial] = {}
+        self._pending_tells: list[InFlightTrial] = []
+        self._patience = RetryPolicy()
         self._gave_up = self._is_stopping = False
         self._are_short = False
         self._report_at = self._look_at = 0.0
@@ -155,7 +155,7 @@ class Engine:
         """
         for observer in self._observers:
             observer.begin(self)
-        self._exchange = Exchange(
+        self._exchange = StudySync(
             self.study,
             self._ledger,
             self.plan,
@@ -181,7 +181,7 @@ class Engine:
             for observer in self._observers:
                 observer.end()
 
-    def running(self) -> list[Row]:
+    def running(self) -> list[TrialProgress]:
         """Trials that have begun and not ended."""
         return [handed.row for handed in self._running.values() if handed.row.has_begun]
 
@@ -191,9 +191,9 @@ class Engine:
         return self._patience.trouble.reason if self._patience.trouble else ""
 
     @property
-    def num_untold(self) -> int:
+    def num_pending_tells(self) -> int:
         """How many trials have ended of which Optuna does not know."""
-        return len(self._untold)
+        return len(self._pending_tells)
 
     @property
     def is_stopped(self) -> bool:
@@ -211,11 +211,11 @@ class Engine:
         """Whether other sweeps run what is left, once this one has ended."""
         return self.num_left > 0 and not self.is_stopped
 
-    def best(self) -> list[Row]:
+    def best(self) -> list[TrialProgress]:
         """Complete trials, the best first; in the end the order is that of the plan."""
         return self.objectives.ranked(self._complete(), values_of)
 
-    def _join_front(self, row: Row) -> None:
+    def _join_front(self, row: TrialProgress) -> None:
         """Of equal trials that with the lower number counts, whichever ended first."""
         several = sorted([*self.front, row], key=lambda row: row.number)
         self.front = self.objectives.ranked(self.objectives.front(several, values_of), values_of)
@@ -224,14 +224,14 @@ class Engine:
         """How many trials have ended how, in the order of the table of outcomes."""
         return {outcome: self._outcomes[outcome] for outcome in Outcome if self._outcomes[outcome]}
 
-    def _complete(self) -> list[Row]:
+    def _complete(self) -> list[TrialProgress]:
         rows = sorted(self.rows.values(), key=lambda row: row.number)
         return [row for row in rows if row.outcome is Outcome.COMPLETE]
 
     def _run(self) -> None:
         self._recover()
         self._write()
-        while self._running or self._untold or self.trouble:
+        while self._running or self._pending_tells or self.trouble:
             self._turn()
             if not self._running:
                 self._patience.wait()
@@ -241,7 +241,7 @@ class Engine:
         with self._patience.asking():
             for trial in finished(self.study):
                 if trial.number not in self.rows:
-                    row = self.rows[trial.number] = Row.of_the_past(trial)
+                    row = self.rows[trial.number] = TrialProgress.of_the_past(trial)
                     self._outcomes[row.outcome] += 1
                     if row.outcome is Outcome.COMPLETE:
                         self._join_front(row)
@@ -304,7 +304,7 @@ class Engine:
         self._are_short = row.seconds < SHORT_SECONDS
         self._end(handed)
 
-    def _end(self, handed: Handed) -> None:
+    def _end(self, handed: InFlightTrial) -> None:
         """Counts a trial that has ended; one that had not begun was never handed out."""
         row = handed.row
         if row.outcome is Outcome.INTERRUPTED and not row.has_begun:
@@ -318,10 +318,10 @@ class Engine:
             for observer in self._observers:
                 observer.settled(row)
         patience = SECONDS_FOR_RUN_ID if self.rules.is_tracked and row.has_begun else 0
-        handed.tell_by = time.monotonic() + patience
-        self._untold.append(handed)
+        handed.tell_deadline = time.monotonic() + patience
+        self._pending_tells.append(handed)
 
-    def _leave_record(self, handed: Handed) -> None:
+    def _leave_record(self, handed: InFlightTrial) -> None:
         """Of a trial that ended before its record began: whoever reads the study's folder misses
         none that Optuna has."""
         row = handed.row
@@ -330,22 +330,22 @@ class Engine:
         with session(
             row.folder,
             kind="trial",
-            name=f"{row.number} {formatting.point(row.params)}".strip(),
+            name=f"{row.number} {formatting.format_point(row.params)}".strip(),
             params=dict(row.params),
             overrides=handed.overrides,
             tags=identity,
             description="",
         ) as run:
-            run.conclude(row.outcome, row.reason)
+            run.set_outcome(row.outcome, row.reason)
         row.has_begun = True
 
     def _write(self) -> None:
         """Tells Optuna what is new and takes the next trials, if there is need. While its database
         does not answer, both wait for the next turn."""
         now = time.monotonic()
-        for handed in self._untold:
-            handed.run_id = Cursor.load(handed.row.folder).run_id
-        ended = [each for each in self._untold if each.run_id or now >= each.tell_by]
+        for handed in self._pending_tells:
+            handed.run_id = ExportState.load(handed.row.folder).run_id
+        ended = [each for each in self._pending_tells if each.run_id or now >= each.tell_deadline]
         if any(map(self._exchange.goes_back, ended)):
             self._look_at = 0.0
         reporting = [each for each in self._running.values() if self.rules.reports and each.curve]
@@ -353,17 +353,19 @@ class Engine:
         is_due = ended or wanted or self.trouble or (reporting and now >= self._report_at)
         if is_due and self._patience.has_time:
             with runtime.uninterrupted(), self._patience.asking():
-                self._trade(reporting, ended, wanted)
+                self._commit(reporting, ended, wanted)
             self.slots.flush()
 
-    def _trade(self, reporting: list[Handed], ended: list[Handed], wanted: int) -> None:
-        known = [*self._running.values(), *self._untold]
-        taken = self._exchange.trade(reporting=reporting, ended=ended, known=known, wanted=wanted)
+    def _commit(
+        self, reporting: list[InFlightTrial], ended: list[InFlightTrial], wanted: int
+    ) -> None:
+        known = [*self._running.values(), *self._pending_tells]
+        taken = self._exchange.commit(reporting=reporting, ended=ended, known=known, wanted=wanted)
         now = time.monotonic()
         self._report_at = now + SECONDS_BETWEEN_REPORTS
         if len(taken) < wanted:
             self._look_at = now + SECONDS_BETWEEN_LOOKS
-        self._untold = [handed for handed in self._untold if handed not in ended]
+        self._pending_tells = [handed for handed in self._pending_tells if handed not in ended]
         for handed in taken:
             if before := self.rows.get(handed.row.number):  # an attempt before this one
                 self._outcomes[before.outcome] -= 1
@@ -384,7 +386,7 @@ class Engine:
         self.slots.ask_to_stop()
         give_up = time.monotonic() + STOP_SECONDS
         try:
-            while self._running or (self._untold and not self.trouble):
+            while self._running or (self._pending_tells and not self.trouble):
                 if time.monotonic() > give_up:
                     break
                 self._turn()
@@ -398,17 +400,17 @@ class Engine:
                 handed.conclude(Outcome.INTERRUPTED, f"stopped after step {row.step}")
             self._end(handed)
         self._running = {}
-        for handed in self._untold:
-            handed.tell_by = 0.0
+        for handed in self._pending_tells:
+            handed.tell_deadline = 0.0
         self._write()
 
 
-def values_of(row: Row) -> dict[str, float]:
+def values_of(row: TrialProgress) -> dict[str, float]:
     """Of a complete trial."""
     return row.values
 
 
-def _ending(row: Row, future: Future[Any]) -> tuple[Outcome, str]:
+def _ending(row: TrialProgress, future: Future[Any]) -> tuple[Outcome, str]:
     """How a trial ended whose record does not say it."""
     error = future.exception()
     if isinstance(error, TimedOut):

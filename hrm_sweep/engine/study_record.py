@@ -8,14 +8,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hrm_sweep.engine.progress import Row
-from hrm_sweep.engine.scheduler import Engine
+from hrm_sweep.engine.progress import TrialProgress
+from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import FILE_NAME as NAME
 from hrm_sweep.runs.record import Record, RecordReader, curves, is_held
 from hrm_sweep.system import files
-from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.export_state import ExportState
 
 FILE_NAME = "optimization_results.yaml"
 
@@ -46,7 +46,7 @@ class Results:
         folder: Path,
         *,
         draw: Callable[[], list[str]],
-        again: Callable[[Row], str],
+        again: Callable[[TrialProgress], str],
         **started: Any,
     ) -> None:
         self._folder, self._draw, self._again = folder, draw, again
@@ -56,13 +56,13 @@ class Results:
         """The last at which the record has the best value."""
         self._take()
 
-    def begin(self, engine: Engine) -> None:
+    def begin(self, engine: Scheduler) -> None:
         self._engine = engine
 
     def tick(self) -> None:
         """Only ends of trials are written."""
 
-    def settled(self, row: Row) -> None:
+    def settled(self, row: TrialProgress) -> None:
         self._take()
         if row.outcome is Outcome.COMPLETE and self._record is not None:
             objectives = self._engine.objectives
@@ -132,7 +132,7 @@ def _is_of_best(name: str) -> bool:
     return name.startswith("best/")
 
 
-def _summary(engine: Engine, again: Callable[[Row], str]) -> dict[str, Any]:
+def _summary(engine: Scheduler, again: Callable[[TrialProgress], str]) -> dict[str, Any]:
     """What Hydra's own Optuna sweeper writes, and where each of the best trials is."""
     objectives = engine.objectives
     front: list[dict[str, Any]] = [
@@ -141,7 +141,7 @@ def _summary(engine: Engine, again: Callable[[Row], str]) -> dict[str, Any]:
             "values": objectives.values_of(row.values),
             "trial": row.number,
             "folder": str(row.folder),
-            "mlflow_run_id": Cursor.load(row.folder).run_id or None,
+            "mlflow_run_id": ExportState.load(row.folder).run_id or None,
             "overrides": engine.space.overrides(row.params),
             "reproduce": again(row),
         }

@@ -13,36 +13,36 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from hrm_sweep.engine.progress import Follower, Row
-from hrm_sweep.engine.trial_queue import ATTEMPT, FOLDER, OWNER, Plan
+from hrm_sweep.engine.progress import RecordTail, TrialProgress
+from hrm_sweep.engine.trial_queue import ATTEMPT, FOLDER, OWNER, TrialQueue
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Space
-from hrm_sweep.storage.optuna_storage import Ledger
+from hrm_sweep.storage.optuna_storage import SharedStorage
 
 
 @dataclass(eq=False)
-class Handed:
+class InFlightTrial:
     """A trial that was handed out, until Optuna is told how it ended."""
 
     trial: optuna.Trial
     overrides: list[str]
-    follower: Follower
+    follower: RecordTail
     objective: str | None
     """What its curve in Optuna is made of; a study with several objectives has no curves."""
     curve: dict[int, float] = field(default_factory=dict)
     """What Optuna has not been told of it, by step."""
     run_id: str = ""
     """In MLflow, once it is known."""
-    tell_by: float = 0.0
+    tell_deadline: float = 0.0
     """`time.monotonic()` when Optuna is told at the latest, once the trial has ended."""
 
     def __post_init__(self) -> None:
         self._measure(self.follower.past)
 
     @property
-    def row(self) -> Row:
+    def row(self) -> TrialProgress:
         return self.follower.row
 
     @property
@@ -66,7 +66,7 @@ class Handed:
                 self.curve[step] = values[self.objective]
 
 
-class Exchange:
+class StudySync:
     """One sweep's dealings with its study.
 
     Args:
@@ -78,8 +78,8 @@ class Exchange:
     def __init__(
         self,
         study: optuna.Study,
-        ledger: Ledger,
-        plan: Plan,
+        ledger: SharedStorage,
+        plan: TrialQueue,
         space: Space,
         objectives: Objectives,
         *,
@@ -93,20 +93,20 @@ class Exchange:
         self._is_in_doubt = False
         """The last exchange failed: perhaps it is there, and only its confirmation was lost."""
 
-    def recover(self, *, take_from: str | None) -> list[Handed]:
+    def recover(self, *, take_from: str | None) -> list[InFlightTrial]:
         """Takes over what dead sweeps have left running, and sweeps on the machine `take_from`."""
         with self._ledger.exclusive():
             lost = self._plan.recover(self._owner, take_from=take_from)
             return [self._handed(trial) for trial in lost]
 
-    def trade(
+    def commit(
         self,
         *,
-        reporting: Sequence[Handed],
-        ended: Sequence[Handed],
-        known: Iterable[Handed],
+        reporting: Sequence[InFlightTrial],
+        ended: Sequence[InFlightTrial],
+        known: Iterable[InFlightTrial],
         wanted: int,
-    ) -> list[Handed]:
+    ) -> list[InFlightTrial]:
         """Tells curves and ends, and takes up to `wanted` of the next trials.
 
         Trials that are not this sweep's any more are left alone: told already, or taken over.
@@ -134,11 +134,11 @@ class Exchange:
             handed.curve = {}
         return taken
 
-    def goes_back(self, handed: Handed) -> bool:
+    def goes_back(self, handed: InFlightTrial) -> bool:
         """Whether a trial that has ended is to be tried again."""
         return self._state(handed.row) is TrialState.WAITING
 
-    def _ours(self, several: Iterable[Handed]) -> set[tuple[int, int]]:
+    def _ours(self, several: Iterable[InFlightTrial]) -> set[tuple[int, int]]:
         running = self._ledger.running(handed.trial for handed in several)
         return {
             (number, told.get(ATTEMPT, 0))
@@ -146,14 +146,14 @@ class Exchange:
             if told.get(OWNER) == self._owner
         }
 
-    def _unheard_of(self, known: Iterable[Handed]) -> list[Handed]:
+    def _unheard_of(self, known: Iterable[InFlightTrial]) -> list[InFlightTrial]:
         """Trials that were taken in the exchange before, without this sweep being told."""
         self._plan.look_again()
         attempts = {handed.attempt for handed in known}
         ours = [self._waiting(trial) for trial in self._plan.running_of(self._owner)]
         return [handed for handed in ours if handed.attempt not in attempts]
 
-    def _hand(self, trial: optuna.Trial) -> Handed:
+    def _hand(self, trial: optuna.Trial) -> InFlightTrial:
         handed = self._waiting(trial)
         row = handed.row
         row.attempt += 1
@@ -161,19 +161,19 @@ class Exchange:
         self._ledger.note(trial, told)
         return handed
 
-    def _waiting(self, trial: optuna.Trial) -> Handed:
+    def _waiting(self, trial: optuna.Trial) -> InFlightTrial:
         handed = self._handed(trial)
         handed.follower.wait()
         return handed
 
-    def _handed(self, trial: optuna.Trial) -> Handed:
+    def _handed(self, trial: optuna.Trial) -> InFlightTrial:
         overrides = self._space.overrides(trial.params)
-        row = Row(trial.number, trial.params, self._folder_of(trial.number, overrides))
+        row = TrialProgress(trial.number, trial.params, self._folder_of(trial.number, overrides))
         row.attempt = trial.user_attrs.get(ATTEMPT, 0)
         objective = None if self._objectives.is_multi_objective else self._objectives.names[0]
-        return Handed(trial, overrides, Follower(row), objective)
+        return InFlightTrial(trial, overrides, RecordTail(row), objective)
 
-    def _tell(self, handed: Handed) -> None:
+    def _tell(self, handed: InFlightTrial) -> None:
         trial, row = handed.trial, handed.row
         assert row.outcome is not None
         told = {"outcome": row.outcome.word, "reason": row.reason, "seconds": round(row.seconds, 3)}
@@ -194,7 +194,7 @@ class Exchange:
             values = self._objectives.values_of(row.values) if is_complete else None
             self._study.tell(trial, values, state=state)
 
-    def _state(self, row: Row) -> TrialState:
+    def _state(self, row: TrialProgress) -> TrialState:
         assert row.outcome is not None
         if row.outcome.is_failure and row.attempt >= self._max_attempts:
             return TrialState.FAIL

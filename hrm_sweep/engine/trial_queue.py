@@ -17,8 +17,8 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Space, Value
-from hrm_sweep.storage.leases import Life, life
-from hrm_sweep.storage.optuna_storage import Ledger
+from hrm_sweep.storage.leases import LeaseState, lease_state
+from hrm_sweep.storage.optuna_storage import SharedStorage
 
 RECIPE = "recipe"
 """Study attribute: what may not change when a study goes on."""
@@ -34,18 +34,18 @@ UNSTARTED = optuna.trial.create_trial(state=TrialState.RUNNING)
 """Of Hyperband, TPE asks in which bracket each trial is; it knows that when it has judged one."""
 
 
-class Plan:
+class TrialQueue:
     """Hands out trials until there is nothing left to try.
 
     A grid's points are written down before the first trial, in Hydra's order, so that trial number,
     job number and place in the grid are one. A search asks the study's sampler until the study has
     `num_trials`. What was put back waits beside them and goes first.
 
-    What hands out and takes back is called inside `Ledger.exclusive`.
+    What hands out and takes back is called inside `SharedStorage.exclusive`.
     """
 
     def __init__(
-        self, ledger: Ledger, study: optuna.Study, space: Space, *, num_trials: int
+        self, ledger: SharedStorage, study: optuna.Study, space: Space, *, num_trials: int
     ) -> None:
         self._ledger, self._study, self._space = ledger, study, space
         self._distributions = space.distributions
@@ -77,9 +77,9 @@ class Plan:
             told = trial.user_attrs.get(OWNER, {})
             if not told:  # somebody runs it by Optuna's own means
                 continue
-            seen = life(told)
-            is_given_up = seen is Life.OUT_OF_SIGHT and told["host"] == take_from
-            if seen is Life.GONE or is_given_up:
+            seen = lease_state(told)
+            is_given_up = seen is LeaseState.UNKNOWN and told["host"] == take_from
+            if seen is LeaseState.EXPIRED or is_given_up:
                 lost.append(optuna.Trial(self._study, trial._trial_id))
                 self._ledger.note(lost[-1], {OWNER: owner})
         return lost
@@ -160,7 +160,7 @@ def num_to_run(space: Space, known: Sequence[FrozenTrial], *, num_trials: int) -
     return begun + max(0, num_trials - len(known))
 
 
-Others = Counter[tuple[str, Life]]
+Others = Counter[tuple[str, LeaseState]]
 """Trials that run, by the machine of their sweep and what can be seen of that."""
 
 
@@ -168,7 +168,9 @@ def running_of_others(study: optuna.Study, *, besides: Mapping[str, str] | None 
     """The trials of all sweeps that run now, but one."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     told = [trial.user_attrs.get(OWNER, {}) for trial in running]
-    return Counter((each.get("host", "?"), life(each)) for each in told if each and each != besides)
+    return Counter(
+        (each.get("host", "?"), lease_state(each)) for each in told if each and each != besides
+    )
 
 
 def check_take_from(machine: str, others: Others) -> None:
@@ -177,14 +179,14 @@ def check_take_from(machine: str, others: Others) -> None:
     Raises:
         StudyError: it has none, or its sweep is seen to live.
     """
-    if others[machine, Life.OUT_OF_SIGHT]:
+    if others[machine, LeaseState.UNKNOWN]:
         return
-    if others[machine, Life.ALIVE]:
+    if others[machine, LeaseState.ALIVE]:
         why = "its sweep is alive, it holds its lock; stop it there"
     elif machine == socket.gethostname():
         why = "this is that machine, and what died on it is taken over anyway; leave it out"
     else:
-        known = sorted({name for name, seen in others if seen is Life.OUT_OF_SIGHT})
+        known = sorted({name for name, seen in others if seen is LeaseState.UNKNOWN})
         there = f"some run on {' and '.join(known)}" if known else "none runs on another machine"
         why = f"no trial of the study runs there; {there}"
     raise StudyError(f"take_from={machine}: {why}")

@@ -55,9 +55,9 @@ def train(
     from hrm_sweep.hrm.train import task  # torch: only where something is trained
 
     if cfg.tracking.name != "off":  # after torch: both take seconds of the same cores
-        from hrm_sweep.tracking.exporter_process import ProjectorProcess
+        from hrm_sweep.tracking.exporter_process import ExporterProcess
 
-        _projector = ProjectorProcess(handle.folder, cfg.tracking.uri, cfg.tracking.experiment)
+        _projector = ExporterProcess(handle.folder, cfg.tracking.uri, cfg.tracking.experiment)
 
     said = logging.StreamHandler(sys.stdout)  # what run.log gets, without its times
     logging.getLogger("hrm_sweep").addHandler(said)
@@ -70,8 +70,9 @@ def train(
     finally:
         logging.getLogger("hrm_sweep").removeHandler(said)
         if facts is not None:
-            handle.note(**facts(handle))
-    print(f"\nBest epoch: {formatting.told(values, formatting.chosen(values, columns))}\n")
+            handle.set_tags(**facts(handle))
+    best = formatting.format_metrics(values, formatting.matching_metrics(values, columns))
+    print(f"\nBest epoch: {best}\n")
     print(f"  folder       {folder}")
     if _projector is not None:
         print(f"  compare      {store.ui_hint(cfg.tracking.uri)}")
@@ -137,9 +138,11 @@ def _printer(epochs: int, columns: Sequence[str]) -> Callable[[int, Mapping[str,
         begun, since = first[0]
         if begun < epoch < epochs:
             pace = (time.monotonic() - since) / (epoch - begun)
-            ending = f"  {formatting.duration(pace * (epochs - epoch))} left"
-        names = formatting.chosen(values, columns) or formatting.chosen(values, UNEVALUATED)
-        measured = formatting.told(values, names)
+            ending = f"  {formatting.format_duration(pace * (epochs - epoch))} left"
+        names = formatting.matching_metrics(values, columns) or formatting.matching_metrics(
+            values, UNEVALUATED
+        )
+        measured = formatting.format_metrics(values, names)
         print(f"epoch {epoch}/{epochs}  {measured}{ending}", flush=True)
 
     return say

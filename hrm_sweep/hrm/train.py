@@ -62,9 +62,9 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
         Interrupted: somebody asked for it; a checkpoint has been written.
     """
     trainer = make_trainer(config)
-    handle.dataset(**trainer.task.describe())
-    handle.expect(config.trainer.epochs)
-    handle.note(compiled=native.name() if trainer.compiled else "no")
+    handle.log_dataset(**trainer.task.describe())
+    handle.set_num_steps(config.trainer.epochs)
+    handle.set_tags(compiled=native.name() if trainer.compiled else "no")
     handle.artifact(*ARTIFACTS)
     history = _go_on_from_checkpoint(trainer, handle.folder)
     try:
@@ -144,7 +144,7 @@ def _leave(trainer: Trainer, history: History, handle: trial.Trial) -> None:
     files.write_json(folder / "training_history.json", told)
     final, epoch, best = trainer.weights(), trainer.weights_epoch, trainer.best
     if epoch is not None and trainer.epoch == handle.last_step:
-        handle.note(weights=checkpoint.fingerprint(final))  # those that a repetition arrives at
+        handle.set_tags(weights=checkpoint.fingerprint(final))  # those that a repetition arrives at
     if best.weights is None:
         return
     values = next((row for row in history if row["epoch"] == epoch), {})

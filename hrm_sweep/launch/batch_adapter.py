@@ -20,7 +20,7 @@ class _Job(NamedTuple):
     future: Future[JobReturn]
 
 
-class Batches:
+class BatchAdapter:
     """Collects up to `num_slots` jobs and launches them together.
 
     A launcher that raises for a batch does not say for which of its jobs: it gets the next one

@@ -95,9 +95,11 @@ class Job:
     def _call(self, run: _Run, handle: trial.Trial) -> Any:
         """Runs the task, unless a run of the study has the same recipe and is complete."""
         if self.study is not None and (twin := run.twin()) is not None:
-            handle.conclude(Outcome.COMPLETE, f"the recipe of {twin.name}, whose values these are")
+            handle.set_outcome(
+                Outcome.COMPLETE, f"the recipe of {twin.name}, whose values these are"
+            )
             handle.values = twin.values
-            handle.note(taken_from=os.path.relpath(twin.folder, run.folder))
+            handle.set_tags(taken_from=os.path.relpath(twin.folder, run.folder))
             return dict(twin.values)
         try:
             returned = self.task(run.cfg)
@@ -113,10 +115,10 @@ class Job:
 
         Repeats are the trial's steps: a pruner judges it between two of them.
         """
-        handle.expect(self.repeats)
+        handle.set_num_steps(self.repeats)
         seed, values = run.cfg.seed, []
         for repeat in range(self.repeats):
-            handle.doing(f"repeat {repeat + 1}/{self.repeats}", folder=str(repeat))
+            handle.set_status(f"repeat {repeat + 1}/{self.repeats}", folder=str(repeat))
             OmegaConf.update(run.cfg, "seed", seed + repeat)
             values.append(self._values_of(run.repeated(repeat), handle))
             if len(values[-1]) == 0:
@@ -133,7 +135,7 @@ class Job:
         with self._session(run) as handle:
             self._call(run, handle)
         if handle.outcome is not Outcome.COMPLETE:
-            trial_handle.conclude(handle.outcome, f"repeat {run.repeat}: {handle.reason}")
+            trial_handle.set_outcome(handle.outcome, f"repeat {run.repeat}: {handle.reason}")
             return {}
         return _finite(handle.values)  # as its folder keeps them
 
@@ -154,7 +156,7 @@ class Job:
                 "hrm_sweep.folder": str(run.folder),
             }
         )
-        recipe_alone = formatting.recipe_of(run.overrides, self.aside)
+        recipe_alone = recipe.recipe_overrides(run.overrides, self.aside)
         name = run.folder.name
         if self.study is not None:
             tags |= {"hrm_sweep.study": self.study, "hrm_sweep.trial": str(run.number)}
@@ -178,7 +180,7 @@ class Job:
         for override in overrides:
             key, _, value = override.lstrip("+").partition("=")
             if key in self.searched:
-                yield f"{key}={formatting.setting(_number_or_text(value))}"
+                yield f"{key}={formatting.format_param(_number_or_text(value))}"
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,7 @@ def _judge(handle: trial.Trial, returned: Any, objectives: Sequence[str]) -> Non
     """Takes the run's final values from a task that returned a number, a tuple or a dict."""
     values = _named(returned, objectives)
     if not set(objectives) <= set(values):
-        handle.conclude(
+        handle.set_outcome(
             Outcome.UNJUDGED,
             f"the task returned {returned!r}; it must return {', '.join(objectives)}: "
             "a number, a tuple of numbers or a dict of named numbers",
@@ -280,7 +282,7 @@ def _judge(handle: trial.Trial, returned: Any, objectives: Sequence[str]) -> Non
     handle.values = values
     for name in objectives:
         if not math.isfinite(values[name]):
-            handle.conclude(Outcome.DIVERGED, f"{name} is {values[name]}")
+            handle.set_outcome(Outcome.DIVERGED, f"{name} is {values[name]}")
 
 
 def _named(returned: Any, objectives: Sequence[str]) -> dict[str, float]:

@@ -172,8 +172,8 @@ def heat_map(data: Data) -> Figure | None:
     flip = "" if data.is_maximized else "_r"
     scale = SCALE if not flip else SCALE.reversed()
     axes.imshow(table, cmap=scale, aspect="auto", origin="lower")
-    _name_each(axes, [formatting.setting(x) for x in xs], inches=WIDTH - MARGIN)
-    axes.set_yticks(range(len(ys)), [formatting.setting(y) for y in ys])
+    _name_each(axes, [formatting.format_param(x) for x in xs], inches=WIDTH - MARGIN)
+    axes.set_yticks(range(len(ys)), [formatting.format_param(y) for y in ys])
     axes.set_xlabel(along)
     axes.set_ylabel(down)
     axes.spines[:].set_visible(False)
@@ -181,8 +181,9 @@ def heat_map(data: Data) -> Figure | None:
     if table.size <= 100:
         for (row, column), value in np.ndenumerate(table):
             if np.isfinite(value):
-                axes.text(column, row, formatting.measured(data.objective, float(value)), ha="center",
-                          va="center", fontsize=8, color="#ffffff", fontweight="bold")  # fmt: skip
+                text = formatting.format_value(data.objective, float(value))
+                axes.text(column, row, text, ha="center", va="center",
+                          fontsize=8, color="#ffffff", fontweight="bold")  # fmt: skip
     return figure
 
 
@@ -191,7 +192,7 @@ def parallel(data: Data) -> Figure | None:
     if len(data.params) < 2 or len(data.ranked) < 3:
         return None
     figure, axes = _figure()
-    names = [*data.params, formatting.label(data.objective)]
+    names = [*data.params, formatting.metric_label(data.objective)]
     everything: dict[str, Sequence[Value]] = {**data.params, names[-1]: data.values}
     heights = np.array(
         [_heights(column, is_log=data.is_log(name)) for name, column in everything.items()]
@@ -235,7 +236,7 @@ def parts(data: Data) -> Figure | None:
         places = [row + 0.4 - height * (index + 0.5) for row in range(len(runs))]
         shown = [run.values.get(name, math.nan) for run in runs]
         axes.barh(places, shown, height=height * 0.9, color=colours[index % len(colours)],
-                  label=formatting.label(name))  # fmt: skip
+                  label=formatting.metric_label(name))  # fmt: skip
     axes.set_yticks(range(len(runs)), [_trial_label(data, run) for run in runs], fontsize=8)
     as_objective(axes, data, "x")
     figure.legend(fontsize=8, loc="outside upper right", ncols=min(4, len(data.parts)))
@@ -278,7 +279,7 @@ def cost(data: Data) -> Figure | None:
     if max(seconds) > 8 * min(seconds):
         axes.set_xscale("log")
     axes.xaxis.set_major_formatter(
-        lambda value, _: formatting.duration(value) if value >= 1 else f"{value:.1g} s"
+        lambda value, _: formatting.format_duration(value) if value >= 1 else f"{value:.1g} s"
     )
     axes.xaxis.set_minor_formatter(lambda *_: "")
     axes.set_xlabel("time of a trial")
@@ -336,8 +337,8 @@ def as_objective(axes: Axes, data: Data, which: str = "y") -> None:
     """An axis on which the objective stands: its name, per cent where it is a share, and limits
     that leave out what is far off."""
     axis = axes.yaxis if which == "y" else axes.xaxis
-    axis.set_label_text(formatting.label(data.objective))
-    axis.set_major_formatter(lambda value, _: formatting.measured(data.objective, value))
+    axis.set_label_text(formatting.metric_label(data.objective))
+    axis.set_major_formatter(lambda value, _: formatting.format_value(data.objective, value))
     if formatting.is_share(data.objective):
         axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
         low, high = axis.get_view_interval()
@@ -383,7 +384,7 @@ def _with_room(
 ) -> list[str]:
     """Labels of marks on an axis with these numbers, none where there is no room: the first and the
     last have it before the others, then the shortest."""
-    labels = [formatting.setting(mark) for mark in marks]
+    labels = [formatting.format_param(mark) for mark in marks]
     halves = [LETTER * (len(label) + 1) / 2 for label in labels]
     centres = inches * _heights([min(numbers), max(numbers), *marks], is_log=is_log)[2:]
     order = sorted(
@@ -421,12 +422,14 @@ def _heights(column: Sequence[Value], *, is_log: bool) -> np.ndarray:
 def _ends(is_objective: bool, data: Data, column: Sequence[Any]) -> tuple[str, str]:
     low, high = min(column, key=_order), max(column, key=_order)
     if is_objective:
-        return formatting.measured(data.objective, low), formatting.measured(data.objective, high)
-    return formatting.setting(low), formatting.setting(high)
+        return formatting.format_value(data.objective, low), formatting.format_value(
+            data.objective, high
+        )
+    return formatting.format_param(low), formatting.format_param(high)
 
 
 def _trial_label(data: Data, run: Run) -> str:
-    point = formatting.point(data.study.params(run))
+    point = formatting.format_point(data.study.params(run))
     return f"{run.number}  {point if len(point) <= 34 else ''}".strip()
 
 

@@ -69,19 +69,19 @@ def _words(data: Data) -> dict[str, Any]:
         "outcomes": ", ".join(f"{number} {word}" for word, number in study.counted().items()),
         "asked": list(_asked(data)),
         "best": best,
-        "headline": formatting.in_words(best.values, data.objective)
+        "headline": formatting.format_metric(best.values, data.objective)
         if best
         else "no complete trial",
-        "label": formatting.label(data.objective),
-        "point": formatting.point(study.params(best)) if best else "",
+        "label": formatting.metric_label(data.objective),
+        "point": formatting.format_point(study.params(best)) if best else "",
         "facts": list(_facts(data)),
         "command": " ".join(runtime.command()),
-        "columns": [*study.searched, *map(formatting.label, _metrics(data)), "time"],
+        "columns": [*study.searched, *map(formatting.metric_label, _metrics(data)), "time"],
         "num_params": len(study.searched),
         "rows": rows[:SHOWN_ROWS],
         "further_rows": rows[SHOWN_ROWS:],
         "failed": [(run.number, run.word, run.reason) for run in data.failed],
-        "took": formatting.duration(seconds),
+        "took": formatting.format_duration(seconds),
         "num_trials": len(study.trials),
     }
 
@@ -94,7 +94,7 @@ def _asked(data: Data) -> Iterator[tuple[str, str]]:
         yield "kept to", ", ".join(map(str, study.objectives.constraints))
     yield from study.space.items()
     if data.best and data.best.repeats:
-        yield "repeats", formatting.count(len(data.best.repeats), "seed")
+        yield "repeats", formatting.pluralize(len(data.best.repeats), "seed")
     environment = data.best.environment if data.best else {}
     if environment:
         yield (
@@ -117,9 +117,12 @@ def _facts(data: Data) -> Iterator[tuple[str, str]]:
     if best is None:
         return
     for name in _metrics(data):
-        yield formatting.label(name), formatting.in_words(best.values, name)
+        yield formatting.metric_label(name), formatting.format_metric(best.values, name)
     if data.front:
-        yield "Pareto front", formatting.count(len(data.front), "trial") + ", marked in the table"
+        yield (
+            "Pareto front",
+            formatting.pluralize(len(data.front), "trial") + ", marked in the table",
+        )
     elif rival := next_best(study, data.ranked):
         yield "next best", rival
     yield "folder", str(best.folder)
@@ -132,17 +135,17 @@ def _facts(data: Data) -> Iterator[tuple[str, str]]:
 def _metrics(data: Data) -> list[str]:
     if data.best is None:
         return data.study.objective_names
-    chosen = formatting.chosen(data.best.values, data.study.columns)
+    chosen = formatting.matching_metrics(data.best.values, data.study.columns)
     return list(dict.fromkeys([*data.study.objective_names, *chosen]))
 
 
 def _row(data: Data, run: Run) -> dict[str, Any]:
     point = data.study.params(run)
-    settings = [formatting.setting(point.get(name, "")) for name in data.study.searched]
-    values = [formatting.in_words(run.values, name) for name in _metrics(data)]
+    settings = [formatting.format_param(point.get(name, "")) for name in data.study.searched]
+    values = [formatting.format_metric(run.values, name) for name in _metrics(data)]
     return {
         "number": run.number,
-        "cells": [*settings, *values, formatting.duration(run.seconds)],
+        "cells": [*settings, *values, formatting.format_duration(run.seconds)],
         "is_best": run is data.best or run in data.front,
     }
 

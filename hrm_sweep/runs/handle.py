@@ -45,7 +45,7 @@ class Trial:
         """Called with step and values after each report."""
         self._record, self._usage, self._past = record, usage, past
         self._artifacts: list[str] = []
-        self._facts: dict[str, str] = {}
+        self._tags: dict[str, str] = {}
         self.outcome, self.reason = Outcome.COMPLETE, ""
 
     def log(self, values: Mapping[str, float], *, step: int) -> None:
@@ -64,16 +64,16 @@ class Trial:
         if stop_requested():
             raise Interrupted(f"stopped after step {step}")
 
-    def expect(self, num_steps: int) -> None:
+    def set_num_steps(self, num_steps: int) -> None:
         """Says how many steps the run will have, so that a person sees how much is left."""
         self._record.append("expected", num_steps=num_steps)
 
-    def doing(self, text: str, **where: str) -> None:
+    def set_status(self, text: str, **where: str) -> None:
         """Says in a word or two what takes time before the next step; if that is a run with a
         record of its own, in which `folder` below this one."""
         self._record.append("doing", text=text, **where)
 
-    def dataset(self, **described: Any) -> None:
+    def log_dataset(self, **described: Any) -> None:
         """Says what the run learns from: `name`, `train_size`, `eval_size`, `digest`."""
         self._record.append("dataset", **described)
 
@@ -81,22 +81,22 @@ class Trial:
         """Names files of the run folder that are to be kept with the run in MLflow."""
         self._artifacts += [name for name in names if name not in self._artifacts]
 
-    def note(self, **facts: str) -> None:
-        """Facts to be kept with the end of the run, such as the digest of what it made."""
-        self._facts |= facts
+    def set_tags(self, **tags: str) -> None:
+        """Set tags of the run, such as the digest of what it made; written when it ends."""
+        self._tags |= tags
 
     @property
-    def facts(self) -> Mapping[str, str]:
-        """What was noted."""
-        return dict(self._facts)
+    def tags(self) -> Mapping[str, str]:
+        """The tags set so far."""
+        return dict(self._tags)
 
-    def conclude(self, outcome: Outcome, reason: str = "") -> None:
+    def set_outcome(self, outcome: Outcome, reason: str = "") -> None:
         """Says how the run ended, where that is not by an exception."""
         self.outcome, self.reason = outcome, reason
 
     def _close(self, seconds: float, error: BaseException | None) -> None:
         if error is not None:
-            self.conclude(*_ending(error))
+            self.set_outcome(*_ending(error))
         values = {name: value for name, value in self.values.items() if math.isfinite(value)}
         told = {"outcome": self.outcome.word, "reason": self.reason}
         seconds = round(seconds, 3)
@@ -110,7 +110,7 @@ class Trial:
                 best=values,
                 seconds=seconds,
                 system=self._usage.measured(),
-                facts=self._facts,
+                facts=self._tags,
                 traceback="".join(traceback.format_exception(error)) if error else "",
                 artifacts=self._artifacts,
             )

@@ -66,7 +66,7 @@ def next_best(study: Study, best_first: list[Run]) -> str:
     objective = study.objective_names[0]
     if study.objectives.broken(second.values):
         return "none, no other trial keeps to the constraints"
-    value = formatting.in_words(second.values, objective)
+    value = formatting.format_metric(second.values, objective)
     verdict = compared(first, second, objective, study.directions[0])
     told = f"{value} (trial {second.number}), {verdict.words}"
     if first.values[objective] == second.values[objective] and study.tie_breaker:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+
+from hrm_sweep.formatting import format_override
 
 ASIDE = ("study", "tracking")
 """Top-level keys of the app that ships with us that cannot change a result and so stay out of the
@@ -43,3 +45,14 @@ def is_of_the_recipe(override: str, aside: Collection[str]) -> bool:
     """Whether an override, or a flat key, can change a result; Hydra's own cannot."""
     first = re.split(r"[./@=]", override.lstrip("+~"), maxsplit=1)[0]
     return first != "hydra" and first not in aside
+
+
+def recipe_overrides(overrides: Iterable[str], aside: Collection[str]) -> list[str]:
+    """Return the overrides that can change a result, as the user would type them.
+
+    Args:
+        aside: the app's top-level keys that cannot.
+    """
+    return [
+        format_override(override) for override in overrides if is_of_the_recipe(override, aside)
+    ]

@@ -14,7 +14,7 @@ from hrm_sweep.runs import record
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import ASIDE, is_of_the_recipe
 from hrm_sweep.runs.record import Entry
-from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.export_state import ExportState
 
 Value = bool | int | float | str | None
 
@@ -123,7 +123,7 @@ class Run:
     @property
     def mlflow_run_id(self) -> str:
         """Empty if the run was not sent to MLflow yet."""
-        return Cursor.load(self.folder).run_id
+        return ExportState.load(self.folder).run_id
 
     @functools.cached_property
     def entries(self) -> list[Entry]:

@@ -16,7 +16,7 @@ from hrm_sweep.runs import record
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
 from hrm_sweep.search.objectives import Objectives, parse_objectives
-from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.export_state import ExportState
 
 MULTIRUN = Path("multirun")
 
@@ -274,7 +274,7 @@ def is_run_id(text: str) -> bool:
 def find_run_in_mlflow(run_id: str) -> Run | None:
     """The run folder that was sent as this run; MLflow itself is not asked."""
     for path in MULTIRUN.rglob("mlflow.json"):
-        if Cursor.load(path.parent).run_id == run_id:
+        if ExportState.load(path.parent).run_id == run_id:
             return Run.open(path.parent)
     return None
 

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from hrm_sweep.errors import StudyError
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.pruners import Pruning
-from hrm_sweep.search.samplers import told_by
+from hrm_sweep.search.samplers import make_sampler
 from hrm_sweep.search.space import Space
 from hrm_sweep.storage.database import absolute
 
@@ -36,7 +36,7 @@ def sampler(
         StudyError: it is none, or a package that it needs is not installed.
     """
     made = _made("sampler", config, seed=None if seed is None else seed + num_known)
-    return told_by(made, space, objectives, num_trials=num_trials)
+    return make_sampler(made, space, objectives, num_trials=num_trials)
 
 
 def pruning(

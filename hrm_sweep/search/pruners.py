@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hrm_sweep.errors import DatabaseAway, StudyError
-from hrm_sweep.storage.retry import Patience
+from hrm_sweep.storage.retry import RetryPolicy
 
 Listener = Callable[[int, Mapping[str, float]], None]
 
@@ -53,7 +53,7 @@ class Pruning:
 class _Judge:
     def __init__(self, pruning: Pruning, number: int) -> None:
         self._pruning, self._number = pruning, number
-        self._patience = Patience(times_of_a_try=9)  # training must hardly be held up
+        self._patience = RetryPolicy(times_of_a_try=9)  # training must hardly be held up
         self._unreported: dict[int, float] = {}
 
     def __call__(self, step: int, values: Mapping[str, float]) -> None:
@@ -91,9 +91,9 @@ class _Judge:
 def _storage(url: str) -> Any:
     """A worker opens the storage once."""
     from hrm_sweep.storage.database import shown
-    from hrm_sweep.storage.optuna_storage import Ledger
+    from hrm_sweep.storage.optuna_storage import SharedStorage
 
     try:
-        return Ledger(url).storage
+        return SharedStorage(url).storage
     except StudyError as error:  # it could be opened when the study began
         raise DatabaseAway(shown(url), str(error)) from error

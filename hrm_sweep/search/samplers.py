@@ -41,7 +41,7 @@ class Auto:
         return getattr(optuna.samplers, name)(seed=self._seed), reason
 
 
-def told_by(
+def make_sampler(
     sampler: Any, space: Space, objectives: Objectives, *, num_trials: int
 ) -> tuple[Any, str]:
     """The sampler to use, and how to name it to a person.

@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage
 
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage.database import shown
-from hrm_sweep.storage.optuna_storage import Ledger, known_study
+from hrm_sweep.storage.optuna_storage import SharedStorage, known_study
 
 HOST = "127.0.0.1"
 Application = Callable[..., Iterable[bytes]]
@@ -40,7 +40,7 @@ def server(storage: str, port: int, *, study: str, artifacts: Path) -> WSGIServe
             f"{study}: not in Optuna's storage {shown(storage)} any more; its folder has it all: "
             "see best, show and report"
         )
-    opened = Ledger(storage).storage
+    opened = SharedStorage(storage).storage
     show_pictures(opened, study, artifacts)
     application: Any = wsgi(opened, artifact_store=FileSystemArtifactStore(artifacts))
     hosts = {f"localhost:{port}", f"{HOST}:{port}"}

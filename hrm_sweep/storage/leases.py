@@ -19,7 +19,7 @@ from typing import TextIO
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # proc_sys_kernel(5); macOS has none
 
 
-class Owner:
+class Lease:
     """This process as the owner of trials in one study folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -37,26 +37,26 @@ class Owner:
         self._file.close()
 
 
-class Life(Enum):
+class LeaseState(Enum):
     """What can be seen from here of an owner."""
 
     ALIVE = "it holds its lock"
-    GONE = "its process has ended"
-    OUT_OF_SIGHT = "it is, or was, on another machine"
+    EXPIRED = "its process has ended"
+    UNKNOWN = "it is, or was, on another machine"
 
 
-def life(told: Mapping[str, str]) -> Life:
+def lease_state(told: Mapping[str, str]) -> LeaseState:
     """Whether the owner still runs; nobody does not. Two machines may have one name; a lock file
     that is not here says nothing then."""
     if not told:
-        return Life.GONE
+        return LeaseState.EXPIRED
     try:
         if _is_held(Path(told["lock"])):
-            return Life.ALIVE
+            return LeaseState.ALIVE
         is_here = told["host"] == socket.gethostname()
     except FileNotFoundError:
         is_here = all(told[key] == here for key, here in _machine().items())
-    return Life.GONE if is_here else Life.OUT_OF_SIGHT
+    return LeaseState.EXPIRED if is_here else LeaseState.UNKNOWN
 
 
 def _machine() -> dict[str, str]:

@@ -29,7 +29,7 @@ Direction = Literal["maximize", "minimize"]
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # the screen shows trials, not Optuna's log
 
 
-class Ledger:
+class SharedStorage:
     """The storage at an SQLAlchemy URL, created on first use.
 
     Optuna builds its tables without a lock: of processes that start at once on a fresh database
@@ -188,7 +188,9 @@ def known_study(url: str, name: str) -> optuna.Study | None:
         is_there = _has_study(url, name)  # opening the ledger takes twenty times as long
     except (SQLAlchemyError, ImportError) as error:
         raise _cannot_be_opened(url, error) from None
-    return optuna.load_study(study_name=name, storage=Ledger(url).storage) if is_there else None
+    return (
+        optuna.load_study(study_name=name, storage=SharedStorage(url).storage) if is_there else None
+    )
 
 
 def _has_study(url: str, name: str) -> bool:

@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 300.0
 SECONDS_BETWEEN_TRIES = 2.0
 
 
-class Patience:
+class RetryPolicy:
     """Somebody's patience with a database: asks it, unless it has just failed to answer.
 
     Args:

@@ -10,26 +10,27 @@ from typing import Any
 
 from hrm_sweep import formatting
 from hrm_sweep.engine.plugin_config import TAKE_FROM, SweeperSettings
-from hrm_sweep.engine.progress import Row
-from hrm_sweep.engine.scheduler import Engine
-from hrm_sweep.engine.trial_queue import Others, Plan, num_to_run
+from hrm_sweep.engine.progress import TrialProgress
+from hrm_sweep.engine.scheduler import Scheduler
+from hrm_sweep.engine.trial_queue import Others, TrialQueue, num_to_run
 from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.recipe import recipe_overrides
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Dimension, Space
-from hrm_sweep.storage.leases import Life
+from hrm_sweep.storage.leases import LeaseState
 from hrm_sweep.system import runtime
 from hrm_sweep.tracking import store
 
 
 def head(
-    name: str, space: Space, objectives: Objectives, plan: Plan, *, by: str, slots: int
+    name: str, space: Space, objectives: Objectives, plan: TrialQueue, *, by: str, slots: int
 ) -> list[str]:
     """The first lines of a study; `by` says what proposes its trials, and `slots` how many of them
     run at once."""
-    at_once = formatting.count(slots, "worker") if slots else "nothing is left to run"
+    at_once = formatting.pluralize(slots, "worker") if slots else "nothing is left to run"
     how = f"Grid of {plan.num_trials}, every point once"
     if not space.is_finite:
-        how = f"Search of {formatting.count(plan.num_trials, 'trial')}, proposed by {by}"
+        how = f"Search of {formatting.pluralize(plan.num_trials, 'trial')}, proposed by {by}"
     pairs = zip(objectives.directions, objectives.names, strict=True)
     aims = [f"{direction} {objective}" for direction, objective in pairs]
     told = [
@@ -38,12 +39,12 @@ def head(
     ]
     if added := plan.num_added():
         told.append(
-            f"{formatting.count(added, 'trial')} in Optuna not run by a sweep: left out here"
+            f"{formatting.pluralize(added, 'trial')} in Optuna not run by a sweep: left out here"
         )
     return told
 
 
-def plan_in_words(
+def describe_plan(
     space: Space,
     num_trials: int,
     known: Sequence[Any],
@@ -56,7 +57,7 @@ def plan_in_words(
     if space.is_finite:
         points = list(space.points())
         num_trials = len(points)
-        yield f"A grid of {formatting.count(num_trials, 'point')}: {_sizes(space)}"
+        yield f"A grid of {formatting.pluralize(num_trials, 'point')}: {_sizes(space)}"
         ended = {tuple(sorted(trial.params.items())): trial for trial in done}
         for number, point in enumerate(points):
             trial = ended.get(tuple(sorted(point.items())))
@@ -65,10 +66,10 @@ def plan_in_words(
                 if trial
                 else ""
             )
-            overrides = formatting.recipe_of(space.overrides(point), aside)
+            overrides = recipe_overrides(space.overrides(point), aside)
             yield f"  {number}  {' '.join(overrides)}{mark}"
     else:
-        yield f"A search of {formatting.count(num_trials, 'trial')}: {_sizes(space)}"
+        yield f"A search of {formatting.pluralize(num_trials, 'trial')}: {_sizes(space)}"
     yield _how_long(done, num_to_run(space, known, num_trials=num_trials), workers)
 
 
@@ -80,13 +81,12 @@ def _how_long(done: Sequence[Any], left: int, workers: int) -> str:
     if not took:
         return f"{told}; how long that takes is known after the first trial"
     estimate = sum(took) / len(took) * left / min(workers, max(1, left))
-    return (
-        f"{told}, about {formatting.duration(estimate)} with {formatting.count(workers, 'worker')}"
-    )
+    at_once = formatting.pluralize(workers, "worker")
+    return f"{told}, about {formatting.format_duration(estimate)} with {at_once}"
 
 
 def next_commands(
-    settings: SweeperSettings, engine: Engine, folder: Path, *, aside: Collection[str]
+    settings: SweeperSettings, engine: Scheduler, folder: Path, *, aside: Collection[str]
 ) -> Iterator[str]:
     """What to type when a study has ended; our commands take the newest study by themselves."""
     report = folder / "report.html"
@@ -95,7 +95,7 @@ def next_commands(
     if len(engine.front) > 1:
         yield from _how_to_choose(engine.front)
     for best in engine.front if len(engine.front) == 1 else ():
-        recipe = formatting.recipe_of(engine.space.overrides(best.params), aside)
+        recipe = recipe_overrides(engine.space.overrides(best.params), aside)
         yield f"  best        {best.folder}"
         yield "  reproduce   python -m hrm_sweep reproduce"
         yield f"  once more   {shlex.join([*runtime.command(), *recipe])}"
@@ -107,15 +107,16 @@ def next_commands(
     yield "  explore     python -m hrm_sweep dashboard"
 
 
-def _how_to_choose(front: Sequence[Row]) -> Iterator[str]:
+def _how_to_choose(front: Sequence[TrialProgress]) -> Iterator[str]:
     """Of several best trials, none is shown before the others."""
     numbers = ", ".join(str(row.number) for row in front)
-    yield f"  front       {formatting.count(len(front), 'trial')} that no other beats: {numbers}"
+    size = formatting.pluralize(len(front), "trial")
+    yield f"  front       {size} that no other beats: {numbers}"
     yield "  choose      python -m hrm_sweep best --pareto"
     yield "  reproduce   python -m hrm_sweep reproduce --trial N"
 
 
-def reproduce(study: str, row: Row) -> str:
+def reproduce(study: str, row: TrialProgress) -> str:
     """The command that runs a trial again and compares."""
     return shlex.join(["python", "-m", "hrm_sweep", "reproduce", study, "--trial", str(row.number)])
 
@@ -135,9 +136,9 @@ def of_others(others: Others, *, how_to_continue: Callable[..., str]) -> Iterato
     """What other sweeps still run when this one has ended, and how to get it back."""
     for (machine, seen), number in others.items():
         trials = f"{number} of its trials, on {machine}"
-        if seen is Life.GONE:
+        if seen is LeaseState.EXPIRED:
             yield f"Another sweep died and left {trials}. Take over with: {how_to_continue()}"
-        elif seen is Life.ALIVE:
+        elif seen is LeaseState.ALIVE:
             yield f"Another sweep still runs {trials}"
         else:
             how = how_to_continue(take_from=machine)
@@ -151,9 +152,12 @@ def _sizes(space: Space) -> str:
 def values_of(dimension: Dimension) -> str:
     """What a dimension may be: `1e-4, 1e-3`, or `1e-5 to 1e-2 (log)`."""
     if dimension.choices is not None:
-        return ", ".join(map(formatting.setting, dimension.choices))
+        return ", ".join(map(formatting.format_param, dimension.choices))
     distribution: Any = dimension.distribution
-    low, high = formatting.setting(distribution.low), formatting.setting(distribution.high)
+    low, high = (
+        formatting.format_param(distribution.low),
+        formatting.format_param(distribution.high),
+    )
     return f"{low} to {high}{' (log)' if distribution.log else ''}"
 
 

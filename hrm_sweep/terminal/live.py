@@ -19,8 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hrm_sweep import formatting
-from hrm_sweep.engine.progress import Row
-from hrm_sweep.engine.scheduler import Engine
+from hrm_sweep.engine.progress import TrialProgress
+from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.engine.trial_queue import Others
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.system import runtime
@@ -67,7 +67,7 @@ class Screen:
         self._said: Counter[int] = Counter()
         self._trouble = ""
 
-    def begin(self, engine: Engine) -> None:
+    def begin(self, engine: Scheduler) -> None:
         self._engine, self._begin = engine, time.monotonic()
         self._say_head()
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -89,9 +89,9 @@ class Screen:
             self._width = self._console.width
             self._live.update(self._picture(), refresh=True)
 
-    def settled(self, row: Row) -> None:
+    def settled(self, row: TrialProgress) -> None:
         if self._live is None:
-            values = formatting.told(row.values, self._metrics(row))
+            values = formatting.format_metrics(row.values, self._metrics(row))
             self._console.print(_line(row, values, self._ending(row)))
 
     def end(self) -> None:
@@ -101,40 +101,42 @@ class Screen:
             self._console.print()
         outcomes = self._engine.outcomes()
         told = ", ".join(f"{number} {outcome.spoken}" for outcome, number in outcomes.items())
-        took = formatting.duration(time.monotonic() - self._begin)
+        took = formatting.format_duration(time.monotonic() - self._begin)
         how = "Stopped after" if self._engine.is_stopped else "Finished in"
         if told:
             self._console.print(f"{how} {took}: {told}\n")
-        if untold := self._engine.num_untold:
-            which = formatting.count(untold, "trial")
+        if untold := self._engine.num_pending_tells:
+            which = formatting.pluralize(untold, "trial")
             self._console.print(f"Not in the database yet: {which}, kept in the study's folder\n")
         for line in self._of_others(self._engine.others()):
             self._console.print(f"{folded(self._console, line)}\n")
         self._console.print(self._final_table())
         self._say_reasons()
 
-    def _metrics(self, row: Row) -> list[str]:
+    def _metrics(self, row: TrialProgress) -> list[str]:
         """The columns' metrics that this row has; the goals if no columns were asked for."""
-        return formatting.chosen(row.newest, self._columns or self._engine.objectives.required)
+        return formatting.matching_metrics(
+            row.newest, self._columns or self._engine.objectives.required
+        )
 
     # Plain lines
 
-    def _say_tenth(self, row: Row) -> None:
+    def _say_tenth(self, row: TrialProgress) -> None:
         if (doing := _doing(row)) and row.number not in self._said:
             self._said[row.number] = 0
             self._console.print(_line(row, "", doing))
         tenths = 10 * row.steps_done // row.num_steps if row.num_steps else row.step
         if tenths > self._said[row.number] and row.steps_done < (row.num_steps or math.inf):
             self._said[row.number] = int(tenths)
-            values = formatting.told(row.newest, self._metrics(row))
+            values = formatting.format_metrics(row.newest, self._metrics(row))
             self._console.print(_line(row, values, _left(row)))
 
-    def _ending(self, row: Row) -> str:
+    def _ending(self, row: TrialProgress) -> str:
         assert row.outcome is not None
         if row.outcome is Outcome.COMPLETE:
             broken = (f"breaks {each}" for each in self._engine.objectives.broken(row.values))
             notes = [
-                f"done in {formatting.duration(row.seconds)}",
+                f"done in {formatting.format_duration(row.seconds)}",
                 _attempt(row),
                 row.reason,
                 *broken,
@@ -168,7 +170,7 @@ class Screen:
         status.truncate(self._console.width - len("^C^C"), overflow="ellipsis")  # room to echo them
         return Group(table, status)
 
-    def _shown(self) -> list[Row]:
+    def _shown(self) -> list[TrialProgress]:
         """The trials that run or wait for another attempt, and the newest others, as many as there
         is place for."""
         most = max(1, min(LIVE_ROWS, self._console.height - LINES_AROUND))
@@ -178,13 +180,15 @@ class Screen:
         newest = ended[max(0, len(ended) + len(running) - most) :]
         return sorted([*running[:most], *newest], key=lambda row: row.number)
 
-    def _live_table(self, rows: Sequence[Row], metrics: Sequence[str], most: int | None) -> Table:
-        after = ["step", *map(formatting.label, metrics), "left"]
+    def _live_table(
+        self, rows: Sequence[TrialProgress], metrics: Sequence[str], most: int | None
+    ) -> Table:
+        after = ["step", *map(formatting.metric_label, metrics), "left"]
         table = table_of(["", "trial"], _names(rows, most), after)
         for row in rows:
             is_running = row.has_begun and row.outcome is None
             mark, ending = ">" if is_running else " ", _short_ending(row)
-            values = [formatting.in_words(row.newest, name) for name in metrics]
+            values = [formatting.format_metric(row.newest, name) for name in metrics]
             settings = _settings(row, most)
             table.add_row(mark, str(row.number), *settings, _progress(row), *values, ending)
         return table
@@ -199,14 +203,14 @@ class Screen:
         done = sum(engine.outcomes().values())
         parts = [f"  {done} of {engine.plan.num_trials} done"]
         if engine.objectives.is_multi_objective:
-            parts.append(f"{formatting.count(len(engine.front), 'trial')} on the front")
+            parts.append(f"{formatting.pluralize(len(engine.front), 'trial')} on the front")
         elif engine.front:
             best, (objective,) = engine.front[0], engine.objectives.names
             parts.append(
-                f"best {formatting.in_words(best.values, objective)} (trial {best.number})"
+                f"best {formatting.format_metric(best.values, objective)} (trial {best.number})"
             )
         if (seconds := self._study_seconds_left()) is not None:
-            parts.append(f"about {formatting.duration(seconds)} left")
+            parts.append(f"about {formatting.format_duration(seconds)} left")
         return " · ".join(parts)
 
     def _study_seconds_left(self) -> float | None:
@@ -230,12 +234,17 @@ class Screen:
         metrics = dict.fromkeys([*self._engine.objectives.required, *self._metrics(best[0])])
         return self._fitting(partial(self._table_of, best), metrics)
 
-    def _table_of(self, best: Sequence[Row], metrics: Sequence[str], most: int | None) -> Table:
-        after = [*map(formatting.label, metrics), "time"]
+    def _table_of(
+        self, best: Sequence[TrialProgress], metrics: Sequence[str], most: int | None
+    ) -> Table:
+        after = [*map(formatting.metric_label, metrics), "time"]
         table = table_of(["", "trial"], _names(best, most), after)
         for row in best[:FINAL_ROWS]:
-            values = [formatting.in_words(row.values, name) for name in metrics]
-            mark, took = "*" if row in self._engine.front else " ", formatting.duration(row.seconds)
+            values = [formatting.format_metric(row.values, name) for name in metrics]
+            mark, took = (
+                "*" if row in self._engine.front else " ",
+                formatting.format_duration(row.seconds),
+            )
             table.add_row(mark, str(row.number), *_settings(row, most), *values, took)
         if len(best) > FINAL_ROWS:
             table.caption = f"and {len(best) - FINAL_ROWS} more"
@@ -251,7 +260,7 @@ class Screen:
             self._console.print(folded(self._console, line))
         self._console.print()
 
-    def _is_to_be_told(self, row: Row) -> bool:
+    def _is_to_be_told(self, row: TrialProgress) -> bool:
         if row.outcome is not Outcome.COMPLETE:
             return row.outcome not in (None, Outcome.PRUNED)  # a pruned one says what it measured
         return bool(row.reason or row.attempt > 1 or self._engine.objectives.broken(row.values))
@@ -263,41 +272,47 @@ def _of_the_database(trouble: str) -> str:
     return f"The study's database does not answer ({trouble}); trials go on, trying again"
 
 
-def _line(row: Row, values: str, ending: str) -> str:
-    parts = [f"trial {row.number}", formatting.point(row.params), _progress(row), values, ending]
+def _line(row: TrialProgress, values: str, ending: str) -> str:
+    parts = [
+        f"trial {row.number}",
+        formatting.format_point(row.params),
+        _progress(row),
+        values,
+        ending,
+    ]
     return "  ".join(part for part in parts if part)
 
 
-def _names(rows: Sequence[Row], most: int | None) -> list[str]:
+def _names(rows: Sequence[TrialProgress], most: int | None) -> list[str]:
     return [cut(name, most) for name in short_names(list(rows[0].params))] if rows else []
 
 
-def _settings(row: Row, most: int | None) -> list[Text]:
-    return cells(map(formatting.setting, row.params.values()), most)
+def _settings(row: TrialProgress, most: int | None) -> list[Text]:
+    return cells(map(formatting.format_param, row.params.values()), most)
 
 
-def _attempt(row: Row) -> str:
+def _attempt(row: TrialProgress) -> str:
     return f"attempt {row.attempt}" if row.attempt > 1 else ""
 
 
-def _progress(row: Row) -> str:
+def _progress(row: TrialProgress) -> str:
     """`7/20`, or `repeat 2/3  7/20`."""
     if row.part is not None:
         return f"{row.doing}  {_progress(row.part)}".rstrip()
     return f"{row.step}/{row.num_steps}" if row.num_steps else str(row.step or "")
 
 
-def _doing(row: Row) -> str:
+def _doing(row: TrialProgress) -> str:
     return row.doing if row.part is None else row.part.doing
 
 
-def _left(row: Row) -> str:
+def _left(row: TrialProgress) -> str:
     seconds = row.seconds_left
-    return _doing(row) if seconds is None else f"{formatting.duration(seconds)} left"
+    return _doing(row) if seconds is None else f"{formatting.format_duration(seconds)} left"
 
 
-def _short_ending(row: Row) -> str:
+def _short_ending(row: TrialProgress) -> str:
     if row.outcome is None:
         return _left(row) if row.has_begun else "waits again"
     is_done = row.outcome is Outcome.COMPLETE
-    return f"done {formatting.duration(row.seconds)}" if is_done else row.outcome.spoken
+    return f"done {formatting.format_duration(row.seconds)}" if is_done else row.outcome.spoken

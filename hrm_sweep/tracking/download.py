@@ -13,7 +13,7 @@ from hrm_sweep.errors import TrackingError
 from hrm_sweep.runs import record
 from hrm_sweep.tracking import client, store
 from hrm_sweep.tracking.errors import Gone, Refused, translated
-from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.export_state import ExportState
 
 
 def fetch(uri: str | None, run_id: str, folder: Path) -> Path:
@@ -37,5 +37,5 @@ def fetch(uri: str | None, run_id: str, folder: Path) -> Path:
             raise TrackingError(f"{run_id}: MLflow has the run, but no {record.FILE_NAME} of it")
         shutil.copytree(temporary, folder, dirs_exist_ok=True)
     size = (folder / record.FILE_NAME).stat().st_size
-    Cursor(run_id=run_id, finished=True, size=size).save(folder)  # it is in MLflow, whole
+    ExportState(run_id=run_id, finished=True, size=size).save(folder)  # it is in MLflow, whole
     return folder

@@ -27,7 +27,7 @@ OF_A_STUDY = "multirun.yaml"
 
 
 @dataclass(kw_only=True, slots=True)
-class Cursor:
+class ExportState:
     """What of one record is in MLflow."""
 
     run_id: str = ""
@@ -48,7 +48,7 @@ class Cursor:
     """Nothing is left: MLflow has the run's end too, or somebody deleted the run there."""
 
     @classmethod
-    def load(cls, folder: Path, name: str = FILE_NAME) -> Cursor:
+    def load(cls, folder: Path, name: str = FILE_NAME) -> ExportState:
         """The cursor of a run folder; a new one where there is none that can be read."""
         try:
             kept = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -142,7 +142,7 @@ def waiting(root: Path, cursors: str = FILE_NAME, *, reason: str = "") -> Backlo
     """What of a study waits, counted from its folders alone."""
     runs = measurements = kept = 0
     for folder in run_folders(root):
-        cursor = Cursor.load(folder, cursors)
+        cursor = ExportState.load(folder, cursors)
         if cursor.is_done_with(folder):
             continue
         try:
@@ -169,7 +169,7 @@ def settle_dead(root: Path) -> bool:
     """
     alive = False
     for folder in run_folders(root):
-        if Cursor.load(folder).is_done_with(folder):
+        if ExportState.load(folder).is_done_with(folder):
             continue
         with contextlib.suppress(RecordError):  # a damaged one is named when it is sent
             record.settle(folder)

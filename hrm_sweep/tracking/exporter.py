@@ -18,7 +18,7 @@ from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import client, export_state
 from hrm_sweep.tracking.errors import Gone, Refused, Unreachable, plain
 from hrm_sweep.tracking.export_state import Backlog, runs_below, waiting
-from hrm_sweep.tracking.run_exporter import Pictures, ProjectedRun
+from hrm_sweep.tracking.run_exporter import Pictures, RunExporter
 from hrm_sweep.tracking.store import resolve_uri
 
 TURN_SECONDS = 0.5
@@ -33,7 +33,7 @@ def no_pictures(_: Path) -> Iterable[str]:
     return ()
 
 
-class Projection:
+class Exporter:
     """Sends the records at and below `root` to one experiment, as they grow, exactly once.
 
     Args:
@@ -62,7 +62,7 @@ class Projection:
         self._uri = resolve_uri(tracking_uri)
         self._destination: client.Destination | None = None
         self._lock: TextIO | None = None
-        self._runs: dict[Path, ProjectedRun] = {}
+        self._runs: dict[Path, RunExporter] = {}
         self._children: dict[Path, set[str]] = {}
         self._has_looked = False
         """What comes later was not there when this process took the lock: nobody has sent it."""
@@ -138,7 +138,7 @@ class Projection:
         self._timeout = client.TIMEOUT_SECONDS
         client.be_patient(self._timeout)
 
-    def _take_turns(self, runs: list[ProjectedRun], destination: client.Destination) -> None:
+    def _take_turns(self, runs: list[RunExporter], destination: client.Destination) -> None:
         for run in runs:
             if run.is_alive and not run.is_postponed:
                 self._advance(run, destination)
@@ -155,7 +155,7 @@ class Projection:
             self._looked_up_to + LOOKS_A_STEP < len(runs)
         )
 
-    def _advance(self, run: ProjectedRun, destination: client.Destination) -> bool:
+    def _advance(self, run: RunExporter, destination: client.Destination) -> bool:
         """One batch, or the end, of one run. False if nothing could be done."""
         parent = run.parent
         if parent and not parent.run_id and not parent.is_done:
@@ -188,11 +188,11 @@ class Projection:
             self._lock = file
         return self._lock is not None
 
-    def _add(self, folder: Path, parent: ProjectedRun | None) -> bool:
+    def _add(self, folder: Path, parent: RunExporter | None) -> bool:
         assert self._destination is not None
         if folder in self._runs or not (folder / record.FILE_NAME).exists():
             return folder in self._runs
-        run = ProjectedRun(
+        run = RunExporter(
             folder,
             parent,
             self._destination.identity,
@@ -203,7 +203,7 @@ class Projection:
         self._add_children(folder, run)
         return True
 
-    def _add_children(self, folder: Path, run: ProjectedRun | None) -> None:
+    def _add_children(self, folder: Path, run: RunExporter | None) -> None:
         known = self._children.setdefault(folder, set())
         for name in runs_below(folder, known):
             if self._add(folder / name, run):

@@ -1,4 +1,6 @@
-"""The process that sends records to MLflow while others train: `python -m hrm_sweep.tracking.exporter_process`.
+"""The process that sends records to MLflow while others train.
+
+It is started as `python -m hrm_sweep.tracking.exporter_process`.
 
 `ProjectorProcess` is its parent's side, and imports nothing heavy. The two talk little: one line of
 settings goes in (a password is not for the list of processes), and the end of the input, by a
@@ -32,7 +34,7 @@ from hrm_sweep.tracking import store
 from hrm_sweep.tracking.export_state import FILE_NAME, OF_A_STUDY, Backlog, settle_dead, waiting
 
 if TYPE_CHECKING:
-    from hrm_sweep.tracking.exporter import Projection
+    from hrm_sweep.tracking.exporter import Exporter
 
 TICK_SECONDS = 0.4
 GIVE_UP_SECONDS = 5.0
@@ -46,7 +48,7 @@ NOT_NEEDED = ("pandas", "pyarrow", "sklearn", "litellm")
 """MLflow imports these if they are there: 0.7 s and 90 MB beside the processes that train."""
 
 
-class ProjectorProcess:
+class ExporterProcess:
     """Sends the runs at and below `root` to MLflow from now on, in a process of its own.
 
     It is an observer of a study's engine too, and needs none of what the engine tells.
@@ -54,7 +56,7 @@ class ProjectorProcess:
     Args:
         root: a study's folder, or the folder of a single run; it need not be there yet.
         uri: see `resolve_uri`.
-        cursors: see `Projection`.
+        cursors: see `Exporter`.
 
     Raises:
         TrackingError: MLflow cannot keep runs at the address.
@@ -130,7 +132,7 @@ def sync(root: Path, uri: str | None, experiment: str, *, cursors: str = FILE_NA
 
     Goes on as long as it gets on. A study that another process sends just now is left to that.
     """
-    return ProjectorProcess(root, uri, experiment, cursors=cursors).close(timeout=None)
+    return ExporterProcess(root, uri, experiment, cursors=cursors).close(timeout=None)
 
 
 class _Work:
@@ -158,9 +160,9 @@ class _Work:
         settle_dead(self._root)
         while not (_has_begun(self._root) or self.closing.wait(TICK_SECONDS / 4)):
             pass  # MLflow's import takes seconds of the cores that the workers start up on
-        from hrm_sweep.tracking.exporter import Projection
+        from hrm_sweep.tracking.exporter import Exporter
 
-        projection = Projection(
+        projection = Exporter(
             self._root,
             tracking_uri=self._uri,
             experiment=self._experiment,
@@ -177,12 +179,12 @@ class _Work:
         while self._step(projection) or projection.has_work:
             time.sleep(TICK_SECONDS / 4)
 
-    def _until_closing(self, projection: Projection) -> None:
+    def _until_closing(self, projection: Exporter) -> None:
         while not self.closing.is_set():
             if not (self._step(projection) and projection.has_work):
                 self.closing.wait(TICK_SECONDS)
 
-    def _step(self, projection: Projection) -> bool:
+    def _step(self, projection: Exporter) -> bool:
         """False if nothing could be done."""
         before = projection.progress
         self.reason = projection.step().reason

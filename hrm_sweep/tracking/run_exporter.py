@@ -12,9 +12,9 @@ from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import record
 from hrm_sweep.runs.record import Entry, RecordReader
 from hrm_sweep.tracking.client import Destination
-from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.export_state import ExportState
 from hrm_sweep.tracking.limits import METRICS_A_BATCH
-from hrm_sweep.tracking.translate import Telling, status
+from hrm_sweep.tracking.translate import RunTranslator, status
 
 Pictures = Callable[[Path], Iterable[str] | None]
 """Draws what a run left in its folder; None as long as it is at it."""
@@ -26,7 +26,7 @@ DOUBT_SECONDS, LOOK_FOR_DOUBLES_SECONDS = 60.0, 20.0
 """How long a server may hold a request that its client has given up, and how often to look."""
 
 
-class ProjectedRun:
+class RunExporter:
     """Follows the record of one folder and sends it, batch by batch.
 
     What was sent stands in the folder's cursor. A kill between the sending and the cursor means
@@ -39,7 +39,7 @@ class ProjectedRun:
     def __init__(
         self,
         folder: Path,
-        parent: ProjectedRun | None,
+        parent: RunExporter | None,
         destination: str,
         cursors: str,
         *,
@@ -51,9 +51,9 @@ class ProjectedRun:
         """Measurements sent."""
         self.reason = ""
         """Why it was postponed."""
-        self._cursor = Cursor.load(folder, cursors)
+        self._cursor = ExportState.load(folder, cursors)
         if self._cursor.destination != destination:
-            self._cursor = Cursor(destination=destination)
+            self._cursor = ExportState(destination=destination)
         self._is_unread = True
         self._look_for_doubles_at = 0.0
         self._failures = 0
@@ -170,7 +170,7 @@ class ProjectedRun:
     def _forget(self) -> None:
         """Keeps nothing of the record in memory; it is read from its beginning when need be."""
         self._reader = RecordReader(self.folder)
-        self._telling = Telling(self.folder, self._save)
+        self._telling = RunTranslator(self.folder, self._save)
         self._pending: deque[Entry] = deque()
         self._retry_at = 0.0
 
@@ -189,7 +189,7 @@ class ProjectedRun:
 
     def _check_name(self, name: str) -> None:
         if self._cursor.record not in ("", name):  # the folder holds another record than it did
-            self._cursor = Cursor(destination=self._cursor.destination)
+            self._cursor = ExportState(destination=self._cursor.destination)
         self._cursor.record = name
 
     def _batch(self) -> list[Entry]:

@@ -15,7 +15,7 @@ from hrm_sweep.runs.record import Entry
 from hrm_sweep.system import files
 from hrm_sweep.tracking.client import Destination, MlflowRun, Point
 from hrm_sweep.tracking.errors import Unreachable
-from hrm_sweep.tracking.export_state import Cursor
+from hrm_sweep.tracking.export_state import ExportState
 from hrm_sweep.tracking.limits import Names, clean
 from hrm_sweep.tracking.saved_view import best_name
 
@@ -25,7 +25,7 @@ Measured = dict[tuple[str, int], float | str]
 """Values, or the marks of values that are not finite, by metric and step."""
 
 
-class Telling:
+class RunTranslator:
     """Tells MLflow about one run folder; everything may be told twice.
 
     Remembers of the entries that were told what the later ones depend on.
@@ -62,7 +62,7 @@ class Telling:
     def start(
         self,
         entry: Entry,
-        cursor: Cursor,
+        cursor: ExportState,
         destination: Destination,
         *,
         parent_id: str,
@@ -138,7 +138,7 @@ class Telling:
         facts = entry.fields.get("facts", {})
         run.tags(tags | {f"hrm_sweep.{name}": fact for name, fact in facts.items()})
 
-    def send_files(self, run: MlflowRun, cursor: Cursor, drawn: Iterable[str]) -> None:
+    def send_files(self, run: MlflowRun, cursor: ExportState, drawn: Iterable[str]) -> None:
         """Sends the files that the end of the run names, one by one."""
         assert self.finished is not None
         fields = self.finished.fields
@@ -165,7 +165,7 @@ class Telling:
     def _create(
         self,
         entry: Entry,
-        cursor: Cursor,
+        cursor: ExportState,
         destination: Destination,
         tags: Mapping[str, str],
         *,

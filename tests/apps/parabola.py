@@ -45,9 +45,9 @@ def wait_for(path: Path) -> None:
 @hydra.main(version_base=None, config_path=None)
 def main(cfg: DictConfig) -> Any:
     handle = trial.current()
-    handle.expect(10)
+    handle.set_num_steps(10)
     if warm_up := cfg.get("warm_up"):
-        handle.doing("warms up")
+        handle.set_status("warms up")
         wait_for(Path(warm_up))
     checkpoint, interval = handle.folder / "checkpoint", cfg.get("checkpoint_every")
     last = int(checkpoint.read_text()) if checkpoint.exists() else 0

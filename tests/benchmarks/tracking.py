@@ -164,9 +164,9 @@ def logger(side: str, folder: Path, uri: str) -> Iterator[Log]:
 @contextmanager
 def ours(side: str, folder: Path, uri: str) -> Iterator[Log]:
     from hrm_sweep.runs import handle as trial
-    from hrm_sweep.tracking.exporter_process import ProjectorProcess
+    from hrm_sweep.tracking.exporter_process import ExporterProcess
 
-    projector = ProjectorProcess(folder, uri, side) if uri else None
+    projector = ExporterProcess(folder, uri, side) if uri else None
     with trial.session(folder, kind="train", name=side, params={}, tags={}) as handle:
         yield lambda step, values: handle.log(values, step=step)
     if projector:
