@@ -21,7 +21,7 @@ from hrm_sweep.commands import COMMANDS, Command, completion
 from hrm_sweep.commands.error_messages import explained, is_of_hydra
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.hrm import app, config
-from hrm_sweep.system import runtime
+from hrm_sweep.system import process
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _exit(130)
     except BrokenPipeError:  # `--help | head`: who read has enough
-        runtime.say_no_more()
+        process.silence_stdout()
         _exit(128 + signal.SIGPIPE)
 
 
@@ -77,7 +77,7 @@ def _explained(error: Exception) -> str:
     overrides = get_args_parser().parse_known_args()[0].overrides
     keys = app.flat(app.composed([]))
     return explained(
-        error, command=runtime.command(), overrides=overrides, keys=keys, commands=COMMANDS
+        error, command=process.launch_command(), overrides=overrides, keys=keys, commands=COMMANDS
     )
 
 

@@ -33,8 +33,8 @@ from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.launch.batch_adapter import BatchAdapter
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
-from hrm_sweep.launch.plain import as_yaml
 from hrm_sweep.report import draw_report
+from hrm_sweep.runs.configs import to_yaml
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search import chosen
 from hrm_sweep.search.objectives import parse_objectives
@@ -42,7 +42,7 @@ from hrm_sweep.search.space import Space, check_once, parse_space
 from hrm_sweep.storage.database import shown
 from hrm_sweep.storage.leases import Lease, is_worked_in
 from hrm_sweep.storage.optuna_storage import SharedStorage, known_study
-from hrm_sweep.system import files, runtime
+from hrm_sweep.system import environment, files, names, process
 from hrm_sweep.system.redact import check_no_secrets, redacted, redacted_tree
 from hrm_sweep.terminal import hints
 from hrm_sweep.terminal.live import Screen
@@ -74,7 +74,7 @@ class Sweep:
         self._compose = Composer(hydra_context.config_loader, config)
         self._place = StudyFolder(config, self._compose)
         self._folder = self._place.path
-        self._name = settings.study_name or runtime.new_name()
+        self._name = settings.study_name or names.new_name()
         self._is_tracked = settings.tracking["name"] != "off"
         self._objectives = parse_objectives(
             settings.objective,
@@ -94,7 +94,7 @@ class Sweep:
             single.task,
             aside=single.aside,
             values=self._objectives.required,
-            command=runtime.command(),
+            command=process.launch_command(),
             study=self._name,
             pruning=self._pruning,
             repeats=settings.repeats,
@@ -284,13 +284,14 @@ class Sweep:
 
     def _results(self, asked: Mapping[str, Any], arguments: list[str]) -> Results:
         for_hydra = self._typed_for_hydra()
+        typed = [*process.launch_command(), "-m", *for_hydra, *arguments]
         return Results(
             self._folder,
             draw=lambda: draw_report(self._folder),
             again=partial(hints.reproduce, self._name),
             name=self._name,
-            tags=runtime.tags(self._job.source) | {"hrm_sweep.study": self._name},
-            description=f"    {shlex.join([*runtime.command(), '-m', *for_hydra, *arguments])}\n",
+            tags=environment.environment_tags(self._job.source) | {"hrm_sweep.study": self._name},
+            description=f"    {shlex.join(typed)}\n",
             hydra_overrides=for_hydra,
             aside=[*self._job.aside],
             **asked,
@@ -321,7 +322,7 @@ class Sweep:
 
     def _write_config(self) -> None:
         tree = OmegaConf.to_container(self._config, enum_to_str=True)
-        files.write_text(self._folder / OF_A_STUDY, as_yaml(redacted_tree(tree)))
+        files.write_text(self._folder / OF_A_STUDY, to_yaml(redacted_tree(tree)))
 
     def _start_projectors(self) -> list[ExporterProcess]:
         if not self._is_tracked:

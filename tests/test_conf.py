@@ -10,8 +10,8 @@ from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm import config
 from hrm_sweep.hrm.data import build_task
 from hrm_sweep.hrm.data.export import write_dataset
-from hrm_sweep.launch.plain import as_yaml, plain
 from hrm_sweep.runs import recipe
+from hrm_sweep.runs.configs import to_plain, to_yaml
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def test_a_key_that_breaks_a_rule_has_the_name_a_person_types():
 
 def test_a_config_as_plain_values_is_what_omegaconf_makes_of_it():
     cfg = compose("experiment=seed_grid", "data=sudoku")
-    assert plain(cfg) == OmegaConf.to_container(cfg, resolve=True)
-    assert as_yaml(plain(cfg)) == OmegaConf.to_yaml(cfg, resolve=True)
+    assert to_plain(cfg) == OmegaConf.to_container(cfg, resolve=True)
+    assert to_yaml(to_plain(cfg)) == OmegaConf.to_yaml(cfg, resolve=True)
 
 
 def test_equal_recipes_have_equal_signatures_whatever_the_study():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from hrm_sweep.errors import InputError
-from hrm_sweep.system import runtime
+from hrm_sweep.system import process
 
 
 def study_argument(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ class Command:
 
     def _parser(self) -> argparse.ArgumentParser:
         parser = _Parser(
-            prog=f"{shlex.join(runtime.command())} {self.name}",
+            prog=f"{shlex.join(process.launch_command())} {self.name}",
             description=self.summary,
             epilog=self._epilog(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -66,7 +66,7 @@ class Command:
 
 def runtime_words() -> str:
     """`python -m hrm_sweep` or `hrm-sweep`, as it was typed."""
-    return shlex.join(runtime.command())
+    return shlex.join(process.launch_command())
 
 
 class _Parser(argparse.ArgumentParser):

@@ -36,7 +36,7 @@ from hrm_sweep.runs.study import (
     find_study,
     is_run_id,
 )
-from hrm_sweep.system import runtime
+from hrm_sweep.system import environment
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -148,8 +148,8 @@ def _environment_in_words(run: Run) -> list[str]:
     then = run.environment
     if not then:
         return ["environment.json is missing: what it ran on cannot be compared"]
-    source = runtime.PACKAGE if _is_ours(run) else Path(then.get("source", runtime.PACKAGE))
-    found = list(compare.differences(then, runtime.environment(source)))
+    source = environment.PACKAGE if _is_ours(run) else Path(then.get("source", environment.PACKAGE))
+    found = list(compare.differences(then, environment.environment(source)))
     commit = "same commit" if then.get("git_commit") else "no commit known"
     return [f"differs: {text}" for text in found] or [f"same versions, same CPU, {commit}"]
 

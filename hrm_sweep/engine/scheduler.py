@@ -40,7 +40,7 @@ from hrm_sweep.search.space import Space
 from hrm_sweep.storage.leases import Lease
 from hrm_sweep.storage.optuna_storage import SharedStorage
 from hrm_sweep.storage.retry import RetryPolicy
-from hrm_sweep.system import runtime
+from hrm_sweep.system import process
 from hrm_sweep.tracking.export_state import ExportState
 
 TICK_SECONDS = 0.1
@@ -272,7 +272,7 @@ class Scheduler:
         for handed in self._running.values():
             handed.follow()
         for future in done:
-            with runtime.uninterrupted():
+            with process.defer_interrupts():
                 self._settle(future)
         self._write()
         for observer in self._observers:
@@ -352,7 +352,7 @@ class Scheduler:
         wanted = self._num_free(now)
         is_due = ended or wanted or self.trouble or (reporting and now >= self._report_at)
         if is_due and self._patience.has_time:
-            with runtime.uninterrupted(), self._patience.asking():
+            with process.defer_interrupts(), self._patience.asking():
                 self._commit(reporting, ended, wanted)
             self.slots.flush()
 

@@ -21,7 +21,7 @@ from hrm_sweep.launch.job import Job
 from hrm_sweep.runs import record
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import ASIDE, flatten, is_of_the_recipe, signature
-from hrm_sweep.system import files, runtime
+from hrm_sweep.system import files, process
 from hrm_sweep.system.redact import check_no_secrets
 from hrm_sweep.tracking import store
 
@@ -54,7 +54,7 @@ def run(
     app = hydra.main(version_base=VERSION_BASE, config_path=str(config.CONF), config_name="config")
     try:
         task = _Task(last_step, facts)
-        app(Job(task, [], runtime.command(), aside=ASIDE, tags=dict(tags or {})))()
+        app(Job(task, [], process.launch_command(), aside=ASIDE, tags=dict(tags or {})))()
     finally:
         single_run.end()
 
@@ -127,7 +127,7 @@ def _check_single_run(arguments: Namespace) -> None:
     if cfg.tracking.name != "off":
         store.check(store.resolve_uri(cfg.tracking.uri))
     _check_goes_on(cfg)
-    runtime.limit_threads(cfg.trainer.threads)
+    process.limit_threads(cfg.trainer.threads)
 
 
 def _typed(value: Any) -> Any:

@@ -19,7 +19,7 @@ from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.backends import toolchain
 from hrm_sweep.hrm.group_configs import DATA, MODELS, OPTIMIZERS, TrainerConfig, lower_is_better
 from hrm_sweep.search.objectives import parse_objectives
-from hrm_sweep.system import runtime
+from hrm_sweep.system import names, process
 
 CONF = next(
     folder
@@ -218,7 +218,7 @@ def _check_that_it_is_read(cfg: DictConfig) -> None:
 
 def register_resolvers() -> None:
     """The interpolations that `conf/` uses. The name of a study is made once for each command."""
-    new_name = partial(runtime.new_name, Path("multirun"), Path("multirun", "train"))
+    new_name = partial(names.new_name, Path("multirun"), Path("multirun", "train"))
     OmegaConf.register_new_resolver("study_name", new_name, use_cache=True, replace=True)
     OmegaConf.register_new_resolver(
         "first",
@@ -230,7 +230,7 @@ def register_resolvers() -> None:
         lambda one: [*map(_direction_of, one)] if OmegaConf.is_list(one) else _direction_of(one),
         replace=True,
     )
-    OmegaConf.register_new_resolver("usable_cores", runtime.usable_cores, replace=True)
+    OmegaConf.register_new_resolver("usable_cores", process.usable_cores, replace=True)
 
 
 def _named(cfg: DictConfig, group: str, classes: Mapping[str, type]) -> type:

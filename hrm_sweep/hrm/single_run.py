@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from hrm_sweep import formatting
 from hrm_sweep.errors import Interrupted
 from hrm_sweep.runs import handle as trial
-from hrm_sweep.system import runtime
+from hrm_sweep.system import process
 from hrm_sweep.tracking import store
 
 MOST_LINES = 40
@@ -82,7 +82,7 @@ def train(
 def end() -> None:
     """Waits until the tracker has everything, or says what is waiting."""
     if _projector is not None and (backlog := _projector.close()).runs:
-        later = f"{shlex.join(runtime.command())} sync {_projector.root.name}"
+        later = f"{shlex.join(process.launch_command())} sync {_projector.root.name}"
         print(f"  tracking     {backlog}; later: {later}")
 
 
@@ -109,7 +109,7 @@ def _stops_gently(handle: trial.Trial, folder: str) -> Iterator[None]:
         if not stop:
             raise
         saved = f" after epoch {handle.last_step}, saved" if isinstance(error, Interrupted) else ""
-        again = shlex.join([*runtime.command(), "resume", folder])
+        again = shlex.join([*process.launch_command(), "resume", folder])
         print(f"Stopped{saved}. Continue with: {again}")
         raise KeyboardInterrupt from None
     finally:

@@ -20,7 +20,7 @@ from hrm_sweep.hrm.training import checkpoint
 from hrm_sweep.hrm.training.evaluate import examples
 from hrm_sweep.hrm.training.trainer import Trainer
 from hrm_sweep.runs import handle as trial
-from hrm_sweep.system import files, runtime
+from hrm_sweep.system import files, process
 
 EXAMPLES_PER_PATTERN = 3
 CHECKPOINT_SECONDS = 10.0
@@ -77,7 +77,7 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
 
 def make_trainer(config: Config) -> Trainer:
     """Model, task and trainer of a recipe; what they draw depends on its seed alone."""
-    runtime.keep_freed_memory()
+    process.keep_freed_memory()
     torch.manual_seed(config.root.seed)
     puzzles = build_task(config.data, seed=config.root.seed)
     return Trainer(

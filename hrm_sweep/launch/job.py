@@ -20,12 +20,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import HrmSweepError
-from hrm_sweep.launch.plain import as_yaml, plain
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import recipe
+from hrm_sweep.runs.configs import to_plain, to_yaml
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.pruners import Pruning
-from hrm_sweep.system import files, runtime
+from hrm_sweep.system import environment, files
 from hrm_sweep.system.redact import redacted_tree
 
 ARTIFACTS = (
@@ -65,7 +65,7 @@ class Job:
         """The folder that the task's code lies in."""
         task = inspect.unwrap(self.task)
         code = getattr(task, "__code__", None) or getattr(type(task).__call__, "__code__", None)
-        return Path(code.co_filename).resolve().parent if code else runtime.PACKAGE
+        return Path(code.co_filename).resolve().parent if code else environment.PACKAGE
 
     def __call__(self, cfg: DictConfig) -> Any:
         """Runs the task in Hydra's output folder and gives back what it returned.
@@ -150,7 +150,7 @@ class Job:
         flat = run.flat
         tags = (
             dict(self.tags)
-            | runtime.tags(self.source)
+            | environment.environment_tags(self.source)
             | {
                 "hrm_sweep.signature": recipe.signature(flat, self.aside),
                 "hrm_sweep.folder": str(run.folder),
@@ -234,16 +234,16 @@ class _Run:
 
     @cached_property
     def _tree(self) -> dict[str, Any]:
-        tree = plain(self.cfg)
+        tree = to_plain(self.cfg)
         assert isinstance(tree, dict)
         return tree
 
     def write_recipe(self, source: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(self.folder / "config.yaml", as_yaml(redacted_tree(self._tree)))
+        files.write_text(self.folder / "config.yaml", to_yaml(redacted_tree(self._tree)))
         overrides = OmegaConf.to_yaml(OmegaConf.create(self.overrides))
         files.write_text(self.folder / "overrides.yaml", overrides)
-        files.write_json(self.folder / "environment.json", runtime.environment(source))
+        files.write_json(self.folder / "environment.json", environment.environment(source))
 
 
 def _number_or_text(text: str) -> int | float | str:

@@ -30,7 +30,7 @@ from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.runs import handle
 from hrm_sweep.search import grammar
-from hrm_sweep.system import runtime
+from hrm_sweep.system import process
 
 
 class Pool:
@@ -81,9 +81,9 @@ class Pool:
     def close(self) -> None:
         """Ends the processes, idle or not."""
         self._pool.stop()
-        for process in multiprocessing.active_children():
-            if process.name == WORKERS_NAME:
-                process.terminate()  # before the pool's locks go, which a starting one looks for
+        for child in multiprocessing.active_children():
+            if child.name == WORKERS_NAME:
+                child.terminate()  # before the pool's locks go, which a starting one looks for
         self._pool.join()
 
 
@@ -138,7 +138,7 @@ def _start_worker(payload: bytes, stop: Any, threads: int, preload: tuple[str, .
     global _hydra, _compose, _task
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
     _die_with_parent()
-    runtime.limit_threads(threads)
+    process.limit_threads(threads)
     for module in preload:
         importlib.import_module(module)
     setup_globals()

@@ -20,7 +20,7 @@ from hrm_sweep.report.data import Data
 from hrm_sweep.runs.ranking import next_best
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
-from hrm_sweep.system import files, runtime
+from hrm_sweep.system import files, process
 
 FILE_NAME = "report.html"
 FOLDER = "figures"
@@ -75,7 +75,7 @@ def _words(data: Data) -> dict[str, Any]:
         "label": formatting.metric_label(data.objective),
         "point": formatting.format_point(study.params(best)) if best else "",
         "facts": list(_facts(data)),
-        "command": " ".join(runtime.command()),
+        "command": " ".join(process.launch_command()),
         "columns": [*study.searched, *map(formatting.metric_label, _metrics(data)), "time"],
         "num_params": len(study.searched),
         "rows": rows[:SHOWN_ROWS],

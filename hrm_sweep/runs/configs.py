@@ -1,12 +1,15 @@
-"""Configs as they were written into the folders of runs and studies."""
+"""Composed configs as plain values and as YAML, and configs read back from run folders."""
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml  # type: ignore[import-untyped]  # OmegaConf brings it
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]  # OmegaConf brings it
 
 from hrm_sweep.errors import RecordError
 
@@ -15,9 +18,50 @@ def read_config(path: Path) -> DictConfig:
     """Raises RecordError if that is no file, or none with a config in it."""
     try:
         tree = OmegaConf.load(path)
-    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         raise RecordError(f"{path}: cannot be read ({reason})") from None
     if not isinstance(tree, DictConfig):
         raise RecordError(f"{path}: cannot be read (it holds no config)")
     return tree
+
+
+def to_plain(value: Any) -> Any:
+    """The tree with its interpolations resolved, enums by their names, and paths and whatever else
+    JSON does not know as text.
+
+    An interpolation that cannot be resolved stays as it is written: it hurts only who reads it.
+    """
+    if isinstance(value, DictConfig):
+        return {_name(key): _inner(value, key) for key in value}
+    if isinstance(value, ListConfig):
+        return [_inner(value, index) for index in range(len(value))]
+    if isinstance(value, dict):  # what a resolver returned
+        return {_name(key): to_plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(inner) for inner in value]
+    if isinstance(value, Enum):
+        return value.name
+    return value if isinstance(value, (str, int, float, type(None))) else str(value)
+
+
+def to_yaml(tree: Any) -> str:
+    """A plain tree as `OmegaConf.to_yaml` writes it, whatever its texts look like."""
+    return yaml.dump(
+        tree,
+        Dumper=get_omega_conf_dumper(),
+        default_flow_style=False,
+        allow_unicode=True,
+        sort_keys=False,
+    )
+
+
+def _inner(parent: Any, key: Any) -> Any:
+    try:
+        return to_plain(parent[key])
+    except OmegaConfBaseException:
+        return parent._get_node(key)._value()
+
+
+def _name(key: Any) -> str:
+    return key.name if isinstance(key, Enum) else str(key)

@@ -23,7 +23,7 @@ from typing import Any
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record, RecordReader, curves, seconds_worked
-from hrm_sweep.system import files, runtime
+from hrm_sweep.system import files, process
 
 
 class Trial:
@@ -33,7 +33,7 @@ class Trial:
         self,
         folder: Path,
         record: Record,
-        usage: runtime.Usage,
+        usage: process.ResourceUsage,
         past: Mapping[int, Mapping[str, float]],
     ) -> None:
         self.folder = folder
@@ -141,7 +141,7 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
     record = Record(folder)
     record.append("started", **_with_attempt(started, attempt))
     outer, begin, error = _current, time.monotonic() - seconds_worked(past), None
-    usage = runtime.Usage(outer=outer._usage if outer else None)
+    usage = process.ResourceUsage(outer=outer._usage if outer else None)
     _current = handle = Trial(folder, record, usage, curves(past))
     try:
         yield handle

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from hrm_sweep.system.runtime import absent
+from hrm_sweep.system.process import hide_modules
 
 ENOUGH = 5
 """Trials below which an importance would be a guess."""
@@ -28,7 +28,7 @@ def importances(
         return {}
     import optuna
 
-    with absent("sklearn"):  # an evaluator that is not asked would import it, for 2 s
+    with hide_modules("sklearn"):  # an evaluator that is not asked would import it, for 2 s
         from optuna.importance import get_param_importances
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -18,7 +18,7 @@ from hrm_sweep.runs.recipe import recipe_overrides
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Dimension, Space
 from hrm_sweep.storage.leases import LeaseState
-from hrm_sweep.system import runtime
+from hrm_sweep.system import process
 from hrm_sweep.tracking import store
 
 
@@ -98,7 +98,7 @@ def next_commands(
         recipe = recipe_overrides(engine.space.overrides(best.params), aside)
         yield f"  best        {best.folder}"
         yield "  reproduce   python -m hrm_sweep reproduce"
-        yield f"  once more   {shlex.join([*runtime.command(), *recipe])}"
+        yield f"  once more   {shlex.join([*process.launch_command(), *recipe])}"
     if engine.outcomes().get(Outcome.COMPLETE) and not engine.front:
         broken = " or ".join(map(str, engine.objectives.constraints))
         yield f"  best        none: each complete trial breaks {broken}"
@@ -125,11 +125,11 @@ def how_to_continue(name: str, folder: Path, *, is_ours: bool, take_from: str | 
     """The command by which a stopped study goes on; with the trials of the machine `take_from`."""
     if is_ours:
         from_there = ["--take-from", take_from] if take_from else []
-        return shlex.join([*runtime.command(), "resume", name, *from_there])
+        return shlex.join([*process.launch_command(), "resume", name, *from_there])
     where = [f"hydra.sweeper.study_name={name}", f"hydra.sweep.dir={folder}"]
     from_there = [f"{TAKE_FROM}{take_from}"] if take_from else []
     same = [text for text in sys.argv[1:] if text not in where and not text.startswith(TAKE_FROM)]
-    return shlex.join([*runtime.command(), *same, *where, *from_there])
+    return shlex.join([*process.launch_command(), *same, *where, *from_there])
 
 
 def of_others(others: Others, *, how_to_continue: Callable[..., str]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.engine.trial_queue import Others
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.system import runtime
+from hrm_sweep.system import process
 from hrm_sweep.terminal.tables import cells, cut, fitting, folded, short_names, table_of
 
 WIDE = 1000
@@ -39,7 +39,7 @@ class _Console(Console):
     """`… | head -1` has enough, and the study goes on."""
 
     def on_broken_pipe(self) -> None:
-        runtime.say_no_more()
+        process.silence_stdout()
 
 
 class Screen:

@@ -25,7 +25,7 @@ class PoolLauncher(Launcher):
     """Runs jobs in a pool of processes that live as long as the sweep."""
 
     def __init__(self, **settings: Any) -> None:
-        from hrm_sweep.system.runtime import usable_cores
+        from hrm_sweep.system.process import usable_cores
 
         self._settings = PoolSettings(**settings)
         self._most = self.num_slots = self._settings.workers or usable_cores()

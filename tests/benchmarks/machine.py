@@ -10,13 +10,13 @@ import time
 import numpy as np
 import torch
 
-from hrm_sweep.system import runtime
+from hrm_sweep.system import environment
 
 
 def described() -> list[str]:
     """Two lines: the machine with the rate of its matrix products, and the versions."""
     rates = ", ".join(f"{name} {rate(dtype):.0f}" for name, dtype in DTYPES.items())
-    facts, load = runtime.environment(), os.getloadavg()[0]
+    facts, load = environment.environment(), os.getloadavg()[0]
     return [
         f"{facts['cpu']}, {facts['cores']} cores, load {load:.1f}, {datetime.date.today()}.",
         f"Matrix products of 512 on one thread, GFLOP/s: {rates}. "

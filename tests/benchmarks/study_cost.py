@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 
 from hrm_sweep.runs import record
-from hrm_sweep.system import runtime
+from hrm_sweep.system import environment
 
 HERE = Path(__file__).parent
 OURS = [
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=500, help="trials that train HRM; 0: none")
     parser.add_argument("--peer", type=Path, default=None, help="environment of the usual stack")
     arguments = parser.parse_args()
-    machine = runtime.environment()
+    machine = environment.environment()
     print(
         f"{machine['cpu']}, {machine['cores']} cores, load {os.getloadavg()[0]:.1f} at the begin\n"
     )

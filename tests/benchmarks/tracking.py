@@ -28,7 +28,7 @@ from typing import Any
 
 from machine import described
 
-from hrm_sweep.system import runtime
+from hrm_sweep.system import process
 from hrm_sweep.tracking import store
 
 RECIPE = ("epochs=6", "data.num_puzzles=100", "data.num_eval_puzzles=32")
@@ -119,7 +119,7 @@ def start(side: str, folder: Path, uris: Mapping[str, str]) -> subprocess.Popen[
 
 def train(side: str, folder: Path, uri: str) -> None:
     """One side's process: prints each epoch that was handed over, then what it took."""
-    runtime.limit_threads(1)
+    process.limit_threads(1)
     trainer = our_trainer()
     inside = 0.0
     with logger(side, folder, uri) as log:

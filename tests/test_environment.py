@@ -11,7 +11,7 @@ import pytest
 from hrm_sweep.commands import reproduce
 from hrm_sweep.hrm.app import _Task
 from hrm_sweep.launch.job import Job
-from hrm_sweep.system import runtime
+from hrm_sweep.system import environment, names
 
 
 @pytest.fixture
@@ -34,23 +34,27 @@ def git(folder: Path, *arguments: str) -> str:
 
 def test_the_commit_is_that_of_the_code_wherever_it_is_started(repository, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    facts = runtime.environment(repository)
+    facts = environment.environment(repository)
     assert (facts["git_commit"], facts["git_dirty"]) == (
         git(repository, "rev-parse", "HEAD"),
         False,
     )
-    assert runtime.tags(repository)["mlflow.source.git.commit"] == facts["git_commit"]
+    assert (
+        environment.environment_tags(repository)["mlflow.source.git.commit"] == facts["git_commit"]
+    )
 
 
 def test_code_that_its_repository_does_not_keep_has_no_commit(repository, monkeypatch):
     monkeypatch.chdir(repository)
-    facts = runtime.environment(repository / "environment")
+    facts = environment.environment(repository / "environment")
     assert (facts["git_commit"], facts["git_changes"]) == (None, None)
-    assert "mlflow.source.git.commit" not in runtime.tags(repository / "environment")
+    assert "mlflow.source.git.commit" not in environment.environment_tags(
+        repository / "environment"
+    )
 
 
 def test_the_code_of_a_task_is_found(repository, monkeypatch):
-    assert Job(_Task(None, None), [], []).source == runtime.PACKAGE
+    assert Job(_Task(None, None), [], []).source == environment.PACKAGE
     monkeypatch.syspath_prepend(os.fspath(repository))
     (repository / "app.py").write_text("def task(cfg):\n    return 1.0\n")
     import app  # type: ignore[import-not-found]
@@ -61,12 +65,12 @@ def test_the_code_of_a_task_is_found(repository, monkeypatch):
 
 def test_only_a_commit_that_is_known_is_called_the_same(repository, tmp_path):
     for folder, told in ((repository, "same commit"), (tmp_path, "no commit known")):
-        then = SimpleNamespace(environment=runtime.environment(folder), config={})
+        then = SimpleNamespace(environment=environment.environment(folder), config={})
         assert reproduce._environment_in_words(then) == [f"same versions, same CPU, {told}"]
 
 
 def test_a_new_name_is_of_no_folder_that_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(runtime.secrets, "choice", lambda words: words[0])
-    name = runtime.new_name(tmp_path)
+    monkeypatch.setattr(names.secrets, "choice", lambda words: words[0])
+    name = names.new_name(tmp_path)
     (tmp_path / name).mkdir()
-    assert runtime.new_name(tmp_path / "elsewhere", tmp_path) == f"{name}-badger"
+    assert names.new_name(tmp_path / "elsewhere", tmp_path) == f"{name}-badger"
