@@ -20,8 +20,8 @@ from typing import NamedTuple
 from playwright.sync_api import Locator, Page, TimeoutError, sync_playwright
 
 from hrm_sweep.commands.pages import free_port
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.tracking import store, ui
-from hrm_sweep.tracking.export_state import ExportState
 
 STUDY = "lr=1e-4,5e-4,1e-3 study.name=example"
 PATIENCE_MS = 90_000

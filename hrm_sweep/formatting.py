@@ -119,3 +119,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`did you mean a, b?` with the names nearest to a mistyped one, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=3)
     return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def shorten_middle(text: str, width: int | None) -> str:
+    """Replace the middle of a text longer than `width` by `…`: paths differ at their ends."""
+    if width is None or len(text) <= width:
+        return text
+    half = width // 2
+    return f"{text[: width - half]}…{text[1 - half :]}"

@@ -35,19 +35,21 @@ from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
 from hrm_sweep.report import draw_report
 from hrm_sweep.runs.configs import to_yaml
+from hrm_sweep.runs.export_state import OF_A_STUDY, waiting
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.search import chosen
 from hrm_sweep.search.objectives import parse_objectives
+from hrm_sweep.search.pruners import make_pruner
+from hrm_sweep.search.samplers import make_sampler
 from hrm_sweep.search.space import Space, check_once, parse_space
-from hrm_sweep.storage.database import shown
+from hrm_sweep.storage.database import absolute, shown
 from hrm_sweep.storage.leases import Lease, is_worked_in
 from hrm_sweep.storage.optuna_storage import SharedStorage, known_study
+from hrm_sweep.storage.pruning import Pruning
 from hrm_sweep.system import environment, files, names, process
 from hrm_sweep.system.redact import check_no_secrets, redacted, redacted_tree
 from hrm_sweep.terminal import hints
 from hrm_sweep.terminal.live import Screen
 from hrm_sweep.tracking import store
-from hrm_sweep.tracking.export_state import OF_A_STUDY, waiting
 from hrm_sweep.tracking.exporter_process import ExporterProcess
 
 CORNERS = 64
@@ -82,13 +84,7 @@ class Sweep:
             settings.constraints,
             tie_breaker=settings.tie_breaker,
         )
-        self._pruning = chosen.pruning(
-            settings.pruner,
-            self._objectives,
-            repeats=settings.repeats,
-            storage=settings.storage,
-            study=self._name,
-        )
+        self._pruning = self._make_pruning()
         single = task if isinstance(task, Job) else Job(task, [], [])  # how the app runs once
         self._job = Job(
             single.task,
@@ -311,7 +307,7 @@ class Sweep:
 
     def _sampler(self, space: Space, num_known: int) -> tuple[Any, str]:
         settings = self._settings
-        return chosen.sampler(
+        return make_sampler(
             settings.sampler,
             space,
             self._objectives,
@@ -319,6 +315,15 @@ class Sweep:
             num_known=num_known,
             seed=settings.seed,
         )
+
+    def _make_pruning(self) -> Pruning | None:
+        pruner = make_pruner(
+            self._settings.pruner, self._objectives, repeats=self._settings.repeats
+        )
+        if pruner is None:
+            return None
+        storage = absolute(self._settings.storage)
+        return Pruning(storage, self._name, self._objectives.names[0], pruner)
 
     def _write_config(self) -> None:
         tree = OmegaConf.to_container(self._config, enum_to_str=True)

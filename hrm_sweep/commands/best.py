@@ -9,7 +9,7 @@ from typing import Any
 
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command, runtime_words, study_argument
-from hrm_sweep.commands.terminal import console, facts, plain_table
+from hrm_sweep.commands.console import console, facts, plain_table
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.ranking import front, next_best, ranked
 from hrm_sweep.runs.run import Run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.terminal import console, plain_table
+from hrm_sweep.commands.console import console, plain_table
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.ranking import compared, complete, ranked
 from hrm_sweep.runs.recipe import is_of_the_recipe

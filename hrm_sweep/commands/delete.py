@@ -11,9 +11,9 @@ from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.pages import storage_of, with_password
 from hrm_sweep.errors import InputError, StudyError
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.study import Study, find_study
 from hrm_sweep.system import files
-from hrm_sweep.tracking.export_state import ExportState
 
 if TYPE_CHECKING:
     from hrm_sweep.storage.optuna_storage import SharedStorage

@@ -9,7 +9,7 @@ from typing import Any
 
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command, runtime_words
-from hrm_sweep.commands.terminal import console, plain_table
+from hrm_sweep.commands.console import console, plain_table
 from hrm_sweep.runs.ranking import ranked
 from hrm_sweep.runs.study import MULTIRUN, Study, stopped_runs, studies, unreadable
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.errors import InputError, StudyError, TrackingError
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.study import Study, find_study
-from hrm_sweep.tracking.export_state import ExportState
 
 PORTS = 20
 """How many are tried from the first on."""

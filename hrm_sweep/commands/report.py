@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.terminal import facts
+from hrm_sweep.commands.console import facts
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.study import find_study
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command, runtime_words
-from hrm_sweep.commands.terminal import curve, facts
+from hrm_sweep.commands.console import curve, facts
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.ranking import ranked
 from hrm_sweep.runs.run import Run

@@ -12,10 +12,10 @@ from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.pages import with_password
 from hrm_sweep.errors import RecordError, StudyError, TrackingError
-from hrm_sweep.runs import record
+from hrm_sweep.runs import export_state, record
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import MULTIRUN, Study, find_study, studies
-from hrm_sweep.tracking import export_state, store
+from hrm_sweep.tracking import store
 
 
 class _Place(NamedTuple):

@@ -32,6 +32,7 @@ from hrm_sweep.errors import (
     TimedOut,
     WorkerDied,
 )
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.handle import session
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
@@ -41,7 +42,6 @@ from hrm_sweep.storage.leases import Lease
 from hrm_sweep.storage.optuna_storage import SharedStorage
 from hrm_sweep.storage.retry import RetryPolicy
 from hrm_sweep.system import process
-from hrm_sweep.tracking.export_state import ExportState
 
 TICK_SECONDS = 0.1
 SECONDS_BETWEEN_REPORTS = 1.0

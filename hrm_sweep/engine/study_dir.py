@@ -8,9 +8,9 @@ from pathlib import Path
 from omegaconf import DictConfig, open_dict
 
 from hrm_sweep.errors import StudyError
+from hrm_sweep.runs.export_state import OF_A_STUDY
 from hrm_sweep.storage.leases import is_worked_in
 from hrm_sweep.system import files
-from hrm_sweep.tracking.export_state import OF_A_STUDY
 
 SWEEP_DIR = "hydra.sweep.dir="
 

@@ -11,11 +11,11 @@ from omegaconf import OmegaConf
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.errors import RecordError
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import FILE_NAME as NAME
 from hrm_sweep.runs.record import Record, RecordReader, curves, is_held
 from hrm_sweep.system import files
-from hrm_sweep.tracking.export_state import ExportState
 
 FILE_NAME = "optimization_results.yaml"
 

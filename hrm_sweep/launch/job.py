@@ -24,7 +24,7 @@ from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import recipe
 from hrm_sweep.runs.configs import to_plain, to_yaml
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.search.pruners import Pruning
+from hrm_sweep.storage.pruning import Pruning
 from hrm_sweep.system import environment, files
 from hrm_sweep.system.redact import redacted_tree
 

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hrm_sweep import formatting
+from hrm_sweep.formatting import shorten_middle
 from hrm_sweep.report.data import Data, is_numeric
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
 from hrm_sweep.search.importance import importances
-from hrm_sweep.terminal.tables import cut
 
 INK = "#010101"
 """Axes and words; a page replaces it by its own colour of text."""
@@ -404,7 +404,7 @@ def _name_each(axes: Axes, names: Sequence[str], *, inches: float) -> None:
         axes.set_xticks(range(len(names)), names)
         return
     aslant: Any = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(range(len(names)), [cut(name, LONGEST) for name in names], **aslant)
+    axes.set_xticks(range(len(names)), [shorten_middle(name, LONGEST) for name in names], **aslant)
 
 
 def _heights(column: Sequence[Value], *, is_log: bool) -> np.ndarray:

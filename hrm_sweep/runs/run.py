@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep.runs import record
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import ASIDE, is_of_the_recipe
 from hrm_sweep.runs.record import Entry
-from hrm_sweep.tracking.export_state import ExportState
 
 Value = bool | int | float | str | None
 

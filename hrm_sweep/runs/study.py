@@ -13,10 +13,10 @@ from typing import Any
 from hrm_sweep import formatting
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs import record
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
 from hrm_sweep.search.objectives import Objectives, parse_objectives
-from hrm_sweep.tracking.export_state import ExportState
 
 MULTIRUN = Path("multirun")
 

@@ -1,99 +1,35 @@
-"""Pruning where the trial runs: the study's own pruner, asked after each report."""
+"""The pruner that a study was asked for, checked against what it has to judge."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from hrm_sweep.errors import DatabaseAway, StudyError
-from hrm_sweep.storage.retry import RetryPolicy
+from hrm_sweep.errors import StudyError
+from hrm_sweep.search.objectives import Objectives
+from hrm_sweep.search.samplers import instantiate_part
 
-Listener = Callable[[int, Mapping[str, float]], None]
 
+def make_pruner(config: Any, objectives: Objectives, *, repeats: int) -> Any:
+    """Return the Optuna pruner of a study; None if nothing is to be pruned.
 
-@dataclass(frozen=True)
-class Pruning:
-    """What a worker needs to judge a trial: Optuna keeps no pruner with the study, and would judge
-    by a default of its own."""
+    Args:
+        config: `study/pruner`, with `_target_`.
 
-    storage: str = field(repr=False)
-    """URL; it may hold a password."""
-    study: str
-    objective: str
-    pruner: Any
-    """An Optuna pruner."""
-
-    def listener(self, number: int) -> Listener:
-        """Reports a trial's objective to Optuna, and raises `optuna.TrialPruned` when the pruner
-        sees no hope. While the study's database does not answer the trial goes on; what could not
-        be reported meanwhile is, with a later report."""
-        return _Judge(self, number)
-
-    def trial(self, number: int) -> Any:
-        """The `optuna.Trial` of that number.
-
-        Raises:
-            DatabaseAway: it does not answer.
-        """
-        import optuna
-
-        storage = _storage(self.storage)
-        study = optuna.load_study(
-            study_name=self.study,
-            storage=storage,
-            sampler=optuna.samplers.RandomSampler(),  # looks at no other trial
-            pruner=self.pruner,
+    Raises:
+        StudyError: `config` names no pruner, or the pruner cannot judge such trials.
+    """
+    pruner = instantiate_part("pruner", config)
+    name = type(pruner).__name__
+    if pruner is None or name == "NopPruner":
+        return None
+    if objectives.is_multi_objective:
+        raise StudyError(
+            f"study.pruner={name}: a trial with several objectives cannot be judged before its "
+            "end; take study/pruner=none, or one objective and constraints"
         )
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-        return optuna.Trial(study, trial_id)
-
-
-class _Judge:
-    def __init__(self, pruning: Pruning, number: int) -> None:
-        self._pruning, self._number = pruning, number
-        self._patience = RetryPolicy(times_of_a_try=9)  # training must hardly be held up
-        self._unreported: dict[int, float] = {}
-
-    def __call__(self, step: int, values: Mapping[str, float]) -> None:
-        if self._pruning.objective not in values:
-            return
-        self._unreported[step] = values[self._pruning.objective]
-        if self._patience.has_time:
-            with self._patience.asking():
-                self._report()
-                self._judge(step)
-
-    @functools.cached_property
-    def _trial(self) -> Any:
-        return self._pruning.trial(self._number)
-
-    @functools.cached_property
-    def _reported(self) -> set[int]:
-        """Steps that are in Optuna: a trial that goes on repeats some."""
-        return set(self._trial.storage.get_trial(self._trial._trial_id).intermediate_values)
-
-    def _report(self) -> None:
-        for step in sorted(self._unreported.keys() - self._reported):
-            self._trial.report(self._unreported[step], step)
-            self._reported.add(step)
-        self._unreported = {}
-
-    def _judge(self, step: int) -> None:
-        import optuna
-
-        if self._trial.should_prune():
-            raise optuna.TrialPruned(f"pruned after step {step}")
-
-
-@functools.cache
-def _storage(url: str) -> Any:
-    """A worker opens the storage once."""
-    from hrm_sweep.storage.database import shown
-    from hrm_sweep.storage.optuna_storage import SharedStorage
-
-    try:
-        return SharedStorage(url).storage
-    except StudyError as error:  # it could be opened when the study began
-        raise DatabaseAway(shown(url), str(error)) from error
+    if name == "WilcoxonPruner" and repeats == 1:
+        raise StudyError(
+            f"study.pruner={name}: it judges a trial between its repeats, and there is one; "
+            "set study.repeats=5 or more, or take study/pruner=median"
+        )
+    return pruner

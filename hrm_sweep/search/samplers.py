@@ -7,10 +7,12 @@ the evolutionary ones once there are trials enough for generations of them.
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from typing import Any
 
 import optuna
+from hydra.utils import instantiate
 from optuna.distributions import CategoricalDistribution
 
 from hrm_sweep.errors import StudyError
@@ -42,11 +44,49 @@ class Auto:
 
 
 def make_sampler(
+    config: Any,
+    space: Space,
+    objectives: Objectives,
+    *,
+    num_trials: int,
+    num_known: int,
+    seed: int | None,
+) -> tuple[Any, str]:
+    """Return the sampler of a study and its name for the user.
+
+    Args:
+        config: `study/sampler`, with `_target_`.
+        num_trials: total number of trials of a search.
+        num_known: trials that exist already. A sampler seeded by `seed` alone would propose its
+            first trials again when the study is resumed.
+
+    Raises:
+        StudyError: `config` names no sampler, or a package that the sampler needs is missing.
+    """
+    seeded = None if seed is None else seed + num_known
+    sampler = instantiate_part("sampler", config, seed=seeded)
+    return choose_sampler(sampler, space, objectives, num_trials=num_trials)
+
+
+def instantiate_part(part: str, config: Any, **arguments: Any) -> Any:
+    """Instantiate a sampler or pruner config; `part` names it in the error message.
+
+    Raises:
+        StudyError: `config` is a plain name, which belongs to the config group.
+    """
+    if isinstance(config, str):
+        raise StudyError(f"study.{part}={config}: is chosen by study/{part}={config}")
+    with warnings.catch_warnings():  # the user asked for an experimental class by its name
+        warnings.filterwarnings("ignore", r"\w+ is experimental")
+        return instantiate(config, **arguments)
+
+
+def choose_sampler(
     sampler: Any, space: Space, objectives: Objectives, *, num_trials: int
 ) -> tuple[Any, str]:
-    """The sampler to use, and how to name it to a person.
+    """Return the sampler to use and its name for the user.
 
-    A grid has none: its points are all written down.
+    A grid needs no sampler: all its points are enqueued.
 
     Raises:
         StudyError: a package that the sampler needs is not installed.

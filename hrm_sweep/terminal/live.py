@@ -22,9 +22,10 @@ from hrm_sweep import formatting
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.engine.trial_queue import Others
+from hrm_sweep.formatting import shorten_middle
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.system import process
-from hrm_sweep.terminal.tables import cells, cut, fitting, folded, short_names, table_of
+from hrm_sweep.terminal.tables import cells, fitting, folded, short_names, table_of
 
 WIDE = 1000
 """Columns of a pipe: a table takes what it needs."""
@@ -284,7 +285,9 @@ def _line(row: TrialProgress, values: str, ending: str) -> str:
 
 
 def _names(rows: Sequence[TrialProgress], most: int | None) -> list[str]:
-    return [cut(name, most) for name in short_names(list(rows[0].params))] if rows else []
+    return (
+        [shorten_middle(name, most) for name in short_names(list(rows[0].params))] if rows else []
+    )
 
 
 def _settings(row: TrialProgress, most: int | None) -> list[Text]:

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hrm_sweep.formatting import shorten_middle
+
 MOST_OF_A_SETTING = 16
 """Columns that a setting's value or name keeps before a metric has to go."""
 ANY_WIDTH = 10_000
@@ -53,15 +55,7 @@ def table_of(before: Sequence[str], settings: Sequence[str], after: Sequence[str
 
 def cells(settings: Iterable[str], most: int | None) -> list[Text]:
     """Values of settings, each in one line of at most so many columns."""
-    return [_in_one_line(cut(text, most)) for text in settings]
-
-
-def cut(text: str, most: int | None) -> str:
-    """A long text without its middle: paths and names differ at their ends."""
-    if most is None or len(text) <= most:
-        return text
-    half = most // 2
-    return f"{text[: most - half]}…{text[1 - half :]}"
+    return [_in_one_line(shorten_middle(text, most)) for text in settings]
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

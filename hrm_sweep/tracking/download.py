@@ -11,9 +11,9 @@ from mlflow.artifacts import download_artifacts
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.runs import record
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.tracking import client, store
 from hrm_sweep.tracking.errors import Gone, Refused, translated
-from hrm_sweep.tracking.export_state import ExportState
 
 
 def fetch(uri: str | None, run_id: str, folder: Path) -> Path:

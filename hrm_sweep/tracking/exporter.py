@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TextIO
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.runs import record
+from hrm_sweep.runs import export_state, record
+from hrm_sweep.runs.export_state import Backlog, runs_below, waiting
 from hrm_sweep.system.redact import redacted
-from hrm_sweep.tracking import client, export_state
+from hrm_sweep.tracking import client
 from hrm_sweep.tracking.errors import Gone, Refused, Unreachable, plain
-from hrm_sweep.tracking.export_state import Backlog, runs_below, waiting
 from hrm_sweep.tracking.run_exporter import Pictures, RunExporter
 from hrm_sweep.tracking.store import resolve_uri
 

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.hrm.pictures import draw
 from hrm_sweep.runs import record
+from hrm_sweep.runs.export_state import FILE_NAME, OF_A_STUDY, Backlog, settle_dead, waiting
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import store
-from hrm_sweep.tracking.export_state import FILE_NAME, OF_A_STUDY, Backlog, settle_dead, waiting
 
 if TYPE_CHECKING:
     from hrm_sweep.tracking.exporter import Exporter

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import record
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.record import Entry, RecordReader
 from hrm_sweep.tracking.client import Destination
-from hrm_sweep.tracking.export_state import ExportState
 from hrm_sweep.tracking.limits import METRICS_A_BATCH
 from hrm_sweep.tracking.translate import RunTranslator, status
 

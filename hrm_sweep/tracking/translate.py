@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep.runs import record
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.system import files
 from hrm_sweep.tracking.client import Destination, MlflowRun, Point
 from hrm_sweep.tracking.errors import Unreachable
-from hrm_sweep.tracking.export_state import ExportState
 from hrm_sweep.tracking.limits import Names, clean
 from hrm_sweep.tracking.saved_view import best_name
 

@@ -1,0 +1,99 @@
+"""Pruning where the trial runs: the study's own pruner, asked after each report."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hrm_sweep.errors import DatabaseAway, StudyError
+from hrm_sweep.storage.retry import RetryPolicy
+
+Listener = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What a worker needs to judge a trial: Optuna keeps no pruner with the study, and would judge
+    by a default of its own."""
+
+    storage: str = field(repr=False)
+    """URL; it may hold a password."""
+    study: str
+    objective: str
+    pruner: Any
+    """An Optuna pruner."""
+
+    def listener(self, number: int) -> Listener:
+        """Reports a trial's objective to Optuna, and raises `optuna.TrialPruned` when the pruner
+        sees no hope. While the study's database does not answer the trial goes on; what could not
+        be reported meanwhile is, with a later report."""
+        return _Judge(self, number)
+
+    def trial(self, number: int) -> Any:
+        """The `optuna.Trial` of that number.
+
+        Raises:
+            DatabaseAway: it does not answer.
+        """
+        import optuna
+
+        storage = _storage(self.storage)
+        study = optuna.load_study(
+            study_name=self.study,
+            storage=storage,
+            sampler=optuna.samplers.RandomSampler(),  # looks at no other trial
+            pruner=self.pruner,
+        )
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+        return optuna.Trial(study, trial_id)
+
+
+class _Judge:
+    def __init__(self, pruning: Pruning, number: int) -> None:
+        self._pruning, self._number = pruning, number
+        self._patience = RetryPolicy(times_of_a_try=9)  # training must hardly be held up
+        self._unreported: dict[int, float] = {}
+
+    def __call__(self, step: int, values: Mapping[str, float]) -> None:
+        if self._pruning.objective not in values:
+            return
+        self._unreported[step] = values[self._pruning.objective]
+        if self._patience.has_time:
+            with self._patience.asking():
+                self._report()
+                self._judge(step)
+
+    @functools.cached_property
+    def _trial(self) -> Any:
+        return self._pruning.trial(self._number)
+
+    @functools.cached_property
+    def _reported(self) -> set[int]:
+        """Steps that are in Optuna: a trial that goes on repeats some."""
+        return set(self._trial.storage.get_trial(self._trial._trial_id).intermediate_values)
+
+    def _report(self) -> None:
+        for step in sorted(self._unreported.keys() - self._reported):
+            self._trial.report(self._unreported[step], step)
+            self._reported.add(step)
+        self._unreported = {}
+
+    def _judge(self, step: int) -> None:
+        import optuna
+
+        if self._trial.should_prune():
+            raise optuna.TrialPruned(f"pruned after step {step}")
+
+
+@functools.cache
+def _storage(url: str) -> Any:
+    """A worker opens the storage once."""
+    from hrm_sweep.storage.database import shown
+    from hrm_sweep.storage.optuna_storage import SharedStorage
+
+    try:
+        return SharedStorage(url).storage
+    except StudyError as error:  # it could be opened when the study began
+        raise DatabaseAway(shown(url), str(error)) from error

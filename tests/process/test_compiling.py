@@ -1,0 +1,202 @@
+"""`trainer.compile`: the same mathematics, the same bits everywhere, and only where it pays."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from paths import TESTS
+from small import adamw_config, hrm_config, small_task, trainer_config
+
+from hrm_sweep.errors import InputError
+from hrm_sweep.hrm.backends import native, toolchain
+from hrm_sweep.hrm.backends.select import why_not
+from hrm_sweep.hrm.models.build import build_model
+from hrm_sweep.hrm.training.trainer import Trainer
+
+HERE = TESTS
+TOO_SHORT = "too short a training to earn compiling back"
+
+
+def trained(model: Any, **trainer: Any) -> Trainer:
+    """After its epochs."""
+    trained = made(model, **trainer)
+    assert list(trained.epochs())
+    return trained
+
+
+def made(model: Any, **trainer: Any) -> Trainer:
+    torch.manual_seed(0)
+    task = small_task()
+    built, config = build_model(model, task), trainer_config(**trainer)
+    return Trainer(built, task, adamw_config(), config, batch_size=4, seed=0)
+
+
+def digest(trainer: Trainer) -> str:
+    return hashlib.sha256(trainer._weights.vector.detach().numpy().tobytes()).hexdigest()
+
+
+def test_a_compiled_training_learns_the_same():
+    compiled, plain = (trained(hrm_config(), epochs=1, compile=how) for how in ("on", "off"))
+    torch.testing.assert_close(
+        compiled._weights.vector, plain._weights.vector, rtol=1e-3, atol=1e-4
+    )
+    assert not torch.equal(compiled._weights.vector, plain._weights.vector)  # else: not compiled
+
+
+def test_compiled_anew_elsewhere_it_gives_the_same_bits_and_is_kept(tmp_path):
+    here = digest(trained(hrm_config(), epochs=2, precision="bf16", compile="on"))
+    program = (
+        "from test_compiling import *\n"
+        "print(digest(trained(hrm_config(), epochs=2, precision='bf16', compile='on')))"
+    )
+    path = os.pathsep.join((str(HERE), os.environ.get("PYTHONPATH", "")))
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": path}
+    command = [sys.executable, "-c", program]
+    both = [
+        subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    assert [process.communicate()[0].split() for process in both] == [[here]] * 2
+    (kept,) = (tmp_path / "hrm_sweep").iterdir()
+    assert kept.stem == native.name()
+    made_at = kept.stat().st_mtime_ns
+    assert subprocess.check_output(command, env=environment, text=True).split() == [here]
+    assert kept.stat().st_mtime_ns == made_at
+
+
+def test_a_compiled_training_goes_on_bit_for_bit():
+    whole = trained(hrm_config(), epochs=3, compile="on")
+    part = made(hrm_config(), epochs=3, compile="on")
+    next(part.epochs())
+    other = made(hrm_config(), epochs=3, compile="on")
+    other.load_state(part.state())
+    assert [measurement.step for measurement in other.epochs()] == [2, 3]
+    assert digest(other) == digest(whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "puzzles", "expected"),
+    [
+        pytest.param({}, 20, TOO_SHORT, id="a short training"),
+        pytest.param({"epochs": 100}, 200, None, id="a long one"),
+        pytest.param({"epochs": 5}, 200, None, id="each puzzle for three segments"),
+        pytest.param({"epochs": 5, "batches": "published"}, 200, TOO_SHORT, id="for one"),
+        pytest.param({"epochs": 10_000, "compile": "off"}, 10_000, "as asked for", id="off"),
+        pytest.param({"compile": "on"}, 20, None, id="on"),
+    ],
+)
+def test_auto_compiles_all_but_short_trainings(changes, puzzles, expected):
+    model = build_model(hrm_config(), small_task())
+    config = trainer_config(**{"compile": "auto", **changes})
+    assert why_not(config, model, puzzles, 8) == expected
+
+
+def test_auto_does_without_where_there_is_no_compiler(monkeypatch):
+    model = build_model(hrm_config(), small_task())
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    reason = why_not(trainer_config(epochs=10_000, compile="auto"), model, 10_000, 8)
+    assert reason == "a C++ compiler (no-such-compiler) is not here"
+
+
+@pytest.fixture
+def broken_compiler(tmp_path, monkeypatch) -> Path:
+    path = tmp_path / "broken-c++"
+    path.write_text("#!/bin/sh\necho 'note: see' >&2; echo 'error: no such CPU' >&2; exit 1\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("CXX", str(path))
+    for cache in (toolchain.library, native.functions):
+        cache.cache_clear()
+    return path
+
+
+def test_what_computes_is_said(caplog):
+    caplog.set_level("INFO")
+    for how in ("on", "auto", "off"):
+        made(hrm_config(), compile=how)
+    assert [message for message in caplog.messages if message.startswith("trainer.")] == [
+        "trainer.compile=on: kernels compiled for this CPU compute",
+        f"trainer.compile=auto: PyTorch's own operators compute ({TOO_SHORT})",
+        "trainer.compile=off: PyTorch's own operators compute (as asked for)",
+    ]
+
+
+def test_auto_goes_on_without_a_compiler_that_fails_and_says_so(broken_compiler, caplog):
+    trainer = made(hrm_config(), epochs=10_000, compile="auto")
+    assert not trainer.compiled
+    assert caplog.messages == [
+        f"{broken_compiler} cannot compile for this CPU (error: no such CPU); set CXX to another "
+        "C++17 compiler, or trainer.compile=off; goes on without"
+    ]
+    with pytest.raises(InputError, match="no such CPU"):
+        made(hrm_config(), compile="on")
+
+
+@pytest.mark.parametrize(
+    ("compiler", "expected"),
+    [
+        pytest.param(
+            "no-such-compiler",
+            "trainer.compile=on: needs a C++ compiler (no-such-compiler), not found; "
+            "try trainer.compile=auto\n",
+            id="not there",
+        ),
+        pytest.param(
+            "false",
+            "false cannot compile for this CPU (no reason); set CXX to another C++17 compiler, "
+            "or trainer.compile=off\n",
+            id="fails",
+        ),
+    ],
+)
+def test_on_says_what_the_machine_lacks(tmp_path, compiler, expected):
+    done = subprocess.run(
+        [sys.executable, "-m", "hrm_sweep", "trainer.compile=on"],
+        env={**os.environ, "CXX": compiler},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (2, expected)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch):
+    way_out = "; set XDG_CACHE_HOME to another folder, or trainer.compile=off"
+    library = toolchain.library.__wrapped__
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "good"))
+    name = Path(library(toolchain.BLOCK)._name).name
+
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"cannot be kept or loaded \(Not a directory\)") as raised:
+        library(toolchain.BLOCK)
+    assert str(raised.value).startswith(f"{tmp_path}/file/hrm_sweep/{name}: ")
+    assert str(raised.value).endswith(way_out)
+
+    damaged = tmp_path / "damaged" / "hrm_sweep" / name
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("no library")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "damaged"))
+    with pytest.raises(InputError, match=r"invalid ELF header|file too short") as raised:
+        library(toolchain.BLOCK)
+    assert str(raised.value).endswith(way_out)
+
+
+def test_in_bf16_an_mlp_of_odd_width_is_not_compiled():
+    model = hrm_config(mlp_multiple_of=1)  # two thirds of 2 · 16 are 21
+    assert made(model, precision="fp32", compile="on").compiled
+    assert not made(model, epochs=10_000, precision="bf16", compile="auto").compiled
+    with pytest.raises(InputError, match=r"trainer\.compile=on: in bf16 it takes an even hidden"):
+        made(model, precision="bf16", compile="on")
+
+
+@pytest.mark.parametrize(("written", "meant"), [(True, "on"), (False, "off"), ("auto", "auto")])
+def test_yaml_may_take_on_and_off_for_true_and_false(written, meant):
+    assert trainer_config(compile=str(written)).compile == meant

@@ -1,0 +1,87 @@
+"""The recipes in conf/experiment do what they promise."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+import hydra
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from paths import ROOT
+
+from hrm_sweep.hrm import config
+from hrm_sweep.hrm.train import make_trainer
+
+DOCS = ROOT / "docs"
+
+
+def commands() -> list[str]:
+    """What the pages in docs/ tell their reader to type, a line each."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md")))
+    blocks = re.findall(r"^```console\n(.*?)^```", text.replace("\\\n", " "), re.M | re.S)
+    return [line[2:].split("  #")[0] for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if "-m hrm_sweep" in line])
+def test_the_first_point_of_every_command_composes(line):
+    words = shlex.split(line.partition("-m hrm_sweep")[2])
+    parsed = OverridesParser.create().parse_overrides([word for word in words if word != "-m"])
+    assert composed(
+        *(
+            f"{one.get_key_element()}={next(one.sweep_string_iterator())}"
+            if one.is_sweep_override()
+            else str(one.input_line)
+            for one in parsed
+        )
+    )
+
+
+def composed(*overrides: str) -> config.Config:
+    config.register_resolvers()
+    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+        return config.build(hydra.compose("config", list(overrides)))
+
+
+def best(built: config.Config) -> dict[str, float]:
+    """What the best epoch measured."""
+    trainer = make_trainer(built)
+    assert list(trainer.epochs())
+    return trainer.best.values
+
+
+@pytest.mark.slow
+def test_small_sudokus_are_solved():
+    assert best(composed("experiment=sudoku_4x4"))["eval/exact_match"] >= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_copy_and_increment_are_solved(seed):
+    started = time.process_time()
+    values = best(composed("experiment=copy_increment", f"seed={seed}"))
+    for pattern in ("copy", "increment"):
+        assert values[f"eval/exact_match/{pattern}"] >= 511 / 512
+    assert time.process_time() - started < 60
+
+
+def test_the_seed_grid_has_twelve_points_and_stops_early(tmp_path):
+    built = composed("experiment=seed_grid")
+    assert built.trainer.early_stopping.patience is not None
+    assert 50 <= built.trainer.epochs <= 100
+    line = [sys.executable, "-m", "hrm_sweep", "-m", "experiment=seed_grid", "study.dry_run=true"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    points = {
+        f"lr={lr} hidden_dim={width} batch_size={rows} "
+        for lr in ("1e-4", "5e-4", "1e-3")
+        for width in (128, 256)
+        for rows in (4, 8)
+    }
+    assert len(points) == 12
+    shown = [line for line in done.stdout.splitlines() if "lr=" in line]
+    assert len(shown) == 12
+    assert all(any(point in line for line in shown) for point in points)

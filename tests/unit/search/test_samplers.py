@@ -1,0 +1,46 @@
+"""The sampler that `auto` chooses, and the reason it gives."""
+
+import sys
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from hrm_sweep.errors import StudyError
+from hrm_sweep.search.objectives import parse_objectives
+from hrm_sweep.search.samplers import Auto, choose_sampler
+from hrm_sweep.search.space import parse_space
+
+NUMBERS = ("a=interval(0, 1)", "b=int(interval(1, 9))")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "objectives", "num_trials", "told"),
+    [
+        pytest.param(["a=1,2"], 1, 20, "the grid", id="finite"),
+        pytest.param(NUMBERS, 1, 20, "GPSampler (auto: numbers only, 20 trials are few)", id="few"),
+        pytest.param(NUMBERS, 2, 20, "GPSampler", id="few, two objectives"),
+        pytest.param(
+            [*NUMBERS, "c=x,y"], 1, 20, "TPESampler (auto: c has no order)", id="with a choice"
+        ),
+        pytest.param(NUMBERS, 1, 500, "TPESampler (auto: 500 trials are too many", id="more"),
+        pytest.param(NUMBERS, 1, 2000, "CmaEsSampler (auto: numbers only, 2000", id="many"),
+        pytest.param(NUMBERS, 2, 2000, "NSGAIISampler (auto: several objectives", id="both many"),
+    ],
+)
+def test_auto_says_what_it_chose_and_why(overrides, objectives, num_trials, told):
+    space = parse_space(OverridesParser.create().parse_overrides(list(overrides)))
+    asked = parse_objectives(["p", "q"][:objectives], ["minimize"] * objectives)
+    sampler, words = choose_sampler(Auto(seed=1), space, asked, num_trials=num_trials)
+    assert words.startswith(told)
+    assert space.is_finite or type(sampler).__name__ == words.split()[0]
+
+
+def test_a_package_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cmaes", None)  # what an import of it meets, then
+    space = parse_space(OverridesParser.create().parse_overrides(list(NUMBERS)))
+    with pytest.raises(StudyError) as caught:
+        choose_sampler(Auto(), space, parse_objectives("p", "minimize"), num_trials=2000)
+    assert str(caught.value) == (
+        "study/sampler: CmaEsSampler needs the package cmaes, which is not installed; "
+        "pip install cmaes, or take study/sampler=tpe"
+    )

@@ -1,0 +1,140 @@
+"""The rules of the house: imports look down, the engine does not know the app, one door each."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+PACKAGE = ROOT / "hrm_sweep"
+
+LAYERS = [
+    {"errors"},
+    {"system"},
+    {"formatting"},
+    {"compat"},
+    {"search"},
+    {"runs"},
+    {"storage", "tracking"},
+    {"engine", "launch"},
+    {"report", "terminal"},
+    {"commands", "sweep"},
+    {"hrm"},
+    {"cli"},
+    {"__main__"},
+]
+"""Lowest first; a module imports from lower layers and from its own package."""
+
+MAY_KNOW_THE_APP = {"hrm", "cli"}
+
+DOORS = {
+    "torch": ("hrm/", "compat/torch.py"),
+    "matplotlib": ("hrm/pictures/", "report/"),
+    "pandas": ("runs/table.py",),
+    "jinja2": ("report/page.py",),
+    "optuna": ("search/", "storage/", "engine/", "compat/optuna.py"),
+    "sqlalchemy": ("storage/", "tracking/", "commands/pages.py"),
+    "mlflow": ("tracking/", "compat/mlflow.py"),
+    "pebble": ("launch/pool.py", "compat/pebble.py"),
+    "rich": ("terminal/", "commands/console.py"),
+    "hydra": (
+        "compat/hydra.py",
+        "commands/error_messages.py",
+        "search/",
+        "launch/",
+        "engine/",
+        "hrm/",
+        "sweep.py",
+        "cli.py",
+    ),
+}
+"""Framework -> where it may be imported."""
+
+STILL_TO_CUT = {
+    "commands/reproduce.py",
+    "report/__init__.py",
+    "report/page.py",
+    "tracking/exporter_process.py",
+}
+"""Modules of the engine that import the app until it hands in an `App`."""
+
+HEAVY = {"torch", "mlflow", "optuna", "matplotlib", "numpy", "pandas", "sqlalchemy"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def engine_modules() -> list[Path]:
+    return [path for path in modules() if str(path.relative_to(PACKAGE)) not in STILL_TO_CUT]
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names imported anywhere in the file, `from a import b` as both `a` and `a.b`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def layer_of(name: str) -> int:
+    return next(number for number, layer in enumerate(LAYERS) if name in layer)
+
+
+def own(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_packages(path: Path) -> set[str]:
+    """First names below `hrm_sweep` that the file imports."""
+    names = {name for name in imports(path) if name.startswith("hrm_sweep.")}
+    return {name.split(".")[1] for name in names} - {"__version__"}
+
+
+def test_every_module_has_a_layer():
+    known = set().union(*LAYERS) | {"__init__"}
+    assert {own(path) for path in modules()} <= known
+
+
+@pytest.mark.parametrize("path", engine_modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_look_down(path):
+    if own(path) == "__init__":
+        return
+    for target in imported_packages(path):
+        allowed = target == own(path) or layer_of(target) < layer_of(own(path))
+        assert allowed, f"{path.relative_to(PACKAGE)} imports {target}, which is not below it"
+
+
+@pytest.mark.parametrize("path", engine_modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_engine_does_not_know_the_app(path):
+    if own(path) not in MAY_KNOW_THE_APP | {"__init__"}:
+        assert "hrm" not in imported_packages(path)
+
+
+@pytest.mark.parametrize("framework", DOORS)
+def test_each_framework_has_its_door(framework):
+    inside = {
+        str(path.relative_to(PACKAGE))
+        for path in modules()
+        if any(name.split(".")[0] == framework for name in imports(path))
+    }
+    strangers = {name for name in inside if not name.startswith(DOORS[framework])}
+    assert inside, f"nothing imports {framework}: the dependency can go"
+    assert not strangers
+
+
+def test_help_and_config_import_nothing_heavy():
+    program = (
+        "import sys; from hrm_sweep import cli; import hydra_plugins.hrm_sweep_plugins.sweeper,"
+        "hydra_plugins.hrm_sweep_plugins.launcher; print(*{m.split('.')[0] for m in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert not HEAVY & set(done.stdout.split())
