@@ -84,7 +84,7 @@ def silent_server() -> Iterator[socket.socket]:
 
 
 def test_its_parent_imports_nothing_heavy():
-    script = "import sys, hrm_sweep.projector; print(*sys.modules)"
+    script = "import sys, hrm_sweep.tracking.exporter_process; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -177,6 +177,6 @@ def test_omegaconf_can_hold_the_class(config):
 
 
 def test_configs_are_read_without_torch():
-    code = "import sys, hrm_sweep.learning.configs; print('torch' in sys.modules)"
+    code = "import sys, hrm_sweep.hrm.group_configs; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

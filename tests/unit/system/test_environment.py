@@ -54,7 +54,7 @@ def test_code_that_its_repository_does_not_keep_has_no_commit(repository, monkey
 
 
 def test_the_code_of_a_task_is_found(repository, monkeypatch):
-    assert Job(_Task(None, None), [], []).source == environment.PACKAGE
+    assert Job(_Task(None, None), [], []).source == environment.PACKAGE / "hrm"
     monkeypatch.syspath_prepend(os.fspath(repository))
     (repository / "app.py").write_text("def task(cfg):\n    return 1.0\n")
     import app  # type: ignore[import-not-found]

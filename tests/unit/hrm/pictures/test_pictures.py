@@ -320,7 +320,7 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_old_one(tmp_path):
 
 def test_figures_come_without_torch_and_without_pyplot():
     code = (
-        "import sys, hrm_sweep.learning.figures;"
+        "import sys, hrm_sweep.hrm.pictures.training;"
         "print([m for m in ('torch', 'matplotlib.pyplot') if m in sys.modules])"
     )
     folder = ROOT

@@ -101,7 +101,7 @@ def test_foreign_weights_with_any_bit_flipped_are_named_or_whole(tmp_path):
 WRITER = """
 import sys, torch
 from pathlib import Path
-from hrm_sweep.learning import checkpoint
+from hrm_sweep.hrm.training import checkpoint
 for number in range(10_000):
     weight = torch.full((500, 500), float(number))
     checkpoint.save(Path(sys.argv[1]), {"number": number, "weight": weight})

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,8 +51,9 @@ def test_a_step_does_not_import_the_compiler():
         "t.Stepper(model, t.Weights(model, t.torch.float32), t.adamw_config()).step(0.5)\n"
         "assert 'torch._dynamo' not in sys.modules"
     )
-    folder = TESTS
-    subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
+    folder = Path(__file__).parent
+    where = {**os.environ, "PYTHONPATH": str(TESTS)}
+    subprocess.run([sys.executable, "-c", program], cwd=folder, env=where, check=True)
 
 
 def test_a_schedule_may_be_constant_or_all_warmup():

@@ -299,9 +299,9 @@ for measurement in trainer.epochs():
 def test_a_run_killed_in_mid_epoch_goes_on_as_if_it_had_not_been(tmp_path):
     path, finished = tmp_path / "state", 0
     for delay in (0.02, 0.04):
-        here = TESTS
+        here = Path(__file__).parent
         process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(path), str(here), str(here.parent)],
+            [sys.executable, "-c", KILLED, str(path), str(here), str(TESTS)],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
