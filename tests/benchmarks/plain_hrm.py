@@ -2,7 +2,8 @@
 time: what a training step is measured against.
 
 Nothing here is fast on purpose or slow on purpose. It gives the figures of the published code
-(tests/unit/hrm/models/test_parity.py), with the same names of weights. Shapes as in `hrm_sweep.hrm.models.layers`.
+(tests/unit/hrm/models/test_parity.py), with the same names of weights. Shapes as in
+`hrm_sweep.hrm.models.layers`.
 """
 
 from __future__ import annotations
