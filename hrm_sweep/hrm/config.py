@@ -16,7 +16,7 @@ from omegaconf.errors import MissingMandatoryValue, ValidationError
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.hrm.backends import toolchain
+from hrm_sweep.hrm.backends import block_library, toolchain
 from hrm_sweep.hrm.group_configs import DATA, MODELS, OPTIMIZERS, TrainerConfig, lower_is_better
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.system import names, process
@@ -202,7 +202,7 @@ def check(cfg: DictConfig) -> Config:
         if lacking := toolchain.missing():
             rule = f"needs {lacking}, not found"
             raise ConfigError("trainer.compile", "on", rule, "try trainer.compile=auto")
-        toolchain.library(toolchain.BLOCK)
+        block_library.load()
     return config
 
 

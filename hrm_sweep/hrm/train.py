@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 
 from hrm_sweep.errors import CheckpointError, Interrupted
 from hrm_sweep.hrm import config as configuration
-from hrm_sweep.hrm.backends import native
 from hrm_sweep.hrm.config import Config
 from hrm_sweep.hrm.data import build_task
 from hrm_sweep.hrm.models.build import build_model
@@ -64,7 +63,7 @@ def run(config: Config, handle: trial.Trial) -> dict[str, float]:
     trainer = make_trainer(config)
     handle.log_dataset(**trainer.task.describe())
     handle.set_num_steps(config.trainer.epochs)
-    handle.set_tags(compiled=native.name() if trainer.compiled else "no")
+    handle.set_tags(compiled=trainer.backend.name)
     handle.artifact(*ARTIFACTS)
     history = _go_on_from_checkpoint(trainer, handle.folder)
     try:

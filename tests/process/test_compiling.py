@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from paths import TESTS
 from small import adamw_config, hrm_config, small_task, trainer_config
 
 from hrm_sweep.errors import InputError
-from hrm_sweep.hrm.backends import native, toolchain
-from hrm_sweep.hrm.backends.select import why_not
+from hrm_sweep.hrm.backends import block_library, toolchain
+from hrm_sweep.hrm.backends.native import NativeBackend
+from hrm_sweep.hrm.backends.select import why_eager
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training.trainer import Trainer
 
-HERE = TESTS
 TOO_SHORT = "too short a training to earn compiling back"
 
 
@@ -56,7 +57,8 @@ def test_compiled_anew_elsewhere_it_gives_the_same_bits_and_is_kept(tmp_path):
         "from test_compiling import *\n"
         "print(digest(trained(hrm_config(), epochs=2, precision='bf16', compile='on')))"
     )
-    path = os.pathsep.join((str(HERE), os.environ.get("PYTHONPATH", "")))
+    folders = (str(TESTS), str(TESTS / "process"), os.environ.get("PYTHONPATH", ""))
+    path = os.pathsep.join(folders)
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": path}
     command = [sys.executable, "-c", program]
     both = [
@@ -65,7 +67,7 @@ def test_compiled_anew_elsewhere_it_gives_the_same_bits_and_is_kept(tmp_path):
     ]
     assert [process.communicate()[0].split() for process in both] == [[here]] * 2
     (kept,) = (tmp_path / "hrm_sweep").iterdir()
-    assert kept.stem == native.name()
+    assert kept.stem == NativeBackend().name
     made_at = kept.stat().st_mtime_ns
     assert subprocess.check_output(command, env=environment, text=True).split() == [here]
     assert kept.stat().st_mtime_ns == made_at
@@ -95,14 +97,26 @@ def test_a_compiled_training_goes_on_bit_for_bit():
 def test_auto_compiles_all_but_short_trainings(changes, puzzles, expected):
     model = build_model(hrm_config(), small_task())
     config = trainer_config(**{"compile": "auto", **changes})
-    assert why_not(config, model, puzzles, 8) == expected
+    assert why_eager(config, model, puzzles, 8) == expected
 
 
 def test_auto_does_without_where_there_is_no_compiler(monkeypatch):
     model = build_model(hrm_config(), small_task())
     monkeypatch.setenv("CXX", "no-such-compiler")
-    reason = why_not(trainer_config(epochs=10_000, compile="auto"), model, 10_000, 8)
+    reason = why_eager(trainer_config(epochs=10_000, compile="auto"), model, 10_000, 8)
     assert reason == "a C++ compiler (no-such-compiler) is not here"
+
+
+@pytest.fixture(autouse=True)
+def _own_library() -> Iterator[None]:
+    """Forgets the library that another test had compiled or broken."""
+    yield
+    forget()
+
+
+def forget() -> None:
+    for cache in (toolchain.path, toolchain.library, block_library.load):
+        cache.cache_clear()
 
 
 @pytest.fixture
@@ -111,8 +125,7 @@ def broken_compiler(tmp_path, monkeypatch) -> Path:
     path.write_text("#!/bin/sh\necho 'note: see' >&2; echo 'error: no such CPU' >&2; exit 1\n")
     path.chmod(0o755)
     monkeypatch.setenv("CXX", str(path))
-    for cache in (toolchain.library, native.functions):
-        cache.cache_clear()
+    forget()
     return path
 
 
@@ -129,10 +142,10 @@ def test_what_computes_is_said(caplog):
 
 def test_auto_goes_on_without_a_compiler_that_fails_and_says_so(broken_compiler, caplog):
     trainer = made(hrm_config(), epochs=10_000, compile="auto")
-    assert not trainer.compiled
+    assert trainer.backend.name == "no"
     assert caplog.messages == [
         f"{broken_compiler} cannot compile for this CPU (error: no such CPU); set CXX to another "
-        "C++17 compiler, or trainer.compile=off; goes on without"
+        "C++17 compiler, or trainer.compile=off; PyTorch's own operators compute instead"
     ]
     with pytest.raises(InputError, match="no such CPU"):
         made(hrm_config(), compile="on")
@@ -169,14 +182,13 @@ def test_on_says_what_the_machine_lacks(tmp_path, compiler, expected):
 
 def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch):
     way_out = "; set XDG_CACHE_HOME to another folder, or trainer.compile=off"
-    library = toolchain.library.__wrapped__
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "good"))
-    name = Path(library(toolchain.BLOCK)._name).name
+    name = toolchain.path(toolchain.BLOCK).name
 
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    forget()
     with pytest.raises(InputError, match=r"cannot be kept or loaded \(Not a directory\)") as raised:
-        library(toolchain.BLOCK)
+        toolchain.library.__wrapped__(toolchain.BLOCK)
     assert str(raised.value).startswith(f"{tmp_path}/file/hrm_sweep/{name}: ")
     assert str(raised.value).endswith(way_out)
 
@@ -184,15 +196,17 @@ def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch):
     damaged.parent.mkdir(parents=True)
     damaged.write_text("no library")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "damaged"))
+    forget()
     with pytest.raises(InputError, match=r"invalid ELF header|file too short") as raised:
-        library(toolchain.BLOCK)
+        toolchain.library.__wrapped__(toolchain.BLOCK)
     assert str(raised.value).endswith(way_out)
 
 
 def test_in_bf16_an_mlp_of_odd_width_is_not_compiled():
     model = hrm_config(mlp_multiple_of=1)  # two thirds of 2 · 16 are 21
-    assert made(model, precision="fp32", compile="on").compiled
-    assert not made(model, epochs=10_000, precision="bf16", compile="auto").compiled
+    assert made(model, precision="fp32", compile="on").backend.name != "no"
+    odd = made(model, epochs=10_000, precision="bf16", compile="auto")
+    assert odd.backend.name == "no"
     with pytest.raises(InputError, match=r"trainer\.compile=on: in bf16 it takes an even hidden"):
         made(model, precision="bf16", compile="on")
 

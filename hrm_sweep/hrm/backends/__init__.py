@@ -1,1 +1,1 @@
-"""Two implementations of a transformer block: PyTorch operators, and kernels compiled in C++."""
+"""Implementations of a transformer block: PyTorch's operators, and a library compiled from C++."""

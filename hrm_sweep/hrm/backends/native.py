@@ -1,159 +1,268 @@
-"""The block of `kernels` compiled from block.cpp for this CPU: the same mathematics, less waiting.
+"""Blocks computed by block.cpp, compiled for the CPU at hand: the same mathematics, less waiting.
 
-Shapes in names as in `kernels`.
+Shapes as in `backend`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from hrm_sweep.hrm.backends import toolchain
-from hrm_sweep.hrm.backends.eager import Frame
-
-
-class Shape(ctypes.Structure):
-    """As in block.cpp."""
-
-    _fields_ = [
-        (name, ctypes.c_int64)
-        for name in ("rows", "tokens", "hidden", "heads", "width", "queries", "bf16", "threads")
-    ]
+from hrm_sweep.compat.torch import gradient_use
+from hrm_sweep.hrm.backends import block_library, toolchain
+from hrm_sweep.hrm.backends.backend import (
+    BlockWeights,
+    SequenceLayout,
+    refuse_second_derivative,
+)
 
 
-@functools.cache
-def functions() -> ctypes.CDLL:
-    """Those of block.cpp.
+class NativeBackend:
+    """The `Backend` of a machine with a C++ compiler."""
 
-    Raises:
-        InputError: it cannot be compiled.
-    """
-    library = toolchain.library(toolchain.BLOCK)
-    signatures = {
-        "bytes_of_weights": (1, ctypes.c_int64),
-        "bytes_kept": (1, ctypes.c_int64),
-        "pack_weights": (6, None),
-        "block_forward": (6, None),
-        "block_backward": (11, None),
-    }
-    for name, (pointers, result) in signatures.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = [ctypes.c_void_p] * pointers, result
-    return library
+    @property
+    def name(self) -> str:
+        """Name of the library: it changes with source, compiler, flags and CPU."""
+        return toolchain.path(toolchain.BLOCK).stem
 
+    def missing(self) -> str | None:
+        """Return the compiler that is not here, or None."""
+        return toolchain.missing()
 
-def name() -> str:
-    """Of the library, which is another one wherever its numbers may differ in a bit."""
-    return Path(functions()._name).stem
+    def load(self) -> None:
+        """Compile the library, once on a machine, and load it.
+
+        Raises:
+            InputError: it cannot be compiled or loaded.
+        """
+        block_library.load()
+
+    def block(self, parameters: BlockWeights, threads: int) -> NativeBlock:
+        """Return a kernel that adds the gradients of these parameters to their `.grad`."""
+        return NativeBlock(parameters, threads)
 
 
 class NativeBlock:
-    """Calls the compiled block with weights as it wants them, which `pack` brings up to date.
+    """A `BlockKernel` with weights packed for the compiled code.
+
+    It is differentiable with respect to the states and to the fp32 parameters, whatever the dtype
+    of the weights packed last. `backward` adds to a parameter's `.grad` directly where there is
+    one, without calling hooks of the parameter; `torch.autograd.grad` gets tensors of its own.
 
     Args:
-        parameters: fp32 weights as in `kernels.BlockWeights`. The backward pass adds to their
-            `.grad`, which must be there: `optim.Weights` keeps one for each.
-        threads: that compute; how many changes no bit.
+        parameters: fp32, on the CPU.
+        threads: Number of threads that compute; it changes no bit of the results.
     """
 
     def __init__(self, parameters: Sequence[Tensor], threads: int) -> None:
-        self.parameters, self._threads = list(parameters), threads
+        self.parameters = BlockWeights(*parameters)
+        self.version = 0
+        """Number of times that weights were packed."""
+        self._library, self._threads = block_library.load(), threads
         self._packed = torch.empty(0, dtype=torch.uint8)
         self._bf16 = False
-        self._shapes: dict[tuple[int, int, int, int | None, bool], Shape] = {}
+        self._layout: SequenceLayout | None = None
+        self._shapes: dict[tuple[int, int, int, int, bool], block_library.Shape] = {}
 
-    def pack(self, weights: Sequence[Tensor]) -> None:
-        """Takes over weights like the parameters, all fp32 or all bf16, in which it computes."""
-        self._bf16 = weights[0].dtype == torch.bfloat16
-        shape = self._shape(1, Frame(1, 1, None))
-        if not len(self._packed):
-            self._packed = torch.empty(functions().bytes_of_weights(shape), dtype=torch.uint8)
-        functions().pack_weights(shape, *map(Tensor.data_ptr, weights), self._packed.data_ptr())
+    def prepare(self, weights: BlockWeights) -> None:
+        """Pack weights shaped like the parameters, all fp32 or all bf16, which it computes in.
 
-    def __call__(self, x_RD: Tensor, frame: Frame) -> Tensor:
-        """The states after the block, [R, D]."""
+        Raises:
+            ValueError: Another shape, dtype or memory layout, or bf16 with an odd D or M.
+        """
+        _check_weights(weights, self.parameters)
+        self._bf16 = weights.qkv.dtype == torch.bfloat16
+        shape = self._shape(1, 1, 1, 1)
+        if len(self._packed) != (size := self._library.bytes_of_weights(shape)):
+            self._packed = torch.empty(size, dtype=torch.uint8)
+        self._library.pack_weights(shape, *map(Tensor.data_ptr, weights), self._packed.data_ptr())
+        self.version += 1
+
+    def __call__(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
+        """Return the states after the block, [R, D].
+
+        Raises:
+            ValueError: The states or the layout are not what the compiled code reads.
+            RuntimeError: There are no weights yet.
+        """
+        self._check(x_RD, layout)
         if not torch.is_grad_enabled():
-            return self.forward(x_RD, frame)
-        return _Call.apply(x_RD, self, frame, *self.parameters)
+            return self.forward(x_RD, layout)
+        return _Block.apply(x_RD, self, layout, *self.parameters)
 
     @torch.no_grad()
-    def first_token(self, x_RD: Tensor, frame: Frame) -> Tensor:
-        """The states [B, D] of every first token after the block."""
-        return self.forward(x_RD, frame, queries=1)
+    def first_token(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
+        """Return the states [B, D] of the first tokens, which attend to all."""
+        self._check(x_RD, layout)
+        return self.forward(x_RD, layout, queries=1)
 
     def forward(
-        self, x_RD: Tensor, frame: Frame, kept: Tensor | None = None, queries: int | None = None
+        self,
+        x_RD: Tensor,
+        layout: SequenceLayout,
+        saved: Tensor | None = None,
+        queries: int | None = None,
     ) -> Tensor:
-        """States after the block, of all tokens or the first `queries` of each row; `kept` is
-        filled with what `backward` needs."""
-        assert x_RD.is_contiguous()
-        assert x_RD.dtype == torch.float32
-        moved = len(x_RD) // frame.tokens * (queries or frame.tokens)
-        out = torch.empty(moved, x_RD.shape[1])
-        functions().block_forward(
-            self._shape(len(x_RD), frame, queries),
+        """Return the states after the block, of all tokens or the first `queries` of a sequence.
+
+        `saved`, allocated by `saved_for`, is filled with what `backward` needs. Nothing is checked
+        or recorded for autograd, here and there.
+        """
+        rows, queries = len(x_RD) // layout.tokens, queries or layout.tokens
+        out = torch.empty(rows * queries, x_RD.shape[1])
+        self._library.block_forward(
+            self._shape(rows, layout.tokens, layout.num_heads, queries),
             x_RD.data_ptr(),
             self._packed.data_ptr(),
-            _pointer(frame.turns),
+            _pointer(layout.rope_table),
             out.data_ptr(),
-            _pointer(kept),
+            _pointer(saved),
         )
         return out
 
-    def backward(self, grad: Tensor, out: Tensor, kept: Tensor, frame: Frame) -> Tensor:
-        """The gradient of the states before the block; adds those of the weights to theirs."""
+    def backward(
+        self,
+        grad_out: Tensor,
+        out: Tensor,
+        saved: Tensor,
+        layout: SequenceLayout,
+        weight_grads: Sequence[Tensor | None],
+    ) -> Tensor:
+        """Return the gradient of the states before the block.
+
+        Those of the weights are added to `weight_grads`, tensors like the parameters, or None where
+        nothing needs them.
+        """
         grad_x = torch.empty_like(out)
-        functions().block_backward(
-            self._shape(len(out), frame),
-            grad.contiguous().data_ptr(),
+        grad_out = grad_out.contiguous()
+        self._library.block_backward(
+            self._shape(len(out) // layout.tokens, *layout[:2], layout.tokens),
+            grad_out.data_ptr(),
             out.data_ptr(),
             self._packed.data_ptr(),
-            _pointer(frame.turns),
-            kept.data_ptr(),
+            _pointer(layout.rope_table),
+            saved.data_ptr(),
             grad_x.data_ptr(),
-            *(weight.grad.data_ptr() for weight in self.parameters),  # type: ignore[union-attr]
+            *map(_pointer, weight_grads),
         )
         return grad_x
 
-    def room(self, rows: int, frame: Frame) -> Tensor:
-        """For what `backward` needs of R rows."""
-        return torch.empty(functions().bytes_kept(self._shape(rows, frame)), dtype=torch.uint8)
+    def saved_for(self, rows: int, layout: SequenceLayout) -> Tensor:
+        """Return memory for what the backward pass needs of `rows` sequences."""
+        shape = self._shape(rows, *layout[:2], layout.tokens)
+        return torch.empty(self._library.bytes_saved(shape), dtype=torch.uint8)
 
-    def _shape(self, rows: int, frame: Frame, queries: int | None = None) -> int:
-        """Its address; asked for in each step, so a shape is made once."""
-        key = rows, frame.tokens, frame.num_heads, queries, self._bf16
+    def _check(self, x_RD: Tensor, layout: SequenceLayout) -> None:
+        if not self.version:
+            raise RuntimeError("the compiled block has no weights yet: call prepare first")
+        hidden = self.parameters.out.shape[0]
+        if layout is not self._layout:
+            _check_layout(layout, hidden)
+            self._layout = layout
+        is_flat = x_RD.ndim == 2 and x_RD.shape[1] == hidden and not len(x_RD) % layout.tokens
+        if not (is_flat and x_RD.dtype == torch.float32 and _is_plain(x_RD)):
+            raise ValueError(
+                f"the compiled block takes contiguous fp32 states [B * {layout.tokens}, {hidden}] "
+                f"on the CPU, got {_described(x_RD)}"
+            )
+
+    def _shape(self, rows: int, tokens: int, heads: int, queries: int) -> int:
+        """Return the address of a call's sizes, kept as each step repeats them."""
+        key = rows, tokens, heads, queries, self._bf16
         if key not in self._shapes:
-            hidden, width = self.parameters[-1].shape
-            self._shapes[key] = Shape(
-                *(rows // frame.tokens, frame.tokens, hidden, frame.num_heads, width),
-                *(queries or frame.tokens, self._bf16, self._threads),
+            hidden, width = self.parameters.down.shape
+            self._shapes[key] = block_library.Shape(
+                rows, tokens, hidden, heads, width, queries, self._bf16, self._threads
             )
         return ctypes.addressof(self._shapes[key])
 
 
-class _Call(torch.autograd.Function):
+class _Block(torch.autograd.Function):
     @staticmethod
-    def forward(  # the parameters come along so that autograd knows of them
-        ctx: Any, x: Tensor, block: NativeBlock, frame: Frame, *_: Tensor
+    def forward(  # the parameters are inputs so that autograd knows them
+        ctx: Any, x: Tensor, block: NativeBlock, layout: SequenceLayout, *_: Tensor
     ) -> Tensor:
-        kept = block.room(len(x), frame)
-        result = block.forward(x, frame, kept)
-        ctx.save_for_backward(result, kept)
-        ctx.block, ctx.frame = block, frame
-        return result
+        saved = block.saved_for(len(x) // layout.tokens, layout)
+        out = block.forward(x, layout, saved)
+        ctx.save_for_backward(out, saved)
+        ctx.block, ctx.layout, ctx.version = block, layout, block.version
+        return out
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        grad_x = ctx.block.backward(grad, *ctx.saved_tensors, ctx.frame)
-        return grad_x, *[None] * (len(ctx.needs_input_grad) - 1)
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative()
+        block = ctx.block
+        out, saved = ctx.saved_tensors
+        if ctx.version != block.version:
+            raise RuntimeError(
+                "the weights of the compiled block changed between its forward and backward pass"
+            )
+        nodes = [node for node, _ in ctx.next_functions[1:]]  # the first is that of x
+        targets = [_target(*pair) for pair in zip(block.parameters, nodes, strict=True)]
+        grad_x = block.backward(grad_out, out, saved, ctx.layout, targets)
+        returned = [
+            None if target is parameter.grad else target
+            for target, parameter in zip(targets, block.parameters, strict=True)
+        ]
+        return grad_x, None, None, *returned
+
+
+def _target(parameter: Tensor, node: Any) -> Tensor | None:
+    """Return where a parameter's gradient is added: its own `.grad`, or zeros to be returned."""
+    use = gradient_use(node)
+    if use == "unused":
+        return None
+    own = parameter.grad
+    if use == "accumulated" and own is not None and own.is_contiguous():
+        return own
+    return torch.zeros_like(parameter, memory_format=torch.contiguous_format)
+
+
+def _check_weights(weights: BlockWeights, like: BlockWeights) -> None:
+    dtype = weights.qkv.dtype
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"the compiled block computes in fp32 or bf16, got weights of {dtype}")
+    for name, weight, parameter in zip(BlockWeights._fields, weights, like, strict=True):
+        if weight.shape != parameter.shape or weight.dtype != dtype or not _is_plain(weight):
+            raise ValueError(
+                f"the compiled block takes {name} as a contiguous {dtype} tensor "
+                f"{list(parameter.shape)} on the CPU, got {_described(weight)}"
+            )
+    hidden, width = weights.down.shape
+    if dtype == torch.bfloat16 and (hidden % 2 or width % 2):
+        raise ValueError(
+            f"the compiled block takes bf16 numbers in pairs, got hidden {hidden}, width {width}"
+        )
+
+
+def _check_layout(layout: SequenceLayout, hidden: int) -> None:
+    tokens, heads, table = layout
+    if tokens < 1 or heads < 1 or hidden % heads:
+        raise ValueError(
+            f"the compiled block takes at least one token and heads that divide {hidden}, "
+            f"got {tokens} tokens and {heads} heads"
+        )
+    if table is None:
+        return
+    expected = (tokens, hidden // heads / 2, 2)
+    if table.shape != expected or table.dtype != torch.float32 or not _is_plain(table):
+        raise ValueError(
+            f"the compiled block takes a contiguous fp32 rope table [{tokens}, "
+            f"{hidden // heads} / 2, 2] on the CPU, got {_described(table)}"
+        )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.is_contiguous() and tensor.is_cpu
+
+
+def _described(tensor: Tensor) -> str:
+    order = "" if tensor.is_contiguous() else "non-contiguous "
+    return f"{order}{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

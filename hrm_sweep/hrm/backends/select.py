@@ -1,4 +1,4 @@
-"""`trainer.compile`: which trainings compute with kernels compiled for this CPU."""
+"""`trainer.compile`: which trainings compute with a library compiled for this CPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import logging
 import torch
 
 from hrm_sweep.errors import ConfigError, InputError
-from hrm_sweep.hrm.backends import native, toolchain
+from hrm_sweep.hrm.backends.backend import Backend
+from hrm_sweep.hrm.backends.eager import EagerBackend
+from hrm_sweep.hrm.backends.native import NativeBackend
 from hrm_sweep.hrm.group_configs import TrainerConfig
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.cores import RecursiveCore
@@ -15,55 +17,63 @@ from hrm_sweep.hrm.models.layers import Block, Linear
 from hrm_sweep.hrm.training.optim import compute_dtype
 
 EARNED_BACK = 1.0
-"""Seconds of training from which on `auto` compiles. It saves a third to two thirds of them, and
-the three that it takes it takes once on a machine: a study of a few trials has them back."""
+"""Seconds of training from which on `auto` compiles. Compiling takes three seconds, once on a
+machine, and saves a third to two thirds of a training: a few trials of a study earn it back."""
 OPERATIONS_PER_SECOND, SECONDS_OF_SMALL_PARTS = 1e11, 5e-3
-"""Of a training step, roughly and on every machine alike: equal recipes are to be computed in equal
-ways, so neither what was measured nor what is in the cache must decide."""
+"""Of a training step: rough constants, the same for every machine. Equal recipes are to be computed
+in equal ways, so neither a measurement nor the content of the cache may decide."""
 
 log = logging.getLogger(__name__)
 
 
-def compile_blocks(config: TrainerConfig, model: ACT, puzzles: int, batch_size: int) -> bool:
-    """Lets compiled kernels compute the model's blocks where that is asked for or pays, and returns
-    whether they do; `optim.Weights` gives them the weights.
+def select_backend(config: TrainerConfig, model: ACT, puzzles: int, batch_size: int) -> Backend:
+    """Let the backend that `trainer.compile` asks for compute the model's blocks, and return it.
 
     Raises:
-        InputError: it was asked for and cannot be.
+        InputError: `trainer.compile` is `on` and the native backend cannot be used.
     """
-    if (reason := why_not(config, model, puzzles, batch_size)) is not None:
-        log.info("trainer.compile=%s: PyTorch's own operators compute (%s)", config.compile, reason)
-        return False
-    try:
-        _check_sizes(config, model)
-        native.functions()
-    except InputError as error:
-        if config.compile == "on":
-            raise
-        log.warning("%s; goes on without", error)
-        return False
+    backend = _choose(config, model, puzzles, batch_size)
     for module in model.modules():
         if isinstance(module, Block):
-            module.use_native(config.threads)
-    log.info("trainer.compile=%s: kernels compiled for this CPU compute", config.compile)
-    return True
+            module.use_backend(backend, config.threads)
+    return backend
 
 
-def why_not(config: TrainerConfig, model: ACT, puzzles: int, batch_size: int) -> str | None:
-    """Why a training of so many puzzles an epoch is not compiled; None: it is to be."""
+def why_eager(config: TrainerConfig, model: ACT, puzzles: int, batch_size: int) -> str | None:
+    """Return why PyTorch's operators compute a training of `puzzles` an epoch; None: they do not.
+
+    The native backend may still fail to load.
+    """
     if config.compile == "off":
         return "as asked for"
     if config.compile == "on":
         return None
-    if lacking := toolchain.missing():
-        return f"{lacking} is not here"
+    if missing := NativeBackend().missing():
+        return f"{missing} is not here"
     segments = model.max_steps if config.batches == "stream" else 1
     seconds = config.epochs * puzzles * segments / batch_size * _step(model, batch_size)
     return None if seconds >= EARNED_BACK else "too short a training to earn compiling back"
 
 
+def _choose(config: TrainerConfig, model: ACT, puzzles: int, batch_size: int) -> Backend:
+    if (reason := why_eager(config, model, puzzles, batch_size)) is not None:
+        log.info("trainer.compile=%s: PyTorch's own operators compute (%s)", config.compile, reason)
+        return EagerBackend()
+    backend = NativeBackend()
+    try:
+        _check_sizes(config, model)
+        backend.load()
+    except InputError as error:
+        if config.compile == "on":
+            raise
+        log.warning("%s; PyTorch's own operators compute instead", error)
+        return EagerBackend()
+    log.info("trainer.compile=%s: kernels compiled for this CPU compute", config.compile)
+    return backend
+
+
 def _check_sizes(config: TrainerConfig, model: ACT) -> None:
-    """In bf16 the kernels take numbers in pairs."""
+    """Check that sizes are even for bf16, whose numbers the native backend takes in pairs."""
     linear = [part for part in model.modules() if isinstance(part, Linear)]
     is_odd = any(size % 2 for part in linear for size in part.weight.shape)
     if is_odd and compute_dtype(config.precision) == torch.bfloat16:
@@ -73,7 +83,7 @@ def _check_sizes(config: TrainerConfig, model: ACT) -> None:
 
 
 def _step(model: ACT, rows: int) -> float:
-    """About how many seconds a step of training takes."""
+    """Return a rough estimate of the seconds that a step of training takes."""
     core, rounds = model.inner, 1
     if isinstance(core, RecursiveCore):
         rounds = core.H_cycles * core.L_cycles * (2 if model.halting == "q_learning" else 1)

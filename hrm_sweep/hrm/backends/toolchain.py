@@ -1,4 +1,4 @@
-"""The C++ compiler of this machine, and what it makes of our sources; all without PyTorch."""
+"""The C++ compiler of this machine and the libraries it makes; without PyTorch."""
 
 from __future__ import annotations
 
@@ -28,39 +28,50 @@ log = logging.getLogger(__name__)
 
 
 def compiler() -> str:
-    """Its command, that of the environment variable CXX or the platform's."""
+    """Return the compiler's command: the environment variable CXX, or the platform's usual one."""
     return os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
 
 
 def missing() -> str | None:
-    """What this machine lacks; None: nothing."""
+    """Return what this machine lacks for compiling; None: nothing."""
     return None if shutil.which(compiler()) else f"a C++ compiler ({compiler()})"
 
 
 @functools.cache
-def library(source: Path) -> ctypes.CDLL:
-    """What the source is compiled to for this CPU, kept in the user's cache folder.
+def path(source: Path) -> Path:
+    """Return where the library of a source is kept: the user's cache folder.
 
-    The name of its file tells source, compiler, CPU and flags: a change of any compiles anew.
-    Processes that come at once may each compile it, to the same.
+    Its name has a hash of source, compiler, CPU and flags: a change of any compiles anew.
 
     Raises:
-        InputError: the compiler failed, or the library cannot be kept or loaded.
+        InputError: The compiler failed.
     """
     target = _output(*FLAGS, "-dM", "-E", "-x", "c++", os.devnull)  # compiler, version and CPU
     content = f"{FLAGS}\n{target}\n{source.read_text(encoding='utf-8')}"
     name = f"{source.stem}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.so"
-    path = platformdirs.user_cache_path("hrm_sweep") / name
+    return platformdirs.user_cache_path("hrm_sweep") / name
+
+
+@functools.cache
+def library(source: Path) -> ctypes.CDLL:
+    """Load the library of a source, compiled for this CPU if it is not in the cache.
+
+    Processes that start at once may each compile it, to the same result.
+
+    Raises:
+        InputError: The compiler failed, or the library cannot be kept or loaded.
+    """
+    kept = path(source)
     try:
-        if not path.exists():
+        if not kept.exists():
             log.info("compiling %s for this CPU, once: it takes some seconds", source.name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with files.replacing(path) as temporary:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with files.replacing(kept) as temporary:
                 _output(*FLAGS, str(source), "-o", str(temporary))
-        return ctypes.CDLL(str(path))
+        return ctypes.CDLL(str(kept))
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be kept or loaded ({error.strerror or error}); set XDG_CACHE_HOME to "
+            f"{kept}: cannot be kept or loaded ({error.strerror or error}); set XDG_CACHE_HOME to "
             "another folder, or trainer.compile=off"
         ) from None
 

@@ -63,7 +63,7 @@ class ACT(nn.Module):
     @property
     def tokens(self) -> int:
         """Of a row, the prefix included."""
-        return self.inner.frame.tokens
+        return self.inner.layout.tokens
 
     def rows(self, state_RD: Tensor, indices: Tensor) -> Tensor:
         """The states of some rows of the batch."""

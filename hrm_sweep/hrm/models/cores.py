@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hrm_sweep.hrm.backends.eager import Frame
+from hrm_sweep.hrm.backends.backend import SequenceLayout
 from hrm_sweep.hrm.group_configs import HRMConfig, ModelConfig, TransformerConfig, TRMConfig
 from hrm_sweep.hrm.models.layers import (
     Block,
@@ -21,8 +21,8 @@ from hrm_sweep.hrm.models.layers import (
     Level,
     PuzzleEmbedding,
     QHead,
+    rope_table,
     truncated_normal,
-    turns,
 )
 
 
@@ -50,10 +50,10 @@ class Core(nn.Module):
             self.puzzle_emb = PuzzleEmbedding(sizes.num_identifiers, config.puzzle_emb_ndim)
         tokens = self.prefix + sizes.seq_len
         self.positions = config.pos_encodings
-        self.frame = Frame(tokens, config.num_heads, None)
+        self.layout = SequenceLayout(tokens, config.num_heads, None)
         if self.positions == "rope":
-            table = turns(tokens, width // config.num_heads)
-            self.frame = self.frame._replace(turns=table)
+            table = rope_table(tokens, width // config.num_heads)
+            self.layout = self.layout._replace(rope_table=table)
         else:
             self.embed_pos = Embedding(tokens, width, std=width**-0.5)
         self.lm_head = Head(width, sizes.vocab_size)
@@ -81,7 +81,7 @@ class Core(nn.Module):
 
     def logits(self, answer_RD: Tensor) -> Tensor:
         """[B, S, V]."""
-        return self.lm_head(answer_RD).unflatten(0, (-1, self.frame.tokens))[:, self.prefix :]
+        return self.lm_head(answer_RD).unflatten(0, (-1, self.layout.tokens))[:, self.prefix :]
 
 
 class RecursiveCore(Core):
@@ -116,30 +116,30 @@ class RecursiveCore(Core):
         with torch.inference_mode():
             z_high, z_low = self._up_to_gradient(states, x_RD)
         z_low = self._low(z_low, z_high + x_RD, self.low_updates)
-        z_high = self.high(z_high, z_low, self.frame)
+        z_high = self.high(z_high, z_low, self.layout)
         return z_high, (z_high, z_low)
 
     def q_values(self, answer_RD: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B] of halting and going on, read from the first position."""
-        return self.q_head(answer_RD[:: self.frame.tokens])
+        return self.q_head(answer_RD[:: self.layout.tokens])
 
     @torch.inference_mode()
     def next_q_values(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, Tensor]:
         """`q_values` of the answer after one more segment, which costs less than that segment."""
         z_high, z_low = self._up_to_gradient(states, x_RD)
         z_low = self._low(z_low, z_high + x_RD, self.low_updates)
-        return self.q_head(self.high.first_token(z_high, z_low, self.frame))
+        return self.q_head(self.high.first_token(z_high, z_low, self.layout))
 
     def _up_to_gradient(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, Tensor]:
         z_high, z_low = states
         for _ in range(self.H_cycles - 1):
             z_low = self._low(z_low, z_high + x_RD, self.L_cycles)
-            z_high = self.high(z_high, z_low, self.frame)
+            z_high = self.high(z_high, z_low, self.layout)
         return z_high, self._low(z_low, z_high + x_RD, self.L_cycles - self.low_updates)
 
     def _low(self, z_low: Tensor, injection: Tensor, updates: int) -> Tensor:
         for _ in range(updates):
-            z_low = self.L_level(z_low, injection, self.frame)
+            z_low = self.L_level(z_low, injection, self.layout)
         return z_low
 
 
@@ -177,5 +177,5 @@ class Transformer(Core):
 
     def think(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         for layer in self.layers:
-            x_RD = layer(x_RD, self.frame)
+            x_RD = layer(x_RD, self.layout)
         return x_RD, states

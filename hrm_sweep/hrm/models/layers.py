@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hrm_sweep.hrm.backends import eager
-from hrm_sweep.hrm.backends.eager import BlockWeights, Frame
-from hrm_sweep.hrm.backends.native import NativeBlock
+from hrm_sweep.hrm.backends.backend import Backend, BlockKernel, BlockWeights, SequenceLayout
+from hrm_sweep.hrm.backends.eager import EagerBlock
 from hrm_sweep.hrm.group_configs import ModelConfig
 
 ROPE_BASE = 10_000.0  # RoFormer, arXiv:2104.09864
@@ -107,7 +106,7 @@ class PuzzleEmbedding(nn.Module):
         return rows
 
 
-def turns(tokens: int, head_size: int) -> Tensor:
+def rope_table(tokens: int, head_size: int) -> Tensor:
     """[T, K / 2, 2], as complex numbers: by how much rotary positions (arXiv:2104.09864) turn each
     pair of numbers of a query or key, scaled by K^-1/4, so that their product is scaled by
     1 / sqrt(K)."""
@@ -179,27 +178,24 @@ class Block(nn.Module):
         attention, mlp = self.self_attn, self.mlp
         self._linear = attention.qkv_proj, attention.o_proj, mlp.gate_up_proj, mlp.down_proj
         """Once more, as each look-up of a module's module takes its time."""
-        self._native: NativeBlock | None = None
+        self._kernel: BlockKernel = EagerBlock(self._weights())
 
-    def forward(self, x_RD: Tensor, frame: Frame) -> Tensor:
-        if self._native is not None:
-            return self._native(x_RD, frame)
-        return eager.block(x_RD, self._weights(), frame)
+    def forward(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
+        return self._kernel(x_RD, layout)
 
-    def first_token(self, x_RD: Tensor, frame: Frame) -> Tensor:
-        """The first token of each row of what `forward` gives, [B, D], at a part of the cost."""
-        if self._native is not None:
-            return self._native.first_token(x_RD, frame)
-        return eager.block_first_token(x_RD, self._weights(), frame)
+    def first_token(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
+        """Return the first token of each sequence of what `forward` returns, [B, D]."""
+        return self._kernel.first_token(x_RD, layout)
 
-    def use_native(self, threads: int) -> None:
-        """From now on kernels compiled for this CPU compute; `refresh` gives them the weights."""
-        self._native = NativeBlock([linear.weight for linear in self._linear], threads)
+    def use_backend(self, backend: Backend, threads: int) -> None:
+        """Compute with this backend from now on."""
+        parameters = BlockWeights(*[linear.weight for linear in self._linear])
+        self._kernel = backend.block(parameters, threads)
+        self.refresh()
 
     def refresh(self) -> None:
-        """After every change of the weights in use."""
-        if self._native is not None:
-            self._native.pack(self._weights())
+        """Prepare the weights in use for the backend, after every change of them."""
+        self._kernel.prepare(self._weights())
 
     def _weights(self) -> BlockWeights:
         return BlockWeights(*[linear.in_use for linear in self._linear])
@@ -212,17 +208,17 @@ class Level(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Block(config) for _ in range(num_layers))
 
-    def forward(self, state_RD: Tensor, injection_RD: Tensor, frame: Frame) -> Tensor:
+    def forward(self, state_RD: Tensor, injection_RD: Tensor, layout: SequenceLayout) -> Tensor:
         x_RD = state_RD + injection_RD
         for layer in self.layers:
-            x_RD = layer(x_RD, frame)
+            x_RD = layer(x_RD, layout)
         return x_RD
 
-    def first_token(self, state_RD: Tensor, injection_RD: Tensor, frame: Frame) -> Tensor:
+    def first_token(self, state_RD: Tensor, injection_RD: Tensor, layout: SequenceLayout) -> Tensor:
         """The first token of each row of what `forward` gives, [B, D]."""
         x_RD = state_RD + injection_RD
         *others, last = self.layers
         for layer in others:
-            x_RD = layer(x_RD, frame)
+            x_RD = layer(x_RD, layout)
         assert isinstance(last, Block)
-        return last.first_token(x_RD, frame)
+        return last.first_token(x_RD, layout)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hrm_sweep.errors import Diverged
-from hrm_sweep.hrm.backends.select import compile_blocks
+from hrm_sweep.hrm.backends.select import select_backend
 from hrm_sweep.hrm.data.task import Task
 from hrm_sweep.hrm.group_configs import OptimizerConfig, TrainerConfig
 from hrm_sweep.hrm.models.act import ACT, Carry
@@ -45,8 +45,7 @@ class Trainer:
     ) -> None:
         torch.set_num_threads(trainer_config.threads)
         self.model, self.task, self.config = model, task, trainer_config
-        self.compiled = compile_blocks(trainer_config, model, len(task.train), batch_size)
-        """Whether kernels compiled for this CPU compute the blocks."""
+        self.backend = select_backend(trainer_config, model, len(task.train), batch_size)
         self.epoch = 0
         """Epochs finished."""
         self.weights_epoch: int | None = 0

@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from formulas import plain_block
 from small import hrm_config
-from torch import Tensor
 
-from hrm_sweep.hrm.backends import eager
-from hrm_sweep.hrm.backends.eager import BlockWeights, Frame, block
+from hrm_sweep.hrm.backends.backend import SequenceLayout
 from hrm_sweep.hrm.models import layers
 
-B, T, N, K, M = 2, 5, 3, 4, 7
+B, T, N, K = 2, 5, 3, 4
 D = N * K
 
 
@@ -19,84 +16,12 @@ def _seed():
     torch.manual_seed(0)
 
 
-def frame(*, rotary: bool) -> Frame:
-    return Frame(T, N, layers.turns(T, K).double() if rotary else None)
-
-
-def draw(*, requires_grad: bool = False) -> tuple[Tensor, BlockWeights]:
-    """States [B T, D] and weights of a block, in float64."""
-    shapes = [(B * T, D), (3 * D, D), (D, D), (2 * M, D), (D, M)]
-    x, *weights = (
-        torch.randn(shape, dtype=torch.float64).div_(1.5).requires_grad_(requires_grad)
-        for shape in shapes
-    )
-    return x, BlockWeights(*weights)
-
-
-WAYS = [
-    pytest.param(True, eager.LONGEST_PLAIN, id="rotary"),
-    pytest.param(False, eager.LONGEST_PLAIN, id="no rotation"),
-    pytest.param(True, 0, id="rotary, blockwise"),
-    pytest.param(False, 0, id="no rotation, blockwise"),
-]
-
-
-@pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
-@pytest.mark.parametrize("grad", [True, False], ids=["with gradient", "without"])
-def test_a_block_is_what_its_formulas_say(monkeypatch, rotary, longest_plain, grad):
-    monkeypatch.setattr(eager, "LONGEST_PLAIN", longest_plain)
-    x, weights = draw()
-    before = x.clone()
-    with torch.set_grad_enabled(grad):
-        out = eager.block(x, weights, frame(rotary=rotary))
-    expected = plain_block(before, weights, T, N, rotary=rotary)
-    torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
-    assert torch.equal(x, before)
-
-
-@pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
-def test_the_gradient_of_a_block_is_its_slope(monkeypatch, rotary, longest_plain):
-    monkeypatch.setattr(eager, "LONGEST_PLAIN", longest_plain)
-    x, weights = draw(requires_grad=True)
-    pull = torch.randn(B * T, D, dtype=torch.float64)
-    out = eager.block(x, weights, frame(rotary=rotary))
-    expected = plain_block(x, weights, T, N, rotary=rotary)
-    wanted = torch.autograd.grad(expected, (x, *weights), pull)
-    found = torch.autograd.grad(out, (x, *weights), pull)
-    for name, a, b in zip(("x", *BlockWeights._fields), found, wanted, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=lambda text, n=name: n + text)
-
-
-@pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
-def test_the_first_tokens_alone_are_the_first_of_all(monkeypatch, rotary, longest_plain):
-    monkeypatch.setattr(eager, "LONGEST_PLAIN", longest_plain)
-    x, weights = draw()
-    all_of_them = eager.block(x, weights, frame(rotary=rotary))
-    first = eager.block_first_token(x, weights, frame(rotary=rotary))
-    torch.testing.assert_close(first, all_of_them[::T])
-
-
 def test_a_level_knows_its_first_tokens_too():
     level = layers.Level(hrm_config(num_heads=2, hidden_dim=16), num_layers=2)
-    around = Frame(T, 2, layers.turns(T, 8))
+    layout = SequenceLayout(T, 2, layers.rope_table(T, 8))
     state, injection = torch.randn(2, B * T, 16)
-    expected = level(state, injection, around)[::T]
-    torch.testing.assert_close(level.first_token(state, injection, around), expected)
-
-
-def test_a_block_in_bf16_is_close_and_keeps_its_states_in_fp32():
-    x, weights = (draw()[0].float(), BlockWeights(*(w.float() for w in draw()[1])))
-    around = Frame(T, N, layers.turns(T, K))
-    exact = block(x, weights, around)
-    rough = block(x, BlockWeights(*(w.bfloat16() for w in weights)), around)
-    assert rough.dtype == torch.float32
-    torch.testing.assert_close(rough, exact, rtol=0.05, atol=0.05)
-    assert not torch.equal(rough, exact)
-
-
-def test_a_state_of_nothing_stays_finite():
-    _, weights = draw()
-    assert not block(torch.zeros(B * T, D, dtype=torch.float64), weights, frame(rotary=True)).any()
+    expected = level(state, injection, layout)[::T]
+    torch.testing.assert_close(level.first_token(state, injection, layout), expected)
 
 
 def test_a_checkpoint_has_queries_and_keys_in_the_published_order():

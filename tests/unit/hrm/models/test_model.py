@@ -216,12 +216,12 @@ def test_trm_uses_one_network_and_the_gradient_of_its_whole_last_cycle():
     core = model.inner
     x = core.embed(BATCH.inputs, BATCH.identifiers).detach()
     y, z = (state.expand_as(x) for state in core.initial_states())
-    network, frame = core.L_level.layers[0], core.frame
+    network, layout = core.L_level.layers[0], core.layout
     for cycle in range(2):
         with torch.set_grad_enabled(cycle == 1):
             for _ in range(3):
-                z = network(z + y + x, frame)
-            y = network(y + z, frame)
+                z = network(z + y + x, layout)
+            y = network(y + z, layout)
     core.lm_head(y).square().sum().backward()
     expected = {name: p.grad.clone() for name, p in core.L_level.named_parameters()}
     model.zero_grad()

@@ -1,0 +1,104 @@
+"""The contract between a model's blocks and what computes them.
+
+A post-norm transformer block (arXiv:1706.03762, 1910.07467, 2002.05202, 2104.09864) maps the states
+x of a batch of sequences to
+
+    h = norm(x + W_out attention(W_qkv x)),    z = norm(h + W_down (silu(gate) · up)),
+
+where (gate, up) = W_gate_up h, norm(y) = y / sqrt(mean(y²) + 1e-5) and attention is softmax(q·k) v
+over all tokens of a sequence, after the rotation of queries and keys by their positions. `eager`
+computes it with PyTorch's operators, `native` with a library compiled for the CPU at hand; `select`
+chooses one of them for a training.
+
+Shapes, in names of tensors: B sequences of a batch, T tokens, R = B · T both in one dimension,
+D hidden, N heads, K = D / N size of a head, E = 3 D queries, keys and values, M width of the MLP.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class BlockWeights(NamedTuple):
+    """The matrices of a block's linear layers, [outputs, inputs], all of one dtype."""
+
+    qkv: Tensor
+    """[E, D]. The two numbers of a head that rotate together are neighbours: `layers.Attention`."""
+    out: Tensor
+    """[D, D]."""
+    gate_up: Tensor
+    """[2 M, D]."""
+    down: Tensor
+    """[D, M]."""
+
+
+class SequenceLayout(NamedTuple):
+    """The structure of flat states [R, D]: sequences of equal length, and heads."""
+
+    tokens: int
+    num_heads: int
+    rope_table: Tensor | None
+    """[T, K / 2, 2], the complex factors of rotary positions, scaled by K^-1/4
+    (`layers.rope_table`). None: no rotation, and the scale is applied by itself."""
+
+
+class BlockKernel(Protocol):
+    """Forward and backward pass of one block, with weights prepared for it.
+
+    A result is differentiable with respect to the states and to the parameters or weights that the
+    kernel was given; not twice.
+    """
+
+    def prepare(self, weights: BlockWeights) -> None:
+        """Take over the weights to compute with; to be repeated whenever they change."""
+
+    def __call__(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
+        """Return the states after the block, [R, D]."""
+
+    def first_token(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
+        """Return the state of each sequence's first token after the block, [B, D].
+
+        It has no gradient, and costs a part of what all tokens cost.
+        """
+
+
+class Backend(Protocol):
+    """A way to compute blocks on this machine."""
+
+    @property
+    def name(self) -> str:
+        """Value of a run's tag `compiled`: the library's name, or "no".
+
+        It differs wherever a bit of the results may differ.
+        """
+
+    def missing(self) -> str | None:
+        """Return what this machine lacks for the backend; None: nothing, as far as is known."""
+
+    def load(self) -> None:
+        """Make the backend ready, which may take seconds.
+
+        Raises:
+            InputError: it cannot be used here.
+        """
+
+    def block(self, parameters: BlockWeights, threads: int) -> BlockKernel:
+        """Return a kernel for one block of a model; `load` comes first.
+
+        Args:
+            parameters: fp32 parameters of the block. They are prepared as weights, too.
+            threads: Number of threads that compute; it changes no bit of the results.
+        """
+
+
+def refuse_second_derivative() -> None:
+    """Check, within a backward pass, that autograd does not record it.
+
+    Raises:
+        RuntimeError: It does (`create_graph=True`), and would take the result for a constant.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError("a block has no second derivative: differentiate without create_graph")

@@ -1,0 +1,84 @@
+"""The library that block.cpp is compiled to, with its functions declared; without PyTorch."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+
+from hrm_sweep.errors import InputError
+from hrm_sweep.hrm.backends import toolchain
+
+SIZES = ("bytes_of_weights", "bytes_saved")
+"""Functions that take a `Shape` and return a number of bytes."""
+CALLS = {"pack_weights": 6, "block_forward": 6, "block_backward": 11}
+"""Functions that return a status -> number of their arguments, all of them pointers."""
+
+
+class Shape(ctypes.Structure):
+    """The sizes of a call, declared once more in block.cpp; `load` compares the two."""
+
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in ("batch", "tokens", "hidden", "heads", "width", "queries", "bf16", "threads")
+    ]
+
+    @classmethod
+    def layout(cls) -> str:
+        """Return each field's name, offset and size and the size of all, as the library does."""
+        fields = [name for name, _ in cls._fields_]  # type: ignore[misc]
+        places = [(name, getattr(cls, name)) for name in fields]
+        text = "".join(f"{name} {place.offset} {place.size}, " for name, place in places)
+        return f"{text}{ctypes.sizeof(cls)}"
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """Return the library for this CPU, compiled if need be.
+
+    Its functions raise MemoryError where they cannot allocate what they need.
+
+    Raises:
+        InputError: It cannot be compiled or loaded, or is not the library of this module.
+    """
+    library = toolchain.library(toolchain.BLOCK)
+    try:
+        check_layout(library)
+        for name in SIZES:
+            function = getattr(library, name)
+            function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_int64
+        for name, arguments in CALLS.items():
+            function = getattr(library, name)
+            function.argtypes = [ctypes.c_void_p] * arguments
+            function.restype, function.errcheck = ctypes.c_int, _raise_failure
+    except AttributeError as error:
+        raise _not_ours(f"has no such function: {error}") from None
+    return library
+
+
+def check_layout(library: ctypes.CDLL) -> None:
+    """Compare the library's `Shape` with that of this module.
+
+    Raises:
+        InputError: They differ, so the library would misread every call.
+    """
+    library.shape_layout.restype = ctypes.c_char_p
+    found = library.shape_layout().decode()
+    if found != Shape.layout():
+        raise _not_ours(f"takes sizes as [{found}] instead of [{Shape.layout()}]")
+
+
+def _not_ours(reason: str) -> InputError:
+    return InputError(
+        f"{toolchain.path(toolchain.BLOCK)}: the compiled library {reason}; delete it to have it "
+        "compiled anew, or set trainer.compile=off"
+    )
+
+
+def _raise_failure(status: int, function: object, _arguments: object) -> int:
+    """Check what a function of the library returned, as ctypes' `errcheck`."""
+    name = getattr(function, "__name__", "")
+    if status == 1:
+        raise MemoryError(f"{name}: not enough memory for the compiled block's intermediates")
+    if status:
+        raise RuntimeError(f"{name}: the compiled block failed with status {status}")
+    return status
