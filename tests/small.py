@@ -1,4 +1,4 @@
-"""Small configs, with changes, and a task of a few small puzzles."""
+"""Configs of small models and short trainings, and a task of a few small puzzles."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import Any
 from hrm_sweep.hrm.data import build_task
 from hrm_sweep.hrm.data.configs import CopyIncrementConfig
 from hrm_sweep.hrm.data.task import Task
-from hrm_sweep.hrm.group_configs import (
+from hrm_sweep.hrm.models.configs import HRMConfig, TransformerConfig, TRMConfig
+from hrm_sweep.hrm.training.configs import (
     AdamAtan2Config,
     AdamWConfig,
     EarlyStoppingConfig,
-    HRMConfig,
     TrainerConfig,
-    TransformerConfig,
-    TRMConfig,
 )
 
 _MODEL: dict[str, Any] = {

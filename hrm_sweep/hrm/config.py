@@ -17,7 +17,10 @@ from omegaconf.errors import MissingMandatoryValue, ValidationError
 from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.backends import block_library, toolchain
-from hrm_sweep.hrm.group_configs import DATA, MODELS, OPTIMIZERS, TrainerConfig, lower_is_better
+from hrm_sweep.hrm.data.configs import DATA
+from hrm_sweep.hrm.models.configs import MODELS
+from hrm_sweep.hrm.training.configs import OPTIMIZERS, TrainerConfig
+from hrm_sweep.hrm.training.metrics import lower_is_better
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.system import names, process
 

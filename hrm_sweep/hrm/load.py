@@ -17,7 +17,7 @@ from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training.checkpoint import load_weights
 from hrm_sweep.hrm.training.evaluate import solve
-from hrm_sweep.hrm.training.optim import Weights, compute_dtype
+from hrm_sweep.hrm.training.optim import FlatParams, compute_dtype
 from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.record import FILE_NAME
 from hrm_sweep.runs.run import Run
@@ -58,7 +58,7 @@ def load_run(folder: str | Path) -> LoadedRun:
         )
     task = build_task(config.data, seed=config.root.seed)
     model = build_model(replace(config.model, init_from=None), task).eval()
-    Weights(model, compute_dtype(config.trainer.precision))
+    FlatParams(model, compute_dtype(config.trainer.precision))
     load_weights(model, weights)
     return LoadedRun(model, task)
 

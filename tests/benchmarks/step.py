@@ -29,7 +29,7 @@ from plain_hrm import PlainHRM, PlainTraining
 
 from hrm_sweep.hrm import config
 from hrm_sweep.hrm.train import make_trainer
-from hrm_sweep.hrm.training.metrics import Sums
+from hrm_sweep.hrm.training.metrics import MeanMetrics
 from hrm_sweep.hrm.training.trainer import Trainer
 
 T = TypeVar("T")
@@ -152,7 +152,7 @@ def our_trainer(tokens: int, hidden: int, batch: int, *keys: str) -> Trainer:
 
 def our_step(tokens: int, hidden: int, batch: int, keys: tuple[str, ...]) -> Callable[[], object]:
     trainer = our_trainer(tokens, hidden, batch, *keys)
-    sums, rows = Sums(), trainer._rows
+    metrics, rows = MeanMetrics(), trainer._slots
     trainer.model.train()
     rows.start(1)
 
@@ -160,7 +160,7 @@ def our_step(tokens: int, hidden: int, batch: int, keys: tuple[str, ...]) -> Cal
         if not rows.fill():
             rows.start(1)
             rows.fill()
-        trainer._train_segment(sums)
+        trainer._train_segment(metrics)
 
     return step
 

@@ -23,7 +23,7 @@ MISTAKES = [
     pytest.param(["model.hiden_dim=3"], "did you mean model.hidden_dim", id="mistyped group key"),
     pytest.param(["lr=abc"], "lr=abc: must be a number; such as lr=1e-3", id="no number"),
     pytest.param(["lr="], "lr=: must be a number", id="empty"),
-    pytest.param(["lr=-1"], "lr=-1: must be above 0", id="negative"),
+    pytest.param(["lr=-1"], "lr=-1: must be finite and above 0", id="negative"),
     pytest.param(["batch_size=0"], "batch_size=0: must be at least 1", id="zero"),
     pytest.param(["epochs=2.5"], "epochs=2.5: must be a whole number", id="half an epoch"),
     pytest.param(["seed=-1"], "seed=-1: must be 0 or more", id="seed"),

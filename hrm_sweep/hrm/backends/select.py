@@ -10,10 +10,10 @@ from hrm_sweep.errors import ConfigError, InputError
 from hrm_sweep.hrm.backends.backend import Backend
 from hrm_sweep.hrm.backends.eager import EagerBackend
 from hrm_sweep.hrm.backends.native import NativeBackend
-from hrm_sweep.hrm.group_configs import TrainerConfig
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.cores import RecursiveCore
 from hrm_sweep.hrm.models.layers import Block, Linear
+from hrm_sweep.hrm.training.configs import TrainerConfig
 from hrm_sweep.hrm.training.optim import compute_dtype
 
 EARNED_BACK = 1.0

@@ -1,22 +1,20 @@
-"""The keys of `data=…`: one class for each task. Imported at every start, so torch stays out."""
+"""The keys of `data=…`: one class for each task. Their values are in `conf/data/`.
+
+PyTorch is not imported, as the configs are read at every start. A class checks itself when it is
+made and raises `ConfigError` with the key as it is called here; `hrm.config` adds its group.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.hrm.data.checks import (
-    MISSING,
-    apportion,
-    at_least,
-    check_curriculum,
-    check_memory,
-    one_of,
-    per_pattern_metrics,
-)
+from hrm_sweep.hrm.checks import MISSING, at_least, below_one, not_negative, one_of
+from hrm_sweep.hrm.data.checks import check_curriculum, check_memory
 from hrm_sweep.hrm.data.published import read_header
 
 NUM_COLOURS = 10
@@ -27,31 +25,31 @@ BOXES = {"2x2": (2, 2), "2x3": (2, 3), "3x3": (3, 3)}
 
 @dataclass(kw_only=True, slots=True)
 class CopyIncrementConfig:
-    """Grids of random colours in the corner of a canvas, changed by the rule of their pattern."""
+    """Grids of random colours in the corner of a canvas, transformed by the rule of a pattern."""
 
     name: str = MISSING
     batch_size: int = MISSING
-    """Puzzles of one optimiser step."""
+    """Rows of a batch."""
     num_puzzles: int = MISSING
-    """Training puzzles. More of them, same seed: the fewer are among them."""
+    """Number of training puzzles; with the same seed, a larger set contains a smaller one."""
     num_eval_puzzles: int = MISSING
-    """Held-out puzzles, shared out evenly among the patterns; the same for any training set."""
+    """Number of held-out puzzles, evenly of each pattern; they do not depend on num_puzzles."""
     canvas: int = MISSING
-    """Side of the square that is flattened into tokens."""
+    """Side of the square of tokens that holds a grid."""
     grid: int = MISSING
-    """Side of the largest grid; one row and one column of EOS follow it."""
+    """Side of the largest grid, which a row and a column of EOS follow."""
     smallest_grid: int = MISSING
-    """Side of the smallest grid; sides are drawn evenly from here to `grid`."""
+    """Side of the smallest grid; sides are drawn uniformly from here to `grid`."""
     patterns: dict[str, float] = MISSING
     """Pattern -> its weight among the training puzzles; 0 leaves it out."""
     identifiers: str = MISSING
-    """`per_pattern` tells the model which rule applies, `shared` makes it guess."""
+    """`per_pattern`: the identifier names the rule; `shared`: all puzzles have the same one."""
     noise: float = MISSING
-    """Share of the training input's cells that another colour replaces, anew each epoch."""
+    """Share of a training input's cells that get another colour, drawn anew in each epoch."""
     curriculum: dict[int, float] | None = MISSING
-    """From which epoch on which easiest share of the puzzles is seen; null: always all."""
+    """Epoch -> share of the easiest puzzles that is drawn from then on; null: always all."""
     recolour: list[int] = MISSING
-    """The table of the pattern `recolour`: what colours 0 to 9 turn into."""
+    """Table of the pattern `recolour`: the new colours of 0 to 9."""
 
     def __post_init__(self) -> None:
         at_least("batch_size", self.batch_size, 1)
@@ -60,8 +58,7 @@ class CopyIncrementConfig:
         self._check_sizes()
         self._check_numbers()
         one_of("identifiers", self.identifiers, ("per_pattern", "shared"))
-        if not 0 <= self.noise < 1:
-            raise ConfigError("noise", self.noise, "must be a share from 0 up to, not with, 1")
+        below_one("noise", self.noise)
         check_curriculum(self.curriculum)
         if len(self.recolour) != NUM_COLOURS or not set(self.recolour) <= set(range(NUM_COLOURS)):
             raise ConfigError(
@@ -70,23 +67,31 @@ class CopyIncrementConfig:
 
     @property
     def active_patterns(self) -> tuple[str, ...]:
-        """The patterns with a weight, in the order of their identifiers."""
+        """The patterns with a weight above 0, in the order of their identifiers."""
         return tuple(name for name in PATTERNS if self.patterns.get(name, 0) > 0)
 
+    @property
+    def train_counts(self) -> list[int]:
+        """Number of training puzzles of each active pattern, by weight."""
+        return apportion(self.num_puzzles, [self.patterns[name] for name in self.active_patterns])
+
+    @property
+    def eval_counts(self) -> list[int]:
+        """Number of held-out puzzles of each active pattern."""
+        return apportion(self.num_eval_puzzles, [1.0] * len(self.active_patterns))
+
     def metric_names(self) -> list[str]:
-        """What this task adds to the evaluation's metrics."""
-        return per_pattern_metrics(self.active_patterns)
+        """Return the names of the evaluation metrics that only this task has."""
+        return _pattern_metrics(self.active_patterns)
 
     def _check_patterns(self) -> None:
         for name, weight in self.patterns.items():
-            one_of(f"patterns.{name}", name, PATTERNS, shown=weight)
-            if not (weight >= 0 and math.isfinite(weight)):
-                raise ConfigError(
-                    f"patterns.{name}",
-                    weight,
-                    "a weight must be a number from 0 up",
-                    "0 leaves it out",
-                )
+            key = f"patterns.{name}"
+            if name not in PATTERNS:
+                way_out = formatting.did_you_mean(name, PATTERNS)
+                way_out = way_out or f"choose from {', '.join(PATTERNS)}"
+                raise ConfigError(key, weight, "no pattern of that name", way_out)
+            not_negative(key, weight)
         if not self.active_patterns:
             raise ConfigError(
                 "patterns", dict(self.patterns), "no pattern has a weight", "try patterns.copy=1"
@@ -117,9 +122,7 @@ class CopyIncrementConfig:
         existing = sum(
             NUM_COLOURS ** (side * side) for side in range(self.smallest_grid, self.grid + 1)
         )
-        held_out = apportion(self.num_eval_puzzles, [1.0] * len(active))
-        wanted = apportion(self.num_puzzles, [self.patterns[name] for name in active])
-        for name, train, test in zip(active, wanted, held_out, strict=True):
+        for name, train, test in zip(active, self.train_counts, self.eval_counts, strict=True):
             if train + test > existing:
                 raise ConfigError(
                     "num_puzzles",
@@ -133,24 +136,24 @@ class CopyIncrementConfig:
 
 @dataclass(kw_only=True, slots=True)
 class SudokuConfig:
-    """Sudokus with exactly one solution."""
+    """Sudoku puzzles with a unique solution."""
 
     name: str = MISSING
     batch_size: int = MISSING
-    """Puzzles of one optimiser step."""
+    """Rows of a batch."""
     box: str = MISSING
     """Rows x columns of a box: 2x2 for boards of 4x4, 2x3 for 6x6, 3x3 for 9x9."""
     num_puzzles: int = MISSING
-    """Training puzzles. More of them, same seed: the fewer are among them."""
+    """Number of training puzzles; with the same seed, a larger set contains a smaller one."""
     num_eval_puzzles: int = MISSING
-    """Held-out puzzles; the same for any number of training puzzles."""
+    """Number of held-out puzzles; they do not depend on num_puzzles."""
     givens: list[int] | None = MISSING
-    """Fewest and most given digits; null: a range for each box."""
+    """Smallest and largest number of given digits; null: the default range of the box."""
     augment: bool = MISSING
-    """Whether a training puzzle is shown as another of its symmetric forms at every draw."""
+    """Whether each draw of a training puzzle is another of its symmetric forms."""
     apart: str = MISSING
-    """What no held-out puzzle shares with a training puzzle: `puzzle`, the puzzle itself, or
-    `symmetry`, all of its symmetric forms."""
+    """`puzzle`: no held-out puzzle is also a training puzzle; `symmetry`: none is a symmetric form
+    of a training puzzle."""
 
     def __post_init__(self) -> None:
         at_least("batch_size", self.batch_size, 1)
@@ -163,27 +166,29 @@ class SudokuConfig:
 
     @property
     def side(self) -> int:
+        """Side of a board, which is also the number of digits."""
         rows, columns = BOXES[self.box]
         return rows * columns
 
     @property
     def givens_range(self) -> tuple[int, int]:
-        """Fewest and most givens of a puzzle."""
+        """Smallest and largest number of givens."""
         if self.givens is None:
             return self.default_givens
         return self.givens[0], self.givens[1]
 
     @property
     def default_givens(self) -> tuple[int, int]:
+        """The range of the number of givens if `givens` is null."""
         return {"2x2": (5, 8), "2x3": (10, 16), "3x3": (24, 34)}[self.box]
 
     def metric_names(self) -> list[str]:
-        """What this task adds to the evaluation's metrics."""
-        return ["eval/validity", *per_pattern_metrics(["sudoku"])]
+        """Return the names of the evaluation metrics that only this task has."""
+        return ["eval/validity", *_pattern_metrics(["sudoku"])]
 
     def _check_givens(self) -> None:
-        # the fewest known to leave one solution (9x9: McGuire et al., arXiv:1201.0749), and the
-        # fewest that a board emptied by chance reaches in more than one case of twenty
+        # the smallest number known to allow a unique solution (9x9: McGuire et al.,
+        # arXiv:1201.0749), and the smallest that random removal reaches in more than 5 % of cases
         fewest, reached = {"2x2": (4, 4), "2x3": (8, 8), "3x3": (17, 23)}[self.box]
         most = self.side**2 - 1
         way_out = f"try givens=[{self.default_givens[0]}, {self.default_givens[1]}]"
@@ -193,14 +198,14 @@ class SudokuConfig:
             raise ConfigError(
                 "givens",
                 self.givens,
-                f"must be the fewest and the most, from {fewest} to {most} for box={self.box}",
+                f"must be [smallest, largest], from {fewest} to {most} for box={self.box}",
                 way_out,
             )
         if self.givens[1] < reached:
             raise ConfigError(
                 "givens",
                 self.givens,
-                f"hardly any puzzle of box={self.box} has less than {reached}",
+                f"hardly any puzzle of box={self.box} has fewer than {reached}",
                 way_out,
             )
 
@@ -211,14 +216,14 @@ class PuzzlesConfig:
 
     name: str = MISSING
     batch_size: int = MISSING
-    """Puzzles of one optimiser step."""
+    """Rows of a batch."""
     path: str = MISSING
-    """The folder that holds train/ and test/."""
+    """Folder with train/ and test/."""
     sampling: str = MISSING
-    """What an epoch is: `all` examples once, or, as published, `one_per_group`: one puzzle drawn
-    from each group (a puzzle and its augmented copies)."""
+    """Examples of an epoch: `all`, or, as published, `one_per_group`: one puzzle drawn from each
+    group (a puzzle and its augmented copies)."""
     num_eval_puzzles: int | None = MISSING
-    """Held-out examples to evaluate, drawn by chance; null: all of them."""
+    """Number of held-out examples, drawn at random, that are evaluated; null: all."""
 
     def __post_init__(self) -> None:
         at_least("batch_size", self.batch_size, 1)
@@ -230,29 +235,33 @@ class PuzzlesConfig:
 
     @property
     def folder(self) -> Path:
+        """`path` with `~` expanded."""
         return Path(self.path).expanduser()
 
     def metric_names(self) -> list[str]:
-        """What this task adds to the evaluation's metrics: those of each held-out set.
+        """Return the names of the evaluation metrics that only this task has, from the header.
 
         Raises:
-            DataError: the folder has no readable header.
+            DataError: The folder has no readable header.
         """
-        return per_pattern_metrics(read_header(self.folder / "test").sets)
+        return _pattern_metrics(read_header(self.folder / "test").sets)
 
 
 @dataclass(kw_only=True, slots=True)
 class SeedConfig:
-    """The ten puzzles of the experiment that this project grew from: 5 copy and 3 increment to
-    train on, 2 increment held out, 5x5 colours on a 30x30 canvas, one identifier for all."""
+    """The ten puzzles of the experiment that this project began with.
+
+    There are 5 copy and 3 increment puzzles for training and 2 held-out increment puzzles, with
+    5x5 colours on a 30x30 canvas and one identifier.
+    """
 
     name: str = MISSING
     batch_size: int = MISSING
-    """Rows of one optimiser step."""
+    """Rows of a batch."""
     sampling: str = MISSING
-    """What an epoch is: one of the 8 puzzles (`one_per_group`: they are one group), or `all`."""
+    """Puzzles of an epoch: one of the 8 (`one_per_group`: they are one group), or `all`."""
     puzzle_seed: int = MISSING
-    """Draws the ten puzzles and the order of the epochs, which are the same for every `seed`."""
+    """Seed of the ten puzzles and of their order, which do not depend on `seed`."""
 
     def __post_init__(self) -> None:
         at_least("batch_size", self.batch_size, 1)
@@ -260,8 +269,8 @@ class SeedConfig:
         one_of("sampling", self.sampling, SAMPLINGS)
 
     def metric_names(self) -> list[str]:
-        """What this task adds to the evaluation's metrics; no copy puzzle is held out."""
-        return per_pattern_metrics(["increment"])
+        """Return the names of the evaluation metrics that only this task has."""
+        return _pattern_metrics(["increment"])
 
 
 DataConfig: TypeAlias = CopyIncrementConfig | SudokuConfig | PuzzlesConfig | SeedConfig
@@ -273,3 +282,18 @@ DATA: dict[str, type[DataConfig]] = {
     "seed": SeedConfig,
 }
 """The class for each `name` in the YAML files."""
+
+
+def apportion(total: int, weights: list[float]) -> list[int]:
+    """Return whole shares of `total` by weight (largest remainder method, earlier ones first)."""
+    exact = [total * weight / sum(weights) for weight in weights]
+    shares = [int(share) for share in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda i: (shares[i] - exact[i], i))
+    for i in by_remainder[: total - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
+def _pattern_metrics(patterns: Iterable[str]) -> list[str]:
+    kinds = ("exact_match", "token_accuracy")
+    return [f"eval/{kind}/{name}" for kind in kinds for name in patterns]

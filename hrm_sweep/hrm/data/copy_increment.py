@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from hrm_sweep.hrm.data.chance import Chance
-from hrm_sweep.hrm.data.checks import apportion
 from hrm_sweep.hrm.data.configs import NUM_COLOURS, CopyIncrementConfig
 from hrm_sweep.hrm.data.task import FIRST_COLOUR, IGNORE, PAD, Batch, Puzzles, Task, narrow
 
@@ -20,17 +19,11 @@ VOCAB_SIZE = FIRST_COLOUR + NUM_COLOURS
 
 def build_copy_increment(config: CopyIncrementConfig, *, seed: int) -> CopyIncrement:
     """Generates the puzzles: the same for equal (config, seed), on every platform."""
-    patterns = config.active_patterns
-    held_out_counts = apportion(config.num_eval_puzzles, [1.0] * len(patterns))
-    train_counts = apportion(config.num_puzzles, [config.patterns[name] for name in patterns])
     train, held_out = [], []
-    for number, pattern in enumerate(patterns):
-        unseen = draw_grids(
-            held_out_counts[number], Chance(seed, "held out", pattern), config, apart_from=None
-        )
-        seen = draw_grids(
-            train_counts[number], Chance(seed, "train", pattern), config, apart_from=unseen
-        )
+    counts = zip(config.active_patterns, config.train_counts, config.eval_counts, strict=True)
+    for number, (pattern, num_train, num_eval) in enumerate(counts):
+        unseen = draw_grids(num_eval, Chance(seed, "held out", pattern), config, apart_from=None)
+        seen = draw_grids(num_train, Chance(seed, "train", pattern), config, apart_from=unseen)
         held_out.append(_puzzles(unseen, number, config))
         train.append(_puzzles(seen, number, config))
     return CopyIncrement(config, train=_joined(train), held_out=_joined(held_out), seed=seed)

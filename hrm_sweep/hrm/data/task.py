@@ -1,7 +1,7 @@
-"""What a model learns from: puzzles, drawn in batches, and how to read them.
+"""Tasks: sets of puzzles, the batches drawn from them, and how they are displayed.
 
-Sizes: B rows of a batch, N puzzles, T tokens of a puzzle. Token 0 is PAD in every task, identifier
-0 belongs to padding rows, and `IGNORE` marks the labels that nobody scores.
+Sizes: B rows of a batch, N puzzles, T tokens of a puzzle. In every task token 0 is PAD,
+identifier 0 is that of padding rows, and IGNORE is the label of positions that are not scored.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from torch.nn import functional
 from hrm_sweep.hrm.data.chance import Chance
 
 IGNORE = -100
-"""Label of a position that counts for nothing: no loss, no accuracy."""
+"""Label of a position that is not scored: it counts in no loss and no metric."""
 PAD = 0
-"""Token outside the puzzle."""
+"""Token of positions outside the puzzle."""
 FIRST_COLOUR = 2
 """The token of colour (or digit) number 0; 0 is PAD, 1 is EOS or an empty cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Rows as a model takes them; every tensor is int64."""
+    """The input of a model and its labels; every tensor is int64."""
 
     inputs: Tensor
     """[B, T], tokens from 0 to vocab_size - 1."""
@@ -37,13 +37,22 @@ class Batch:
     identifiers: Tensor
     """[B], from 0 (padding) to num_identifiers - 1."""
     patterns: Tensor
-    """[B], positions in `Task.patterns`; 0 for padding rows, where nothing is scored anyway."""
+    """[B], indices into `Task.patterns`; 0 for padding rows."""
 
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def take(self, indices: Tensor) -> Batch:
+        """Return the rows at `indices`, in that order."""
+        return Batch(
+            inputs=self.inputs[indices],
+            labels=self.labels[indices],
+            identifiers=self.identifiers[indices],
+            patterns=self.patterns[indices],
+        )
+
     def padded(self, rows: int) -> Batch:
-        """The batch filled up to `rows` rows with nothing: PAD, identifier 0, all labels IGNORE."""
+        """Return the batch with padding rows up to `rows`: PAD, identifier 0, labels IGNORE."""
         missing = rows - len(self)
         if missing <= 0:
             return self
@@ -57,7 +66,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Puzzles:
-    """A set of puzzles, kept in as narrow integers as it came (int8 if ours, mapped if on disk)."""
+    """A set of puzzles in its stored dtypes: int8 if generated, memory-mapped if from disk."""
 
     inputs: Tensor
     """[N, T]."""
@@ -68,13 +77,13 @@ class Puzzles:
     patterns: Tensor
     """[N]."""
     ignore: int | None = IGNORE
-    """The stored label that is not scored; `take` turns it into IGNORE. None: all are scored."""
+    """The stored label that `take` replaces by IGNORE. None: all labels are scored."""
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def take(self, indices: Tensor) -> Batch:
-        """The puzzles at `indices` [B], in that order."""
+        """Return the puzzles at `indices` [B], in that order."""
         labels = self.labels[indices].long()
         if self.ignore not in (None, IGNORE):
             labels = labels.masked_fill(labels == self.ignore, IGNORE)
@@ -86,15 +95,25 @@ class Puzzles:
         )
 
     def all(self) -> Batch:
-        """Every puzzle in one batch."""
+        """Return all puzzles in one batch."""
         return self.take(torch.arange(len(self)))
 
 
 class Task:
-    """A training set, a held-out set, and what belongs to them. Subclasses change `order`, `draw`.
+    """A training set and a held-out set. Subclasses override `order` and `draw`.
 
-    `order` and `draw` are pure functions of (seed, epoch, index): a resumed run asks again and
-    gets the same, so no state of the data goes into a checkpoint. Epochs count from 1.
+    Both are pure functions of (seed, epoch, index), so a resumed run draws the same batches and
+    checkpoints need no state of the data. Epochs count from 1.
+
+    Args:
+        name: As in the tracker's list of data sets.
+        train: Puzzles to train on.
+        held_out: Puzzles to evaluate on.
+        patterns: Names in the metrics `eval/exact_match/<pattern>`.
+        vocab_size: Number of tokens.
+        num_identifiers: Number of identifiers, with that of padding rows (0).
+        shape: Rows and columns of a displayed puzzle; their product is `seq_len`.
+        seed: Of the orders and draws, at least 0.
     """
 
     def __init__(
@@ -113,52 +132,50 @@ class Task:
         self.train = train
         self.eval = held_out
         self.patterns = patterns
-        """Names for metrics: `eval/exact_match/<pattern>`; a batch's `patterns` point in here."""
         self.vocab_size = vocab_size
         self.num_identifiers = num_identifiers
-        """Rows of the embedding table: the padding's (0) and one for each identifier."""
         self.shape = shape
-        """Rows and columns of a picture; their product is `seq_len`."""
         self.seed = seed
 
     @property
     def seq_len(self) -> int:
+        """Tokens of a puzzle."""
         return self.shape[0] * self.shape[1]
 
     def order(self, epoch: int) -> Tensor:
-        """Indices (int64) of the training puzzles of this epoch, shuffled, none of them twice."""
+        """Return the indices of the epoch's training puzzles, int64: shuffled, none twice."""
         return torch.from_numpy(Chance(self.seed, epoch, "order").permutation(len(self.train)))
 
     def draw(self, indices: Tensor, epoch: int) -> Batch:  # noqa: ARG002 - subclasses use the epoch
-        """The training puzzles at `indices` [B] as this epoch shows them (noise, symmetries)."""
+        """Return the training puzzles at `indices` [B], with the epoch's noise and symmetries."""
         return self.train.take(indices)
 
     def batches(self, epoch: int, rows: int) -> Iterator[Batch]:
-        """The epoch in whole batches of `rows` rows, the last one filled up with padding rows.
+        """Yield the epoch in batches of `rows` rows, the last one with padding rows.
 
-        So the published loader does it; where rows take their next puzzle one by one, `order` and
-        `draw` are enough.
+        This is the published loader. Continuous batching calls `order` and `draw` itself.
         """
         for indices in self.order(epoch).split(rows):
             yield self.draw(indices, epoch).padded(rows)
 
     def extra_metrics(self, inputs: Tensor, predictions: Tensor) -> Mapping[str, Tensor]:  # noqa: ARG002
-        """Further figures of each row, float32 [B] in 0..1, by name; both arguments are [B, T].
+        """Return further metrics of each row by name, float32 [B] from 0 to 1.
 
-        The evaluator averages them over the rows that have something to score and logs
+        Both arguments are [B, T]. The evaluation logs their means over the rows with labels as
         `eval/<name>`. The names do not depend on the arguments.
         """
         return {}
 
     def picture(self, tokens: Tensor) -> np.ndarray:
-        """One puzzle's tokens [T] (inputs, labels or predictions) as a grid of `shape` (int64).
+        """Return one puzzle's tokens [T] (inputs, labels or predictions) as an int64 grid.
 
-        Colours and digits count from 0; -1 is an empty or EOS cell, -2 is outside (PAD, IGNORE).
+        Its shape is `shape`. Colours and digits count from 0; -1 is an empty or EOS cell, -2 is
+        outside (PAD, IGNORE).
         """
         return tokens.long().clamp(min=PAD).reshape(self.shape).numpy() - FIRST_COLOUR
 
     def describe(self) -> dict[str, Any]:
-        """Name, sizes and a digest of all contents, for the tracker's list of data sets."""
+        """Return name, sizes and a digest of all contents, for the tracker's list of data sets."""
         digest = hashlib.sha256()
         for puzzles in (self.train, self.eval):
             for tensor in (puzzles.inputs, puzzles.labels, puzzles.identifiers, puzzles.patterns):
@@ -173,5 +190,5 @@ class Task:
 
 
 def narrow(tokens: np.ndarray) -> Tensor:
-    """An array of tokens or labels as an int8 tensor, which holds IGNORE and 127 tokens."""
+    """Return tokens or labels as an int8 tensor; tokens are at most 127, and IGNORE fits."""
     return torch.from_numpy(np.ascontiguousarray(tokens, dtype=np.int8))

@@ -1,1 +1,1 @@
-"""HRM, TRM and a transformer behind one interface."""
+"""The models: HRM, TRM and a transformer behind one interface, `act.ACT`."""

@@ -1,7 +1,7 @@
-"""Adaptive computation time: a puzzle is thought about in segments until the model halts.
+"""Adaptive computation time (ACT): segments are run on a puzzle until the model halts.
 
-HRM (arXiv:2506.21734, section 2) learns the value of halting and of going on by Q-learning; TRM
-(arXiv:2510.04871, section 4.6) asks only whether the answer is right.
+HRM (arXiv:2506.21734, section 2) learns the values of halting and of continuing by Q-learning; TRM
+(arXiv:2510.04871, section 4.6) predicts only whether the answer is correct.
 """
 
 from __future__ import annotations
@@ -15,32 +15,45 @@ from hrm_sweep.hrm.models.cores import Core, RecursiveCore
 
 
 class Carry(NamedTuple):
-    """What B rows bring from one segment to the next; it carries no gradient."""
+    """The state of B rows between two segments, detached from the graph."""
 
     states: tuple[Tensor, ...]
-    """Each [B · T, D]."""
+    """Recurrent states, each [B · T, D]."""
     steps: Tensor
-    """[B], segments that the row's puzzle has had."""
+    """[B], number of segments that the row's puzzle has had."""
     halted: Tensor
-    """[B], the puzzle is finished: the row starts anew with whatever stands there next."""
+    """[B], whether the puzzle is finished; the next segment starts with initial states."""
 
 
-class Thought(NamedTuple):
-    """What one segment says."""
+class SegmentOutput(NamedTuple):
+    """The output of one segment for B rows."""
 
     logits: Tensor
     """[B, S, V]."""
     q_halt: Tensor | None = None
-    """[B], logits: the answer is right. None without a halting head."""
+    """[B], logit of "the answer is correct". None without a halting head."""
     q_continue: Tensor | None = None
-    """[B], logits: it will be right if the row goes on. None unless it is learnt."""
+    """[B], logit of "it will be, if the row continues". None unless it is learned."""
     target_q_continue: Tensor | None = None
-    """[B], what q_continue shall become, 0 to 1. Only in training."""
+    """[B], bootstrapped target of q_continue, 0 to 1. Only in training."""
 
 
 class ACT(nn.Module):
-    """A core and its halting. In evaluation a row is halted after `eval_max_steps` segments and
-    not before, as published; whether its answer may be taken earlier is what `is_final` says."""
+    """A core with adaptive halting.
+
+    In training a row halts after `max_steps` segments, or when its halting head says so. In
+    evaluation it halts after `eval_max_steps` and not before, as published; `is_final` decides
+    whether its answer is taken earlier.
+
+    Args:
+        core: The model of one segment.
+        loss: `model.loss`, kept for those who compute it.
+        halting: `q_learning` or `bce`; None for a core without a halting head.
+        max_steps: Maximum number of segments in training.
+        eval_max_steps: The same in evaluation; None: as in training.
+        exploration: Probability, 0 to 1, with which a row draws a minimum number of segments.
+        eval_halting: `early` or `never`, see `is_final`.
+    """
 
     def __init__(
         self,
@@ -62,15 +75,15 @@ class ACT(nn.Module):
 
     @property
     def tokens(self) -> int:
-        """Of a row, the prefix included."""
+        """Tokens of a row, the puzzle embedding's positions included."""
         return self.inner.layout.tokens
 
-    def rows(self, state_RD: Tensor, indices: Tensor) -> Tensor:
-        """The states of some rows of the batch."""
+    def select_rows(self, state_RD: Tensor, indices: Tensor) -> Tensor:
+        """Return the flat states of the rows at `indices`."""
         return state_RD.unflatten(0, (-1, self.tokens))[indices].flatten(0, 1)
 
     def initial_carry(self, rows: int) -> Carry:
-        """All rows halted: each starts anew in the first segment."""
+        """Return a carry in which all rows are halted, so that the first segment resets them."""
         first = self.inner.initial_states()
         return Carry(
             tuple(state.expand(rows * self.tokens, -1) for state in first),
@@ -84,61 +97,62 @@ class ACT(nn.Module):
         inputs_BS: Tensor,
         identifiers_B: Tensor,
         generator: torch.Generator | None = None,
-    ) -> tuple[Carry, Thought]:
-        """One segment of every row; `generator` gives the randomness of exploration."""
+    ) -> tuple[Carry, SegmentOutput]:
+        """Run one segment of every row; `generator` draws the exploration of halting."""
         x_RD = self.inner.embed(inputs_BS, identifiers_B)
-        (states, steps, halted), thought = self._segment(carry, x_RD)
-        if self.training and self.max_steps > 1 and thought.q_halt is not None:
-            halted = halted | (self.would_halt(thought) & self._explored(steps, generator))
-        return Carry(states, steps, halted), thought
-
-    def _segment(self, carry: Carry, x_RD: Tensor) -> tuple[Carry, Thought]:
-        """All of it that is the same for every draw: rows halt at the last of their segments."""
-        answer_RD, states = self.inner.think(self._restarted(carry), x_RD)
+        answer_RD, states = self.inner.run_segment(self._restarted(carry), x_RD)
         states = tuple(state.detach() for state in states)
         steps = torch.where(carry.halted, 1, carry.steps + 1)
-        last = steps >= (self.max_steps if self.training else self.eval_max_steps)
-        thought = Thought(self.inner.logits(answer_RD))
-        if isinstance(self.inner, RecursiveCore):
-            q_halt, q_continue = self.inner.q_values(answer_RD)
-            thought = thought._replace(q_halt=q_halt)
-            if self.halting == "q_learning":
-                thought = thought._replace(q_continue=q_continue)
-                if self.training and self.max_steps > 1:
-                    following = self.inner.next_q_values(states, x_RD.detach())
-                    thought = thought._replace(target_q_continue=_target(last, *following))
-        return Carry(states, steps, last), thought
+        halted = steps >= (self.max_steps if self.training else self.eval_max_steps)
+        output = SegmentOutput(self.inner.logits(answer_RD))
+        if not isinstance(self.inner, RecursiveCore):
+            return Carry(states, steps, halted), output
+        q_halt, q_continue = self.inner.q_values(answer_RD)
+        output = output._replace(q_halt=q_halt)
+        is_adaptive = self.training and self.max_steps > 1
+        if self.halting == "q_learning":
+            output = output._replace(q_continue=q_continue)
+            if is_adaptive:
+                following = self.inner.next_q_values(states, x_RD.detach())
+                output = output._replace(target_q_continue=_q_target(halted, *following))
+        if is_adaptive:
+            halted = halted | (self.would_halt(output) & self._may_halt(steps, generator))
+        return Carry(states, steps, halted), output
 
-    def would_halt(self, thought: Thought) -> Tensor:
-        """[B], whether a row halts of its own will."""
-        if thought.q_halt is None:
-            return torch.ones(len(thought.logits), dtype=torch.bool)
-        rival = 0.0 if thought.q_continue is None else thought.q_continue
-        return thought.q_halt.detach() > rival
+    def would_halt(self, output: SegmentOutput) -> Tensor:
+        """Return whether the halting head prefers to halt, bool [B]; True without such a head."""
+        if output.q_halt is None:
+            return torch.ones(len(output.logits), dtype=torch.bool)
+        threshold = 0.0 if output.q_continue is None else output.q_continue
+        return output.q_halt.detach() > threshold
 
-    def is_final(self, carry: Carry, thought: Thought) -> Tensor:
-        """[B], whether evaluation takes a row's answer after this segment; the others go on."""
+    def is_final(self, carry: Carry, output: SegmentOutput) -> Tensor:
+        """Return whether evaluation takes a row's answer after this segment, bool [B].
+
+        With `eval_halting=early` that is as soon as the model would halt.
+        """
         if self.eval_halting == "early":
-            return carry.halted | self.would_halt(thought)
+            return carry.halted | self.would_halt(output)
         return carry.halted
 
     def _restarted(self, carry: Carry) -> tuple[Tensor, ...]:
+        """Return the states with those of halted rows reset."""
         if not carry.halted.any():
             return carry.states
-        anew = carry.halted.repeat_interleave(self.tokens).unsqueeze(-1)
+        is_reset = carry.halted.repeat_interleave(self.tokens).unsqueeze(-1)
         first = self.inner.initial_states()
-        return tuple(torch.where(anew, a, b) for a, b in zip(first, carry.states, strict=True))
+        return tuple(torch.where(is_reset, a, b) for a, b in zip(first, carry.states, strict=True))
 
-    def _explored(self, steps: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Whether a row may halt: some draw a least number of segments, anew in each segment."""
+    def _may_halt(self, steps: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return whether exploration lets a row halt, drawn anew in each segment, bool [B]."""
         if not self.exploration:
             return torch.ones_like(steps, dtype=torch.bool)
-        chosen = torch.rand(len(steps), generator=generator) < self.exploration
-        least = torch.randint(2, self.max_steps + 1, steps.shape, generator=generator)
-        return ~chosen | (steps >= least)
+        explores = torch.rand(len(steps), generator=generator) < self.exploration
+        minimum = torch.randint(2, self.max_steps + 1, steps.shape, generator=generator)
+        return ~explores | (steps >= minimum)
 
 
-def _target(last: Tensor, next_q_halt: Tensor, next_q_continue: Tensor) -> Tensor:
-    """The better of both values one segment on (HRM, equation of the Q targets)."""
+def _q_target(is_last: Tensor, next_q_halt: Tensor, next_q_continue: Tensor) -> Tensor:
+    """Return the better of the next segment's Q values (HRM, section 2, Q-learning targets)."""
     best = torch.maximum(next_q_halt, next_q_continue)
-    return torch.sigmoid(torch.where(last, next_q_halt, best))
+    return torch.sigmoid(torch.where(is_last, next_q_halt, best))

@@ -1,20 +1,20 @@
-"""From a config to a model."""
+"""Construction of a model from its config."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from hrm_sweep.hrm.group_configs import HRMConfig, ModelConfig, TransformerConfig
 from hrm_sweep.hrm.models.act import ACT
-from hrm_sweep.hrm.models.cores import HRM, TRM, Sizes, Transformer
+from hrm_sweep.hrm.models.configs import HRMConfig, ModelConfig, TransformerConfig
+from hrm_sweep.hrm.models.cores import HRM, TRM, TaskSizes, Transformer
 from hrm_sweep.hrm.training.checkpoint import load_weights
 
 
-def build_model(config: ModelConfig, task: Sizes) -> ACT:
-    """The model of `config` for `task`, its weights drawn from torch's global generator.
+def build_model(config: ModelConfig, task: TaskSizes) -> ACT:
+    """Return the model of `config` for `task`, initialized by torch's global generator.
 
     Raises:
-        CheckpointError: `config.init_from` cannot be read or is of another model.
+        CheckpointError: `config.init_from` cannot be read or belongs to another model.
     """
     if isinstance(config, TransformerConfig):
         model = ACT(Transformer(config, task), loss=config.loss)

@@ -1,7 +1,7 @@
-"""HRM, TRM and a plain transformer: one segment of thought, from tokens and states to an answer.
+"""HRM, TRM and a transformer as cores: one segment, from tokens and states to an answer.
 
-`act.ACT` around a core decides how many segments a puzzle gets. Shapes as in `layers`; S is T
-without the prefix, and states are flat, [R, D].
+`act.ACT` wraps a core and decides how many segments a puzzle gets. Shapes as in `layers`; S is T
+without the prefix of the puzzle embedding, and states are flat, [R, D].
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hrm_sweep.hrm.backends.backend import SequenceLayout
-from hrm_sweep.hrm.group_configs import HRMConfig, ModelConfig, TransformerConfig, TRMConfig
+from hrm_sweep.hrm.models.configs import HRMConfig, ModelConfig, TransformerConfig, TRMConfig
 from hrm_sweep.hrm.models.layers import (
     Block,
     Embedding,
@@ -26,21 +26,26 @@ from hrm_sweep.hrm.models.layers import (
 )
 
 
-class Sizes(Protocol):
-    """What a model has to know of its task."""
+class TaskSizes(Protocol):
+    """The sizes of a task that a model's parameters depend on."""
 
     @property
-    def vocab_size(self) -> int: ...
+    def vocab_size(self) -> int:
+        """Number of tokens, V."""
+
     @property
-    def seq_len(self) -> int: ...
+    def seq_len(self) -> int:
+        """Tokens of a puzzle, S."""
+
     @property
-    def num_identifiers(self) -> int: ...
+    def num_identifiers(self) -> int:
+        """Number of puzzle identifiers."""
 
 
 class Core(nn.Module):
-    """The way in (tokens, identifier, places) and the way out (logits), the same for all three."""
+    """The input (tokens, identifiers, positions) and output (logits) that all models share."""
 
-    def __init__(self, config: ModelConfig, sizes: Sizes) -> None:
+    def __init__(self, config: ModelConfig, sizes: TaskSizes) -> None:
         super().__init__()
         width = config.hidden_dim
         self.embed_scale = width**0.5
@@ -59,7 +64,10 @@ class Core(nn.Module):
         self.lm_head = Head(width, sizes.vocab_size)
 
     def embed(self, inputs_BS: Tensor, identifiers_B: Tensor) -> Tensor:
-        """[R, D]: the puzzle embedding, cut into positions and padded, then tokens."""
+        """Return the input states, [R, D]: in each row the puzzle embedding, then the tokens.
+
+        The puzzle embedding is padded with zeros and split into `prefix` positions.
+        """
         x_BTD = self.embed_tokens(inputs_BS)
         if self.prefix:
             width = x_BTD.shape[-1]
@@ -72,31 +80,33 @@ class Core(nn.Module):
         return self.embed_scale * x_BTD.flatten(0, 1)
 
     def initial_states(self) -> tuple[Tensor, ...]:
-        """The states [D] that every token of a new puzzle starts with."""
+        """Return the states, each [D], with which every token of a new puzzle starts."""
         return ()
 
-    def think(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """One segment: the answer [R, D], from which logits are read, and the new states [R, D]."""
+    def run_segment(
+        self, states: tuple[Tensor, ...], x_RD: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the answer state [R, D], from which logits are read, and the new states [R, D]."""
         raise NotImplementedError
 
     def logits(self, answer_RD: Tensor) -> Tensor:
-        """[B, S, V]."""
+        """Return the logits [B, S, V] of an answer state."""
         return self.lm_head(answer_RD).unflatten(0, (-1, self.layout.tokens))[:, self.prefix :]
 
 
 class RecursiveCore(Core):
-    """Two states that two networks update in turn, and a head that values halting.
+    """A model of two states, updated in turn, and a halting head.
 
-    A segment is H_cycles times: L_cycles low updates, z_low = low(z_low + z_high + x), then a high
-    one, z_high = high(z_high + z_low). Only the end of the last cycle has a gradient.
+    A segment is H_cycles times: L_cycles low-level updates, z_low = low(z_low + z_high + x), then a
+    high-level one, z_high = high(z_high + z_low). Only the last `grad_updates` low-level updates
+    and the last high-level one have a gradient.
     """
 
-    def __init__(self, config: HRMConfig | TRMConfig, sizes: Sizes, low_updates: int) -> None:
+    def __init__(self, config: HRMConfig | TRMConfig, sizes: TaskSizes, grad_updates: int) -> None:
         super().__init__(config, sizes)
         width = config.hidden_dim
         self.H_cycles, self.L_cycles = config.H_cycles, config.L_cycles
-        self.low_updates = low_updates
-        """Low updates with a gradient."""
+        self.grad_updates = grad_updates
         self.q_head = QHead(width)
         self.H_init: Tensor
         self.L_init: Tensor
@@ -105,37 +115,43 @@ class RecursiveCore(Core):
         self.L_level = Level(config, config.L_layers)
 
     @property
-    def high(self) -> Level:
-        """The network of the high updates."""
+    def high_level(self) -> Level:
+        """The network of the high-level updates."""
         raise NotImplementedError
 
     def initial_states(self) -> tuple[Tensor, ...]:
+        """Return the initial z_high and z_low, each [D], fixed when the model was made."""
         return self.H_init, self.L_init
 
-    def think(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def run_segment(
+        self, states: tuple[Tensor, ...], x_RD: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run all cycles of a segment."""
         with torch.inference_mode():
-            z_high, z_low = self._up_to_gradient(states, x_RD)
-        z_low = self._low(z_low, z_high + x_RD, self.low_updates)
-        z_high = self.high(z_high, z_low, self.layout)
+            z_high, z_low = self._updates_without_gradient(states, x_RD)
+        z_low = self._low(z_low, z_high + x_RD, self.grad_updates)
+        z_high = self.high_level(z_high, z_low, self.layout)
         return z_high, (z_high, z_low)
 
     def q_values(self, answer_RD: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B] of halting and going on, read from the first position."""
+        """Return the logits [B] of halting and of continuing, read from the first position."""
         return self.q_head(answer_RD[:: self.layout.tokens])
 
     @torch.inference_mode()
     def next_q_values(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, Tensor]:
-        """`q_values` of the answer after one more segment, which costs less than that segment."""
-        z_high, z_low = self._up_to_gradient(states, x_RD)
-        z_low = self._low(z_low, z_high + x_RD, self.low_updates)
-        return self.q_head(self.high.first_token(z_high, z_low, self.layout))
+        """Return `q_values` after one more segment, at a lower cost than running that segment."""
+        z_high, z_low = self._updates_without_gradient(states, x_RD)
+        z_low = self._low(z_low, z_high + x_RD, self.grad_updates)
+        return self.q_head(self.high_level.first_token(z_high, z_low, self.layout))
 
-    def _up_to_gradient(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, Tensor]:
+    def _updates_without_gradient(
+        self, states: tuple[Tensor, ...], x_RD: Tensor
+    ) -> tuple[Tensor, Tensor]:
         z_high, z_low = states
         for _ in range(self.H_cycles - 1):
             z_low = self._low(z_low, z_high + x_RD, self.L_cycles)
-            z_high = self.high(z_high, z_low, self.layout)
-        return z_high, self._low(z_low, z_high + x_RD, self.L_cycles - self.low_updates)
+            z_high = self.high_level(z_high, z_low, self.layout)
+        return z_high, self._low(z_low, z_high + x_RD, self.L_cycles - self.grad_updates)
 
     def _low(self, z_low: Tensor, injection: Tensor, updates: int) -> Tensor:
         for _ in range(updates):
@@ -144,38 +160,49 @@ class RecursiveCore(Core):
 
 
 class HRM(RecursiveCore):
-    """Hierarchical Reasoning Model, arXiv:2506.21734: a network for each level, and the one-step
-    gradient of section 2, through the last update of either."""
+    """Hierarchical Reasoning Model, arXiv:2506.21734.
 
-    def __init__(self, config: HRMConfig, sizes: Sizes) -> None:
-        super().__init__(config, sizes, low_updates=1)
+    Each level has a network of its own; the one-step gradient of section 2 goes through the last
+    update of each.
+    """
+
+    def __init__(self, config: HRMConfig, sizes: TaskSizes) -> None:
+        super().__init__(config, sizes, grad_updates=1)
         self.H_level = Level(config, config.H_layers)
 
     @property
-    def high(self) -> Level:
+    def high_level(self) -> Level:
+        """A network of its own."""
         return self.H_level
 
 
 class TRM(RecursiveCore):
-    """Tiny Recursive Model, arXiv:2510.04871, section 4: one network for both levels (z_high is its
-    answer y, z_low its latent z), and the gradient of the whole last cycle."""
+    """Tiny Recursive Model, arXiv:2510.04871, section 4.
 
-    def __init__(self, config: TRMConfig, sizes: Sizes) -> None:
-        super().__init__(config, sizes, low_updates=config.L_cycles)
+    One network serves both levels (z_high is its answer y, z_low its latent z), and the gradient
+    goes through the whole last cycle.
+    """
+
+    def __init__(self, config: TRMConfig, sizes: TaskSizes) -> None:
+        super().__init__(config, sizes, grad_updates=config.L_cycles)
 
     @property
-    def high(self) -> Level:
+    def high_level(self) -> Level:
+        """The network of the low level."""
         return self.L_level
 
 
 class Transformer(Core):
-    """One pass through a stack of the same blocks."""
+    """A single pass through a stack of the same blocks."""
 
-    def __init__(self, config: TransformerConfig, sizes: Sizes) -> None:
+    def __init__(self, config: TransformerConfig, sizes: TaskSizes) -> None:
         super().__init__(config, sizes)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
 
-    def think(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def run_segment(
+        self, states: tuple[Tensor, ...], x_RD: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run all layers; there are no states."""
         for layer in self.layers:
             x_RD = layer(x_RD, self.layout)
         return x_RD, states

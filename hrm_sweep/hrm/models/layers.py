@@ -1,8 +1,9 @@
-"""The parts of every model: linear layers, embeddings, positions and the post-norm block.
+"""The layers of every model: linear layers, embeddings, rotary positions and the post-norm block.
 
-Shapes, in names of tensors: B rows of a batch, T tokens with the prefix in front, R = B · T of both
-in one dimension, D hidden_dim, N heads, K numbers of a head, M width of the MLP, V vocabulary.
-Parameters are named as in the published HRM code, so that its checkpoints fit.
+Shapes, in names of tensors: B rows of a batch, T tokens of a row, R = B · T both in one dimension,
+D hidden_dim, N heads, K size of a head, M width of the MLP, V vocabulary. A row's tokens are the
+prefix of the puzzle embedding and the puzzle's. Parameters are named as in the published HRM code,
+so that its checkpoints can be loaded.
 """
 
 from __future__ import annotations
@@ -15,80 +16,83 @@ from torch.nn import functional
 
 from hrm_sweep.hrm.backends.backend import Backend, BlockKernel, BlockWeights, SequenceLayout
 from hrm_sweep.hrm.backends.eager import EagerBlock
-from hrm_sweep.hrm.group_configs import ModelConfig
+from hrm_sweep.hrm.models.configs import ModelConfig
 
 ROPE_BASE = 10_000.0  # RoFormer, arXiv:2104.09864
-_KEPT_STD = 0.87962566  # standard deviation of a standard normal cut at ±2: undone by the drawing
+_TRUNCATED_STD = 0.87962566  # standard deviation of a standard normal truncated at ±2
 
 
 def truncated_normal(*shape: int, std: float) -> Tensor:
-    """Normal numbers cut at two of their deviations before scaling; `std` is that of the result."""
+    """Return truncated normal numbers, cut at two standard deviations, of a given final `std`."""
     drawn = torch.empty(shape)
-    wide = std / _KEPT_STD
+    wide = std / _TRUNCATED_STD
     return nn.init.trunc_normal_(drawn, std=wide, a=-2 * wide, b=2 * wide) if std else drawn.zero_()
 
 
 class Linear(nn.Module):
-    """A matrix without bias, in fp32 and, where somebody keeps one up to date, as a `working` copy.
+    """The fp32 weight of a linear layer without bias, and its `compute_copy` in bf16, if any.
 
-    Casting once per optimizer step and not in each call is what makes bf16 pay at small sizes;
-    `optim.Weights` does it and brings the gradient back.
+    bf16 is faster at small sizes only if weights are cast once per optimizer step and not in each
+    call; `optim.FlatParams` casts them and collects the gradients of the copies.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(truncated_normal(outputs, inputs, std=inputs**-0.5))  # LeCun
-        self.working: Tensor | None = None
+        self.compute_copy: Tensor | None = None
 
     @property
-    def in_use(self) -> Tensor:
-        return self.weight if self.working is None else self.working
+    def compute_weight(self) -> Tensor:
+        """The weight [outputs, inputs] to compute with."""
+        return self.weight if self.compute_copy is None else self.compute_copy
 
 
 class Head(nn.Module):
-    """Logits of the vocabulary; small, so it stays in fp32."""
+    """The output head: logits of the vocabulary. It is small, so it stays in fp32."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(truncated_normal(outputs, inputs, std=inputs**-0.5))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits [..., V] of states [..., D]."""
         return functional.linear(x, self.weight)
 
 
 class QHead(nn.Module):
-    """Values of halting and of going on, from a state."""
+    """The halting head: Q values of halting and of continuing."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
-        # published: almost zero (sigmoid(-5) = 0.007) whatever the state, which makes the
-        # bootstrapping of Q-learning start quickly
+        # as published: both values start near zero (sigmoid(-5) = 0.007) for every state, which
+        # speeds up the start of Q-learning's bootstrapping
         self.weight = nn.Parameter(torch.zeros(2, inputs))
         self.bias = nn.Parameter(torch.full((2,), -5.0))
 
     def forward(self, x_BD: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B] of the two values."""
+        """Return the logits of both values, each [B]."""
         halt_B, continue_B = functional.linear(x_BD, self.weight, self.bias).unbind(dim=-1)
         return halt_B, continue_B
 
 
 class Embedding(nn.Module):
-    """A vector for each token or place."""
+    """A vector for each token or position."""
 
     def __init__(self, count: int, size: int, *, std: float) -> None:
         super().__init__()
         self.embedding_weight = nn.Parameter(truncated_normal(count, size, std=std))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """[..., size] from int64 [...]."""
+        """Return vectors [..., size] of ids, int64 [...]."""
         return functional.embedding(ids, self.embedding_weight)
 
 
 class PuzzleEmbedding(nn.Module):
-    """A vector for each puzzle identifier, zero at first; of many, a batch touches few.
+    """A vector for each puzzle identifier, initially zero.
 
-    The table is a buffer: in training `rows` holds the vectors of the batch, a leaf that receives
-    their gradient, and `ids` their places. `optim.SignSGD` brings them home.
+    The table is a buffer, as a batch uses few of its vectors: in training `rows` holds those of the
+    batch, [B, size], a leaf that receives their gradient, and `ids` their indices, [B].
+    `optim.SignSGD` updates the table.
     """
 
     def __init__(self, count: int, size: int) -> None:
@@ -99,7 +103,7 @@ class PuzzleEmbedding(nn.Module):
         self.rows: Tensor | None = None
 
     def forward(self, ids_B: Tensor) -> Tensor:
-        """[B, size] from int64 [B]."""
+        """Return vectors [B, size] of identifiers, int64 [B]."""
         rows = self.weights[ids_B]
         if self.training and torch.is_grad_enabled():
             self.ids, self.rows = ids_B, rows.requires_grad_()
@@ -107,20 +111,22 @@ class PuzzleEmbedding(nn.Module):
 
 
 def rope_table(tokens: int, head_size: int) -> Tensor:
-    """[T, K / 2, 2], as complex numbers: by how much rotary positions (arXiv:2104.09864) turn each
-    pair of numbers of a query or key, scaled by K^-1/4, so that their product is scaled by
-    1 / sqrt(K)."""
+    """Return the complex factors of rotary positions (arXiv:2104.09864), [T, K / 2, 2].
+
+    They rotate each pair of numbers of a query or key, and scale it by K^-1/4, so that their
+    product is scaled by 1 / sqrt(K).
+    """
     speeds = ROPE_BASE ** -(torch.arange(0, head_size, 2).float() / head_size)
     angles = torch.outer(torch.arange(tokens).float(), speeds)
     return torch.view_as_real(torch.polar(torch.full_like(angles, head_size**-0.25), angles))
 
 
 class Attention(nn.Module):
-    """The weights of attention: every token sees every other.
+    """The weights of non-causal multi-head attention.
 
-    The published code turns the numbers k and k + K/2 of a head together. Here those are
-    neighbours, which makes the turn one complex product; so the rows of queries and keys stand in
-    another order than in a checkpoint, and change places on the way in and out.
+    The published code rotates the numbers k and k + K/2 of a head as a pair. Here the two are
+    neighbours, which makes the rotation one complex product. So the rows of queries and keys are in
+    another order than in a checkpoint; they are permuted when a state dict is loaded or saved.
     """
 
     def __init__(self, hidden_dim: int, num_heads: int) -> None:
@@ -133,7 +139,7 @@ class Attention(nn.Module):
             pairs = order[:2].unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
             order = torch.cat((pairs, order[2:]))
         self._order = order.flatten()
-        """Places in the published order of the rows as they stand here."""
+        """Index in the published order of each row here."""
         self.register_state_dict_post_hook(_to_published_order)
         self.register_load_state_dict_pre_hook(_from_published_order)
 
@@ -154,7 +160,7 @@ def _from_published_order(
 
 
 class SwiGLU(nn.Module):
-    """The weights of down(silu(gate x) · up x), arXiv:2002.05202."""
+    """The weights of down(silu(gate x) · up x), SwiGLU (arXiv:2002.05202)."""
 
     def __init__(self, hidden_dim: int, expansion: float, multiple_of: int) -> None:
         super().__init__()
@@ -164,12 +170,15 @@ class SwiGLU(nn.Module):
 
 
 def mlp_width(hidden_dim: int, expansion: float, multiple_of: int) -> int:
-    """Two thirds of a plain MLP's width, as three matrices take the place of two; rounded up."""
+    """Return the width of a SwiGLU with as many weights as an MLP of hidden_dim · expansion.
+
+    That is two thirds of it, as there are three matrices instead of two, rounded up to a multiple.
+    """
     return -(-round(expansion * hidden_dim * 2 / 3) // multiple_of) * multiple_of
 
 
 class Block(nn.Module):
-    """Attention, then MLP, each added to its input and normed after the sum (post-norm)."""
+    """A post-norm transformer block: attention, then SwiGLU, each with RMSNorm after the sum."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -177,14 +186,15 @@ class Block(nn.Module):
         self.mlp = SwiGLU(config.hidden_dim, config.expansion, config.mlp_multiple_of)
         attention, mlp = self.self_attn, self.mlp
         self._linear = attention.qkv_proj, attention.o_proj, mlp.gate_up_proj, mlp.down_proj
-        """Once more, as each look-up of a module's module takes its time."""
+        """Kept apart from the modules, whose attributes take longer to look up."""
         self._kernel: BlockKernel = EagerBlock(self._weights())
 
     def forward(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
+        """Return the states after the block, [R, D]."""
         return self._kernel(x_RD, layout)
 
     def first_token(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
-        """Return the first token of each sequence of what `forward` returns, [B, D]."""
+        """Return the first token of each row of what `forward` returns, [B, D], at a lower cost."""
         return self._kernel.first_token(x_RD, layout)
 
     def use_backend(self, backend: Backend, threads: int) -> None:
@@ -194,28 +204,29 @@ class Block(nn.Module):
         self.refresh()
 
     def refresh(self) -> None:
-        """Prepare the weights in use for the backend, after every change of them."""
+        """Prepare the weights for the backend, after every change of `Linear.compute_weight`."""
         self._kernel.prepare(self._weights())
 
     def _weights(self) -> BlockWeights:
-        return BlockWeights(*[linear.in_use for linear in self._linear])
+        return BlockWeights(*[linear.compute_weight for linear in self._linear])
 
 
 class Level(nn.Module):
-    """A stack of blocks that updates a state; what it reasons about is added to the state."""
+    """A recurrent level: a stack of blocks that updates a state."""
 
     def __init__(self, config: ModelConfig, num_layers: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Block(config) for _ in range(num_layers))
 
     def forward(self, state_RD: Tensor, injection_RD: Tensor, layout: SequenceLayout) -> Tensor:
+        """Return the blocks' output for the sum of state and input injection, [R, D]."""
         x_RD = state_RD + injection_RD
         for layer in self.layers:
             x_RD = layer(x_RD, layout)
         return x_RD
 
     def first_token(self, state_RD: Tensor, injection_RD: Tensor, layout: SequenceLayout) -> Tensor:
-        """The first token of each row of what `forward` gives, [B, D]."""
+        """Return the first token of each row of what `forward` returns, [B, D]."""
         x_RD = state_RD + injection_RD
         *others, last = self.layers
         for layer in others:

@@ -1,7 +1,12 @@
-"""The rows of a batch through a whole training: where puzzles come in, and what is counted."""
+"""The rows of the training batch: which puzzle each holds, and which metrics its segments add to.
+
+Two policies: continuous batching (`trainer.batches=stream`) and the batching of the published code
+(`trainer.batches=published`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,76 +14,187 @@ from torch import Tensor
 
 from hrm_sweep.hrm.data.task import Batch, Task
 from hrm_sweep.hrm.training.losses import Losses, Score
-from hrm_sweep.hrm.training.metrics import Sums
+from hrm_sweep.hrm.training.metrics import MeanMetrics
 
 FIELDS = ("inputs", "labels", "identifiers", "patterns")
+PREFETCHED = 512
+"""Puzzles drawn ahead in one call, as drawing them one by one would take longer than it saves."""
 
 
-class Rows:
-    """Which puzzle stands in which row. `Stream` and `Batches` say how rows are filled and judged.
+class BatchSlots:
+    """The rows of the training batch. A row keeps its puzzle until the model halts.
 
-    For each epoch: `start`, then `fill` before and `release` and `count` after each segment, until
-    `fill` says that the epoch is over. A row keeps its puzzle until the model halts.
+    The order of calls in an epoch: `start`, then for each segment `fill`, `release` and
+    `add_metrics`, until `fill` returns False.
     """
 
     def __init__(self, task: Task, rows: int) -> None:
         self._task = task
         self.batch = task.train.take(torch.zeros(0, dtype=torch.int64)).padded(rows)
         self.free = torch.ones(rows, dtype=torch.bool)
-        """[rows], which hold no puzzle, or a finished one."""
+        """[rows], whether a row holds no puzzle or a finished one."""
+        self.num_drawn = 0
+        """Puzzles of this epoch that have been drawn."""
         self._epoch, self._order = 0, torch.zeros(0, dtype=torch.int64)
-        self._drawn = 0
 
     def start(self, epoch: int) -> None:
-        """Turns to the puzzles of `epoch`, counted from 1."""
-        self._epoch, self._order, self._drawn = epoch, self._task.order(epoch), 0
-
-    @property
-    def drawn(self) -> int:
-        """Puzzles of this epoch that have been drawn."""
-        return self._drawn
+        """Begin `epoch`, counted from 1; rows in use keep their puzzles."""
+        self._epoch, self._order, self.num_drawn = epoch, self._task.order(epoch), 0
 
     @property
     def share_drawn(self) -> float:
-        """Of this epoch's puzzles, 0 to 1."""
-        return self._drawn / len(self._order)
+        """Share of this epoch's puzzles that have been drawn, 0 to 1."""
+        return self.num_drawn / len(self._order)
 
     def fill(self) -> bool:
-        """Gives free rows the next puzzles; whether the epoch goes on."""
+        """Put the next puzzles into free rows; return False when the epoch is over."""
         raise NotImplementedError
 
-    def minimised(self, losses: Losses) -> Tensor:
-        """[rows], what a step of the optimizer makes smaller."""
+    def training_loss(self, losses: Losses) -> Tensor:
+        """Return the losses [rows] whose sum an optimizer step minimizes."""
         raise NotImplementedError
 
-    def release(self, halted: Tensor, achieved: Score) -> Tensor:
-        """Marks the rows, bool [rows], that are free after a segment, and returns them."""
+    def release(self, halted: Tensor, score: Score) -> Tensor:
+        """Mark the rows that are free after a segment, bool [rows], and return which of them start
+        with fresh states."""
         raise NotImplementedError
 
-    def count(self, sums: Sums, losses: Losses, achieved: Score) -> None:
-        """Adds what this segment showed, after `release`."""
+    def add_metrics(self, metrics: MeanMetrics, losses: Losses, score: Score) -> None:
+        """Add the losses and the accuracy of a segment, after `release`."""
         raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
-        """What is under way between two epochs, as tensors."""
+        """Return a copy of the rows between two epochs, for a checkpoint."""
         tensors = {name: getattr(self.batch, name).clone() for name in FIELDS}
         return {**tensors, "free": self.free.clone()}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Restore the rows from what `state` returned."""
         tensors = {name: tensor.clone() for name, tensor in state.items()}
         self.free = tensors.pop("free")
         self.batch = Batch(**tensors)
 
 
-def count_real(sums: Sums, losses: Losses, achieved: Score, judged: Tensor) -> None:
-    """Adds the losses of every real row, and how right the answers of the `judged` ones are."""
-    judged = judged & achieved.real
-    figures = [
-        *(losses.total, losses.lm, losses.q_halt, achieved.real),
-        *(achieved.right * judged, achieved.tokens * judged, achieved.exact & judged, judged),
+class ContinuousBatching(BatchSlots):
+    """Rows that are never idle: one whose puzzle is finished takes the next puzzle of the epoch.
+
+    Every puzzle of an epoch is drawn once; the model decides how many segments it gets. An epoch
+    ends when a row is free and no puzzle is left; the other rows keep theirs, and the next epoch
+    fills the free ones. Rows are padding only where an epoch has fewer puzzles than the batch has
+    rows, and nothing is learned from padding.
+    """
+
+    def __init__(self, task: Task, rows: int) -> None:
+        super().__init__(task, rows)
+        self._prefetched = self.batch
+
+    def fill(self) -> bool:
+        """Put one puzzle into every free row, or clear the free rows if too few are left."""
+        for row in self.free.nonzero().squeeze(-1).tolist():
+            if self.num_drawn == len(self._order):
+                self._clear(self.free)
+                return False
+            self._take_next(row)
+        return True
+
+    def training_loss(self, losses: Losses) -> Tensor:
+        """Return the total losses [rows], 0 for padding rows."""
+        return losses.total
+
+    def release(self, halted: Tensor, score: Score) -> Tensor:
+        """Free halted rows and padding rows."""
+        self.free = halted | ~score.has_labels
+        return self.free.clone()
+
+    def add_metrics(self, metrics: MeanMetrics, losses: Losses, score: Score) -> None:
+        """Add the losses of every segment, and the accuracy of finished rows, as published."""
+        _add_train_metrics(metrics, losses, score, judged=self.free)
+
+    def _take_next(self, row: int) -> None:
+        offset = self.num_drawn % PREFETCHED
+        if offset == 0:
+            indices = self._order[self.num_drawn : self.num_drawn + PREFETCHED]
+            self._prefetched = self._task.draw(indices, self._epoch)
+        for name in FIELDS:
+            getattr(self.batch, name)[row] = getattr(self._prefetched, name)[offset]
+        self.free[row] = False
+        self.num_drawn += 1
+
+    def _clear(self, rows: Tensor) -> None:
+        empty = self._task.train.take(rows.new_zeros(0, dtype=torch.int64)).padded(len(rows))
+        for name in FIELDS:
+            getattr(self.batch, name)[rows] = getattr(empty, name)[rows]
+
+
+class EpochBatching(BatchSlots):
+    """One segment for each batch of the loader, its last batch filled up with padding rows.
+
+    As in the published `pretrain.py` the carry is kept from batch to batch: a row that has not
+    halted keeps its puzzle, and the puzzle in its place in the new batch is skipped. A padding row
+    is trained like any other; its halting head learns that it is solved.
+
+    There are two sets of metrics: `train/…` of the rows with labels, and `reported/…` of all rows,
+    a padding row counted as solved and its halting loss included. Answers are scored after every
+    segment, as an epoch of few batches may pass without any row having halted.
+    """
+
+    def __init__(self, task: Task, rows: int) -> None:
+        super().__init__(task, rows)
+        self._batches: Iterator[Batch] = iter(())
+
+    def start(self, epoch: int) -> None:
+        """Begin `epoch`, counted from 1, with the first batch of the loader."""
+        super().start(epoch)
+        self._batches = self._task.batches(epoch, len(self.free))
+
+    def fill(self) -> bool:
+        """Put the next batch's puzzles into the free rows; return False when there is no batch."""
+        batch = next(self._batches, None)
+        if batch is None:
+            return False
+        for name in FIELDS:
+            getattr(self.batch, name)[self.free] = getattr(batch, name)[self.free]
+        self.num_drawn = min(self.num_drawn + len(batch), len(self._order))
+        return True
+
+    def training_loss(self, losses: Losses) -> Tensor:
+        """Return the total losses [rows], padding rows included."""
+        return losses.total + losses.padding
+
+    def release(self, halted: Tensor, score: Score) -> Tensor:  # noqa: ARG002 - padding stays
+        """Free halted rows."""
+        self.free = halted.clone()
+        return halted
+
+    def add_metrics(self, metrics: MeanMetrics, losses: Losses, score: Score) -> None:
+        """Add both sets of metrics, with the accuracy of every row."""
+        _add_train_metrics(metrics, losses, score, judged=torch.ones_like(self.free))
+        loss, padding, correct, tokens, solved = torch.stack(
+            [
+                self.training_loss(losses).detach().sum(),
+                losses.padding.detach().sum(),
+                score.correct.sum(),
+                score.tokens.sum(),
+                (score.correct == score.tokens).sum(),
+            ]
+        ).tolist()
+        metrics.add({"reported/loss": loss}, 1)  # published: the loss of a batch is a sum over rows
+        metrics.add({"reported/token_accuracy": correct}, tokens)
+        metrics.add({"reported/exact_match": solved}, len(self.free))
+        metrics.add({"reported/padding_share_of_loss": padding}, loss)
+
+
+def _add_train_metrics(metrics: MeanMetrics, losses: Losses, score: Score, judged: Tensor) -> None:
+    """Add the losses of every row with labels, and the accuracy of the `judged` ones of them."""
+    judged = judged & score.has_labels
+    columns = [
+        *(losses.total, losses.lm, losses.q_halt, score.has_labels),
+        *(score.correct * judged, score.tokens * judged, score.exact & judged, judged),
     ]
-    summed = torch.stack(figures).detach().sum(dim=-1)
-    total, lm, q_halt, real, right, tokens, exact, rows = summed.tolist()
-    sums.add({"train/loss": total, "train/lm_loss": lm, "train/q_halt_loss": q_halt}, real)
-    sums.add({"train/token_accuracy": right}, tokens)
-    sums.add({"train/exact_match": exact}, rows)
+    sums = torch.stack(columns).detach().sum(dim=-1)
+    total, lm, q_halt, num_labelled, correct, tokens, exact, num_judged = sums.tolist()
+    metrics.add(
+        {"train/loss": total, "train/lm_loss": lm, "train/q_halt_loss": q_halt}, num_labelled
+    )
+    metrics.add({"train/token_accuracy": correct}, tokens)
+    metrics.add({"train/exact_match": exact}, num_judged)

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole or not at all, proven by a SHA-256 beside them, never unpickled."""
+"""Checkpoint files: written atomically, verified by a SHA-256 beside them, never unpickled."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ _DAMAGED = (
     *(OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError),
     *(AssertionError, ArithmeticError, struct.error),
 )
-"""What torch.load raises, depending on which byte is wrong."""
+"""Exceptions of torch.load for a damaged file; which one depends on the damaged byte."""
 _WRAPPERS = ("_orig_mod.", "model.")  # torch.compile and the loss head of the published code
 
 
 def save(path: Path, content: Mapping[str, Any]) -> str:
-    """Replaces `path` by tensors and plain values, and `<path>.sha256` by their digest, which it
-    returns. Killed at any moment, it leaves the old checkpoint or the new one, and `load` takes it.
+    """Write tensors and plain values to `path`, and their SHA-256 to `<path>.sha256`; return it.
+
+    If the process is killed at any moment, `load` reads the old checkpoint or the new one.
     """
     with replacing(path) as temporary:
         torch.save(dict(content), temporary)
@@ -36,10 +37,10 @@ def save(path: Path, content: Mapping[str, Any]) -> str:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What `save` wrote.
+    """Return the content of a checkpoint that `save` wrote.
 
     Raises:
-        CheckpointError: a file is missing, damaged, or not written by `save`.
+        CheckpointError: A file is missing, damaged, or not written by `save`.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no checkpoint here")
@@ -50,11 +51,13 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Gives `model` the weights in `path`: a checkpoint of ours, or of the published HRM and TRM
-    code, which has no digest and may name its tensors with `_orig_mod.` and `model.` in front.
+    """Load the weights in `path` into `model`.
+
+    The file is one of ours or of the published HRM and TRM code, which has no digest and may prefix
+    the names of its tensors with `_orig_mod.` and `model.`.
 
     Raises:
-        CheckpointError: the file is damaged, or tensors are missing, extra or of another shape.
+        CheckpointError: The file is damaged, or tensors are missing, extra or of another shape.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no checkpoint here")
@@ -70,7 +73,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """Hexadecimal SHA-256 of named tensors: equal for equal bits, whatever file they are in."""
+    """Return the hexadecimal SHA-256 of named tensors, which does not depend on the file format."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()

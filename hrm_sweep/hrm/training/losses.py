@@ -1,4 +1,4 @@
-"""What training minimises, row by row, so that rows with nothing to score can be left out."""
+"""Losses and accuracy of a segment, row by row, so that rows without labels can be left out."""
 
 from __future__ import annotations
 
@@ -10,103 +10,119 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from hrm_sweep.hrm.data.task import IGNORE
-from hrm_sweep.hrm.models.act import Thought
+from hrm_sweep.hrm.models.act import SegmentOutput
 
 
 class Losses(NamedTuple):
-    """Losses of one segment, each [B]; 0 where a row has nothing to score."""
+    """Losses of one segment, each [B]; 0 where a row has no labels."""
 
     total: Tensor
     """lm + (q_halt + q_continue) / 2, as published."""
     lm: Tensor
-    """Mean over the row's scored tokens."""
+    """Mean token loss over the row's labels."""
     q_halt: Tensor
-    """Of "the answer is right", for a model with a halting head."""
+    """Binary cross entropy of q_halt with "the answer is correct"; 0 without a halting head."""
     q_continue: Tensor
-    """Against the bootstrapped target, where Q-learning gives one."""
+    """Binary cross entropy of q_continue with its bootstrapped target; 0 without Q-learning."""
     padding: Tensor
-    """What the published code adds for a row with nothing to score, which it takes for solved: half
-    of both halting losses. 0 where a row has something to score."""
+    """Loss that the published code adds for a row without labels, which it counts as solved: half
+    of both halting losses. 0 where a row has labels."""
 
 
 class Score(NamedTuple):
-    """How right one segment's answer is, each [B]."""
+    """Number of labels and of correct predictions of one segment's answer, each [B]."""
 
     tokens: Tensor
-    """Scored tokens of the row."""
-    right: Tensor
-    """Those that are right."""
+    """Tokens of the row that have a label."""
+    correct: Tensor
+    """Those of them that are predicted correctly."""
 
     @property
-    def real(self) -> Tensor:
-        """Whether the row has anything to score; the others never count."""
+    def has_labels(self) -> Tensor:
+        """[B], whether the row has any label; rows without one count in no metric."""
         return self.tokens > 0
 
     @property
     def exact(self) -> Tensor:
-        """Whether a real row is right in all of it."""
-        return (self.right == self.tokens) & self.real
+        """[B], whether a row has labels and all are predicted correctly."""
+        return (self.correct == self.tokens) & self.has_labels
 
 
-def score(predictions_BS: Tensor, labels_BS: Tensor) -> Score:
-    """Counts the predicted tokens that are right, where there is a label."""
-    scored = labels_BS != IGNORE
-    return Score(scored.sum(dim=-1), ((predictions_BS == labels_BS) & scored).sum(dim=-1))
+def score_predictions(predictions_BS: Tensor, labels_BS: Tensor) -> Score:
+    """Count the labels of each row and the predictions that match them."""
+    labelled = labels_BS != IGNORE
+    return Score(labelled.sum(dim=-1), ((predictions_BS == labels_BS) & labelled).sum(dim=-1))
 
 
-def segment_losses(thought: Thought, labels_BS: Tensor, achieved: Score, *, loss: str) -> Losses:
-    """The losses of `thought`; `achieved` tells the halting head what it should have known."""
-    tokens = token_losses(thought.logits, labels_BS, loss).sum(dim=-1)
-    lm = tokens / achieved.tokens.clamp_min(1)
-    real = achieved.real.to(lm.dtype)
+def segment_losses(output: SegmentOutput, labels_BS: Tensor, score: Score, *, loss: str) -> Losses:
+    """Return the losses of a segment.
+
+    Args:
+        output: from `ACT`, in training or in evaluation.
+        labels_BS: tokens, or IGNORE.
+        score: of the predictions of this segment: the target of the halting head.
+        loss: `model.loss`, see `token_losses`.
+    """
+    tokens = token_losses(output.logits, labels_BS, loss).sum(dim=-1)
+    lm = tokens / score.tokens.clamp_min(1)
+    has_labels = score.has_labels.to(lm.dtype)
     q_halt = q_continue = torch.zeros_like(lm)
-    if thought.q_halt is not None:
-        solved = achieved.right == achieved.tokens
-        q_halt = _bce(thought.q_halt, solved.to(lm.dtype))
-    if thought.q_continue is not None and thought.target_q_continue is not None:
-        q_continue = _bce(thought.q_continue, thought.target_q_continue)
+    if output.q_halt is not None:
+        solved = score.correct == score.tokens
+        q_halt = _bce(output.q_halt, solved.to(lm.dtype))
+    if output.q_continue is not None and output.target_q_continue is not None:
+        q_continue = _bce(output.q_continue, output.target_q_continue)
     halting = 0.5 * (q_halt + q_continue)
-    return Losses(lm + real * halting, lm, real * q_halt, real * q_continue, (1 - real) * halting)
+    return Losses(
+        total=lm + has_labels * halting,
+        lm=lm,
+        q_halt=has_labels * q_halt,
+        q_continue=has_labels * q_continue,
+        padding=(1 - has_labels) * halting,
+    )
 
 
 def token_losses(logits_BSV: Tensor, labels_BS: Tensor, loss: str) -> Tensor:
-    """Minus the log probability of every label, [B, S]; 0 where the label is IGNORE.
+    """Return the negative log probability of every label, [B, S]; 0 where the label is IGNORE.
 
-    `loss` is `softmax`, or `stablemax` (arXiv:2501.04697, definition 5), in which s(x) takes the
-    place of exp(x).
+    `loss` is `softmax`, or `stablemax` (arXiv:2501.04697, definition 5), in which s(x) replaces
+    exp(x).
     """
-    scored_BS = labels_BS != IGNORE
-    places_BS1 = labels_BS.where(scored_BS, 0).unsqueeze(-1)
+    labelled_BS = labels_BS != IGNORE
+    targets_BS1 = labels_BS.where(labelled_BS, 0).unsqueeze(-1)
     if loss == "softmax":
-        losses_BS1 = -functional.log_softmax(logits_BSV, dim=-1).gather(-1, places_BS1)
+        losses_BS1 = -functional.log_softmax(logits_BSV, dim=-1).gather(-1, targets_BS1)
     else:
-        losses_BS1 = _Stablemax.apply(logits_BSV, places_BS1)
-    return losses_BS1.squeeze(-1).where(scored_BS, 0.0)
+        losses_BS1 = _Stablemax.apply(logits_BSV, targets_BS1)
+    return losses_BS1.squeeze(-1).where(labelled_BS, 0.0)
 
 
 def stablemax_weights(x: Tensor) -> Tensor:
-    """s(x) = x + 1 from 0 up, 1 / (1 - x) below; no overflow."""
+    """Return s(x) = x + 1 for x >= 0 and 1 / (1 - x) for x < 0, which cannot overflow."""
     return x.clamp_min(0).add_(x.clamp_max(0).neg_().add_(1).reciprocal_())
 
 
 class _Stablemax(torch.autograd.Function):
-    """-log(s(x_y) / sum of s(x)) of logits [..., V] and places y, [..., 1], with its slope found on
-    the way: left to autograd, it is a tenth of a small model's training step."""
+    """-log(s(x_y) / sum of s(x)) of logits [..., V] and targets y [..., 1].
+
+    The forward pass computes the gradient too: autograd's own took a tenth of a small model's
+    training step.
+    """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, places: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         weights = stablemax_weights(logits)
-        total, chosen = weights.sum(dim=-1, keepdim=True), weights.gather(-1, places)
-        slope = weights.clamp_max_(1).square_()  # of s: 1 from 0 up, s² below
-        at_place = slope.gather(-1, places).div_(chosen).neg_()
-        ctx.save_for_backward(slope.div_(total).scatter_add_(-1, places, at_place))
+        total, chosen = weights.sum(dim=-1, keepdim=True), weights.gather(-1, targets)
+        slope = weights.clamp_max_(1).square_()  # ds/dx: 1 for x >= 0, s² below
+        at_target = slope.gather(-1, targets).div_(chosen).neg_()
+        ctx.save_for_backward(slope.div_(total).scatter_add_(-1, targets, at_target))
         return total.log_().sub_(chosen.log_())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (slope,) = ctx.saved_tensors
-        return slope * grad, None
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, None]:
+        (grad,) = ctx.saved_tensors
+        return grad * grad_out, None
 
 
 def _bce(logits: Tensor, targets: Tensor) -> Tensor:

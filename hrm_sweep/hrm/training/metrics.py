@@ -1,4 +1,4 @@
-"""Figures of an epoch: summed, counted, divided once."""
+"""Metrics of an epoch: sums and counts, divided once. PyTorch is not imported."""
 
 from __future__ import annotations
 
@@ -8,29 +8,36 @@ from typing import NamedTuple
 
 
 class Measurement(NamedTuple):
-    """What one epoch gave."""
+    """The metrics of one epoch."""
 
     step: int
     """The epoch, counted from 1."""
     values: dict[str, float]
 
 
-class Sums:
-    """Totals and counts by name. A mean over nothing does not exist and is left out."""
+class MeanMetrics:
+    """Sums and counts by name, for means over rows or tokens of batches of unequal size."""
 
     def __init__(self) -> None:
-        self._totals: defaultdict[str, float] = defaultdict(float)
+        self._sums: defaultdict[str, float] = defaultdict(float)
         self._counts: defaultdict[str, float] = defaultdict(float)
 
-    def add(self, totals: Mapping[str, float], count: float) -> None:
-        """Adds totals over `count` rows or tokens."""
-        for name, total in totals.items():
-            self._totals[name] += total
+    def add(self, sums: Mapping[str, float], count: float) -> None:
+        """Add sums over `count` rows or tokens."""
+        for name, value in sums.items():
+            self._sums[name] += value
             self._counts[name] += count
 
     def means(self) -> dict[str, float]:
+        """Return the mean of each metric; one with a count of 0 is left out."""
         return {
-            name: total / self._counts[name]
-            for name, total in self._totals.items()
+            name: value / self._counts[name]
+            for name, value in self._sums.items()
             if self._counts[name]
         }
+
+
+def lower_is_better(metric: str) -> bool:
+    """Return whether lower values of an evaluation metric are better: losses, the number of
+    segments, and the share of the most common prediction."""
+    return metric.endswith("loss") or metric in ("eval/segments", "eval/mode_share")

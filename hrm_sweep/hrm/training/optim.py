@@ -1,4 +1,4 @@
-"""From gradients to new weights: one vector of all weights, one optimizer over it, one schedule."""
+"""The optimizer step: one vector of all parameters, its optimizer, schedule and moving average."""
 
 from __future__ import annotations
 
@@ -10,77 +10,77 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hrm_sweep.hrm.group_configs import OptimizerConfig
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.layers import Block, Linear, PuzzleEmbedding
 from hrm_sweep.hrm.training.adam import make_optimizer
+from hrm_sweep.hrm.training.configs import OptimizerConfig
 
 
-class Weights:
-    """All weights of a model as one vector in fp32, and their gradient likewise.
+class FlatParams:
+    """All parameters of a model as one fp32 vector, and their gradients as another.
 
-    The model's parameters become views into it, so that clipping, the optimizer and the average
-    are one pass over memory each. In bf16 the linear layers compute with working copies, cast once
-    for each step (`publish`), whose gradients `gather` brings back. While one of these is at work,
-    a model must not be moved or have its parameters replaced.
+    The model's parameters become views of `vector`, so that clipping, the optimizer and the moving
+    average each take a single pass over memory. In bf16 the linear layers compute with copies that
+    are cast once per optimizer step (`sync_compute_copies`); `collect_grads` moves their gradients
+    to `gradient`. Do not move the model or replace its parameters while this object is in use.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
         linear = [module for module in model.modules() if isinstance(module, Linear)]
         first = [module.weight for module in linear]
-        among_first = set(map(id, first))
-        rest = [p for p in model.parameters() if id(p) not in among_first]
-        self.vector = nn.Parameter(torch.cat([p.detach().flatten() for p in (*first, *rest)]))
+        ids = set(map(id, first))
+        parameters = [*first, *(p for p in model.parameters() if id(p) not in ids)]
+        self.vector = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
         self.gradient = self.vector.grad = torch.zeros_like(self.vector)
-        for parameter, values, gradient in zip(
-            (*first, *rest),
-            _views(self.vector.detach(), [*first, *rest]),
-            _views(self.gradient, [*first, *rest]),
-            strict=True,
-        ):
-            parameter.data, parameter.grad = values, gradient
+        values = _views(self.vector.detach(), parameters)
+        gradients = _views(self.gradient, parameters)
+        for parameter, value, gradient in zip(parameters, values, gradients, strict=True):
+            parameter.data, parameter.grad = value, gradient
         self._blocks = [module for module in model.modules() if isinstance(module, Block)]
         self._linear = linear if dtype != torch.float32 else []
-        self._in_working = sum(module.weight.numel() for module in self._linear)
-        self._working = torch.empty(self._in_working, dtype=dtype)
-        copies = _views(self._working, [module.weight for module in self._linear])
+        self._num_copied = sum(module.weight.numel() for module in self._linear)
+        self._copies = torch.empty(self._num_copied, dtype=dtype)
+        copies = _views(self._copies, [module.weight for module in self._linear])
         for module, copy in zip(self._linear, copies, strict=True):
-            module.working = copy.requires_grad_()
-        self.publish()
-        model.register_load_state_dict_post_hook(lambda *_: self.publish())
+            module.compute_copy = copy.requires_grad_()
+        self.sync_compute_copies()
+        model.register_load_state_dict_post_hook(lambda *_: self.sync_compute_copies())
 
     @torch.no_grad()
-    def publish(self) -> None:
-        """Brings the working copies up to date; after every change of `vector`. Loading a state
-        into the model does it by itself."""
-        self._working.copy_(self.vector[: self._in_working])
+    def sync_compute_copies(self) -> None:
+        """Bring the weights that layers compute with up to date, after every change of `vector`.
+
+        Loading a state dict into the model does so by itself.
+        """
+        self._copies.copy_(self.vector[: self._num_copied])
         for block in self._blocks:
             block.refresh()
 
     @torch.no_grad()
-    def gather(self) -> None:
-        """Completes `gradient` after a backward pass."""
+    def collect_grads(self) -> None:
+        """Complete `gradient` after a backward pass."""
         for module in self._linear:
-            assert module.working is not None
+            copy = module.compute_copy
+            assert copy is not None
             assert module.weight.grad is not None
-            if module.working.grad is not None:
-                module.weight.grad.copy_(module.working.grad)
-                module.working.grad = None
+            if copy.grad is not None:
+                module.weight.grad.copy_(copy.grad)
+                copy.grad = None
 
     @contextmanager
     def replaced_by(self, vector: Tensor) -> Iterator[None]:
-        """Lets the model compute with other weights for a while."""
+        """Let the model compute with the parameters in `vector` inside the context."""
         own = self.vector.detach().clone()
         try:
-            self._put(vector)
+            self._set(vector)
             yield
         finally:
-            self._put(own)
+            self._set(own)
 
     @torch.no_grad()
-    def _put(self, vector: Tensor) -> None:
+    def _set(self, vector: Tensor) -> None:
         self.vector.copy_(vector)
-        self.publish()
+        self.sync_compute_copies()
 
 
 def _views(vector: Tensor, like: list[nn.Parameter]) -> list[Tensor]:
@@ -89,52 +89,56 @@ def _views(vector: Tensor, like: list[nn.Parameter]) -> list[Tensor]:
 
 
 class SignSGD:
-    """The puzzle embedding's optimizer, as published: for the rows that a batch touches, a step of
-    fixed size along the sign of their gradient, after decoupled weight decay."""
+    """The published optimizer of the puzzle embedding.
+
+    The vectors that a batch uses take a step of fixed size along the sign of their gradient, after
+    decoupled weight decay.
+    """
 
     def __init__(self, embedding: PuzzleEmbedding, *, lr: float, weight_decay: float) -> None:
         self._embedding, self._lr, self._weight_decay = embedding, lr, weight_decay
 
     @torch.no_grad()
     def step(self, share: float) -> None:
-        """Updates the rows of the last batch with `share` of the learning rate."""
+        """Update the vectors of the last batch with `share` of the learning rate, 0 to 1."""
         ids, rows = self._embedding.ids, self._embedding.rows
         assert ids is not None
         assert rows is not None
         assert rows.grad is not None
-        alike = (ids.unsqueeze(1) == ids).to(rows.dtype)
-        gradient = alike @ rows.grad  # of rows with one identifier, the sum: the same for each
+        is_same = (ids.unsqueeze(1) == ids).to(rows.dtype)
+        gradient = is_same @ rows.grad  # rows with one identifier all get the sum of theirs
         lr = self._lr * share
         kept = rows.detach().mul(1 - lr * self._weight_decay)
         self._embedding.weights[ids] = kept.sub_(gradient.sign_(), alpha=lr)
 
 
-class Average:
-    """Exponential moving average of the weights, which is what gets evaluated and kept.
+class EMA:
+    """Exponential moving average of the parameters, which is evaluated and kept instead of them.
 
-    The decay rises to its value as (1 + n) / (10 + n) over the steps n, so that a short training
-    does not carry its random start along.
+    The decay rises to its value as (1 + n) / (10 + n) over the steps n, so that the average of a
+    short training does not keep its random initialization.
     """
 
-    def __init__(self, weights: Weights, decay: float) -> None:
-        self._weights, self._decay = weights, decay
-        self.vector = weights.vector.detach().clone()
+    def __init__(self, params: FlatParams, decay: float) -> None:
+        self._params, self._decay = params, decay
+        self.vector = params.vector.detach().clone()
         self.steps = 0
 
     @torch.no_grad()
-    def step(self) -> None:
+    def update(self) -> None:
+        """Move the average towards the present parameters, after an optimizer step."""
         self.steps += 1
         decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
-        self.vector.lerp_(self._weights.vector, 1 - decay)
+        self.vector.lerp_(self._params.vector, 1 - decay)
 
 
-class Stepper:
-    """One training step's second half: gather, clip, schedule, step, publish."""
+class OptimizerStep:
+    """The second half of a training step: clipping, schedule and update of all parameters."""
 
-    def __init__(self, model: ACT, weights: Weights, config: OptimizerConfig) -> None:
+    def __init__(self, model: ACT, params: FlatParams, config: OptimizerConfig) -> None:
         self.config = config
-        self._weights = weights
-        self._optimizer = make_optimizer(weights.vector, config)
+        self._params = params
+        self._optimizer = make_optimizer(params.vector, config)
         self.lr = 0.0
         """Learning rate of the last step."""
         self._embedding: SignSGD | None = None
@@ -146,36 +150,44 @@ class Stepper:
             )
 
     def step(self, progress: float) -> float:
-        """Moves the weights after a backward pass, at `progress` (0..1) of the training.
+        """Update the parameters after a backward pass, at `progress` (0 to 1) of the training.
 
         Returns:
-            The length of the gradient before clipping. If that is not finite, nothing has moved.
+            The L2 norm of the gradient before clipping. Nothing is updated unless it is finite.
         """
-        weights = self._weights
-        weights.gather()
-        norm = weights.gradient.norm().item()
+        params, config = self._params, self.config
+        params.collect_grads()
+        norm = params.gradient.norm().item()
         if not math.isfinite(norm):
             return norm
-        if self.config.max_grad_norm is not None and norm > self.config.max_grad_norm:
-            weights.gradient.mul_(self.config.max_grad_norm / norm)
-        share = schedule(progress, warmup=self.config.warmup, lowest=self.config.lr_min_ratio)
-        self.lr = self.config.lr * share
+        if config.max_grad_norm is not None and norm > config.max_grad_norm:
+            params.gradient.mul_(config.max_grad_norm / norm)
+        share = schedule(progress, warmup=config.warmup, lowest=config.lr_min_ratio)
+        self.lr = config.lr * share
         self._optimizer.step(self.lr)
-        weights.gradient.zero_()
-        weights.publish()
+        params.gradient.zero_()
+        params.sync_compute_copies()
         if self._embedding is not None:
             self._embedding.step(share)
         return norm
 
     def state(self) -> dict[str, Any]:
+        """Return the optimizer's state, by reference."""
         return self._optimizer.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Restore the optimizer's state."""
         self._optimizer.load_state(state)
 
 
 def schedule(progress: float, *, warmup: float, lowest: float) -> float:
-    """Share of the learning rate: a line up from 0, then half a cosine down to `lowest`."""
+    """Return the share of the learning rate: linear warmup from 0, then a half cosine to `lowest`.
+
+    Args:
+        progress: of the training, 0 to 1; beyond 1 the share stays at `lowest`.
+        warmup: share of the training that the warmup takes, 0 to 1.
+        lowest: 0 to 1.
+    """
     if progress < warmup:
         return progress / warmup
     fallen = (progress - warmup) / (1 - warmup) if warmup < 1 else 0.0
@@ -183,7 +195,7 @@ def schedule(progress: float, *, warmup: float, lowest: float) -> float:
 
 
 def compute_dtype(precision: str) -> torch.dtype:
-    """What `trainer.precision` means here: `auto` is bf16 only where the CPU multiplies in it."""
+    """Return the dtype of `trainer.precision`; `auto` is bf16 where the CPU multiplies in it."""
     if precision == "auto":
         has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         precision = "bf16" if has_bf16 else "fp32"

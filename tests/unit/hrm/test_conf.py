@@ -71,7 +71,7 @@ def test_a_smoke_test_is_short_unless_epochs_are_typed(typed, epochs):
 def test_a_key_that_breaks_a_rule_has_the_name_a_person_types():
     with pytest.raises(ConfigError) as caught:
         config.build(compose("optimizer.lr=-1"))
-    assert str(caught.value).startswith("optimizer.lr=-1: must be above 0")
+    assert str(caught.value).startswith("optimizer.lr=-1: must be finite and above 0")
 
 
 def test_a_config_as_plain_values_is_what_omegaconf_makes_of_it():

@@ -316,16 +316,16 @@ def test_a_picture_shows_digits_from_1():
         pytest.param({"batch_size": 0}, "batch_size=0: must be at least 1", id="batch size"),
         pytest.param(
             {"givens": [3, 8]},
-            "givens=[3, 8]: must be the fewest and the most, from 4 to 15 for box=2x2; "
+            "givens=[3, 8]: must be [smallest, largest], from 4 to 15 for box=2x2; "
             "try givens=[5, 8]",
             id="too few givens",
         ),
-        pytest.param({"givens": [8, 5]}, "must be the fewest and the most", id="reversed"),
+        pytest.param({"givens": [8, 5]}, "must be [smallest, largest]", id="reversed"),
         pytest.param({"givens": [5, 16]}, "from 4 to 15", id="nothing to fill in"),
-        pytest.param({"givens": [5]}, "must be the fewest and the most", id="one number"),
+        pytest.param({"givens": [5]}, "must be [smallest, largest]", id="one number"),
         pytest.param(
             {"box": "3x3", "givens": [17, 20]},
-            "givens=[17, 20]: hardly any puzzle of box=3x3 has less than 23; try givens=[24, 34]",
+            "givens=[17, 20]: hardly any puzzle of box=3x3 has fewer than 23; try givens=[24, 34]",
             id="rare givens",
         ),
         pytest.param({"num_puzzles": 10**9}, "would take 32 GB of memory", id="memory"),

@@ -8,9 +8,9 @@ from small import hrm_config, small_task, transformer_config, trm_config
 from torch import Tensor
 
 from hrm_sweep.errors import CheckpointError
-from hrm_sweep.hrm.group_configs import HRMConfig
 from hrm_sweep.hrm.models.act import ACT, Carry
 from hrm_sweep.hrm.models.build import build_model
+from hrm_sweep.hrm.models.configs import HRMConfig
 from hrm_sweep.hrm.training import checkpoint
 
 TASK = small_task()
@@ -114,11 +114,11 @@ def build(config, *, seed: int = 0, lively: bool = True) -> ACT:
 
 
 def segments(model: ACT, count: int) -> list[tuple[Carry, object]]:
-    carry, thoughts = model.initial_carry(ROWS), []
+    carry, outputs = model.initial_carry(ROWS), []
     for _ in range(count):
-        carry, thought = model(carry, BATCH.inputs, BATCH.identifiers)
-        thoughts.append((carry, thought))
-    return thoughts
+        carry, output = model(carry, BATCH.inputs, BATCH.identifiers)
+        outputs.append((carry, output))
+    return outputs
 
 
 @pytest.mark.parametrize(
@@ -141,14 +141,14 @@ def test_hrm_computes_the_published_equations(changes):
     first = [plain.weights[f"inner.{name}_init"].detach() for name in ("H", "L")]
     tokens = model.tokens
     states = [[state.expand(tokens, -1) for state in first] for _ in range(ROWS)]
-    for _, thought in segments(model, 2):
+    for _, output in segments(model, 2):
         for row in range(ROWS):
             z_high, z_low, logits, q = plain.segment(
                 *states[row], BATCH.inputs[row], BATCH.identifiers[row]
             )
             states[row] = [z_high.detach(), z_low.detach()]
-            torch.testing.assert_close(thought.logits[row].double(), logits, rtol=1e-4, atol=1e-4)
-            values = torch.stack((thought.q_halt[row], thought.q_continue[row]))
+            torch.testing.assert_close(output.logits[row].double(), logits, rtol=1e-4, atol=1e-4)
+            values = torch.stack((output.q_halt[row], output.q_continue[row]))
             torch.testing.assert_close(values.double(), q, rtol=1e-4, atol=1e-4)
 
 
@@ -157,9 +157,9 @@ def test_hrm_has_the_one_step_gradient(pos_encodings):
     config = hrm_config(pos_encodings=pos_encodings)
     model = build(config).train()
     plain = PlainHRM(model, config)
-    (_, thought), *_ = segments(model, 1)
-    weigh = torch.linspace(-1, 1, thought.logits.numel()).view_as(thought.logits)
-    ((thought.logits * weigh).sum() + thought.q_halt.sum()).backward()
+    (_, output), *_ = segments(model, 1)
+    weigh = torch.linspace(-1, 1, output.logits.numel()).view_as(output.logits)
+    ((output.logits * weigh).sum() + output.q_halt.sum()).backward()
     expected = torch.zeros((), dtype=torch.float64)
     for row in range(ROWS):
         first = [plain.weights[f"inner.{name}_init"].detach() for name in ("H", "L")]
@@ -191,9 +191,9 @@ def test_published_trm_weights_give_the_published_answers(tmp_path):
     for length in (16, None):
         model = build(trm_config(puzzle_emb_len=length, H_cycles=2, L_cycles=3), seed=1).eval()
         checkpoint.load_weights(model, tmp_path / "step_1000")
-        ((_, thought),) = segments(model, 1)
+        ((_, output),) = segments(model, 1)
         wanted = torch.stack([trm_logits(plain, row) for row in range(ROWS)])
-        off[length] = (thought.logits.double() - wanted).abs().max().item()
+        off[length] = (output.logits.double() - wanted).abs().max().item()
     assert off[16] < 1e-4
     assert off[None] > 1e-2  # every tensor fits, and the function is another
 
@@ -225,7 +225,7 @@ def test_trm_uses_one_network_and_the_gradient_of_its_whole_last_cycle():
     core.lm_head(y).square().sum().backward()
     expected = {name: p.grad.clone() for name, p in core.L_level.named_parameters()}
     model.zero_grad()
-    answer, states = core.think((core.H_init.expand_as(x), core.L_init.expand_as(x)), x)
+    answer, states = core.run_segment((core.H_init.expand_as(x), core.L_init.expand_as(x)), x)
     core.lm_head(answer).square().sum().backward()
     torch.testing.assert_close(states, (y, z))
     for name, parameter in core.L_level.named_parameters():
@@ -238,11 +238,11 @@ def test_a_transformer_is_one_pass_of_as_many_weights():
     hrm = build(hrm_config(), lively=False)
     q_head = sum(p.numel() for p in hrm.inner.q_head.parameters())
     assert count_weights(transformer) == count_weights(hrm) - q_head
-    carry, thought = transformer(transformer.initial_carry(ROWS), BATCH.inputs, BATCH.identifiers)
+    carry, output = transformer(transformer.initial_carry(ROWS), BATCH.inputs, BATCH.identifiers)
     assert carry.halted.all()
     assert carry.states == ()
-    assert thought.q_halt is None
-    assert thought.logits.shape == (ROWS, TASK.seq_len, TASK.vocab_size)
+    assert output.q_halt is None
+    assert output.logits.shape == (ROWS, TASK.seq_len, TASK.vocab_size)
 
 
 def count_weights(model: ACT) -> int:
@@ -256,11 +256,11 @@ def test_states_carry_no_gradient_into_the_next_segment():
 
 def test_a_halted_row_starts_anew_and_the_others_go_on():
     model = build(hrm_config()).eval()
-    (first, thought), (second, later) = segments(model, 2)
-    assert not torch.allclose(later.logits, thought.logits)
+    (first, output), (second, later) = segments(model, 2)
+    assert not torch.allclose(later.logits, output.logits)
     some = torch.tensor([True, False, True, False, False])
     mixed, again = model(first._replace(halted=some), BATCH.inputs, BATCH.identifiers)
-    torch.testing.assert_close(again.logits[some], thought.logits[some])
+    torch.testing.assert_close(again.logits[some], output.logits[some])
     torch.testing.assert_close(again.logits[~some], later.logits[~some])
     assert mixed.steps.tolist() == [1, 2, 1, 2, 2]
     assert second.steps.tolist() == [2] * ROWS
@@ -312,12 +312,12 @@ def test_exploration_makes_some_rows_stay():
 
 def test_the_q_target_is_the_better_value_one_segment_on():
     model = build(hrm_config(halt_max_steps=2)).train()
-    carry, thoughts = model.initial_carry(ROWS), []
+    carry, outputs = model.initial_carry(ROWS), []
     for _ in range(3):
-        carry, thought = model(carry, BATCH.inputs, BATCH.identifiers)
+        carry, output = model(carry, BATCH.inputs, BATCH.identifiers)
         carry = carry._replace(halted=torch.zeros(ROWS, dtype=torch.bool))
-        thoughts.append(thought)
-    first, second, third = thoughts
+        outputs.append(output)
+    first, second, third = outputs
     better = torch.maximum(second.q_halt, second.q_continue)
     torch.testing.assert_close(first.target_q_continue, better.sigmoid().detach())
     # the second segment is the last: there is no going on after the next
@@ -334,15 +334,15 @@ def test_the_q_target_is_the_better_value_one_segment_on():
     ],
 )
 def test_no_target_where_nothing_is_bootstrapped(config, changes):
-    (_, thought), *_ = segments(build(config(**changes)).train(), 1)
-    assert thought.target_q_continue is None
+    (_, output), *_ = segments(build(config(**changes)).train(), 1)
+    assert output.target_q_continue is None
 
 
 def test_a_new_model_starts_as_published():
     model = build(hrm_config(hidden_dim=64), lively=False)
-    _, thought = segments(model, 1)[0]
-    assert thought.q_halt.tolist() == [-5.0] * ROWS
-    assert thought.q_continue.tolist() == [-5.0] * ROWS
+    _, output = segments(model, 1)[0]
+    assert output.q_halt.tolist() == [-5.0] * ROWS
+    assert output.q_continue.tolist() == [-5.0] * ROWS
     assert not model.inner.puzzle_emb.weights.any()
     assert model.inner.embed_tokens.embedding_weight.std().item() == pytest.approx(1 / 8, rel=0.1)
     assert model.inner.H_init.std().item() == pytest.approx(1, rel=0.3)

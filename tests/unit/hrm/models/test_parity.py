@@ -18,10 +18,10 @@ from benchmarks.plain_hrm import PlainHRM
 from paths import ROOT
 from torch import Tensor, nn
 
-from hrm_sweep.hrm.group_configs import HRMConfig
-from hrm_sweep.hrm.models.act import ACT, Carry, Thought
+from hrm_sweep.hrm.models.act import ACT, Carry, SegmentOutput
 from hrm_sweep.hrm.models.build import build_model
-from hrm_sweep.hrm.training.losses import Losses, score, segment_losses
+from hrm_sweep.hrm.models.configs import HRMConfig
+from hrm_sweep.hrm.training.losses import Losses, score_predictions, segment_losses
 
 BESIDE_THE_CHECKOUT = ROOT.parent / "shared" / "golden" / "hrm_parity.json"
 TOLERANCE = 1e-4
@@ -51,12 +51,12 @@ def test_our_figures_are_those_of_the_published_code(case):
     carry = model.initial_carry(len(inputs))
     for number, expected in enumerate(case["segments"]):
         model.zero_grad()
-        carry, thought = model(carry, inputs, identifiers)
+        carry, output = model(carry, inputs, identifiers)
         losses = segment_losses(
-            thought, labels, score(thought.logits.argmax(dim=-1), labels), loss=model.loss
+            output, labels, score_predictions(output.logits.argmax(dim=-1), labels), loss=model.loss
         )
         losses.total.sum().backward()
-        for name, value in figures(carry, thought, losses).items():
+        for name, value in figures(carry, output, losses).items():
             if name in expected:
                 close(value, expected[name], f"segment {number}: {name}")
         for name, norm in expected["grad_norms"].items():
@@ -87,8 +87,8 @@ def test_the_plain_model_of_the_benchmarks_gives_them_too(case):
             close(gradient(model, name).norm(), norm, f"segment {number}: gradient of {name}")
 
 
-def figures(carry: Carry, thought: Thought, losses: Losses) -> dict[str, Tensor]:
-    logits = thought.logits.double()
+def figures(carry: Carry, output: SegmentOutput, losses: Losses) -> dict[str, Tensor]:
+    logits = output.logits.double()
     return {
         "loss": losses.total.sum(),
         "lm_loss": losses.lm.sum(),
@@ -97,8 +97,8 @@ def figures(carry: Carry, thought: Thought, losses: Losses) -> dict[str, Tensor]
         "logits_first": logits[0, 0],
         "logits_sum": logits.sum(),
         "logits_abs_sum": logits.abs().sum(),
-        "q_halt_logits": thought.q_halt,
-        "q_continue_logits": thought.q_continue,
+        "q_halt_logits": output.q_halt,
+        "q_continue_logits": output.q_continue,
         "halted": carry.halted,
         "steps": carry.steps,
     }

@@ -39,8 +39,8 @@ def build(config) -> ACT:
             head.weight.normal_()
             head.bias.zero_()
             carry = model.initial_carry(len(batch))
-            _, thought = model(carry, batch.inputs, batch.identifiers)
-            wish = thought.q_halt - (0.0 if thought.q_continue is None else thought.q_continue)
+            _, output = model(carry, batch.inputs, batch.identifiers)
+            wish = output.q_halt - (0.0 if output.q_continue is None else output.q_continue)
             head.bias[0] = -wish.median() - 1e-3
     return model
 
@@ -56,25 +56,25 @@ def test_metrics_are_those_of_a_loop_over_the_puzzles(config):
         labels = batch.labels[row]
         while True:
             with torch.no_grad():
-                carry, thought = model(carry, inputs, identifier)
-            if not wished_at and (carry.halted.item() or wants_to_halt(thought)):
+                carry, output = model(carry, inputs, identifier)
+            if not wished_at and (carry.halted.item() or wants_to_halt(output)):
                 wished_at = int(carry.steps)
             if carry.halted.item() or (wished_at and model.eval_halting == "early"):
                 break
         if config.name != "transformer" and config.eval_halting == "never":
             assert carry.steps == (config.eval_max_steps or config.halt_max_steps)
-        prediction = thought.logits[0].argmax(dim=-1)
+        prediction = output.logits[0].argmax(dim=-1)
         scored = labels != IGNORE
         right = (prediction == labels)[scored]
         tokens.append(right.tolist())
         exact.append(bool(right.all()))
         said += prediction[scored].tolist()
         segments.append(wished_at)
-        loss = token_losses(thought.logits, labels[None], model.loss).sum() / scored.sum()
-        if thought.q_halt is not None:
+        loss = token_losses(output.logits, labels[None], model.loss).sum() / scored.sum()
+        if output.q_halt is not None:
             target = torch.tensor([float(exact[-1])])
             loss = loss + 0.5 * torch.nn.functional.binary_cross_entropy_with_logits(
-                thought.q_halt, target
+                output.q_halt, target
             )
         losses.append(float(loss))
     found = evaluate(model, TASK)
@@ -91,11 +91,11 @@ def test_metrics_are_those_of_a_loop_over_the_puzzles(config):
         assert len(set(segments)) > 1
 
 
-def wants_to_halt(thought) -> bool:
-    if thought.q_halt is None:
+def wants_to_halt(output) -> bool:
+    if output.q_halt is None:
         return True
-    rival = 0.0 if thought.q_continue is None else thought.q_continue.item()
-    return thought.q_halt.item() > rival
+    rival = 0.0 if output.q_continue is None else output.q_continue.item()
+    return output.q_halt.item() > rival
 
 
 @pytest.mark.parametrize("config", MODELS)

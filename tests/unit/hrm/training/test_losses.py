@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from hrm_sweep.hrm.models.act import Thought
+from hrm_sweep.hrm.models.act import SegmentOutput
 from hrm_sweep.hrm.training.losses import (
     IGNORE,
     Score,
-    score,
+    score_predictions,
     segment_losses,
     stablemax_weights,
     token_losses,
@@ -65,23 +65,23 @@ def test_ignored_tokens_cost_nothing_and_pull_at_nothing(loss):
 def test_the_score_counts_what_is_scored():
     labels = torch.tensor([[3, 4, IGNORE], [3, 4, 5], [IGNORE] * 3])
     predictions = torch.tensor([[3, 4, 0], [3, 4, 4], [1, 1, 1]])
-    found = score(predictions, labels)
+    found = score_predictions(predictions, labels)
     assert found.tokens.tolist() == [2, 3, 0]
-    assert found.right.tolist() == [2, 2, 0]
+    assert found.correct.tolist() == [2, 2, 0]
     assert found.exact.tolist() == [True, False, False]
-    assert found.real.tolist() == [True, True, False]
+    assert found.has_labels.tolist() == [True, True, False]
 
 
 def test_a_segment_costs_token_loss_and_half_of_both_halting_losses():
     labels = torch.tensor([[1, IGNORE], [0, 1], [IGNORE, IGNORE]])
-    thought = Thought(
+    output = SegmentOutput(
         torch.zeros(3, 2, 4),
         q_halt=torch.tensor([0.0, 2.0, 7.0]),
         q_continue=torch.tensor([1.0, 0.0, 7.0]),
         target_q_continue=torch.tensor([0.25, 0.5, 0.5]),
     )
-    achieved = Score(torch.tensor([1, 2, 0]), torch.tensor([1, 1, 0]))
-    losses = segment_losses(thought, labels, achieved, loss="softmax")
+    score = Score(torch.tensor([1, 2, 0]), torch.tensor([1, 1, 0]))
+    losses = segment_losses(output, labels, score, loss="softmax")
     halt = [math.log(2), math.log(1 + math.exp(2)), 0]
     go_on = [math.log(1 + math.e) - 0.25, math.log(2), 0]
     torch.testing.assert_close(losses.lm, torch.tensor([math.log(4), math.log(4), 0]))
@@ -93,8 +93,8 @@ def test_a_segment_costs_token_loss_and_half_of_both_halting_losses():
 
 
 def test_a_model_without_halting_pays_for_tokens_alone():
-    thought = Thought(torch.zeros(1, 2, 4))
+    output = SegmentOutput(torch.zeros(1, 2, 4))
     labels = torch.tensor([[1, 2]])
-    losses = segment_losses(thought, labels, score(labels, labels), loss="stablemax")
+    losses = segment_losses(output, labels, score_predictions(labels, labels), loss="stablemax")
     torch.testing.assert_close(losses.total, torch.tensor([math.log(4)]))
     assert losses.q_halt.tolist() == [0]

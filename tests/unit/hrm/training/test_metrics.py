@@ -4,23 +4,23 @@ import pytest
 from small import trainer_config
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.hrm.group_configs import EarlyStoppingConfig, lower_is_better
-from hrm_sweep.hrm.training.best import Best
-from hrm_sweep.hrm.training.metrics import Sums
+from hrm_sweep.hrm.training.best import BestEpoch
+from hrm_sweep.hrm.training.configs import EarlyStoppingConfig
+from hrm_sweep.hrm.training.metrics import MeanMetrics, lower_is_better
 
 
 def test_means_are_sums_divided_once():
-    sums = Sums()
-    sums.add({"loss": 6.0, "right": 1}, count=4)
-    sums.add({"loss": 1.0, "right": 1}, count=1)
-    assert sums.means() == {"loss": 7 / 5, "right": 2 / 5}
+    metrics = MeanMetrics()
+    metrics.add({"loss": 6.0, "right": 1}, count=4)
+    metrics.add({"loss": 1.0, "right": 1}, count=1)
+    assert metrics.means() == {"loss": 7 / 5, "right": 2 / 5}
 
 
 def test_a_mean_over_nothing_is_left_out():
-    sums = Sums()
-    sums.add({"exact_match": 0.0}, count=0)
-    sums.add({"loss": 0.0}, count=2)
-    assert sums.means() == {"loss": 0.0}
+    metrics = MeanMetrics()
+    metrics.add({"exact_match": 0.0}, count=0)
+    metrics.add({"loss": 0.0}, count=2)
+    assert metrics.means() == {"loss": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,10 @@ def test_which_way_a_metric_is_better(metric, lower):
     assert lower_is_better(metric) is lower
 
 
-def best_of(values: list[tuple[float, float]], **changes) -> Best:
-    best = Best(trainer_config(**changes))
+def best_of(values: list[tuple[float, float]], **changes) -> BestEpoch:
+    best = BestEpoch(trainer_config(**changes))
     for epoch, (exact, loss) in enumerate(values, start=1):
-        best.judge(epoch, {"eval/exact_match": exact, "eval/loss": loss})
+        best.update(epoch, {"eval/exact_match": exact, "eval/loss": loss})
     return best
 
 
@@ -73,7 +73,7 @@ def test_the_best_epoch(values, monitor, epoch):
 def test_patience(exact, patience, min_improvement, over):
     stopping = EarlyStoppingConfig(patience=patience, min_improvement=min_improvement)
     best = best_of([(value, 1.0) for value in exact], early_stopping=stopping)
-    assert best.patience_is_over is over
+    assert best.should_stop is over
 
 
 def test_a_metric_that_is_not_measured_is_said():

@@ -14,7 +14,14 @@ from small import adamw_config, atan2_config, hrm_config, small_task
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.models.layers import PuzzleEmbedding
-from hrm_sweep.hrm.training.optim import Average, SignSGD, Stepper, Weights, compute_dtype, schedule
+from hrm_sweep.hrm.training.optim import (
+    EMA,
+    FlatParams,
+    OptimizerStep,
+    SignSGD,
+    compute_dtype,
+    schedule,
+)
 
 TASK = small_task()
 BATCH = TASK.train.take(torch.arange(4))
@@ -26,8 +33,8 @@ def build(seed: int = 0) -> ACT:
 
 
 def backward(model: ACT, scale: float = 1.0) -> None:
-    _, thought = model(model.initial_carry(4), BATCH.inputs, BATCH.identifiers)
-    (scale * thought.logits.square().mean()).backward()
+    _, output = model(model.initial_carry(4), BATCH.inputs, BATCH.identifiers)
+    (scale * output.logits.square().mean()).backward()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,7 @@ def test_the_schedule_rises_in_a_line_and_falls_in_a_cosine(progress, share):
 def test_a_step_does_not_import_the_compiler():
     program = (
         "import sys; import test_optim as t; model = t.build(); t.backward(model)\n"
-        "t.Stepper(model, t.Weights(model, t.torch.float32), t.adamw_config()).step(0.5)\n"
+        "t.OptimizerStep(model, t.FlatParams(model, t.torch.float32), t.adamw_config()).step(0.5)\n"
         "assert 'torch._dynamo' not in sys.modules"
     )
     folder = Path(__file__).parent
@@ -65,7 +72,7 @@ def test_a_schedule_may_be_constant_or_all_warmup():
 def test_one_vector_steps_as_adamw_does_tensor_by_tensor():
     model, twin = build(), build()
     config = adamw_config(max_grad_norm=0.5, puzzle_emb_lr=0.0)
-    stepper = Stepper(model, Weights(model, torch.float32), config)
+    optimizer = OptimizerStep(model, FlatParams(model, torch.float32), config)
     plain = torch.optim.AdamW(twin.parameters(), betas=(0.9, 0.95), weight_decay=0.1)
     for number in range(1, 4):
         backward(model)
@@ -75,43 +82,43 @@ def test_one_vector_steps_as_adamw_does_tensor_by_tensor():
                 torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             )
         wanted = torch.nn.utils.clip_grad_norm_(twin.parameters(), 0.5).item()
-        norm = stepper.step(number / 10)
-        plain.param_groups[0]["lr"] = stepper.lr
+        norm = optimizer.step(number / 10)
+        plain.param_groups[0]["lr"] = optimizer.lr
         plain.step()
         plain.zero_grad()
         assert norm == pytest.approx(wanted, rel=1e-5)
         assert norm > 0.5
-        assert stepper.lr == pytest.approx(1e-2 * schedule(number / 10, warmup=0.1, lowest=0.1))
+        assert optimizer.lr == pytest.approx(1e-2 * schedule(number / 10, warmup=0.1, lowest=0.1))
     for (name, ours), theirs in zip(model.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6, msg=name)
 
 
 def test_working_copies_follow_the_weights_and_give_their_gradient_back():
     model, twin = build(), build()
-    weights = Weights(model, torch.bfloat16)
+    weights = FlatParams(model, torch.bfloat16)
     projection = model.inner.L_level.layers[0].mlp.gate_up_proj
-    assert torch.equal(projection.working, projection.weight.bfloat16())
+    assert torch.equal(projection.compute_copy, projection.weight.bfloat16())
     backward(model)
     backward(twin)
     assert not projection.weight.grad.any()
-    weights.gather()
+    weights.collect_grads()
     for (name, ours), theirs in zip(model.named_parameters(), twin.parameters(), strict=True):
         if theirs.grad is not None:
             error = (ours.grad - theirs.grad).norm() / theirs.grad.norm()
             assert error < 0.05, f"{name}: {error}"
-    before = projection.working.clone()
-    Stepper(model, weights, adamw_config()).step(0.5)
-    assert not torch.equal(projection.working, before)
-    assert torch.equal(projection.working, projection.weight.bfloat16())
+    before = projection.compute_copy.clone()
+    OptimizerStep(model, weights, adamw_config()).step(0.5)
+    assert not torch.equal(projection.compute_copy, before)
+    assert torch.equal(projection.compute_copy, projection.weight.bfloat16())
     assert not weights.gradient.any()
 
 
 def test_a_gradient_that_is_not_finite_moves_nothing():
     model = build()
-    stepper = Stepper(model, Weights(model, torch.float32), adamw_config())
+    optimizer = OptimizerStep(model, FlatParams(model, torch.float32), adamw_config())
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     backward(model, scale=math.inf)
-    assert not math.isfinite(stepper.step(0.5))
+    assert not math.isfinite(optimizer.step(0.5))
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
@@ -121,20 +128,20 @@ def test_a_puzzle_embedding_moves_by_the_sign_of_its_summed_gradient():
     rows = embedding(torch.tensor([2, 0, 2]))
     (rows * torch.tensor([[5.0, -1.0], [0.0, 1.0], [-1.0, -2.0]])).sum().backward()
     SignSGD(embedding, lr=0.2, weight_decay=0.5).step(share=0.5)
-    # lr 0.1, decay 0.95; row 2 sums to (4, -3), row 0 has (0, 1)
+    # lr 0.1, decay 0.95; row 2 metrics to (4, -3), row 0 has (0, 1)
     expected = [[0.95, 0.85], [2.0, 2.0], [2.75, 2.95], [4.0, 4.0]]
     torch.testing.assert_close(embedding.weights, torch.tensor(expected))
 
 
 def test_the_average_of_the_weights():
     model = build()
-    weights = Weights(model, torch.float32)
-    average = Average(weights, decay=0.3)
+    weights = FlatParams(model, torch.float32)
+    average = EMA(weights, decay=0.3)
     expected = weights.vector.detach().clone()
     for number in range(1, 6):
         with torch.no_grad():
             weights.vector.add_(1.0)
-        average.step()
+        average.update()
         decay = min(0.3, (1 + number) / (10 + number))
         expected = decay * expected + (1 - decay) * weights.vector.detach()
     torch.testing.assert_close(average.vector, expected)
@@ -142,38 +149,38 @@ def test_the_average_of_the_weights():
 
 def test_other_weights_take_the_place_of_ours_for_a_while():
     model = build()
-    weights = Weights(model, torch.bfloat16)
+    weights = FlatParams(model, torch.bfloat16)
     own = weights.vector.detach().clone()
     projection = model.inner.L_level.layers[0].mlp.down_proj
     with weights.replaced_by(torch.ones_like(own)):
         assert (projection.weight == 1).all()
-        assert (projection.working == 1).all()
+        assert (projection.compute_copy == 1).all()
     assert torch.equal(weights.vector, own)
-    assert torch.equal(projection.working, projection.weight.bfloat16())
+    assert torch.equal(projection.compute_copy, projection.weight.bfloat16())
 
 
 def test_a_state_that_is_loaded_reaches_the_working_copies():
     model = build()
-    Weights(model, torch.bfloat16)
+    FlatParams(model, torch.bfloat16)
     other = build(seed=1)
     model.load_state_dict(other.state_dict())
     projection = model.inner.H_level.layers[0].self_attn.qkv_proj
     twin = other.inner.H_level.layers[0].self_attn.qkv_proj
-    assert torch.equal(projection.working, twin.weight.bfloat16())
+    assert torch.equal(projection.compute_copy, twin.weight.bfloat16())
 
 
 def test_atan2_makes_a_first_step_of_fixed_length():
     model = build()
-    weights = Weights(model, torch.float32)
+    weights = FlatParams(model, torch.float32)
     config = atan2_config(weight_decay=0.0, max_grad_norm=None)
     before = weights.vector.detach().clone()
     backward(model)
-    weights.gather()
+    weights.collect_grads()
     sign = weights.gradient.sign()
-    stepper = Stepper(model, weights, config)
-    stepper.step(0.1)
+    optimizer = OptimizerStep(model, weights, config)
+    optimizer.step(0.1)
     # the first averages are g and g², and atan2(g, |g|) is 45 degrees; the library scales by 1.27
-    expected = before - stepper.lr * 1.27 * math.pi / 4 * sign
+    expected = before - optimizer.lr * 1.27 * math.pi / 4 * sign
     torch.testing.assert_close(weights.vector.detach(), expected)
 
 

@@ -26,13 +26,13 @@ from torch import Tensor
 
 from hrm_sweep.errors import Diverged
 from hrm_sweep.hrm.data.task import IGNORE, Batch, Task
-from hrm_sweep.hrm.group_configs import EarlyStoppingConfig
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import checkpoint
-from hrm_sweep.hrm.training.losses import score
+from hrm_sweep.hrm.training.batching import ContinuousBatching
+from hrm_sweep.hrm.training.configs import EarlyStoppingConfig
+from hrm_sweep.hrm.training.losses import score_predictions
 from hrm_sweep.hrm.training.metrics import Measurement
 from hrm_sweep.hrm.training.optim import schedule
-from hrm_sweep.hrm.training.stream import Stream
 from hrm_sweep.hrm.training.trainer import Trainer
 
 
@@ -118,7 +118,7 @@ def test_every_puzzle_is_drawn_once_an_epoch(num_puzzles, batch_size, model):
 def test_a_puzzle_starts_with_its_first_segment_and_stays_until_it_halts():
     task = small_task()
     model = build_model(hrm_config(halt_max_steps=3), task).train()
-    stream, carry = Stream(task, rows=4), None
+    stream, carry = ContinuousBatching(task, rows=4), None
     stream.start(1)
     carry = model.initial_carry(4)
     segments_had, seen = torch.zeros(4, dtype=torch.int64), []
@@ -126,10 +126,12 @@ def test_a_puzzle_starts_with_its_first_segment_and_stays_until_it_halts():
         fresh = carry.halted
         segments_had = torch.where(fresh, 1, segments_had + 1)
         before = stream.batch.inputs.clone()
-        carry, thought = model(carry, stream.batch.inputs, stream.batch.identifiers)
+        carry, output = model(carry, stream.batch.inputs, stream.batch.identifiers)
         assert carry.steps.tolist() == segments_had.tolist()
         seen.append((before, carry.halted.clone()))
-        stream.release(carry.halted, score(thought.logits.argmax(dim=-1), stream.batch.labels))
+        stream.release(
+            carry.halted, score_predictions(output.logits.argmax(dim=-1), stream.batch.labels)
+        )
     for (before, halted), (after, _) in pairwise(seen):
         assert torch.equal(before[~halted], after[~halted])
         assert not any(torch.equal(before[row], after[row]) for row in halted.nonzero())
@@ -148,11 +150,11 @@ def test_a_plain_loop_gives_the_same_numbers():
         order = task.order(measurement.step)
         for number in range(4):
             batch = task.draw(order[4 * number : 4 * number + 4], measurement.step)
-            _, thought = model(model.initial_carry(4), batch.inputs, batch.identifiers)
+            _, output = model(model.initial_carry(4), batch.inputs, batch.identifiers)
             row_losses = torch.stack(
                 [
                     torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE)
-                    for logits, labels in zip(thought.logits, batch.labels, strict=True)
+                    for logits, labels in zip(output.logits, batch.labels, strict=True)
                 ]
             )
             row_losses.mean().backward()
@@ -168,7 +170,7 @@ def test_a_plain_loop_gives_the_same_numbers():
                 row = embedding.weights[identifier] * (1 - 1e-2 * share * 0.1)
                 embedding.weights[identifier] = row - 1e-2 * share * gradient.sign()
             scored = batch.labels != IGNORE
-            hits = (thought.logits.argmax(dim=-1) == batch.labels) & scored
+            hits = (output.logits.argmax(dim=-1) == batch.labels) & scored
             losses += row_losses.tolist()
             right += hits[scored].tolist()
             exact += (hits.sum(dim=-1) == scored.sum(dim=-1)).tolist()
@@ -342,7 +344,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_it_moves_the_weights(
     trainer = build(epochs=1, model=transformer_config(loss="softmax"))
     before = trainer.weights()
     trainer.model.inner.lm_head.weight.register_hook(lambda gradient: gradient * math.inf)
-    with pytest.raises(Diverged, match=r"the gradient's length is (inf|nan) at step 1 \(epoch 1\)"):
+    with pytest.raises(Diverged, match=r"the gradient's norm is (inf|nan) at step 1 \(epoch 1\)"):
         list(trainer.epochs())
     assert same_tensors(before, trainer.weights())
 

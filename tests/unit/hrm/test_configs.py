@@ -10,7 +10,8 @@ from paths import ROOT
 from small import adamw_config, hrm_config, trainer_config, transformer_config, trm_config
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.hrm.group_configs import MODELS, OPTIMIZERS, EarlyStoppingConfig
+from hrm_sweep.hrm.models.configs import MODELS
+from hrm_sweep.hrm.training.configs import OPTIMIZERS, EarlyStoppingConfig
 
 CONF = ROOT / "conf"
 
@@ -35,7 +36,7 @@ CONF = ROOT / "conf"
         pytest.param(
             transformer_config,
             {"hidden_dim": 12, "num_heads": 4},
-            "hidden_dim=12: num_heads=4 make heads of odd size, and rope turns pairs; "
+            "hidden_dim=12: num_heads=4 makes heads of odd size, and rope rotates pairs; "
             "try hidden_dim=8 or 16, or num_heads=3",
             id="heads of odd size",
         ),
@@ -48,14 +49,14 @@ CONF = ROOT / "conf"
         pytest.param(
             trm_config,
             {"puzzle_emb_ndim": 40, "puzzle_emb_len": 2},
-            "puzzle_emb_len=2: must hold puzzle_emb_ndim=40 at hidden_dim=16 a position; "
+            "puzzle_emb_len=2: must hold puzzle_emb_ndim=40 with hidden_dim=16 per position; "
             "try puzzle_emb_len=3",
             id="too few positions for the puzzle embedding",
         ),
         pytest.param(
             transformer_config,
             {"puzzle_emb_ndim": 0, "puzzle_emb_len": 16},
-            "puzzle_emb_len=16: there is nothing to put there with puzzle_emb_ndim=0; "
+            "puzzle_emb_len=16: needs a puzzle embedding, but puzzle_emb_ndim=0; "
             "try puzzle_emb_len=null",
             id="positions for no puzzle embedding",
         ),
@@ -92,19 +93,25 @@ CONF = ROOT / "conf"
         pytest.param(
             hrm_config,
             {"expansion": float("nan")},
-            "expansion=nan: must be above 0; try expansion=4",
+            "expansion=nan: must be finite and above 0; try expansion=4",
             id="not a number",
         ),
         pytest.param(
-            adamw_config, {"lr": -1.0}, "lr=-1.0: must be above 0; try lr=1e-3", id="negative lr"
+            adamw_config,
+            {"lr": -1.0},
+            "lr=-1.0: must be finite and above 0; try lr=1e-3",
+            id="negative lr",
         ),
         pytest.param(
-            adamw_config, {"lr": float("inf")}, "lr=inf: must be above 0; try lr=1e-3", id="inf lr"
+            adamw_config,
+            {"lr": float("inf")},
+            "lr=inf: must be finite and above 0; try lr=1e-3",
+            id="inf lr",
         ),
         pytest.param(
             adamw_config,
             {"beta2": 1.0},
-            "beta2=1.0: must be from 0 up to, not with, 1",
+            "beta2=1.0: must be at least 0 and less than 1",
             id="beta2",
         ),
         pytest.param(
@@ -140,7 +147,7 @@ CONF = ROOT / "conf"
         pytest.param(
             trainer_config,
             {"ema": 1.0},
-            "ema=1.0: must be from 0 up to, not with, 1; try ema=0.999",
+            "ema=1.0: must be at least 0 and less than 1; try ema=0.999",
             id="an average that never moves",
         ),
         pytest.param(
@@ -177,6 +184,6 @@ def test_omegaconf_can_hold_the_class(config):
 
 
 def test_configs_are_read_without_torch():
-    code = "import sys, hrm_sweep.hrm.group_configs; print('torch' in sys.modules)"
+    code = "import sys, hrm_sweep.hrm.config; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
