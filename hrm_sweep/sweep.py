@@ -1,376 +1,304 @@
-"""A sweep: Hydra's sweep arguments in, a finished study out; what `hydra/sweeper=hrm_sweep` is."""
+"""Sweep: Hydra's sweep arguments in, a finished study out; what `hydra/sweeper=hrm_sweep` does."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
-from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperSettings
-from hrm_sweep.engine.scheduler import Rules, Scheduler
-from hrm_sweep.engine.study_dir import StudyFolder, go_on_in
-from hrm_sweep.engine.study_record import Results, are_told
-from hrm_sweep.engine.trial_queue import (
-    FOLDER,
-    TrialQueue,
-    agree_on_recipe,
-    check_take_from,
-    num_to_run,
-    running_of_others,
-)
-from hrm_sweep.errors import DatabaseAway, StudyError
+from hrm_sweep.engine.attributes import FOLDER
+from hrm_sweep.engine.checks import check_sweep
+from hrm_sweep.engine.interfaces import Observer, Slots, SystemClock
+from hrm_sweep.engine.open_study import OpenStudy, find_study, open_study
+from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperConfig
+from hrm_sweep.engine.scheduler import Scheduler
+from hrm_sweep.engine.state import StudyState
+from hrm_sweep.engine.study_dir import StudyDir, resume_in
+from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
+from hrm_sweep.engine.trial_queue import num_to_run
+from hrm_sweep.errors import DatabaseAway
 from hrm_sweep.launch.batch_adapter import BatchAdapter
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
+from hrm_sweep.launch.job_returns import Batch, in_batches
 from hrm_sweep.report import draw_report
-from hrm_sweep.runs.configs import to_yaml
-from hrm_sweep.runs.export_state import OF_A_STUDY, waiting
+from hrm_sweep.runs.export_state import waiting
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.search.objectives import parse_objectives
+from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.search.pruners import make_pruner
-from hrm_sweep.search.samplers import make_sampler
 from hrm_sweep.search.space import Space, check_once, parse_space
 from hrm_sweep.storage.database import absolute, shown
-from hrm_sweep.storage.leases import Lease, is_worked_in
-from hrm_sweep.storage.optuna_storage import SharedStorage, known_study
 from hrm_sweep.storage.pruning import Pruning
-from hrm_sweep.system import environment, files, names, process
-from hrm_sweep.system.redact import check_no_secrets, redacted, redacted_tree
+from hrm_sweep.system import environment, names, process
+from hrm_sweep.system.redact import check_no_secrets, redacted
 from hrm_sweep.terminal import hints
-from hrm_sweep.terminal.live import Screen
-from hrm_sweep.tracking import store
+from hrm_sweep.terminal.live import LiveView, standard_console
 from hrm_sweep.tracking.exporter_process import ExporterProcess
 
-CORNERS = 64
-"""Points composed and checked before the first trial, if the space has that many."""
 DASHBOARD = "http://127.0.0.1:8080/dashboard"
-"""Where Optuna's dashboard is, if it is started as the last lines of a study say."""
+"""Address of Optuna's dashboard, if it is started as the last lines of a study propose."""
 
 
 class Sweep:
-    """One sweep of one app."""
+    """One sweep of one app.
+
+    Args:
+        task: the app's task function.
+        hydra_config: of the whole command.
+        config: its `hydra.sweeper`.
+        arguments: the task overrides, swept ones among them.
+
+    Raises:
+        InputError: the arguments or the config cannot be used.
+    """
 
     def __init__(
         self,
         hydra_context: HydraContext,
         task: TaskFunction,
-        config: DictConfig,
-        settings: SweeperSettings,
+        hydra_config: DictConfig,
+        config: SweeperConfig,
+        arguments: list[str],
     ) -> None:
-        self._loader, self._config, self._settings = hydra_context.config_loader, config, settings
-        check_no_secrets([*_typed(config, "hydra"), *_typed(config, "task")])
-        self._known = self._known_study()
-        """Its study as it was found, if that goes on."""
-        go_on_in(self._known.user_attrs.get(FOLDER, "") if self._known else "", config)
-        self._compose = Composer(hydra_context.config_loader, config)
-        self._place = StudyFolder(config, self._compose)
-        self._folder = self._place.path
-        self._name = settings.study_name or names.new_name()
-        self._is_tracked = settings.tracking["name"] != "off"
+        self._for_hydra = _unresolved_overrides(hydra_config, "hydra")
+        check_no_secrets([*self._for_hydra, *_unresolved_overrides(hydra_config, "task")])
+        self._config, self._arguments = config, arguments
+        self._known = find_study(config)
+        resume_in(self._known.user_attrs.get(FOLDER, "") if self._known else "", hydra_config)
+        self._compose = Composer(hydra_context.config_loader, hydra_config)
+        self._dir = StudyDir(hydra_config, self._compose)
+        self._name = config.study_name or names.new_name()
         self._objectives = parse_objectives(
-            settings.objective,
-            settings.direction,
-            settings.constraints,
-            tie_breaker=settings.tie_breaker,
+            config.objective, config.direction, config.constraints, tie_breaker=config.tie_breaker
         )
-        self._pruning = self._make_pruning()
+        self._pruning = _make_pruning(config, self._objectives, self._name)
+        self._space = _parse_space(hydra_context, config, arguments)
+        self._trials = self._known.get_trials(deepcopy=False) if self._known else []
+        self._num_to_run = num_to_run(self._space, self._trials, num_trials=config.n_trials)
+        self._job = self._make_job(task)
+        self._launcher: Any = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=self._job, config=hydra_config
+        )
+
+    def run(self) -> list[Batch]:
+        """Check everything, run the study and print what came out.
+
+        Returns:
+            Batches of JobReturn in the order of the trials.
+
+        Raises:
+            InputError: something cannot be used; nothing has been created.
+            SystemExit: no trial is complete, or each that is breaks a constraint (1).
+            DatabaseAway: the database does not answer; nothing is lost.
+            KeyboardInterrupt: Ctrl-C; the command that resumes the study is printed.
+        """
+        if self._config.dry_run:
+            self._check()
+            self._print_plan()
+            return []
+        slots = self._start_slots()  # workers import what they need while the rest is checked
+        try:
+            self._check()
+            opened = self._open()
+            state = opened.state()
+            observers = self._observers(opened, state, slots)
+            scheduler = Scheduler(opened, state, slots, observers, SystemClock())
+            scheduler.run()
+        except KeyboardInterrupt:
+            print(f"Stopped. Continue with: {self._how_to_continue()}")
+            raise
+        except DatabaseAway as error:
+            raise self._with_way_out(error) from error
+        finally:
+            slots.close()
+        self._print_next_commands(state, observers)
+        if not _has_result(state):
+            raise SystemExit(1)
+        return in_batches(scheduler.jobs, self._config.max_batch_size)
+
+    def _make_job(self, task: TaskFunction) -> Job:
         single = task if isinstance(task, Job) else Job(task, [], [])  # how the app runs once
-        self._job = Job(
+        return Job(
             single.task,
             aside=single.aside,
             values=self._objectives.required,
             command=process.launch_command(),
             study=self._name,
             pruning=self._pruning,
-            repeats=settings.repeats,
-        )
-        self._launcher: Any = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=self._job, config=config
+            repeats=self._config.repeats,
+            searched=[dimension.name for dimension in self._space.dimensions],
         )
 
-    def run(self, arguments: list[str]) -> list[Batch]:
-        """Checks everything, runs the study and says what came out.
-
-        Returns:
-            Batches of JobReturn in the order of the trials.
-
-        Raises:
-            InputError: something that was given cannot be used; nothing has been created.
-            SystemExit: no trial is complete, or each that is breaks a constraint (1).
-            DatabaseAway: it does not answer; nothing is lost.
-            KeyboardInterrupt: Ctrl-C; it has said how to continue.
-        """
-        space = self._space(arguments)
-        self._job.searched = [dimension.name for dimension in space.dimensions]
-        if self._settings.dry_run:
-            self._check(space)
-            self._show_plan(space)
-            return []
-        self._num_to_run = num_to_run(
-            space, self._trials_so_far(), num_trials=self._settings.n_trials
-        )
-        slots = self._slots(space)  # workers import what they need while the rest is looked at
-        try:
-            self._check(space)
-            engine = self._engine(space, slots, arguments)
-            engine.run()
-        except KeyboardInterrupt:
-            print(f"Stopped. Continue with: {self._how_to_continue()}")
-            raise
-        except DatabaseAway as error:
-            kept = f"what was measured is kept in {self._folder}"
-            once = f"once it does, continue with: {self._how_to_continue()}"
-            raise DatabaseAway(error.where, error.reason, f"{kept}; {once}") from error
-        finally:
-            slots.close()
-        self._say_what_next(engine)
-        outcomes = {row.outcome for row in engine.rows.values()}
-        is_nothing = not engine.front and outcomes != {Outcome.UNJUDGED}
-        if is_nothing and not engine.is_left_to_others:
-            raise SystemExit(1)
-        return self._batches(engine.returns)
-
-    def _how_to_continue(self, *, take_from: str | None = None) -> str:
-        return hints.how_to_continue(
-            self._name, self._folder, is_ours="study" in self._job.aside, take_from=take_from
-        )
-
-    def _show_plan(self, space: Space) -> None:
-        workers = getattr(self._launcher, "num_slots", 1)
-        for line in hints.describe_plan(
-            space,
-            self._settings.n_trials,
-            self._trials_so_far(),
-            workers=workers,
-            aside=self._job.aside,
-        ):
-            print(line)
-
-    def _known_study(self) -> Any:
-        """The Optuna study of its name, if there is one now."""
-        name = self._settings.study_name
-        return known_study(self._settings.storage, name) if name is not None else None
-
-    def _trials_so_far(self) -> list[Any]:
-        return self._known.get_trials(deepcopy=False) if self._known else []
-
-    def _space(self, arguments: list[str]) -> Space:
-        """What is to be searched."""
-        params = [f"{key}={value}" for key, value in (self._settings.params or {}).items()]
-        parser = OverridesParser.create(config_loader=self._loader)
-        typed = parser.parse_overrides(arguments)
-        check_once(typed)
-        return parse_space([*parser.parse_overrides(params), *typed])
-
-    def _check(self, space: Space) -> None:
-        """Looks at everything that can be wrong without a trial.
-
-        Points of the space are composed and checked: a mistake is met now and not at night.
-        """
-        check = get_method(self._settings.check) if self._settings.check else None
-        for point in space.corners(at_most=CORNERS):
-            composed = self._compose(space.overrides(point))
-            if self._settings.repeats > 1 and "seed" not in composed:
-                raise StudyError(
-                    f"repeats={self._settings.repeats}: the config has no key `seed` for them"
-                )
-            if check is not None:
-                check(composed)
-        self._place.check([space.overrides(point) for point in space.corners(at_most=CORNERS)])
-        self._sampler(space, 0)
-        if machine := self._settings.take_from:
-            check_take_from(machine, running_of_others(self._known) if self._known else Counter())
-        if is_worked_in(self._folder) and self._known_study() is None:  # not of a moment ago either
-            self._place.check_is_free()
-        if self._is_tracked:
-            store.check(store.resolve_uri(self._settings.tracking.get("uri")))
-
-    def _slots(self, space: Space) -> Any:
-        """The launcher as slots: a rolling window if it takes single jobs, batches if not."""
+    def _start_slots(self) -> Slots:
+        """Return the launcher as slots: a rolling window if it takes single jobs, else batches."""
         if hasattr(self._launcher, "submit"):
             self._launcher.start(num_jobs=self._num_to_run)
-            return self._launcher
-        all_of_them = max(1, self._num_to_run) if space.is_finite else 1
-        size = self._settings.max_batch_size or all_of_them
-        return BatchAdapter(self._launcher, num_slots=size)
+            slots: Slots = self._launcher
+            return slots
+        whole = max(1, self._num_to_run) if self._space.is_finite else 1
+        return BatchAdapter(self._launcher, num_slots=self._config.max_batch_size or whole)
 
-    def _engine(self, space: Space, slots: Any, arguments: list[str]) -> Scheduler:
-        settings = self._settings
-        ledger = SharedStorage(settings.storage)
-        study = ledger.open_study(self._name, self._objectives.directions)
-        with ledger.exclusive():  # of sweeps that start a study together, one makes its folder
-            is_new = agree_on_recipe(
-                study, space, self._objectives, repeats=settings.repeats, aside=self._job.aside
-            )
-            if is_new:
-                self._place.clear()
-                study.set_user_attr(FOLDER, str(self._folder))
-            self._folder.mkdir(parents=True, exist_ok=True)
-            owner = Lease(self._folder)
-        self._write_config()
-        study.sampler, by = self._sampler(space, len(study.get_trials(deepcopy=False)))
-        if self._pruning is not None:
-            study.pruner = self._pruning.pruner  # samplers ask it
-        plan = TrialQueue(ledger, study, space, num_trials=settings.n_trials)
-        num_slots = min(slots.num_slots, self._num_to_run)
-        screen = Screen(
-            head=hints.head(self._name, space, self._objectives, plan, by=by, slots=num_slots),
-            columns=settings.columns,
-            of_others=partial(hints.of_others, how_to_continue=self._how_to_continue),
+    def _check(self) -> None:
+        check_sweep(
+            self._config, self._space, self._objectives, self._dir, self._known, self._compose
         )
-        asked = {"num_trials": plan.num_trials, **self._asked(space)}
-        self._projectors, results = [], []
-        if not self._is_all_told(asked):
-            self._projectors = self._start_projectors()
-            asked["dashboard"] = f"{DASHBOARD}/studies/{study._study_id}"
-            results = [self._results(asked, arguments)]
-        return Scheduler(
-            study=study,
-            ledger=ledger,
-            space=space,
-            plan=plan,
-            objectives=self._objectives,
-            rules=Rules(
-                max_attempts=settings.max_attempts,
-                take_from=settings.take_from,
-                max_failure_rate=settings.max_failure_rate,
-                timeout=settings.timeout,
-                reports=self._pruning is None,
-                is_tracked=self._is_tracked,
+
+    def _open(self) -> OpenStudy:
+        return open_study(
+            self._name,
+            self._config,
+            self._space,
+            self._objectives,
+            self._dir,
+            pruner=self._pruning.pruner if self._pruning else None,
+            aside=self._job.aside,
+        )
+
+    def _observers(self, opened: OpenStudy, state: StudyState, slots: Slots) -> list[Observer]:
+        """Return the live view and, unless nothing is left to do, what keeps the results."""
+        view = LiveView(
+            standard_console(),
+            SystemClock(),
+            head=hints.head(
+                state,
+                self._space,
+                sampler=opened.sampler,
+                workers=min(slots.num_slots, self._num_to_run),
             ),
-            slots=slots,
-            folder=self._folder,
-            owner=owner,
-            folder_of=self._place.of_trial,
-            observers=[screen, *results, *self._projectors],
+            columns=self._config.columns,
+            describe_others=partial(hints.describe_others, how_to_continue=self._how_to_continue),
         )
+        described = {"num_trials": state.num_trials, **self._described()}
+        if self._is_up_to_date(described):
+            return [view]
+        folder = self._dir.path
+        uri, experiment = self._config.tracking_uri, self._config.experiment
+        exporters = [ExporterProcess(folder, uri, experiment)] if self._config.is_tracked else []
+        report = Report(lambda: draw_report(folder))
+        record = StudyRecord(
+            folder,
+            self._space,
+            report,
+            reproduce=partial(hints.reproduce, self._name),
+            dashboard=f"{DASHBOARD}/studies/{opened.study._study_id}",
+            **described,
+            **self._identity(),
+        )
+        return [view, report, record, *exporters]
 
-    def _is_all_told(self, asked: Mapping[str, Any]) -> bool:
-        """Nothing is left to run, and the study's folder and MLflow have all of it."""
-        if self._num_to_run or not are_told(self._folder, **asked):
+    def _is_up_to_date(self, described: Mapping[str, Any]) -> bool:
+        """Return whether nothing is left to run, and the study's folder and MLflow have it all."""
+        if self._num_to_run or not is_recorded(self._dir.path, **described):
             return False
-        return not (self._is_tracked and waiting(self._folder).runs)
+        return not (self._config.is_tracked and waiting(self._dir.path).runs)
 
-    def _asked(self, space: Space) -> dict[str, Any]:
-        """What the study's record says of it that decides about its trials and how they count."""
+    def _described(self) -> dict[str, Any]:
+        """Return the fields of the study's record that decide which trials it has and how they are
+        judged."""
+        dimensions = self._space.dimensions
         return {
-            "params": {each.name: hints.values_of(each) for each in space.dimensions},
+            "params": {each.name: hints.format_values(each) for each in dimensions},
             "judged": {
                 "objectives": list(self._objectives.names),
                 "directions": list(self._objectives.directions),
                 "constraints": [str(constraint) for constraint in self._objectives.constraints],
-                "tie_breaker": self._settings.tie_breaker,
-                "columns": list(self._settings.columns),
-                "repeats": self._settings.repeats,
+                "tie_breaker": self._config.tie_breaker,
+                "columns": list(self._config.columns),
+                "repeats": self._config.repeats,
             },
-            "storage": shown(self._settings.storage),
-            "tracking": self._tracking_as_shown(),
+            "storage": shown(self._config.storage),
+            "tracking": self._tracking(),
         }
 
-    def _results(self, asked: Mapping[str, Any], arguments: list[str]) -> Results:
-        for_hydra = self._typed_for_hydra()
-        typed = [*process.launch_command(), "-m", *for_hydra, *arguments]
-        return Results(
-            self._folder,
-            draw=lambda: draw_report(self._folder),
-            again=partial(hints.reproduce, self._name),
-            name=self._name,
-            tags=environment.environment_tags(self._job.source) | {"hrm_sweep.study": self._name},
-            description=f"    {shlex.join(typed)}\n",
-            hydra_overrides=for_hydra,
-            aside=[*self._job.aside],
-            **asked,
-        )
-
-    def _typed_for_hydra(self) -> list[str]:
-        """The overrides of Hydra's own settings that are part of the study."""
-        return [text for text in _typed(self._config, "hydra") if not text.startswith(FOR_ONCE)]
-
-    def _tracking_as_shown(self) -> dict[str, str | None]:
-        """Where the study's runs go, without passwords; uri None is `mlruns/` beside the study."""
-        if not self._is_tracked:
+    def _tracking(self) -> dict[str, str | None]:
+        """Return where runs are sent, without passwords; uri None is `mlruns/` beside the study."""
+        if not self._config.is_tracked:
             return {}
-        uri = self._settings.tracking.get("uri") or os.environ.get("MLFLOW_TRACKING_URI")
-        experiment = self._settings.tracking.get("experiment", "hrm_sweep")
-        return {"uri": redacted(uri) if uri else None, "experiment": experiment}
+        uri = self._config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        return {"uri": redacted(uri) if uri else None, "experiment": self._config.experiment}
 
-    def _sampler(self, space: Space, num_known: int) -> tuple[Any, str]:
-        settings = self._settings
-        return make_sampler(
-            settings.sampler,
-            space,
-            self._objectives,
-            num_trials=settings.n_trials,
-            num_known=num_known,
-            seed=settings.seed,
+    def _identity(self) -> dict[str, Any]:
+        """Return the fields of the study's record that name it and how it was started."""
+        for_hydra = [text for text in self._for_hydra if not text.startswith(FOR_ONCE)]
+        command = [*process.launch_command(), "-m", *for_hydra, *self._arguments]
+        tags = environment.environment_tags(self._job.source)
+        return {
+            "name": self._name,
+            "tags": tags | {"hrm_sweep.study": self._name},
+            "description": f"    {shlex.join(command)}\n",
+            "hydra_overrides": for_hydra,
+            "aside": [*self._job.aside],
+        }
+
+    def _print_plan(self) -> None:
+        lines = hints.describe_plan(
+            self._space,
+            self._config.n_trials,
+            self._trials,
+            workers=getattr(self._launcher, "num_slots", 1),
+            aside=self._job.aside,
         )
+        for line in lines:
+            print(line)
 
-    def _make_pruning(self) -> Pruning | None:
-        pruner = make_pruner(
-            self._settings.pruner, self._objectives, repeats=self._settings.repeats
-        )
-        if pruner is None:
-            return None
-        storage = absolute(self._settings.storage)
-        return Pruning(storage, self._name, self._objectives.names[0], pruner)
-
-    def _write_config(self) -> None:
-        tree = OmegaConf.to_container(self._config, enum_to_str=True)
-        files.write_text(self._folder / OF_A_STUDY, to_yaml(redacted_tree(tree)))
-
-    def _start_projectors(self) -> list[ExporterProcess]:
-        if not self._is_tracked:
-            return []
-        tracking = self._settings.tracking
-        experiment = tracking.get("experiment", "hrm_sweep")
-        return [ExporterProcess(self._folder, uri=tracking.get("uri"), experiment=experiment)]
-
-    def _say_what_next(self, engine: Scheduler) -> None:
-        if engine.is_stopped:
-            left = formatting.pluralize(engine.num_left, "trial")
+    def _print_next_commands(self, state: StudyState, observers: list[Observer]) -> None:
+        if state.is_stopped:
+            left = formatting.pluralize(state.num_left, "trial")
             print(f"  time is up  {left} left; continue with: {self._how_to_continue()}")
+        folder = self._dir.path
         for line in hints.next_commands(
-            self._settings, engine, self._folder, aside=self._job.aside
+            state, self._space, self._config, folder, aside=self._job.aside
         ):
             print(line)
-        for backlog in (projector.backlog for projector in self._projectors):
-            if backlog.runs:
+        for observer in observers:
+            if isinstance(observer, ExporterProcess) and (backlog := observer.backlog).runs:
                 print(f"  tracking     {backlog}; later: python -m hrm_sweep sync {self._name}")
 
-    def _batches(self, returns: dict[int, Future[Any]]) -> list[Batch]:
-        jobs = [returns[number] for number in sorted(returns)]
-        size = self._settings.max_batch_size or max(1, len(jobs))
-        return [Batch(jobs[first : first + size]) for first in range(0, len(jobs), size)]
+    def _how_to_continue(self, *, take_from: str | None = None) -> str:
+        is_ours = "study" in self._job.aside
+        return hints.how_to_continue(
+            self._name, self._dir.path, is_ours=is_ours, take_from=take_from
+        )
+
+    def _with_way_out(self, error: DatabaseAway) -> DatabaseAway:
+        kept = f"what was measured is kept in {self._dir.path}"
+        once = f"once it does, continue with: {self._how_to_continue()}"
+        return DatabaseAway(error.where, error.reason, f"{kept}; {once}")
 
 
-class Batch(Sequence[Any]):
-    """What jobs returned, each unpacked when it is asked for."""
-
-    def __init__(self, jobs: list[Future[Any]]) -> None:
-        self._jobs = jobs
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return Batch(self._jobs[index])
-        return self._jobs[index].result()
+def _has_result(state: StudyState) -> bool:
+    """Return whether the study has a best trial, may get one from other sweeps, or has only trials
+    without an objective."""
+    is_unjudged = set(state.outcomes()) == {Outcome.UNJUDGED}
+    return bool(state.front) or is_unjudged or state.is_left_to_others
 
 
-def _typed(config: DictConfig, what: str) -> list[str]:
-    """The overrides for `hydra` or for the `task` as they were typed, their interpolations too."""
-    overrides = OmegaConf.to_container(config.hydra.overrides[what], resolve=False)
+def _make_pruning(config: SweeperConfig, objectives: Objectives, study: str) -> Pruning | None:
+    pruner = make_pruner(config.pruner, objectives, repeats=config.repeats)
+    if pruner is None:
+        return None
+    return Pruning(absolute(config.storage), study, objectives.names[0], pruner)
+
+
+def _parse_space(context: HydraContext, config: SweeperConfig, arguments: list[str]) -> Space:
+    """Return the space of `params` and the arguments, which have precedence."""
+    parser = OverridesParser.create(config_loader=context.config_loader)
+    params = [f"{key}={value}" for key, value in (config.params or {}).items()]
+    typed = parser.parse_overrides(arguments)
+    check_once(typed)
+    return parse_space([*parser.parse_overrides(params), *typed])
+
+
+def _unresolved_overrides(config: DictConfig, kind: str) -> list[str]:
+    """Return the overrides for `hydra` or for the `task` as they were typed."""
+    overrides = OmegaConf.to_container(config.hydra.overrides[kind], resolve=False)
     assert isinstance(overrides, list)
     return [str(text) for text in overrides]

@@ -1,7 +1,7 @@
-"""The settings of our sweeper and our launcher, as Hydra knows them.
+"""Options of our sweeper and our launcher, as Hydra knows them.
 
-Not in the plugins' own modules: Hydra executes those a second time, which would make two classes of
-each, and pickled configs need one.
+They are not in the plugins' own modules: Hydra executes those a second time, which would make two
+classes of each, and pickled configs need one.
 """
 
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from typing import Any
 
 TAKE_FROM = "hydra.sweeper.take_from="
 FOR_ONCE = ("hydra.mode=", TAKE_FROM)
-"""How overrides begin that are not part of a study, and are not typed again when it goes on."""
+"""Beginnings of overrides that belong to one command and not to the study it works on."""
 
 
 @dataclass
-class SweeperSettings:
-    """`hydra.sweeper.*` of `hydra/sweeper=hrm_sweep`: what a sweep is asked for."""
+class SweeperConfig:
+    """`hydra.sweeper.*` of `hydra/sweeper=hrm_sweep`: what a sweep was asked for."""
 
     _target_: str = "hydra_plugins.hrm_sweep_plugins.sweeper.HrmSweeper"
     _recursive_: bool = False
     params: dict[str, str] | None = None
-    """Search space: key -> sweep, as on the command line, which wins."""
+    """Search space: key -> sweep as on the command line, which has precedence."""
     study_name: str | None = None
-    """null: a new one, a date and two words. A study of that name goes on."""
+    """null: a new name, a date and two words. A study that has the name is resumed."""
     objective: Any = "objective"
     """Name of the value that a trial is judged by, or a list of names."""
     tie_breaker: str | None = None
@@ -31,11 +31,11 @@ class SweeperSettings:
     constraints: Any = None
     """Value's name -> `<= 10` or `>= 0.9`: trials that break one are never the best."""
     n_trials: int = 20
-    """Trials of a search in total; a grid has as many as points."""
+    """Total number of trials of a search; a grid has as many as points."""
     max_attempts: int = 3
     """How often a trial is started whose process dies."""
     max_batch_size: int | None = None
-    """With a launcher that takes batches: jobs in one."""
+    """Jobs in a batch, with a launcher that takes batches; null: all of a grid, one of a search."""
     max_failure_rate: float | None = None
     """Share of failed trials that ends the study, once four have ended; null: never."""
     timeout: float | None = None
@@ -47,7 +47,7 @@ class SweeperSettings:
     dry_run: bool = False
     """Show the plan and run nothing."""
     storage: str = "${oc.env:HRM_SWEEP_STORAGE,'sqlite:///multirun/optuna.db'}"
-    """URL of Optuna's database; with a password in it, it belongs into the environment variable."""
+    """URL of Optuna's database; one with a password belongs into the environment variable."""
     seed: int | None = None
     """Of the sampler."""
     sampler: Any = field(default_factory=lambda: {"_target_": "optuna.samplers.TPESampler"})
@@ -59,17 +59,33 @@ class SweeperSettings:
     columns: list[str] = field(default_factory=list)
     """Metrics shown while trials run; * stands for any rest."""
 
+    @property
+    def is_tracked(self) -> bool:
+        """Whether runs are sent to MLflow."""
+        return bool(self.tracking["name"] != "off")
+
+    @property
+    def tracking_uri(self) -> str | None:
+        """Address of the MLflow server; None: `MLFLOW_TRACKING_URI`, or `mlruns/`."""
+        uri: str | None = self.tracking.get("uri")
+        return uri
+
+    @property
+    def experiment(self) -> str:
+        """Name of the MLflow experiment."""
+        return str(self.tracking.get("experiment", "hrm_sweep"))
+
 
 @dataclass
-class PoolSettings:
+class PoolConfig:
     """`hydra.launcher.*` of `hydra/launcher=pool`."""
 
     _target_: str = "hydra_plugins.hrm_sweep_plugins.launcher.PoolLauncher"
     workers: int | None = None
     """Processes that work at the same time; null: as many as this process has cores."""
     threads: int = 1
-    """Threads of each (OMP_NUM_THREADS and its like)."""
+    """Threads of each (OMP_NUM_THREADS and the like)."""
     timeout: float | None = None
-    """Seconds that a job may take; its process is ended then."""
+    """Seconds that a job may take; then its process is ended."""
     preload: list[str] = field(default_factory=list)
     """Modules that a worker imports while it waits for its first job."""

@@ -1,4 +1,4 @@
-"""One trial as a person follows it, read from its record while it is written."""
+"""Progress of one trial, read from its record while the trial writes it."""
 
 from __future__ import annotations
 
@@ -15,140 +15,146 @@ from hrm_sweep.runs.record import Entry, RecordReader, Stopwatch, values_of
 
 @dataclass
 class TrialProgress:
-    """What is known of one trial."""
+    """Progress of one trial, or of one of its repeats."""
 
     number: int
     params: Mapping[str, Any]
     folder: Path
     attempt: int = 1
     has_begun: bool = False
-    """False while it waits for a free worker."""
+    """False while the attempt waits for a free worker."""
     seconds: float = 0.0
-    """What all its attempts took, once this one has ended."""
+    """Duration of all attempts together, once this one has ended."""
     step: int = 0
     num_steps: int | None = None
-    doing: str = ""
-    """What takes time before the next step."""
-    part: TrialProgress | None = None
-    """The run that this is, if it has a record of its own: a repeat."""
-    pace: float | None = None
-    """Seconds a step takes, from the second step on."""
+    status: str = ""
+    """What the trial does before its next step, where that takes long."""
+    current_repeat: TrialProgress | None = None
+    seconds_per_step: float | None = None
+    """Known from the second step on."""
     values: dict[str, float] = field(default_factory=dict)
-    """The newest measurement; the final values once the trial is complete."""
+    """Latest measurement; the final values once the trial is complete."""
     outcome: Outcome | None = None
-    """None while it runs."""
+    """None while the trial runs."""
     reason: str = ""
 
     @property
-    def newest(self) -> dict[str, float]:
-        """The newest measurement, its part's included."""
-        return self.part.values if self.part else self.values
+    def latest_values(self) -> dict[str, float]:
+        """Latest measurement; that of the current repeat, if there is one."""
+        return self.current_repeat.values if self.current_repeat else self.values
 
     @property
     def steps_done(self) -> float:
-        """With what its part has done of the next one."""
-        if self.part is None or not self.part.num_steps:
+        """Finished steps and the finished fraction of the current one, if that is a repeat."""
+        if self.current_repeat is None or not self.current_repeat.num_steps:
             return self.step
-        return self.step + self.part.steps_done / self.part.num_steps
+        return self.step + self.current_repeat.steps_done / self.current_repeat.num_steps
 
     @property
     def seconds_left(self) -> float | None:
-        """None while that cannot be told."""
-        if self.num_steps is None or (pace := self._pace_of_all()) is None:
+        """Estimate of the time to the last step; None without a basis for one."""
+        seconds = self._seconds_per_step()
+        if self.num_steps is None or seconds is None:
             return None
-        return pace * (self.num_steps - self.steps_done)
+        return seconds * (self.num_steps - self.steps_done)
 
-    def _pace_of_all(self) -> float | None:
-        """The pace; until it has one, that of its part."""
-        if self.pace is not None or self.part is None:
-            return self.pace
-        pace, steps = self.part.pace, self.part.num_steps
-        return pace * steps if pace is not None and steps else None
+    def _seconds_per_step(self) -> float | None:
+        """Return the duration of a step; before the second one, that of the current repeat."""
+        repeat = self.current_repeat
+        if self.seconds_per_step is not None or repeat is None:
+            return self.seconds_per_step
+        if repeat.seconds_per_step is None or not repeat.num_steps:
+            return None
+        return repeat.seconds_per_step * repeat.num_steps
+
+    def await_attempt(self) -> None:
+        """Forget how the last attempt ended: another one follows."""
+        self.has_begun, self.outcome, self.reason = False, None, ""
 
     @classmethod
-    def of_the_past(cls, trial: optuna.trial.FrozenTrial) -> TrialProgress:
-        """A trial that had ended when the study was opened."""
-        told = trial.user_attrs
+    def from_finished(cls, trial: optuna.trial.FrozenTrial) -> TrialProgress:
+        """Return the progress of a trial that a sweep has finished, as Optuna keeps it."""
+        kept = trial.user_attrs
         return cls(
             trial.number,
             trial.params,
-            Path(told["folder"]),
+            Path(kept["folder"]),
             has_begun=True,
-            seconds=told.get("seconds", 0.0),
-            values=told.get("values", {}),
-            attempt=told.get("attempt", 1),
-            outcome=Outcome.named(told["outcome"]),
-            reason=told.get("reason", ""),
+            seconds=kept.get("seconds", 0.0),
+            values=kept.get("values", {}),
+            attempt=kept.get("attempt", 1),
+            outcome=Outcome.named(kept["outcome"]),
+            reason=kept.get("reason", ""),
         )
 
 
 class RecordTail:
-    """Keeps a row up to date with the record of its trial, from now on."""
+    """Reader that updates a `TrialProgress` with what its trial appends to the record.
 
-    def __init__(self, row: TrialProgress) -> None:
-        self.row = row
-        self._reader = RecordReader(row.folder)
+    Attributes:
+        progress: up to date with the last `read`.
+        earlier: what the record held when the tail was opened: values by step.
+    """
+
+    def __init__(self, progress: TrialProgress) -> None:
+        self.progress = progress
+        self._reader = RecordReader(progress.folder)
         self._stopwatch = Stopwatch()
-        self._part: RecordTail | None = None
+        self._repeat: RecordTail | None = None
         self._first: tuple[int, int] | None = None
-        """Step and time of the first measurement; starting up does not count for the pace."""
-        self.past = self.follow()
-        """What attempts before this one measured, by step."""
+        """Step and time of the first measurement: starting up does not count as a step."""
+        self.earlier = self.read()
 
-    def follow(self) -> dict[int, dict[str, float]]:
-        """Reads what the trial wrote since; returns the values among it by step."""
+    def read(self) -> dict[int, dict[str, float]]:
+        """Read the entries that are new, and return the values among them by step."""
         measured = {}
         for entry in self._reader.new_entries():
             self._stopwatch.read(entry)
             if entry.event == "metrics":
                 self._measure(entry)
-                measured[self.row.step] = self.row.values
+                measured[self.progress.step] = self.progress.values
             elif entry.event == "started":
                 self._begin()
             elif entry.event == "expected":
-                self.row.num_steps = entry.fields["num_steps"]
+                self.progress.num_steps = entry.fields["num_steps"]
             elif entry.event == "doing":
-                self._do(**entry.fields)
+                self._set_status(**entry.fields)
             elif entry.event == "finished":
                 self._finish(entry)
-        if self._part is not None:
-            self._part.follow()
+        if self._repeat is not None:
+            self._repeat.read()
         return measured
-
-    def wait(self) -> None:
-        """Another attempt is to come: how the one before it ended counts no more."""
-        self.row.has_begun, self.row.outcome, self.row.reason = False, None, ""
 
     def _begin(self) -> None:
         self._first = None
-        self._do("")
-        self.row.has_begun, self.row.outcome, self.row.reason = True, None, ""
+        self._set_status("")
+        self.progress.await_attempt()
+        self.progress.has_begun = True
 
-    def _do(self, text: str, folder: str = "") -> None:
-        row = self.row
-        row.doing = text
-        self._part = (
-            RecordTail(TrialProgress(row.number, row.params, row.folder / folder))
+    def _set_status(self, text: str, folder: str = "") -> None:
+        trial = self.progress
+        trial.status = text
+        self._repeat = (
+            RecordTail(TrialProgress(trial.number, trial.params, trial.folder / folder))
             if folder
             else None
         )
-        row.part = self._part.row if self._part else None
+        trial.current_repeat = self._repeat.progress if self._repeat else None
 
     def _measure(self, entry: Entry) -> None:
-        row = self.row
-        step, values = entry.fields["step"], values_of(entry)
-        before = row.values if step == row.step else {}  # a step may be told in several entries
-        row.step, row.values = step, before | values
-        self._do("")
+        trial, step = self.progress, entry.fields["step"]
+        before = trial.values if step == trial.step else {}  # a step may have several entries
+        trial.step, trial.values = step, before | values_of(entry)
+        self._set_status("")
         if self._first is None:
-            self._first = row.step, entry.time_ms
+            self._first = trial.step, entry.time_ms
         first_step, first_ms = self._first
-        if row.step > first_step:
-            row.pace = (entry.time_ms - first_ms) / 1000 / (row.step - first_step)
+        if trial.step > first_step:
+            trial.seconds_per_step = (entry.time_ms - first_ms) / 1000 / (trial.step - first_step)
 
     def _finish(self, entry: Entry) -> None:
-        row = self.row
-        self._do("")
-        row.outcome = Outcome.named(entry.fields["outcome"])
-        row.reason, row.values = entry.fields["reason"], entry.fields["best"] or row.values
-        row.seconds = self._stopwatch.seconds
+        trial = self.progress
+        self._set_status("")
+        trial.outcome = Outcome.named(entry.fields["outcome"])
+        trial.reason, trial.values = entry.fields["reason"], entry.fields["best"] or trial.values
+        trial.seconds = self._stopwatch.seconds

@@ -1,46 +1,52 @@
-"""The folder of a study and those of its trials: `hydra.sweep.dir` and `hydra.sweep.subdir`."""
+"""Folder of a study and those of its trials: `hydra.sweep.dir` and `hydra.sweep.subdir`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hrm_sweep.errors import StudyError
+from hrm_sweep.runs.configs import to_yaml
 from hrm_sweep.runs.export_state import OF_A_STUDY
 from hrm_sweep.storage.leases import is_worked_in
 from hrm_sweep.system import files
+from hrm_sweep.system.redact import redacted_tree
 
 SWEEP_DIR = "hydra.sweep.dir="
 
 
-def go_on_in(folder: str, config: DictConfig) -> None:
-    """A study that is known to be in a folder goes on there, if nobody says another one: Hydra's
-    own would have the date of today."""
+def resume_in(folder: str, config: DictConfig) -> None:
+    """Set `hydra.sweep.dir` to the folder that a study has, unless the user chose another one.
+
+    Hydra's default has today's date in it.
+    """
     is_here = Path(str(config.hydra.sweep.dir), OF_A_STUDY).exists()
-    is_said = any(text.startswith(SWEEP_DIR) for text in config.hydra.overrides.hydra)
-    if folder and not (is_here or is_said) and Path(folder, OF_A_STUDY).exists():
+    is_chosen = any(text.startswith(SWEEP_DIR) for text in config.hydra.overrides.hydra)
+    if folder and not (is_here or is_chosen) and Path(folder, OF_A_STUDY).exists():
         with open_dict(config):
             config.hydra.sweep.dir = folder
             config.hydra.overrides.hydra.append(f"{SWEEP_DIR}{folder}")
 
 
-class StudyFolder:
-    """Where a study works.
+class StudyDir:
+    """Folder of a study.
 
     Args:
         config: of the sweep.
-        compose: the config of a trial's job, from its overrides.
+        compose: makes the config of a trial's job from its overrides.
     """
 
     def __init__(self, config: DictConfig, compose: Callable[[Sequence[str]], DictConfig]) -> None:
         self.path = Path(str(config.hydra.sweep.dir))
-        self._subdir = str(config.hydra.sweep._get_node("subdir")._value())
-        self._compose = compose
+        self._config, self._compose = config, compose
+        sweep = cast("dict[str, Any]", OmegaConf.to_container(config.hydra.sweep, resolve=False))
+        self._subdir = str(sweep["subdir"])
 
     def of_trial(self, number: int, overrides: list[str]) -> Path:
-        """The folder that Hydra will give the trial."""
+        """Return the folder that Hydra gives a trial."""
         if self._subdir == "${hydra.job.num}":
             return self.path / str(number)  # known without composing the job's config
         job = self._compose(overrides)
@@ -48,14 +54,14 @@ class StudyFolder:
             job.hydra.job.num, job.hydra.job.id = number, str(number)
         return self.path / str(job.hydra.sweep.subdir)
 
-    def check(self, several: Sequence[list[str]]) -> None:
-        """Each trial needs a folder of its own, with the same name for whoever asks and whenever.
+    def check(self, points: Sequence[list[str]]) -> None:
+        """Check that each trial gets a folder of its own, under one name at any time.
 
         Args:
-            several: the overrides of some trials that are not equal.
+            points: the overrides of some different trials.
 
         Raises:
-            StudyError: `hydra.sweep.subdir` does not give it one.
+            StudyError: `hydra.sweep.subdir` does not provide for that.
             InputError: the study's folder cannot be written.
         """
         way_out = "put ${hydra.job.num} into it, and the time into hydra.sweep.dir"
@@ -63,8 +69,8 @@ class StudyFolder:
             raise StudyError(
                 f"hydra.sweep.subdir={self._subdir}: is another one each time it is read; {way_out}"
             )
-        folders = {self.of_trial(number, each) for number, each in enumerate(several)}
-        if len(folders) < len(set(map(tuple, several))):
+        folders = {self.of_trial(number, each) for number, each in enumerate(points)}
+        if len(folders) < len(set(map(tuple, points))):
             raise StudyError(
                 f"hydra.sweep.subdir={self._subdir}: several trials would have one folder; "
                 f"{way_out}"
@@ -72,7 +78,7 @@ class StudyFolder:
         files.check_writable(self.path)
 
     def check_is_free(self) -> None:
-        """Raises StudyError if another study works in the folder now."""
+        """Raise StudyError if another study works in the folder now."""
         if is_worked_in(self.path):
             raise StudyError(
                 f"hydra.sweep.dir={self.path}: another study works there now; "
@@ -80,7 +86,7 @@ class StudyFolder:
             )
 
     def clear(self) -> None:
-        """A new study keeps beside its folder what it finds there of another one.
+        """Make place for a new study: what another one left in the folder is kept beside it.
 
         Raises:
             StudyError: the other one works there now.
@@ -88,3 +94,8 @@ class StudyFolder:
         self.check_is_free()
         if (self.path / OF_A_STUDY).exists():
             files.set_aside(self.path)
+
+    def write_config(self) -> None:
+        """Write the config of the sweep, without secrets."""
+        tree = OmegaConf.to_container(self._config, enum_to_str=True)
+        files.write_text(self.path / OF_A_STUDY, to_yaml(redacted_tree(tree)))

@@ -9,150 +9,185 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from hrm_sweep.engine.progress import TrialProgress
-from hrm_sweep.engine.scheduler import Scheduler
+from hrm_sweep.engine.state import StudyState
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.record import FILE_NAME as NAME
+from hrm_sweep.runs.record import FILE_NAME as RECORD
 from hrm_sweep.runs.record import Record, RecordReader, curves, is_held
+from hrm_sweep.search.space import Space
 from hrm_sweep.system import files
 
 FILE_NAME = "optimization_results.yaml"
 
 
-def are_told(folder: Path, **asked: Any) -> bool:
-    """Whether the record of the study says that it is complete, and what was asked of it."""
+def is_recorded(folder: Path, **started: Any) -> bool:
+    """Return whether the record of a study is complete and began with these fields."""
     entries = RecordReader(folder).new_entries()
     if not entries or entries[-1].fields.get("outcome") != Outcome.COMPLETE.word:
         return False
-    told = next(entry.fields for entry in reversed(entries) if entry.event == "started")
-    return all(told.get(name) == value for name, value in asked.items())
+    begin = next(entry.fields for entry in reversed(entries) if entry.event == "started")
+    return all(begin.get(name) == value for name, value in started.items())
 
 
-class Results:
-    """Keeps the record of the study itself: its best value after each trial, and how it ended.
-
-    Of several sweeps that work on the study at once, the first keeps it; when that one has ended,
-    another goes on with it.
+class Report:
+    """Observer that makes a study's report when it ends; a stopped study gets none.
 
     Args:
-        draw: makes the study's report when it ends, and returns the names of its files.
-        again: the command that reproduces a trial.
-        started: what the record's first entry says of the study.
+        draw: makes the report and returns the names of its files.
+
+    Attributes:
+        files: names of what was made.
+    """
+
+    def __init__(self, draw: Callable[[], list[str]]) -> None:
+        self.files: list[str] = []
+        self._draw = draw
+
+    def begin(self, state: StudyState) -> None:
+        """Keep the state."""
+        self._state = state
+
+    def tick(self) -> None:
+        """Do nothing."""
+
+    def settled(self, trial: TrialProgress) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Make the report."""
+        if not self._state.is_stopped:
+            self.files = self._draw()
+
+
+class StudyRecord:
+    """Observer that writes the study's record: its best value after each trial, and its end.
+
+    Of several sweeps that work on the study at once, the first writes it; when that one has ended,
+    another continues.
+
+    Args:
+        report: made before this observer ends.
+        reproduce: the command that reproduces a trial.
+        started: fields of the record's first entry.
     """
 
     def __init__(
         self,
         folder: Path,
+        space: Space,
+        report: Report,
         *,
-        draw: Callable[[], list[str]],
-        again: Callable[[TrialProgress], str],
+        reproduce: Callable[[TrialProgress], str],
         **started: Any,
     ) -> None:
-        self._folder, self._draw, self._again = folder, draw, again
-        self._started = started
+        self._folder, self._space, self._report = folder, space, report
+        self._reproduce, self._started = reproduce, started
         self._record: Record | None = None
         self._step = 0
-        """The last at which the record has the best value."""
-        self._take()
+        """The last one of the best value."""
+        self._open()
 
-    def begin(self, engine: Scheduler) -> None:
-        self._engine = engine
+    def begin(self, state: StudyState) -> None:
+        """Keep the state."""
+        self._state = state
 
     def tick(self) -> None:
-        """Only ends of trials are written."""
+        """Do nothing: only ends of trials are written."""
 
-    def settled(self, row: TrialProgress) -> None:
-        self._take()
-        if row.outcome is Outcome.COMPLETE and self._record is not None:
-            objectives = self._engine.objectives
-            self._record.metrics(row.number, {name: row.values[name] for name in objectives.names})
-            self._tell_best()
+    def settled(self, trial: TrialProgress) -> None:
+        """Write the objectives of a complete trial, and the best value since then."""
+        self._open()
+        if trial.outcome is Outcome.COMPLETE and self._record is not None:
+            self._record.metrics(trial.number, self._objectives_of(trial))
+            self._write_best()
 
     def end(self) -> None:
-        """Writes the results, whole, and closes the record. The study is as good as its trials."""
-        engine = self._engine
-        report = [] if engine.is_stopped else self._draw()  # takes its time; what is counted is new
-        engine.count_those_of_others()
-        outcomes = engine.outcomes()
-        outcome = Outcome.COMPLETE if engine.front else Outcome.FAILED
-        if engine.is_stopped:
-            outcome = Outcome.INTERRUPTED
-        counted = {known.word: number for known, number in outcomes.items()}
-        summary = _summary(engine, self._again) | {"trials": counted}
-        files.write_text(self._folder / FILE_NAME, OmegaConf.to_yaml(summary))
-        self._take()
+        """Write the results, whole, and close the record. The study is as good as its trials."""
+        state = self._state
+        counts = {outcome.word: number for outcome, number in state.outcomes().items()}
+        results = _results(state, self._space, self._reproduce) | {"trials": counts}
+        files.write_text(self._folder / FILE_NAME, OmegaConf.to_yaml(results))
+        self._open()
         if self._record is None:
             return
-        self._tell_best()
-        best = engine.front[0] if len(engine.front) == 1 else None
+        self._write_best()
+        outcome = Outcome.COMPLETE if state.front else Outcome.FAILED
         self._record.append(
             "finished",
-            outcome=outcome.word,
-            best={name: best.values[name] for name in engine.objectives.names} if best else {},
-            reason=", ".join(f"{number} {word}" for word, number in counted.items()),
-            artifacts=["multirun.yaml", FILE_NAME, *report],
+            outcome=(Outcome.INTERRUPTED if state.is_stopped else outcome).word,
+            best=self._objectives_of(state.best) if state.best else {},
+            reason=", ".join(f"{number} {word}" for word, number in counts.items()),
+            artifacts=["multirun.yaml", FILE_NAME, *self._report.files],
         )
         self._record.close()
 
-    def _tell_best(self) -> None:
-        """The best value so far, at the number of trials that have ended: MLflow shows a metric as
-        it was at its last step, and trials do not end in the order of their numbers."""
-        objectives, front = self._engine.objectives, self._engine.front
-        if self._record is None or objectives.is_multi_objective or not front:
-            return
-        self._step = max(self._step + 1, sum(self._engine.outcomes().values()))
-        best = {f"best/{name}": front[0].values[name] for name in objectives.names}
-        self._record.metrics(self._step, best)
+    def _objectives_of(self, trial: TrialProgress) -> dict[str, float]:
+        return {name: trial.values[name] for name in self._state.objectives.names}
 
-    def _take(self) -> None:
-        """Opens the record, unless another sweep has it."""
+    def _write_best(self) -> None:
+        """Write the best value so far, with the number of ended trials as its step.
+
+        MLflow shows a metric as it was at its last step, and trials do not end in the order of
+        their numbers.
+        """
+        state = self._state
+        if self._record is None or state.objectives.is_multi_objective or state.best is None:
+            return
+        self._step = max(self._step + 1, len(state.ended))
+        best = self._objectives_of(state.best)
+        self._record.metrics(self._step, {f"best/{name}": best[name] for name in best})
+
+    def _open(self) -> None:
+        """Open the record, unless another sweep has it."""
         if self._record is not None or self._is_held():
             return
         try:
             self._record = Record(self._folder)
         except RecordError:
-            if self._is_held():  # by another one, since a moment ago
+            if self._is_held():  # by another sweep, since a moment ago
                 return
             raise
         self._step = _last_step_of_best(self._folder)
         self._record.append("started", kind="study", **self._started)
 
     def _is_held(self) -> bool:
-        return (self._folder / NAME).exists() and is_held(self._folder)
+        return (self._folder / RECORD).exists() and is_held(self._folder)
 
 
 def _last_step_of_best(folder: Path) -> int:
     metrics = [entry for entry in RecordReader(folder).new_entries() if entry.event == "metrics"]
-    told = [entry for entry in metrics if any(map(_is_of_best, entry.fields["values"]))]
-    return max(curves(told), default=0)
+    of_best = [entry for entry in metrics if any(map(_is_of_best, entry.fields["values"]))]
+    return max(curves(of_best), default=0)
 
 
 def _is_of_best(name: str) -> bool:
     return name.startswith("best/")
 
 
-def _summary(engine: Scheduler, again: Callable[[TrialProgress], str]) -> dict[str, Any]:
-    """What Hydra's own Optuna sweeper writes, and where each of the best trials is."""
-    objectives = engine.objectives
+def _results(
+    state: StudyState, space: Space, reproduce: Callable[[TrialProgress], str]
+) -> dict[str, Any]:
+    """Return what Hydra's own Optuna sweeper writes, and where each of the best trials is."""
+    objectives = state.objectives
     front: list[dict[str, Any]] = [
         {
-            "params": dict(row.params),
-            "values": objectives.values_of(row.values),
-            "trial": row.number,
-            "folder": str(row.folder),
-            "mlflow_run_id": ExportState.load(row.folder).run_id or None,
-            "overrides": engine.space.overrides(row.params),
-            "reproduce": again(row),
+            "params": dict(trial.params),
+            "values": objectives.values_of(trial.values),
+            "trial": trial.number,
+            "folder": str(trial.folder),
+            "mlflow_run_id": ExportState.load(trial.folder).run_id or None,
+            "overrides": space.overrides(trial.params),
+            "reproduce": reproduce(trial),
         }
-        for row in engine.front
+        for trial in state.front
     ]
-    summary: dict[str, Any] = {"name": "optuna", "objective": list(objectives.names)}
+    results: dict[str, Any] = {"name": "optuna", "objective": list(objectives.names)}
     if objectives.is_multi_objective:
-        return summary | {"solutions": front}
+        return results | {"solutions": front}
     if not front:
-        return summary
+        return results
     (best,) = front
     ((value,), params) = best.pop("values"), best.pop("params")
     best = {f"best_{name}": known for name, known in best.items()}
-    return summary | {"best_params": params, "best_value": value, **best}
+    return results | {"best_params": params, "best_value": value, **best}

@@ -1,103 +1,86 @@
-"""What a sweep and its study in Optuna tell each other: what ended, what it measured, what is next.
+"""Synchronisation of one sweep with its study in Optuna: curves and results out, trials in.
 
-All of an exchange is in one transaction. One that failed can be made again: whatever comes of the
-first try, nothing is told twice, and no trial is lost or handed out twice.
+Each commit is one transaction. A commit that failed can be repeated: no result is written twice,
+and no trial is lost or taken twice, whether or not the first try reached the database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
 
+from hrm_sweep.engine.attributes import ATTEMPT, FOLDER, OWNER
+from hrm_sweep.engine.open_study import OpenStudy
+from hrm_sweep.engine.other_sweeps import Others, running_of_others
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
-from hrm_sweep.engine.trial_queue import ATTEMPT, FOLDER, OWNER, TrialQueue
+from hrm_sweep.engine.trial_queue import finished_trials
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
-from hrm_sweep.search.objectives import Objectives
-from hrm_sweep.search.space import Space
-from hrm_sweep.storage.optuna_storage import SharedStorage
 
 
 @dataclass(eq=False)
 class InFlightTrial:
-    """A trial that was handed out, until Optuna is told how it ended."""
+    """Trial of this sweep, from the moment it is taken until Optuna has its result."""
 
     trial: optuna.Trial
     overrides: list[str]
-    follower: RecordTail
+    tail: RecordTail
     objective: str | None
-    """What its curve in Optuna is made of; a study with several objectives has no curves."""
-    curve: dict[int, float] = field(default_factory=dict)
-    """What Optuna has not been told of it, by step."""
+    """Metric of its curve in Optuna; None with several objectives, which have no curve."""
+    unreported: dict[int, float] = field(default_factory=dict)
+    """Steps of the curve that Optuna lacks."""
     run_id: str = ""
-    """In MLflow, once it is known."""
+    """In MLflow; "" until it is known."""
     tell_deadline: float = 0.0
-    """`time.monotonic()` when Optuna is told at the latest, once the trial has ended."""
+    """Time on the scheduler's clock when Optuna is told the result without waiting for `run_id`."""
 
     def __post_init__(self) -> None:
-        self._measure(self.follower.past)
+        self._extend_curve(self.tail.earlier)
 
     @property
-    def row(self) -> TrialProgress:
-        return self.follower.row
+    def progress(self) -> TrialProgress:
+        """Progress, up to date with the last `read`."""
+        return self.tail.progress
 
     @property
-    def attempt(self) -> tuple[int, int]:
-        """What no other handing out has: number of the trial and of its attempt."""
-        return self.row.number, self.row.attempt
+    def key(self) -> tuple[int, int]:
+        """Number of the trial and of its attempt: unique in the study."""
+        return self.progress.number, self.progress.attempt
 
-    def follow(self) -> None:
-        """Reads what the trial wrote since."""
-        self._measure(self.follower.follow())
+    def read(self) -> None:
+        """Read what the trial has appended to its record."""
+        self._extend_curve(self.tail.read())
 
     def conclude(self, outcome: Outcome, reason: str) -> None:
-        """Says how the trial ended, also in its record, if that does not say it."""
-        self.row.outcome, self.row.reason = outcome, reason
-        settle(self.row.folder, outcome=outcome.word, reason=reason)
-        self.follow()
+        """Set the outcome of a trial whose record has none, there too if it has begun."""
+        self.progress.outcome, self.progress.reason = outcome, reason
+        settle(self.progress.folder, outcome=outcome.word, reason=reason)
+        self.read()
 
-    def _measure(self, measured: Mapping[int, Mapping[str, float]]) -> None:
+    def _extend_curve(self, measured: Mapping[int, Mapping[str, float]]) -> None:
         for step, values in measured.items():
             if self.objective is not None and self.objective in values:
-                self.curve[step] = values[self.objective]
+                self.unreported[step] = values[self.objective]
 
 
 class StudySync:
-    """One sweep's dealings with its study.
+    """One sweep's access to its study in Optuna. Its methods raise DatabaseAway."""
 
-    Args:
-        owner: the sweep, as its trials tell it.
-        folder_of: the folder of a trial, from its number and overrides.
-        max_attempts: how often a trial is started whose process dies.
-    """
+    def __init__(self, opened: OpenStudy) -> None:
+        self._study, self._storage, self._queue = opened.study, opened.storage, opened.queue
+        self._opened, self._objectives = opened, opened.objectives
+        self._owner = opened.lease.told
+        self._is_unconfirmed = False
+        """The last commit failed; the database may have it nevertheless."""
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        ledger: SharedStorage,
-        plan: TrialQueue,
-        space: Space,
-        objectives: Objectives,
-        *,
-        owner: Mapping[str, str],
-        folder_of: Callable[[int, list[str]], Path],
-        max_attempts: int,
-    ) -> None:
-        self._study, self._ledger, self._plan = study, ledger, plan
-        self._space, self._objectives = space, objectives
-        self._owner, self._folder_of, self._max_attempts = owner, folder_of, max_attempts
-        self._is_in_doubt = False
-        """The last exchange failed: perhaps it is there, and only its confirmation was lost."""
-
-    def recover(self, *, take_from: str | None) -> list[InFlightTrial]:
-        """Takes over what dead sweeps have left running, and sweeps on the machine `take_from`."""
-        with self._ledger.exclusive():
-            lost = self._plan.recover(self._owner, take_from=take_from)
-            return [self._handed(trial) for trial in lost]
+    def recover(self) -> list[InFlightTrial]:
+        """Take over the trials that dead sweeps have left running, and those of `take_from`."""
+        with self._storage.exclusive():
+            lost = self._queue.recover(self._owner, take_from=self._opened.config.take_from)
+            return [self._in_flight(trial) for trial in lost]
 
     def commit(
         self,
@@ -107,95 +90,123 @@ class StudySync:
         known: Iterable[InFlightTrial],
         wanted: int,
     ) -> list[InFlightTrial]:
-        """Tells curves and ends, and takes up to `wanted` of the next trials.
+        """Write curves and results, and take up to `wanted` of the next trials.
 
-        Trials that are not this sweep's any more are left alone: told already, or taken over.
+        Trials that do not belong to this sweep any more are left alone: their result was written by
+        an earlier try, or another sweep has taken them over.
 
         Args:
-            known: all that this sweep has in hand.
+            reporting: running trials whose curve has new steps.
+            ended: trials with an outcome.
+            known: all trials of this sweep without a result in Optuna.
+            wanted: may be 0.
 
         Raises:
-            DatabaseAway: nothing was told or taken, as far as this can be known; ask again.
+            DatabaseAway: nothing was written or taken, as far as can be known; try again.
         """
-        is_in_doubt, self._is_in_doubt = self._is_in_doubt, True
-        with self._ledger.exclusive():
+        is_unconfirmed, self._is_unconfirmed = self._is_unconfirmed, True
+        with self._storage.exclusive():
             ours = self._ours([*reporting, *ended])
-            for handed in [*reporting, *ended]:
-                if handed.attempt in ours and handed.curve:
-                    self._ledger.report(handed.trial, handed.curve)
-            for handed in ended:
-                if handed.attempt in ours:
-                    self._tell(handed)
-            taken = self._unheard_of(known) if is_in_doubt else []
-            while len(taken) < wanted and (trial := self._plan.next()):
-                taken.append(self._hand(trial))
-        self._is_in_doubt = False
-        for handed in [*reporting, *ended]:
-            handed.curve = {}
+            for flight in [*reporting, *ended]:
+                if flight.key in ours and flight.unreported:
+                    self._storage.report(flight.trial, flight.unreported)
+            for flight in ended:
+                if flight.key in ours:
+                    self._tell(flight)
+            taken = self._unconfirmed(known) if is_unconfirmed else []
+            while len(taken) < wanted and (trial := self._queue.next()):
+                taken.append(self._take(trial))
+        self._is_unconfirmed = False
+        for flight in [*reporting, *ended]:
+            flight.unreported = {}
         return taken
 
-    def goes_back(self, handed: InFlightTrial) -> bool:
-        """Whether a trial that has ended is to be tried again."""
-        return self._state(handed.row) is TrialState.WAITING
+    def will_retry(self, trial: TrialProgress) -> bool:
+        """Return whether a trial that has ended goes back to the queue."""
+        return self._state(trial) is TrialState.WAITING
 
-    def _ours(self, several: Iterable[InFlightTrial]) -> set[tuple[int, int]]:
-        running = self._ledger.running(handed.trial for handed in several)
+    def finished(self) -> list[TrialProgress]:
+        """Return the finished trials of all sweeps on the study."""
+        return [TrialProgress.from_finished(trial) for trial in finished_trials(self._study)]
+
+    def running_of_others(self) -> Others:
+        """Return what other sweeps run now."""
+        return running_of_others(self._study, besides=self._owner)
+
+    def _ours(self, flights: Iterable[InFlightTrial]) -> set[tuple[int, int]]:
+        running = self._storage.running(flight.trial for flight in flights)
         return {
-            (number, told.get(ATTEMPT, 0))
-            for number, told in running.items()
-            if told.get(OWNER) == self._owner
+            (number, kept.get(ATTEMPT, 0))
+            for number, kept in running.items()
+            if kept.get(OWNER) == self._owner
         }
 
-    def _unheard_of(self, known: Iterable[InFlightTrial]) -> list[InFlightTrial]:
-        """Trials that were taken in the exchange before, without this sweep being told."""
-        self._plan.look_again()
-        attempts = {handed.attempt for handed in known}
-        ours = [self._waiting(trial) for trial in self._plan.running_of(self._owner)]
-        return [handed for handed in ours if handed.attempt not in attempts]
+    def _unconfirmed(self, known: Iterable[InFlightTrial]) -> list[InFlightTrial]:
+        """Return the trials that the failed commit before this one has taken after all."""
+        self._queue.refresh()
+        keys = {flight.key for flight in known}
+        ours = [self._awaiting(trial) for trial in self._queue.running_of(self._owner)]
+        return [flight for flight in ours if flight.key not in keys]
 
-    def _hand(self, trial: optuna.Trial) -> InFlightTrial:
-        handed = self._waiting(trial)
-        row = handed.row
-        row.attempt += 1
-        told = {OWNER: self._owner, FOLDER: str(row.folder), ATTEMPT: row.attempt}
-        self._ledger.note(trial, told)
-        return handed
+    def _take(self, trial: optuna.Trial) -> InFlightTrial:
+        flight = self._awaiting(trial)
+        progress = flight.progress
+        progress.attempt += 1
+        self._storage.note(
+            trial,
+            {OWNER: self._owner, FOLDER: str(progress.folder), ATTEMPT: progress.attempt},
+        )
+        return flight
 
-    def _waiting(self, trial: optuna.Trial) -> InFlightTrial:
-        handed = self._handed(trial)
-        handed.follower.wait()
-        return handed
+    def _awaiting(self, trial: optuna.Trial) -> InFlightTrial:
+        flight = self._in_flight(trial)
+        flight.progress.await_attempt()
+        return flight
 
-    def _handed(self, trial: optuna.Trial) -> InFlightTrial:
-        overrides = self._space.overrides(trial.params)
-        row = TrialProgress(trial.number, trial.params, self._folder_of(trial.number, overrides))
-        row.attempt = trial.user_attrs.get(ATTEMPT, 0)
+    def _in_flight(self, trial: optuna.Trial) -> InFlightTrial:
+        overrides = self._opened.space.overrides(trial.params)
+        folder = self._opened.folder_of(trial.number, overrides)
+        attempt = trial.user_attrs.get(ATTEMPT, 0)
+        tail = RecordTail(TrialProgress(trial.number, trial.params, folder, attempt))
         objective = None if self._objectives.is_multi_objective else self._objectives.names[0]
-        return InFlightTrial(trial, overrides, RecordTail(row), objective)
+        return InFlightTrial(trial, overrides, tail, objective)
 
-    def _tell(self, handed: InFlightTrial) -> None:
-        trial, row = handed.trial, handed.row
-        assert row.outcome is not None
-        told = {"outcome": row.outcome.word, "reason": row.reason, "seconds": round(row.seconds, 3)}
-        if handed.run_id:
-            told["mlflow_run_id"] = handed.run_id
-        if row.outcome is Outcome.COMPLETE:
-            told["values"] = row.values
+    def _tell(self, flight: InFlightTrial) -> None:
+        trial, progress = flight.trial, flight.progress
+        assert progress.outcome is not None
+        is_complete = progress.outcome is Outcome.COMPLETE
+        if is_complete:
             for constraint in self._objectives.constraints:
-                trial.set_constraint(constraint.name, constraint.excess(row.values))
-        if row.outcome is Outcome.INTERRUPTED:
-            told[ATTEMPT] = row.attempt - 1
-        self._ledger.note(trial, told)
-        state = self._state(row)
+                trial.set_constraint(constraint.name, constraint.excess(progress.values))
+        self._storage.note(trial, _attributes(flight))
+        state = self._state(progress)
         if state is TrialState.WAITING:
-            self._plan.put_back(trial)
+            self._queue.put_back(trial)
         else:
-            is_complete = row.outcome is Outcome.COMPLETE
-            values = self._objectives.values_of(row.values) if is_complete else None
+            values = self._objectives.values_of(progress.values) if is_complete else None
             self._study.tell(trial, values, state=state)
 
-    def _state(self, row: TrialProgress) -> TrialState:
-        assert row.outcome is not None
-        if row.outcome.is_failure and row.attempt >= self._max_attempts:
+    def _state(self, progress: TrialProgress) -> TrialState:
+        assert progress.outcome is not None
+        is_last = progress.attempt >= self._opened.config.max_attempts
+        if progress.outcome.is_failure and is_last:
             return TrialState.FAIL
-        return TrialState[row.outcome.optuna_state]
+        return TrialState[progress.outcome.optuna_state]
+
+
+def _attributes(flight: InFlightTrial) -> dict[str, object]:
+    """Return the user attributes that Optuna keeps of an attempt that has ended."""
+    progress = flight.progress
+    assert progress.outcome is not None
+    kept: dict[str, object] = {
+        "outcome": progress.outcome.word,
+        "reason": progress.reason,
+        "seconds": round(progress.seconds, 3),
+    }
+    if flight.run_id:
+        kept["mlflow_run_id"] = flight.run_id
+    if progress.outcome is Outcome.COMPLETE:
+        kept["values"] = progress.values
+    if progress.outcome is Outcome.INTERRUPTED:
+        kept[ATTEMPT] = progress.attempt - 1
+    return kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hrm_sweep.errors import DatabaseAway
@@ -20,7 +20,10 @@ class RetryPolicy:
         times_of_a_try: a try that takes long is repeated after so many times that long.
     """
 
-    def __init__(self, times_of_a_try: int = 1) -> None:
+    def __init__(
+        self, times_of_a_try: int = 1, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._monotonic = monotonic
         self._times_of_a_try = times_of_a_try
         self.trouble: DatabaseAway | None = None
         """None while it answers."""
@@ -30,16 +33,16 @@ class RetryPolicy:
     @property
     def has_time(self) -> bool:
         """False if it is too early to try again."""
-        return time.monotonic() >= self._try_at
+        return self._monotonic() >= self._try_at
 
     @contextmanager
     def asking(self) -> Iterator[None]:
         """Ends a block in which the database does not answer, and remembers it."""
-        began = time.monotonic()
+        began = self._monotonic()
         try:
             yield
         except DatabaseAway as trouble:
-            self.trouble, ended = trouble, time.monotonic()
+            self.trouble, ended = trouble, self._monotonic()
             self._try_at = ended + max(
                 SECONDS_BETWEEN_TRIES, self._times_of_a_try * (ended - began)
             )
@@ -54,7 +57,7 @@ class RetryPolicy:
         """
         if self.trouble is None:
             return
-        now = time.monotonic()
+        now = self._monotonic()
         if self._idle_since is None:
             self._idle_since = now
         if now - self._idle_since > PATIENCE_SECONDS:

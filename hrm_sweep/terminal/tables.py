@@ -1,4 +1,4 @@
-"""Tables and lines of a study's trials, as wide as the terminal and no wider."""
+"""Tables and lines as wide as the terminal and no wider."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.text import Text
 
 from hrm_sweep.formatting import shorten_middle
 
-MOST_OF_A_SETTING = 16
-"""Columns that a setting's value or name keeps before a metric has to go."""
+MIN_PARAM_WIDTH = 16
+"""Columns that a parameter's value or name keeps before a metric is dropped."""
 ANY_WIDTH = 10_000
 
 
@@ -23,50 +23,52 @@ def fitting(
     metrics: Iterable[str],
     objectives: Iterable[str],
 ) -> Table:
-    """The widest table that fits: first long settings are cut, then metrics go, from the last one
-    on; the goals stay.
+    """Return the widest table that fits the console.
+
+    First long parameters are shortened, then metrics are dropped, the last one first; objectives
+    stay.
 
     Args:
-        draw: makes the table, from the metrics it shows and the columns a setting may take.
+        draw: makes the table, from its metrics and the columns that a parameter may take.
     """
     shown, most, kept = list(metrics), None, set(objectives)
     while _width(console, table := draw(shown, most)) > console.width:
         spare = [name for name in shown if name not in kept]
         if most is None:
-            most = MOST_OF_A_SETTING
+            most = MIN_PARAM_WIDTH
         elif spare:
             shown.remove(spare[-1])
         else:
-            break  # what is left to shorten are the settings, which the table does by itself
+            break  # only parameters are left to shorten, which the table does by itself
     return table
 
 
-def table_of(before: Sequence[str], settings: Sequence[str], after: Sequence[str]) -> Table:
-    """A table without rows. Settings give way where the others need the place."""
+def table_of(before: Sequence[str], params: Sequence[str], after: Sequence[str]) -> Table:
+    """Return a table without rows, whose parameter columns shrink first."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in before:
         table.add_column(name, no_wrap=True)
-    for name in settings:
+    for name in params:
         table.add_column(_in_one_line(name), justify="right")
     for name in after:
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
-def cells(settings: Iterable[str], most: int | None) -> list[Text]:
-    """Values of settings, each in one line of at most so many columns."""
-    return [_in_one_line(shorten_middle(text, most)) for text in settings]
+def cells(params: Iterable[str], most: int | None) -> list[Text]:
+    """Return parameters' values, each in one line of at most so many columns."""
+    return [_in_one_line(shorten_middle(text, most)) for text in params]
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
-    """`model.L_cycles` is L_cycles, where no other key ends in the same word."""
+    """Return the last word of each key (`L_cycles` of `model.L_cycles`) where it is unique."""
     last = [key.rpartition(".")[2] for key in keys]
     times = Counter(last)
     return [name if times[name] == 1 else key for name, key in zip(last, keys, strict=True)]
 
 
 def folded(console: Console, line: str) -> str:
-    """A line broken between words, its rest indented; whole in a pipe."""
+    """Return a line broken between words, its rest indented; in a pipe it stays whole."""
     if not console.is_terminal:
         return line
     return textwrap.fill(line, console.width, subsequent_indent="    ", break_on_hyphens=False)

@@ -10,25 +10,25 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hrm_sweep.engine.plugin_config import PoolSettings
+from hrm_sweep.engine.plugin_config import PoolConfig
 
 if TYPE_CHECKING:
     from hrm_sweep.launch.pool import Pool
 
 
 ConfigStore.instance().store(
-    group="hydra/launcher", name="pool", node=PoolSettings, provider="hrm_sweep"
+    group="hydra/launcher", name="pool", node=PoolConfig, provider="hrm_sweep"
 )
 
 
 class PoolLauncher(Launcher):
     """Runs jobs in a pool of processes that live as long as the sweep."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **config: Any) -> None:
         from hrm_sweep.system.process import usable_cores
 
-        self._settings = PoolSettings(**settings)
-        self._most = self.num_slots = self._settings.workers or usable_cores()
+        self._config = PoolConfig(**config)
+        self._most = self.num_slots = self._config.workers or usable_cores()
         self._pool: Pool | None = None
 
     def setup(
@@ -71,9 +71,9 @@ class PoolLauncher(Launcher):
         if self._pool is None:
             self._pool = Pool(
                 workers=self.num_slots,
-                threads=self._settings.threads,
-                preload=self._settings.preload,
-                timeout=self._settings.timeout,
+                threads=self._config.threads,
+                preload=self._config.preload,
+                timeout=self._config.timeout,
                 job=self._job,
             )
         return self._pool

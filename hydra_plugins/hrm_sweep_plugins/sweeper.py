@@ -8,21 +8,21 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hrm_sweep.engine.plugin_config import SweeperSettings
+from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.search import grammar
 
 grammar.extend()  # before Hydra parses what was typed
 
 ConfigStore.instance().store(
-    group="hydra/sweeper", name="hrm_sweep", node=SweeperSettings, provider="hrm_sweep"
+    group="hydra/sweeper", name="hrm_sweep", node=SweeperConfig, provider="hrm_sweep"
 )
 
 
 class HrmSweeper(Sweeper):
     """Hands everything to `hrm_sweep.sweep`, which is imported when a sweep begins."""
 
-    def __init__(self, **settings: Any) -> None:
-        self._settings = SweeperSettings(**settings)
+    def __init__(self, **config: Any) -> None:
+        self._config = SweeperConfig(**config)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -42,7 +42,7 @@ class HrmSweeper(Sweeper):
         from hrm_sweep.sweep import Sweep
 
         try:
-            return Sweep(*self._app, self._settings).run(arguments)
+            return Sweep(*self._app, self._config, arguments).run()
         except HrmSweepError as error:
             print(error, file=sys.stderr)
             raise SystemExit(2 if isinstance(error, InputError) else 1) from error

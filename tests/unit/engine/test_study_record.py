@@ -8,6 +8,7 @@ from studies import STUDY, awaiting, until, written
 
 from hrm_sweep.engine import study_record
 from hrm_sweep.runs.record import Record, is_held, read
+from hrm_sweep.search.space import Space
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
@@ -49,5 +50,6 @@ def test_a_record_that_another_sweep_took_a_moment_ago_is_left_to_it(monkeypatch
     folder = Path("study")
     with Record(folder) as theirs:
         theirs.append("started", kind="study")
-        study_record.Results(folder, draw=list, again=str, name="study")
+        report = study_record.Report(list)
+        study_record.StudyRecord(folder, Space(), report, reproduce=str, name="study")
     assert [entry.event for entry in read(folder)] == ["started"]

@@ -3,7 +3,8 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hrm_sweep.engine.trial_queue import OWNER, TrialQueue
+from hrm_sweep.engine.attributes import OWNER
+from hrm_sweep.engine.trial_queue import TrialQueue
 from hrm_sweep.search.space import parse_space
 from hrm_sweep.storage.leases import Lease
 from hrm_sweep.storage.optuna_storage import SharedStorage

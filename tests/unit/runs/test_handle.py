@@ -29,11 +29,11 @@ def test_a_run_that_goes_on_tells_again_only_what_is_new(tmp_path):
 
 
 def test_a_row_shows_all_of_its_newest_step(tmp_path):
-    row = TrialProgress(0, {}, tmp_path)
-    follower = RecordTail(row)
+    progress = TrialProgress(0, {}, tmp_path)
+    tail = RecordTail(progress)
     with trial.session(tmp_path, **STARTED) as handle:
         handle.log({"loss": 3.0, "accuracy": 0.1}, step=1)
         handle.log({"loss": 2.0}, step=2)
         handle.log({"accuracy": 0.5}, step=2)
-        follower.follow()
-    assert (row.step, row.values) == (2, {"loss": 2.0, "accuracy": 0.5})
+        tail.read()
+    assert (progress.step, progress.values) == (2, {"loss": 2.0, "accuracy": 0.5})

@@ -238,7 +238,7 @@ def test_a_run_that_went_on_took_the_time_of_both_attempts(tmp_path):
         pass
     assert Run.open(tmp_path).attempts == 2
     assert 3600 <= Run.open(tmp_path).seconds < 3700
-    assert RecordTail(TrialProgress(0, {}, tmp_path)).row.seconds == Run.open(tmp_path).seconds
+    assert RecordTail(TrialProgress(0, {}, tmp_path)).progress.seconds == Run.open(tmp_path).seconds
 
 
 def test_the_record_of_a_study_is_a_run_too():

@@ -1,0 +1,62 @@
+"""Checks of a sweep before anything is created: a mistake is met now and not at night."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import optuna
+from hydra.utils import get_method
+from omegaconf import DictConfig
+
+from hrm_sweep.engine.open_study import find_study, sampler_of
+from hrm_sweep.engine.other_sweeps import check_take_from, running_of_others
+from hrm_sweep.engine.plugin_config import SweeperConfig
+from hrm_sweep.engine.study_dir import StudyDir
+from hrm_sweep.errors import StudyError
+from hrm_sweep.search.objectives import Objectives
+from hrm_sweep.search.space import Space
+from hrm_sweep.storage.leases import is_worked_in
+from hrm_sweep.tracking import store
+
+CORNERS = 64
+"""Points that are composed and checked, if the space has that many."""
+
+
+def check_sweep(
+    config: SweeperConfig,
+    space: Space,
+    objectives: Objectives,
+    study_dir: StudyDir,
+    known: optuna.Study | None,
+    compose: Callable[[Sequence[str]], DictConfig],
+) -> None:
+    """Check everything about a sweep that can be wrong without a trial.
+
+    Args:
+        known: the study, if it exists.
+        compose: makes the config of a job from its overrides.
+
+    Raises:
+        InputError: something cannot be used; the message says what and why.
+        HydraException: a point of the space cannot be composed.
+    """
+    points = [space.overrides(point) for point in space.corners(at_most=CORNERS)]
+    _check_configs(config, (compose(point) for point in points))
+    study_dir.check(points)
+    sampler_of(config, space, objectives, num_known=0)
+    if config.take_from:
+        check_take_from(config.take_from, running_of_others(known) if known else Counter())
+    if is_worked_in(study_dir.path) and find_study(config) is None:  # asked again: it may be new
+        study_dir.check_is_free()
+    if config.is_tracked:
+        store.check(store.resolve_uri(config.tracking_uri))
+
+
+def _check_configs(config: SweeperConfig, composed: Iterable[DictConfig]) -> None:
+    check = get_method(config.check) if config.check else None
+    for each in composed:
+        if config.repeats > 1 and "seed" not in each:
+            raise StudyError(f"repeats={config.repeats}: the config has no key `seed` for them")
+        if check is not None:
+            check(each)

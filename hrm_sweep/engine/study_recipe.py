@@ -1,0 +1,85 @@
+"""Recipe of a study: what it is about, kept in Optuna and compared when the study is resumed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+
+from hrm_sweep.engine.attributes import RECIPE
+from hrm_sweep.errors import StudyError
+from hrm_sweep.runs.recipe import is_of_the_recipe
+from hrm_sweep.search.objectives import Objectives
+from hrm_sweep.search.space import Space
+
+
+def agree_on_recipe(
+    study: optuna.Study,
+    space: Space,
+    objectives: Objectives,
+    *,
+    repeats: int,
+    aside: Collection[str],
+) -> bool:
+    """Keep the recipe of a new study, or check that of a known one.
+
+    A longer list of values and a larger number of trials are no difference: they extend the study.
+
+    Args:
+        aside: top-level config keys that cannot change a result.
+
+    Returns:
+        Whether the study is new.
+
+    Raises:
+        StudyError: the recipe differs; the message names the first difference.
+    """
+    fixed = [part for part in space.parts if isinstance(part, str)]
+    recipe = {
+        "objective": list(objectives.names),
+        "constraints": [str(constraint) for constraint in objectives.constraints],
+        "fixed": [part for part in fixed if is_of_the_recipe(part, aside)],
+        "repeats": repeats,
+        "space": space.in_words(),
+    }
+    kept = study.user_attrs.get(RECIPE)
+    if kept is not None and (difference := _difference(kept, recipe)):
+        raise StudyError(
+            f"study.name={study.study_name}: it was made with {difference}; "
+            "keep to that, or take another study.name"
+        )
+    study.set_user_attr(RECIPE, recipe)
+    if kept is None:
+        with warnings.catch_warnings():  # Optuna calls it experimental; the dashboard reads it
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(list(objectives.names))
+    return kept is None
+
+
+def _difference(kept: dict[str, Any], recipe: dict[str, Any]) -> str:
+    for key in ("objective", "constraints"):
+        if kept[key] != recipe[key]:
+            return f"study.{key}={_joined(kept[key], 'none')}, not {_joined(recipe[key], 'none')}"
+    if kept.get("repeats", recipe["repeats"]) != recipe["repeats"]:  # older studies do not keep it
+        return f"study.repeats={kept['repeats']}, not {recipe['repeats']}"
+    if sorted(kept["fixed"]) != sorted(recipe["fixed"]):
+        return f"{_joined(kept['fixed'])}, not {_joined(recipe['fixed'])}"
+    if kept["space"].keys() != recipe["space"].keys():
+        return f"a search over {_joined(kept['space'])}, not {_joined(recipe['space'])}"
+    for name, before in kept["space"].items():
+        now = recipe["space"][name]
+        is_longer = isinstance(before, list) and isinstance(now, list) and set(before) <= set(now)
+        if before != now and not is_longer:
+            return f"{name}={_format_choices(before)}, not {_format_choices(now)}"
+    return ""
+
+
+def _joined(names: Any, nothing: str = "nothing else set") -> str:
+    return " ".join(names) or nothing
+
+
+def _format_choices(choices: Any) -> str:
+    return ",".join(choices) if isinstance(choices, list) else str(choices)

@@ -1,0 +1,94 @@
+"""Tables of a study's trials: the live one while they run, the final one, the best first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from rich.console import Console
+from rich.table import Table
+
+from hrm_sweep import formatting
+from hrm_sweep.engine.progress import TrialProgress
+from hrm_sweep.engine.state import StudyState
+from hrm_sweep.formatting import shorten_middle
+from hrm_sweep.terminal import trial_text
+from hrm_sweep.terminal.tables import cells, fitting, short_names, table_of
+
+FINAL_ROWS = 20
+
+
+def metrics_of(
+    trials: Iterable[TrialProgress], state: StudyState, columns: Sequence[str]
+) -> list[str]:
+    """Return the metrics to show of some trials.
+
+    Args:
+        columns: names, `*` for any rest; none: what the study is judged by.
+    """
+    wanted = columns or state.objectives.required
+    found = (
+        name
+        for trial in trials
+        for name in formatting.matching_metrics(trial.latest_values, wanted)
+    )
+    return list(dict.fromkeys(found))
+
+
+def live_table(
+    console: Console, trials: Sequence[TrialProgress], state: StudyState, columns: Sequence[str]
+) -> Table:
+    """Return the table of trials that run or have ended lately, as wide as the console allows."""
+    metrics = metrics_of(trials, state, columns)
+    draw = partial(_live_table, trials)
+    return fitting(console, draw, metrics, state.objectives.required)
+
+
+def _live_table(trials: Sequence[TrialProgress], metrics: Sequence[str], most: int | None) -> Table:
+    after = ["step", *map(formatting.metric_label, metrics), "left"]
+    table = table_of(["", "trial"], _param_names(trials, most), after)
+    for trial in trials:
+        mark = ">" if trial.has_begun and trial.outcome is None else " "
+        table.add_row(
+            *(mark, str(trial.number)),
+            *cells(map(formatting.format_param, trial.params.values()), most),
+            trial_text.steps(trial),
+            *(formatting.format_metric(trial.latest_values, name) for name in metrics),
+            trial_text.short_ending(trial),
+        )
+    return table
+
+
+def final_table(console: Console, state: StudyState, columns: Sequence[str]) -> Table | str:
+    """Return the table of complete trials, or a sentence if there is none."""
+    ranked = state.ranked()
+    if not ranked:
+        if state.is_left_to_others:
+            return "No trial is complete yet."
+        return "No trial is complete, so there is no best one."
+    metrics = dict.fromkeys([*state.objectives.required, *metrics_of(ranked[:1], state, columns)])
+    front = {trial.number for trial in state.front}
+    draw = partial(_final_table, ranked, front)
+    return fitting(console, draw, metrics, state.objectives.required)
+
+
+def _final_table(
+    ranked: Sequence[TrialProgress], front: set[int], metrics: Sequence[str], most: int | None
+) -> Table:
+    after = [*map(formatting.metric_label, metrics), "time"]
+    table = table_of(["", "trial"], _param_names(ranked, most), after)
+    for trial in ranked[:FINAL_ROWS]:
+        table.add_row(
+            *("*" if trial.number in front else " ", str(trial.number)),
+            *cells(map(formatting.format_param, trial.params.values()), most),
+            *(formatting.format_metric(trial.values, name) for name in metrics),
+            formatting.format_duration(trial.seconds),
+        )
+    if len(ranked) > FINAL_ROWS:
+        table.caption = f"and {len(ranked) - FINAL_ROWS} more"
+    return table
+
+
+def _param_names(trials: Sequence[TrialProgress], most: int | None) -> list[str]:
+    names = short_names(list(trials[0].params)) if trials else []
+    return [shorten_middle(name, most) for name in names]

@@ -1,0 +1,68 @@
+"""Text about one trial: its line in a pipe, its cells in a table."""
+
+from __future__ import annotations
+
+from hrm_sweep import formatting
+from hrm_sweep.engine.progress import TrialProgress
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.search.objectives import Objectives
+
+
+def line(trial: TrialProgress, values: str, ending: str) -> str:
+    """Return a trial in one line: `trial 3  lr=0.001  7/20  loss 0.5  done in 4 s`."""
+    parts = [
+        f"trial {trial.number}",
+        formatting.format_point(trial.params),
+        steps(trial),
+        values,
+        ending,
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def steps(trial: TrialProgress) -> str:
+    """Return `7/20`, or `repeat 2/3  7/20`."""
+    if trial.current_repeat is not None:
+        return f"{trial.status}  {steps(trial.current_repeat)}".rstrip()
+    return f"{trial.step}/{trial.num_steps}" if trial.num_steps else str(trial.step or "")
+
+
+def status(trial: TrialProgress) -> str:
+    """Return what a trial, or its current repeat, does before its next step."""
+    return trial.status if trial.current_repeat is None else trial.current_repeat.status
+
+
+def remaining(trial: TrialProgress) -> str:
+    """Return the estimate of a running trial's remaining time, or else its status."""
+    seconds = trial.seconds_left
+    return status(trial) if seconds is None else f"{formatting.format_duration(seconds)} left"
+
+
+def short_ending(trial: TrialProgress) -> str:
+    """Return how a trial ended, or what is left of it, for a cell."""
+    if trial.outcome is None:
+        return remaining(trial) if trial.has_begun else "waits again"
+    if trial.outcome is Outcome.COMPLETE:
+        return f"done {formatting.format_duration(trial.seconds)}"
+    return trial.outcome.spoken
+
+
+def ending(trial: TrialProgress, objectives: Objectives) -> str:
+    """Return how a trial ended, with what is remarkable about it."""
+    assert trial.outcome is not None
+    attempt = f"attempt {trial.attempt}" if trial.attempt > 1 else ""
+    if trial.outcome is Outcome.COMPLETE:
+        done = f"done in {formatting.format_duration(trial.seconds)}"
+        broken = (f"breaks {constraint}" for constraint in objectives.broken(trial.values))
+        notes = [done, attempt, trial.reason, *broken]
+    else:
+        notes = [f"{trial.outcome.spoken}: {' '.join(trial.reason.split())}", attempt]
+    return ", ".join(note for note in notes if note)
+
+
+def is_remarkable(trial: TrialProgress, objectives: Objectives) -> bool:
+    """Return whether the user should read how a trial ended: a failure, a cached result, a broken
+    constraint. Pruned trials are not: their line has what they measured."""
+    if trial.outcome is not Outcome.COMPLETE:
+        return trial.outcome not in (None, Outcome.PRUNED)
+    return bool(trial.reason or trial.attempt > 1 or objectives.broken(trial.values))
