@@ -1,0 +1,314 @@
+"""The scheduler with a launcher that runs nothing and a clock that does not wait.
+
+What happens when is worked out by hand from the script's durations; the database is real.
+"""
+
+from pathlib import Path
+
+import pytest
+from fakes import Database, FakeClock, FakeLauncher, Job, Watcher, dies, open_in
+
+from hrm_sweep.engine.attributes import ATTEMPT
+from hrm_sweep.engine.scheduler import Scheduler
+from hrm_sweep.engine.study_sync import StudySync
+from hrm_sweep.errors import BatchLost, DatabaseAway, Hopeless, TimedOut
+from hrm_sweep.runs.record import Record, read
+
+
+class Run:
+    """A study of which a scheduler runs what a script says."""
+
+    def __init__(self, folder: Path, *overrides: str, script=None, launcher=None, **options):
+        self.folder = folder / "study"
+        self.opened = open_in(folder, *overrides, **options)
+        self.clock, self.watcher = FakeClock(), Watcher()
+        self.launcher = FakeLauncher(
+            self.clock, self.folder, script or (lambda *_: Job()), **(launcher or {})
+        )
+        self.state = self.opened.state()
+        self.scheduler = Scheduler(
+            self.opened, self.state, self.launcher, [self.watcher], self.clock
+        )
+
+    def run(self) -> "Run":
+        self.scheduler.run()
+        return self
+
+    def optuna_states(self) -> list[str]:
+        return [trial.state.name for trial in self.opened.study.get_trials()]
+
+    def interrupt_at(self, *seconds: float) -> None:
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        for second in seconds:
+            self.clock.at(second, interrupt)
+
+
+def lasting(*seconds: float):
+    return lambda number, _: Job(seconds[number])
+
+
+def test_a_free_slot_takes_the_next_trial_at_once(tmp_path):
+    done = Run(tmp_path, "x=0,1,2,3,4", script=lasting(30, 15, 12, 20, 11)).run()
+    assert done.launcher.begun == [(0, 0), (0, 1), (15, 2), (27, 3), (30, 4)]
+    assert done.launcher.most_outstanding == 2
+    assert done.optuna_states() == ["COMPLETE"] * 5
+    assert [trial.value for trial in done.opened.study.get_trials()] == [0, 1, 2, 3, 4]
+    assert sorted(done.scheduler.jobs) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "seconds", "most"),
+    [
+        pytest.param(["x=1,2,3,4,5,6,7,8"], 2.0, 5, id="short trials of a grid are taken ahead"),
+        pytest.param(["x=1,2,3,4,5,6,7,8"], 12.0, 2, id="long ones are not"),
+        pytest.param(["x=interval(0,1)"], 2.0, 2, id="a search waits for results"),
+    ],
+)
+def test_trials_are_taken_ahead(tmp_path, overrides, seconds, most):
+    launcher = {"num_slots": 2, "num_ahead": 3}
+    script = lasting(*[seconds] * 8)
+    done = Run(tmp_path, *overrides, script=script, launcher=launcher, n_trials=8).run()
+    assert done.launcher.most_outstanding == most
+    assert sorted(done.launcher.submitted) == [*range(8)]
+    assert done.optuna_states() == ["COMPLETE"] * 8
+
+
+def test_observers_are_called_in_order_and_share_one_state(tmp_path):
+    done = Run(tmp_path, "x=1,2", launcher={"num_slots": 1}).run()
+    calls = done.watcher.calls
+    assert [call for call in calls if call != "tick"] == ["begin", "settled", "settled", "end"]
+    assert done.watcher.state is done.state
+    assert len(done.state.ended) == 2
+    assert not done.state.in_flight
+    assert done.launcher.calls[-1] == "close"
+
+
+@pytest.mark.parametrize(
+    ("deaths", "attempts", "state"),
+    [
+        pytest.param(1, 2, "COMPLETE", id="once"),
+        pytest.param(2, 3, "COMPLETE", id="twice"),
+        pytest.param(9, 3, "FAIL", id="always"),
+    ],
+)
+@pytest.mark.parametrize("begins", [True, False], ids=["with a record", "before its record"])
+def test_a_trial_whose_process_dies_is_started_again(tmp_path, deaths, attempts, state, begins):
+    def script(number, attempt):
+        return dies(begins=begins) if attempt <= deaths and number == 1 else Job()
+
+    done = Run(tmp_path, "x=0,1,2", script=script, max_attempts=3).run()
+    assert done.launcher.submitted.count(1) == attempts
+    assert done.optuna_states() == ["COMPLETE", state, "COMPLETE"]
+    assert done.opened.study.get_trials()[1].user_attrs[ATTEMPT] == attempts
+    ends = [end for end in done.watcher.settled_trials if end[0] == 1]
+    words = ["killed"] * min(deaths, 3) + (["complete"] if state == "COMPLETE" else [])
+    assert ends == [(1, word, attempt) for attempt, word in enumerate(words, start=1)]
+    assert len(done.state.ended) == 3
+    written = [
+        each.fields["outcome"] for each in read(done.folder / "1") if each.event == "finished"
+    ]
+    assert written == words
+
+
+@pytest.mark.parametrize(
+    ("job", "word", "submitted"),
+    [
+        pytest.param(Job(error=TimedOut("it took longer")), "timed_out", 2, id="too long"),
+        pytest.param(Job(error=BatchLost("it raised")), "killed", 2, id="its batch, it had begun"),
+        pytest.param(Job(error=OSError("no")), "killed", 2, id="the launcher, it had begun"),
+        pytest.param(Job(error=OSError("no"), begins=False), "failed", 1, id="the launcher"),
+        pytest.param(Job(begins=False), "failed", 1, id="it left no record"),
+        pytest.param(Job(outcome="interrupted"), "failed", 1, id="it raised Interrupted itself"),
+        pytest.param(Job(outcome="diverged"), "diverged", 1, id="diverged"),
+        pytest.param(Job(outcome="pruned"), "pruned", 1, id="pruned"),
+    ],
+)
+def test_what_becomes_of_a_job_is_an_outcome(tmp_path, job, word, submitted):
+    done = Run(tmp_path, "x=0", script=lambda *_: job, max_attempts=2).run()
+    assert [end[1] for end in done.watcher.settled_trials] == [word] * submitted
+    assert done.launcher.submitted == [0] * submitted
+    assert done.opened.study.get_trials()[0].user_attrs["outcome"] == word
+    assert read(done.folder / "0")[-1].event == "finished"
+
+
+def test_trials_of_a_lost_batch_that_had_not_begun_are_submitted_again_uncounted(tmp_path):
+    def script(number, attempt):
+        return Job(error=BatchLost("it raised"), begins=False) if attempt <= 5 else Job()
+
+    done = Run(tmp_path, "x=0,1", script=script, max_attempts=2).run()
+    assert sorted(done.launcher.submitted) == [0] * 6 + [1] * 6
+    assert sorted(done.watcher.settled_trials) == [(0, "complete", 1), (1, "complete", 1)]
+
+
+def test_no_trial_is_started_after_the_time_limit(tmp_path):
+    script = lasting(10, 10, 10, 10, 10)
+    done = Run(tmp_path, "x=0,1,2,3,4", script=script, timeout=15, launcher={"num_slots": 1}).run()
+    assert done.launcher.begun == [(0, 0), (10, 1)]  # at 20 s it is too late
+    assert done.optuna_states() == ["COMPLETE"] * 2 + ["WAITING"] * 3
+    assert done.state.is_stopped
+    assert done.state.num_left == 3
+
+
+def test_a_study_whose_trials_fail_is_given_up(tmp_path):
+    def script(number, attempt):
+        return Job(outcome="failed" if number != 1 else "complete")
+
+    run = Run(tmp_path, "x=0,1,2,3,4,5,6", script=script, max_failure_rate=0.5)
+    with pytest.raises(
+        Hopeless, match=r"3 of 4 trials failed, more than study\.max_failure_rate=0\.5"
+    ):
+        run.run()
+    assert "ask_to_stop" in run.launcher.calls
+    states = run.optuna_states()
+    assert states[:4] == ["FAIL", "COMPLETE", "FAIL", "FAIL"]
+    assert set(states[4:]) == {"WAITING"}
+    assert run.watcher.calls[-1] == "end"
+
+
+@pytest.mark.parametrize(
+    ("rate", "failures"),
+    [pytest.param(0.5, 2, id="as many as allowed"), pytest.param(None, 4, id="no limit")],
+)
+def test_a_study_goes_on_as_long_as_its_failure_rate_is_allowed(tmp_path, rate, failures):
+    def script(number, attempt):
+        return Job(outcome="failed" if number >= 4 - failures else "complete")
+
+    done = Run(tmp_path, "x=0,1,2,3", script=script, max_failure_rate=rate).run()
+    assert done.optuna_states().count("FAIL") == failures
+
+
+def test_the_study_goes_on_while_its_database_is_away(tmp_path):
+    run = Run(tmp_path, "x=0,1,2", script=lasting(10, 20, 10))
+    database = Database(run.opened)
+    run.clock.at(5, database.leave)
+    run.clock.at(40, database.come_back)
+    run.run()
+    assert run.watcher.database_errors == ["", "stopped", ""]
+    assert run.optuna_states() == ["COMPLETE"] * 3
+    times = {number: time for time, number in run.launcher.begun}
+    assert times[2] >= 40  # there was none to take before
+    assert run.state.num_pending_tells == 0
+    assert run.launcher.submitted == [0, 1, 2]
+
+
+def test_a_database_that_stays_away_is_given_up_with_the_results_in_the_folder(tmp_path):
+    run = Run(tmp_path, "x=0,1,2")
+    database = Database(run.opened)
+    run.clock.at(5, database.leave)
+    with pytest.raises(DatabaseAway):
+        run.run()
+    assert run.clock.now > 300  # storage.retry.PATIENCE_SECONDS, from the end of the last trial
+    assert run.state.is_stopped
+    assert run.state.num_pending_tells == 2
+    assert [read(run.folder / str(n))[-1].fields["outcome"] for n in (0, 1)] == ["complete"] * 2
+    assert run.watcher.calls[-1] == "end"
+
+
+@pytest.mark.parametrize(
+    ("second", "commit"),
+    [
+        pytest.param(0, 2, id="of the first trials"),
+        pytest.param(9, 1, id="of a result and the next trial"),
+        pytest.param(20, 1, id="of two results and the next trials"),
+    ],
+)
+def test_no_trial_is_lost_or_taken_twice_if_a_commit_is_not_confirmed(tmp_path, second, commit):
+    run = Run(tmp_path, "x=0,1,2,3,4", script=lasting(10, 10, 11, 10, 10))
+    database = Database(run.opened)
+    if second:
+        run.clock.at(second, database.lose_confirmation)
+    else:
+        database.lose_confirmation(of_commit=commit)
+    run.run()
+    assert "the connection broke" in run.watcher.database_errors
+    assert run.watcher.database_errors[-1] == ""
+    assert sorted(run.launcher.submitted) == [0, 1, 2, 3, 4]
+    assert run.optuna_states() == ["COMPLETE"] * 5
+
+
+def test_ctrl_c_lets_running_trials_end_and_puts_them_back_uncounted(tmp_path):
+    run = Run(tmp_path, "x=0,1,2,3", script=lasting(10, 100, 100, 100))
+    run.interrupt_at(25)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert run.clock.now < 26
+    assert run.optuna_states() == ["COMPLETE"] + ["WAITING"] * 3
+    attempts = [trial.user_attrs.get(ATTEMPT) for trial in run.opened.study.get_trials()]
+    assert attempts == [1, 0, 0, None]
+    assert run.state.is_stopped
+    ended = {number: trial.outcome.word for number, trial in run.state.ended.items()}
+    assert ended == {0: "complete", 1: "interrupted", 2: "interrupted"}
+
+
+@pytest.mark.parametrize(
+    ("second_at", "until"),
+    [
+        pytest.param(None, 15.2, id="waits ten seconds for them"),
+        pytest.param(7, 7.0, id="a second Ctrl-C does not wait"),
+    ],
+)
+def test_trials_that_do_not_stop_are_interrupted(tmp_path, second_at, until):
+    launcher = {"obeys": False, "num_slots": 1, "num_ahead": 1}
+    run = Run(tmp_path, "x=0,1", script=lasting(100, 100), launcher=launcher)
+    run.interrupt_at(5, *([second_at] if second_at else []))
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert run.clock.now == pytest.approx(until, abs=0.2)
+    assert run.optuna_states() == ["WAITING"] * 2
+    last = read(run.folder / "0")[-1].fields
+    assert (last["outcome"], last["reason"]) == ("interrupted", "stopped after step 1")
+
+
+def test_a_stopped_study_is_resumed_where_it_was(tmp_path):
+    first = Run(tmp_path, "x=0,1,2,3", script=lasting(10, 100, 100, 100))
+    first.interrupt_at(25)
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    second = Run(tmp_path, "x=0,1,2,3,4").run()
+    assert sorted(second.launcher.submitted) == [1, 2, 3, 4]
+    assert second.optuna_states() == ["COMPLETE"] * 5
+    assert {n: trial.attempt for n, trial in second.state.ended.items()} == dict.fromkeys(
+        range(5), 1
+    )
+
+
+def test_trials_of_a_sweep_that_died_are_taken_over(tmp_path):
+    """Trial 0 had ended in its record, trial 1 had not; Optuna knew of neither end."""
+    dead = open_in(tmp_path, "x=0,1,2")
+    taken = StudySync(dead).commit(reporting=[], ended=[], known=[], wanted=2)
+    for flight in taken:
+        with Record(flight.progress.folder) as record:
+            record.append("started", kind="trial")
+            if flight.progress.number == 0:
+                best = {"objective": 7.0}
+                record.append("finished", outcome="complete", best=best, reason="")
+    dead.lease.release()  # as the kernel does
+
+    heir = Run(tmp_path, "x=0,1,2").run()
+    assert sorted(heir.launcher.submitted) == [1, 2]
+    assert [trial.value for trial in heir.opened.study.get_trials()] == [7.0, 1.0, 2.0]
+    assert heir.opened.study.get_trials()[1].user_attrs[ATTEMPT] == 1  # its death counts not
+    outcomes = [
+        each.fields["outcome"] for each in read(tmp_path / "study/1") if each.event == "finished"
+    ]
+    assert outcomes == ["killed", "complete"]
+
+
+def test_curves_of_running_trials_are_reported_while_they_run(tmp_path):
+    run = Run(tmp_path, "x=0", script=lasting(10))
+    seen = []
+    run.clock.at(5, lambda: seen.append(run.opened.study.get_trials()[0].intermediate_values))
+    run.run()
+    assert seen == [{1: 0.5}]
+
+
+def test_trials_with_a_pruner_report_their_curves_themselves(tmp_path):
+    run = Run(tmp_path, "x=0", script=lasting(10))
+    object.__setattr__(run.opened, "has_pruner", True)
+    seen = []
+    run.clock.at(5, lambda: seen.append(run.opened.study.get_trials()[0].intermediate_values))
+    run.run()
+    assert seen == [{}]
+    assert run.opened.study.get_trials()[0].intermediate_values == {1: 0.5}  # what it could not
