@@ -1,13 +1,85 @@
-"""The plan on a real database: a grid that grows, trials of a sweep that died."""
+"""The trial queue on a real database: grids that grow, searches, trials that others have added."""
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from fakes import open_in, space_of
+from optuna.trial import TrialState, create_trial
 
-from hrm_sweep.engine.attributes import OWNER
-from hrm_sweep.engine.trial_queue import TrialQueue
-from hrm_sweep.search.space import parse_space
+from hrm_sweep.engine.attributes import FOLDER, OWNER
+from hrm_sweep.engine.open_study import OpenStudy
+from hrm_sweep.engine.trial_queue import TrialQueue, num_to_run
 from hrm_sweep.storage.leases import Lease
-from hrm_sweep.storage.optuna_storage import SharedStorage
+
+
+def params_in_order(opened: OpenStudy) -> list[dict]:
+    """The parameters of all trials that the queue gives, until it is empty."""
+    taken = []
+    with opened.storage.exclusive():
+        while (trial := opened.queue.next()) is not None:
+            taken.append(trial.params)
+    return taken
+
+
+def test_a_grid_comes_in_hydras_order_and_trial_numbers_are_its_places(tmp_path):
+    opened = open_in(tmp_path, "a=1,2", "b=p,q")
+    expected = [{"a": a, "b": b} for a in (1, 2) for b in ("p", "q")]
+    assert opened.queue.num_trials == 4
+    assert params_in_order(opened) == expected
+    assert [trial.params for trial in opened.study.get_trials()] == expected
+
+
+def test_a_search_ends_at_its_total_and_counts_what_is_there(tmp_path):
+    opened = open_in(tmp_path, "x=interval(0,1)", n_trials=3)
+    assert len(params_in_order(opened)) == 3
+    longer = open_in(tmp_path, "x=interval(0,1)", n_trials=5)
+    known = longer.study.get_trials()
+    assert num_to_run(longer.space, known, num_trials=5) == 3 + 2  # three run still
+    assert len(params_in_order(longer)) == 2
+
+
+def test_what_is_put_back_comes_first(tmp_path):
+    opened = open_in(tmp_path, "x=1,2,3")
+    with opened.storage.exclusive():
+        first, _ = opened.queue.next(), opened.queue.next()
+        opened.queue.put_back(first)
+        assert [opened.queue.next().number for _ in range(2)] == [0, 2]
+        assert opened.queue.next() is None
+
+
+def test_of_two_queues_on_one_study_each_trial_goes_to_one(tmp_path):
+    one, other = open_in(tmp_path, "x=1,2,3,4,5"), open_in(tmp_path, "x=1,2,3,4,5")
+    taken = []
+    for opened in [one, other, other, one, one, other]:
+        with opened.storage.exclusive():
+            trial = opened.queue.next()
+        taken.append(trial.number if trial else None)
+    assert taken == [0, 1, 2, 3, 4, None]
+
+
+def test_a_trial_enqueued_with_optuna_gets_its_other_parameters_from_the_sampler(tmp_path):
+    opened = open_in(tmp_path, "x=interval(0,1)", "y=interval(5,6)", n_trials=1)
+    opened.study.enqueue_trial({"x": 0.25})
+    (params,) = params_in_order(opened)
+    assert params["x"] == 0.25
+    assert 5 <= params["y"] <= 6
+
+
+def test_an_added_value_that_the_space_does_not_have_fails_its_trial(tmp_path):
+    opened = open_in(tmp_path, "x=interval(0,1)", "y=choice(a,b)", n_trials=2)
+    opened.study.enqueue_trial({"y": "c"})
+    assert len(params_in_order(opened)) == 1
+    failed = opened.study.get_trials()[0]
+    assert failed.state is TrialState.FAIL
+    assert "c" in failed.user_attrs["reason"]
+
+
+def test_finished_trials_that_no_sweep_has_run_are_counted(tmp_path):
+    opened = open_in(tmp_path, "x=1,2")
+    opened.study.add_trial(create_trial(value=3.0))
+    with opened.storage.exclusive():
+        trial = opened.queue.next()
+    opened.storage.note(trial, {FOLDER: "somewhere"})
+    opened.study.tell(trial, 1.0)
+    assert opened.queue.num_added() == 1
 
 
 @pytest.mark.parametrize(
@@ -26,16 +98,14 @@ from hrm_sweep.storage.optuna_storage import SharedStorage
     ],
 )
 def test_a_grid_may_grow(tmp_path, before, after, values, distribution):
-    ledger = SharedStorage(f"sqlite:///{tmp_path}/optuna.db")
-    study = ledger.open_study("study", ["minimize"])
-    other = ledger.open_study("other", ["minimize"])
-    parser = OverridesParser.create()
-    for text in (before, after):
-        space = parse_space(parser.parse_overrides([f"x={text}", "y=3"]))
-        plan = TrialQueue(ledger, study, space, num_trials=0)
-        TrialQueue(ledger, other, parse_space(parser.parse_overrides(["x=p,q"])), num_trials=0)
+    opened = open_in(tmp_path, f"x={before}", "y=3")
+    storage, study = opened.storage, opened.study
+    other = storage.open_study("other", ["minimize"])
+    TrialQueue(storage, other, space_of("x=p,q"), num_trials=0)
+    space = space_of(f"x={after}", "y=3")
+    queue = TrialQueue(storage, study, space, num_trials=0)
     trials = study.get_trials()
-    assert plan.num_trials == len(values)
+    assert queue.num_trials == len(values)
     assert [trial.params for trial in trials] == [{"x": value} for value in values]
     assert len({repr(trial.distributions) for trial in trials}) == 1
     assert type(trials[0].distributions["x"]).__name__ == f"{distribution}Distribution"
@@ -45,21 +115,32 @@ def test_a_grid_may_grow(tmp_path, before, after, values, distribution):
 
 
 def test_a_trial_is_taken_over_when_its_owner_has_gone_wherever_that_ran(tmp_path):
-    ledger = SharedStorage(f"sqlite:///{tmp_path}/optuna.db")
-    study = ledger.open_study("study", ["minimize"])
-    plan = TrialQueue(
-        ledger,
-        study,
-        parse_space(OverridesParser.create().parse_overrides(["x=1,2"])),
-        num_trials=0,
-    )
+    opened = open_in(tmp_path, "x=1,2")
+    storage, queue = opened.storage, opened.queue
     here, there = Lease(tmp_path / "here"), Lease(tmp_path / "there")
-    trial = plan.next()
-    ledger.note(trial, {OWNER: there.told})
-    assert plan.recover(here.told) == []
+    trial = queue.next()
+    storage.note(trial, {OWNER: there.told})
+    assert queue.recover(here.told) == []
     there.release()
-    (taken,) = plan.recover(here.told)
+    (taken,) = queue.recover(here.told)
     assert taken.number == trial.number
-    assert plan.recover(here.told) == []
-    assert study.get_trials()[0].user_attrs[OWNER] == here.told
+    assert queue.recover(here.told) == []
+    assert [each.number for each in queue.running_of(here.told)] == [0]
+    assert opened.study.get_trials()[0].user_attrs[OWNER] == here.told
     here.release()
+
+
+def test_a_trial_that_runs_by_optunas_own_means_is_left_alone(tmp_path):
+    opened = open_in(tmp_path, "x=interval(0,1)")
+    opened.study.ask(opened.space.distributions)
+    assert opened.queue.recover(opened.lease.told) == []
+
+
+def test_trials_of_another_machine_are_taken_if_the_user_names_it(tmp_path):
+    opened = open_in(tmp_path, "x=1,2")
+    far = {"host": "node7", "boot": "b", "lock": "/nowhere/.node7-1-aaaaaaaa.lock"}
+    opened.storage.note(opened.queue.next(), {OWNER: far})
+    assert opened.queue.recover(opened.lease.told) == []
+    assert opened.queue.recover(opened.lease.told, take_from="node8") == []
+    (taken,) = opened.queue.recover(opened.lease.told, take_from="node7")
+    assert taken.number == 0
