@@ -1,4 +1,4 @@
-"""The tasks a model can learn: `build_task` makes the one that a config describes."""
+"""Data sets: the tasks that a model can be trained on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ if TYPE_CHECKING:
 
 
 def build_task(config: DataConfig, *, seed: int) -> Task:
-    """The task of `config`; equal config and seed (>= 0) give equal puzzles, orders and draws."""
-    # imports stay in here: the configs of this package are read at every start, without torch
+    """Return the task of `config`: its puzzles, orders and draws are a function of it and `seed`.
+
+    Raises:
+        ConfigError: There are fewer puzzles than asked for.
+        DataError: A data set on disk is missing or wrong.
+    """
+    # imported here, as the configs of this package are read at every start, without PyTorch
     if isinstance(config, CopyIncrementConfig):
         from hrm_sweep.hrm.data.copy_increment import build_copy_increment
 

@@ -1,4 +1,4 @@
-"""`data=copy_increment`: a grid of colours, a rule, and the grid that the rule makes of it."""
+"""`data=copy_increment`: grids of colours, and the same grids transformed by a rule."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrm_sweep.hrm.data.chance import Chance
 from hrm_sweep.hrm.data.configs import NUM_COLOURS, CopyIncrementConfig
+from hrm_sweep.hrm.data.random_stream import RandomStream
 from hrm_sweep.hrm.data.task import FIRST_COLOUR, IGNORE, PAD, Batch, Puzzles, Task, narrow
 
 EOS = 1
@@ -18,19 +18,21 @@ VOCAB_SIZE = FIRST_COLOUR + NUM_COLOURS
 
 
 def build_copy_increment(config: CopyIncrementConfig, *, seed: int) -> CopyIncrement:
-    """Generates the puzzles: the same for equal (config, seed), on every platform."""
+    """Generate the puzzles, which are a function of (config, seed) on every platform."""
     train, held_out = [], []
     counts = zip(config.active_patterns, config.train_counts, config.eval_counts, strict=True)
     for number, (pattern, num_train, num_eval) in enumerate(counts):
-        unseen = draw_grids(num_eval, Chance(seed, "held out", pattern), config, apart_from=None)
-        seen = draw_grids(num_train, Chance(seed, "train", pattern), config, apart_from=unseen)
+        unseen = draw_grids(
+            num_eval, RandomStream(seed, "held out", pattern), config, excluded=None
+        )
+        seen = draw_grids(num_train, RandomStream(seed, "train", pattern), config, excluded=unseen)
         held_out.append(_puzzles(unseen, number, config))
         train.append(_puzzles(seen, number, config))
     return CopyIncrement(config, train=_joined(train), held_out=_joined(held_out), seed=seed)
 
 
 class CopyIncrement(Task):
-    """The task with its noise and its curriculum."""
+    """A task with noise and a curriculum."""
 
     def __init__(
         self, config: CopyIncrementConfig, *, train: Puzzles, held_out: Puzzles, seed: int
@@ -48,20 +50,20 @@ class CopyIncrement(Task):
         )
         self._noise = config.noise
         self._curriculum = config.curriculum
-        self._ease = ease(train)
+        self._difficulty = difficulty_ranks(train)
         self._noise_of_epoch: tuple[int, Tensor] | None = None
 
     def order(self, epoch: int) -> Tensor:
-        """All puzzles, or the easiest share of each pattern that the curriculum states."""
+        """Return all puzzles, or the curriculum's share of each pattern's easiest, shuffled."""
         order = super().order(epoch)
         share = share_of_epoch(self._curriculum, epoch)
         if share == 1:
             return order
-        allowed = self._ease < share
+        allowed = self._difficulty < share
         return order[allowed[order]]
 
     def draw(self, indices: Tensor, epoch: int) -> Batch:
-        """The puzzles, their inputs noisy; labels stay those of the clean input."""
+        """Return the puzzles with noise in their inputs, but not in their labels."""
         batch = super().draw(indices, epoch)
         if self._noise == 0:
             return batch
@@ -71,17 +73,17 @@ class CopyIncrement(Task):
         return replace(batch, inputs=noisy + FIRST_COLOUR)
 
     def _shifts(self, epoch: int) -> Tensor:
-        """int8 [N, T], by how much each cell's colour is moved this epoch; most are 0."""
+        """Return by how much each cell's colour is shifted in this epoch, int8 [N, T]; mostly 0."""
         if self._noise_of_epoch is None or self._noise_of_epoch[0] != epoch:
-            chance = Chance(self.seed, epoch, "noise").uniform(len(self.train), self.seq_len)
-            # below the threshold a uniform number is uniform still: it also picks the colour
-            other = 1 + (chance / self._noise * (NUM_COLOURS - 1))
-            self._noise_of_epoch = epoch, narrow(np.where(chance < self._noise, other, 0))
+            uniform = RandomStream(self.seed, epoch, "noise").uniform(len(self.train), self.seq_len)
+            # numbers below the threshold are uniform there, so they can select the colour too
+            other = 1 + (uniform / self._noise * (NUM_COLOURS - 1))
+            self._noise_of_epoch = epoch, narrow(np.where(uniform < self._noise, other, 0))
         return self._noise_of_epoch[1]
 
 
 def apply_rule(pattern: str, grids: np.ndarray, recolour: list[int]) -> np.ndarray:
-    """What `pattern` makes of `grids` [N, side, side], colours from 0."""
+    """Return `grids` [N, side, side], colours from 0, transformed by the rule of `pattern`."""
     rules = {
         "copy": lambda: grids,
         "increment": lambda: (grids + 1) % NUM_COLOURS,
@@ -94,7 +96,10 @@ def apply_rule(pattern: str, grids: np.ndarray, recolour: list[int]) -> np.ndarr
 
 
 def on_canvas(grids: np.ndarray, canvas: int) -> np.ndarray:
-    """Tokens [N, canvas * canvas] of grids [N, side, side]: EOS closes each row and column."""
+    """Return the tokens [N, canvas * canvas] of grids [N, side, side].
+
+    EOS ends each row and column; the rest of the canvas is PAD.
+    """
     count, side, _ = grids.shape
     tokens = np.full((count, canvas, canvas), PAD, dtype=np.int8)
     tokens[:, :side, :side] = grids + FIRST_COLOUR
@@ -104,19 +109,22 @@ def on_canvas(grids: np.ndarray, canvas: int) -> np.ndarray:
 
 
 def draw_grids(
-    count: int, chance: Chance, config: CopyIncrementConfig, *, apart_from: np.ndarray | None
+    count: int, stream: RandomStream, config: CopyIncrementConfig, *, excluded: np.ndarray | None
 ) -> np.ndarray:
-    """int8 [count, 1 + grid * grid]: a side and its colours; -1 fills the rest. No two are equal.
+    """Draw `count` different grids that are not among `excluded`.
 
-    Row follows row in the stream of `chance`, so a smaller count gives the first rows of a larger.
+    They are drawn row by row, so that a smaller count gives the first rows of a larger one.
+
+    Returns:
+        int8 [count, 1 + grid * grid]: the side of each grid and its colours, filled up with -1.
     """
     cells = config.grid * config.grid
-    known = np.empty((0, 1 + cells), np.int8) if apart_from is None else apart_from
+    known = np.empty((0, 1 + cells), np.int8) if excluded is None else excluded
     others, at_once = len(known), 64
     while (missing := others + count - len(known)) > 0:
-        # ever more at a time: the last of all existing grids would take for ever one by one
+        # a growing number at a time, as it takes ever longer to hit the last of all possible grids
         at_once = max(missing, min(2 * at_once, 1 << 16))
-        drawn = chance.uniform(at_once, 1 + cells)
+        drawn = stream.uniform(at_once, 1 + cells)
         sides = config.smallest_grid + drawn[:, 0] * (config.grid - config.smallest_grid + 1)
         rows = np.concatenate([sides[:, None], drawn[:, 1:] * NUM_COLOURS], axis=1).astype(np.int8)
         rows[:, 1:][np.arange(cells) >= rows[:, :1].astype(np.int64) ** 2] = -1
@@ -124,10 +132,10 @@ def draw_grids(
     return known[others : others + count]
 
 
-def ease(puzzles: Puzzles) -> Tensor:
-    """float64 [N], from 0 for the easiest puzzle of a pattern to just below 1 for its hardest.
+def difficulty_ranks(puzzles: Puzzles) -> Tensor:
+    """Return ranks from 0 (the easiest of a pattern) to just below 1, float64 [N].
 
-    Smaller grids are easier, and among grids of a size those of fewer colours.
+    Smaller grids are easier, and of equal size those with fewer colours.
     """
     colours = puzzles.inputs.numpy()
     cells = (colours >= FIRST_COLOUR).sum(axis=1)
@@ -143,14 +151,14 @@ def ease(puzzles: Puzzles) -> Tensor:
 
 
 def share_of_epoch(schedule: Mapping[int, float] | None, epoch: int) -> float:
-    """The share of the puzzles that a curriculum shows in `epoch` (from 1)."""
+    """Return the share of the puzzles, 0 to 1, that a curriculum allows in `epoch`, from 1."""
     if schedule is None:
         return 1.0
     return schedule[max(start for start in schedule if start <= max(epoch, 1))]
 
 
 def _puzzles(rows: np.ndarray, number: int, config: CopyIncrementConfig) -> Puzzles:
-    """The puzzles of pattern `number` for rows of `draw_grids`."""
+    """Return the puzzles of pattern `number` for rows of `draw_grids`."""
     pattern = config.active_patterns[number]
     inputs = np.empty((len(rows), config.canvas**2), np.int8)
     outputs = np.empty_like(inputs)
@@ -178,6 +186,6 @@ def _joined(parts: list[Puzzles]) -> Puzzles:
 
 
 def _without_repeats(rows: np.ndarray) -> np.ndarray:
-    """The first of each group of equal rows, in the order they came."""
+    """Return the first of each group of equal rows, in their order."""
     _, first = np.unique(rows, axis=0, return_index=True)
     return rows[np.sort(first)]

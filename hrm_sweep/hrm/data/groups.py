@@ -1,4 +1,4 @@
-"""Puzzles of several examples, in groups of puzzles: the order in which an epoch shows them."""
+"""Tasks whose training examples belong to puzzles and groups, as in the published format."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrm_sweep.hrm.data.chance import Chance
+from hrm_sweep.hrm.data.random_stream import RandomStream
 from hrm_sweep.hrm.data.task import Task
 
 
 class GroupedTask(Task):
     """A task whose training examples belong to puzzles, and these to groups.
 
-    Puzzle p has the examples from `puzzle_starts[p]` to before `puzzle_starts[p + 1]`, group g the
-    puzzles from `group_starts[g]` to before `group_starts[g + 1]`.
+    Puzzle p has the examples `puzzle_starts[p]:puzzle_starts[p + 1]`, group g the puzzles
+    `group_starts[g]:group_starts[g + 1]`.
     """
 
     def __init__(
@@ -33,16 +33,16 @@ class GroupedTask(Task):
         self._sampling = sampling
 
     def order(self, epoch: int) -> Tensor:
-        """All examples, or those of one puzzle of each group, drawn anew for every epoch."""
+        """Return all examples, or those of one random puzzle of each group, shuffled."""
         if self._sampling == "all":
             return super().order(epoch)
-        chance = Chance(self.seed, epoch, "groups")
+        stream = RandomStream(self.seed, epoch, "groups")
         starts, sizes = self._group_starts[:-1], np.diff(self._group_starts)
-        puzzles = starts + (chance.uniform(len(starts)) * sizes).astype(np.int64)
-        puzzles = puzzles[chance.permutation(len(puzzles))]
+        puzzles = starts + (stream.uniform(len(starts)) * sizes).astype(np.int64)
+        puzzles = puzzles[stream.permutation(len(puzzles))]
         sizes = np.diff(self._puzzle_starts)[puzzles]
-        # the examples of a puzzle stay together, in random order, as in the published sampler
+        # as in the published sampler, the examples of a puzzle stay together, in random order
         place = np.repeat(np.arange(len(puzzles)), sizes)
         first = np.repeat(self._puzzle_starts[puzzles] - np.cumsum(sizes) + sizes, sizes)
         examples = first + np.arange(sizes.sum())
-        return torch.from_numpy(examples[np.lexsort((chance.uniform(len(examples)), place))])
+        return torch.from_numpy(examples[np.lexsort((stream.uniform(len(examples)), place))])

@@ -1,9 +1,9 @@
-"""The header of a data set in the published format (`dataset.json`). Torch stays out.
+"""The header of a data set in the published format, `dataset.json`. PyTorch is not imported.
 
 A folder holds `train/` and `test/`, each with `dataset.json` and, for each set that it names,
 `{set}__inputs.npy`, `{set}__labels.npy`, `{set}__puzzle_identifiers.npy`,
-`{set}__puzzle_indices.npy` and `{set}__group_indices.npy`; `identifiers.json` beside them names the
-identifiers for people. (https://github.com/sapientinc/HRM, dataset/common.py and builders.)
+`{set}__puzzle_indices.npy` and `{set}__group_indices.npy`; `identifiers.json` beside them has their
+names. (https://github.com/sapientinc/HRM, dataset/common.py and builders.)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEADER = "dataset.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What holds for all sets of one split."""
+    """The header of a split, the same for all of its sets."""
 
     pad_id: int
     ignore_label_id: int | None
@@ -34,10 +34,10 @@ class Header:
 
 
 def read_header(folder: Path) -> Header:
-    """The header of the split in `folder`.
+    """Return the header of the split in `folder`.
 
     Raises:
-        DataError: it is missing, or a key of it is missing or wrong.
+        DataError: The file is missing, or a key in it is missing or wrong.
     """
     path = folder / HEADER
     try:
@@ -80,7 +80,7 @@ def _integer(path: Path, content: dict[str, Any], key: str, lowest: int) -> int:
         raise DataError(f"{path}: the key {key} is missing; build the set again")
     value = content[key]
     if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise DataError(f"{path}: {key}={value} must be a whole number from {lowest} up")
+        raise DataError(f"{path}: {key}={value} must be a whole number of at least {lowest}")
     return value
 
 

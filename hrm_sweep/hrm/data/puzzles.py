@@ -1,4 +1,4 @@
-"""`data=puzzles data.path=DIR`: anyone's puzzles in the published format, checked and mapped."""
+"""`data=puzzles data.path=DIR`: a folder in the published format, checked and memory-mapped."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ import torch
 from torch import Tensor
 
 from hrm_sweep.errors import DataError
-from hrm_sweep.hrm.data.chance import Chance
 from hrm_sweep.hrm.data.configs import PuzzlesConfig
 from hrm_sweep.hrm.data.groups import GroupedTask
 from hrm_sweep.hrm.data.published import HEADER, Header, read_header
+from hrm_sweep.hrm.data.random_stream import RandomStream
 from hrm_sweep.hrm.data.task import IGNORE, Puzzles
 
 TOKENS_AT_ONCE = 1 << 24
-"""Checked together, so that a large file is never in memory as a whole."""
+"""Tokens checked at a time, so that a large file is never in memory as a whole."""
 
 
 class Split(NamedTuple):
-    """One of train and test: its sets one after the other."""
+    """The training or the test puzzles: the sets of a split one after another."""
 
     puzzles: Puzzles
     puzzle_starts: np.ndarray
-    """int64 [puzzles + 1], the first example of each puzzle, and the end."""
+    """int64 [puzzles + 1]: the first example of each puzzle, and the number of examples."""
     group_starts: np.ndarray
-    """int64 [groups + 1], the first puzzle of each group, and the end."""
+    """int64 [groups + 1]: the first puzzle of each group, and the number of puzzles."""
 
 
 def build_puzzles(config: PuzzlesConfig, *, seed: int) -> GroupedTask:
-    """Opens the folder and checks everything in it.
+    """Return the task of a folder, after checking all of its files.
 
     Raises:
-        DataError: a file is missing or wrong; one line that names it, what is wrong, a way out.
+        DataError: A file is missing or wrong.
     """
     folder = config.folder
     train_header, test_header = read_header(folder / "train"), read_header(folder / "test")
@@ -71,7 +71,11 @@ def build_puzzles(config: PuzzlesConfig, *, seed: int) -> GroupedTask:
 
 
 def read_split(folder: Path, header: Header, patterns: Sequence[str]) -> Split:
-    """The sets of one split, mapped into memory where there is only one of them."""
+    """Return the sets of a split, memory-mapped if there is only one.
+
+    Raises:
+        DataError: A file is missing or wrong.
+    """
     parts = [_read_set(folder, name, header, patterns.index(name)) for name in header.sets]
     num_groups = sum(len(part.group_starts) - 1 for part in parts)
     if num_groups != header.total_groups:
@@ -123,11 +127,11 @@ def _read_set(folder: Path, name: str, header: Header, pattern: int) -> Split:
 
 
 def _load(path: Path, *, dimensions: int) -> np.ndarray:
-    """A mapped array of whole numbers; never unpickled."""
+    """Return a memory-mapped array of integers; nothing is unpickled."""
     if not path.is_file():
         raise DataError(f"{path}: no such file, but {HEADER} names its set; build the split again")
     try:
-        # copy on write: torch wants memory that could be written to, the file stays as it is
+        # copy on write, as torch needs writable memory; the file is not changed
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         reason = str(error).splitlines()[0]
@@ -139,14 +143,14 @@ def _load(path: Path, *, dimensions: int) -> np.ndarray:
             f"{path}: shape {array.shape}, must have {dimensions} dimension"
             f"{'s' * (dimensions > 1)} and something in it"
         )
-    widened = {2: np.int32, 4: np.int64, 8: np.int64}  # torch indexes no wide unsigned numbers
+    widened = {2: np.int32, 4: np.int64, 8: np.int64}  # torch cannot index wide unsigned tensors
     if array.dtype.kind == "u" and array.itemsize > 1:
         return array.astype(widened[array.itemsize])
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _starts(path: Path, end: int, of: str) -> np.ndarray:
-    """Where each part starts, and where the last one ends: rising from 0 to `end`."""
+    """Return the start of each part and the end of the last, strictly rising from 0 to `end`."""
     starts = _load(path, dimensions=1).astype(np.int64)
     if starts[0] != 0 or starts[-1] != end or not (np.diff(starts) > 0).all():
         raise DataError(
@@ -162,7 +166,10 @@ def _expect(path: Path, came: int, wanted: int, what: str, source: str) -> None:
 
 
 def _check_range(path: Path, array: np.ndarray, end: int, labels: Header | None, key: str) -> None:
-    """Values from 0 to end - 1; labels may also be the ignored one, and some must not be."""
+    """Raise DataError unless values are from 0 to end - 1.
+
+    With the header of `labels`, they may also be the ignored label, but not all of them.
+    """
     scored = 0
     rows = max(1, TOKENS_AT_ONCE // max(1, array[0].size))
     for first in range(0, len(array), rows):
@@ -195,9 +202,11 @@ def _joined_starts(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def _some(puzzles: Puzzles, count: int) -> Puzzles:
-    """The same `count` examples in every run of every seed, so that their scores compare; those
-    without a label that is scored are passed over."""
-    order = torch.from_numpy(Chance("held out").permutation(len(puzzles)))
+    """Return `count` random examples that have labels.
+
+    They are the same for every seed, so that the metrics of different runs are comparable.
+    """
+    order = torch.from_numpy(RandomStream("held out").permutation(len(puzzles)))
     scored = (row for row in order if (puzzles.take(row[None]).labels != IGNORE).any())
     chosen = torch.stack(list(islice(scored, count))).sort().values
     return Puzzles(

@@ -1,8 +1,8 @@
-"""`data=seed`: the ten puzzles of the experiment that this project grew from, as it posed them.
+"""`data=seed`: the ten puzzles of the experiment that this project began with.
 
-A copy puzzle draws from all ten colours, an increment puzzle from the first nine, so that it never
-wraps around; all bear one identifier, so that nothing but a colour 9 tells which rule applies; and
-the eight training puzzles are one group, of which the published sampler takes one an epoch.
+A copy puzzle uses all ten colours, an increment puzzle the first nine, so that it never wraps
+around. All have the same identifier, so that only a colour 9 shows which rule applies. The eight
+training puzzles are one group, of which the published sampler draws one puzzle in each epoch.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hrm_sweep.hrm.data.chance import Chance
 from hrm_sweep.hrm.data.configs import NUM_COLOURS, SeedConfig
 from hrm_sweep.hrm.data.copy_increment import VOCAB_SIZE, on_canvas
 from hrm_sweep.hrm.data.groups import GroupedTask
+from hrm_sweep.hrm.data.random_stream import RandomStream
 from hrm_sweep.hrm.data.task import IGNORE, PAD, Puzzles, narrow
 
 SIDE, CANVAS = 5, 30
@@ -22,11 +22,14 @@ PATTERNS = ("copy", "increment")
 
 
 def build_seed(config: SeedConfig) -> GroupedTask:
-    """The ten puzzles. The original's own numbers are not known, so chance draws others, but once
-    for all seeds of the training: among ten puzzles it matters much which come how often."""
+    """Return the task of ten random puzzles, as those of the original are not known.
+
+    They do not depend on the training's seed: with so few puzzles, results depend on which are
+    drawn how often.
+    """
     seed = config.puzzle_seed
-    copies = Chance(seed, "copy").integers(NUM_COLOURS, COPIES, SIDE, SIDE)
-    increments = Chance(seed, "increment").integers(
+    copies = RandomStream(seed, "copy").integers(NUM_COLOURS, COPIES, SIDE, SIDE)
+    increments = RandomStream(seed, "increment").integers(
         NUM_COLOURS - 1, INCREMENTS + HELD_OUT, SIDE, SIDE
     )
     train = np.concatenate([copies, increments[:INCREMENTS]])
@@ -46,7 +49,7 @@ def build_seed(config: SeedConfig) -> GroupedTask:
 
 
 def _puzzles(grids: np.ndarray, patterns: np.ndarray) -> Puzzles:
-    """Pattern 1 adds one to every colour."""
+    """Return the puzzles of grids [N, S, S]; pattern 1 adds one to every colour."""
     answers = on_canvas(grids + patterns[:, None, None], CANVAS)
     return Puzzles(
         inputs=narrow(on_canvas(grids, CANVAS)),

@@ -1,4 +1,4 @@
-"""`data=sudoku`: boards to fill in, shown in another symmetric form at every draw."""
+"""`data=sudoku`: Sudoku puzzles, each draw in another symmetric form."""
 
 from __future__ import annotations
 
@@ -7,31 +7,39 @@ import torch
 from torch import Tensor
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.hrm.data.chance import Chance
 from hrm_sweep.hrm.data.configs import BOXES, SudokuConfig
-from hrm_sweep.hrm.data.sudoku_board import Geometry, dig, forms, random_solutions
+from hrm_sweep.hrm.data.random_stream import RandomStream
+from hrm_sweep.hrm.data.sudoku_board import (
+    Geometry,
+    random_solutions,
+    remove_givens,
+    symmetry_hashes,
+)
 from hrm_sweep.hrm.data.task import Batch, Puzzles, Task, narrow
 
 BLANK = 1
-"""Token of an empty cell; digit d is token d + 1, as in the published Sudoku sets."""
+"""Token of an empty cell; digit d is token d + 1, as in the published Sudoku data sets."""
 BLOCK = 256
-"""Boards made at a time. It is fixed, so that fewer puzzles are the first of more."""
+"""Boards generated at a time; fixed, so that a larger set begins with a smaller one."""
 
 
 def build_sudoku(config: SudokuConfig, *, seed: int) -> Sudoku:
-    """Generates the puzzles: the same for equal (config, seed), on every platform.
+    """Generate the puzzles, which are a function of (config, seed) on every platform.
 
-    No puzzle comes twice. What held-out and training puzzles may still share is `config.apart`: of
-    4x4 boards there are so few that half of all puzzles are a training puzzle in another form.
+    No puzzle occurs twice, and `config.apart` says how held-out puzzles differ from training
+    puzzles: there are so few 4x4 boards that half of all puzzles are a symmetric form of one.
+
+    Raises:
+        ConfigError: There are fewer such puzzles than asked for.
     """
     geometry = Geometry(*BOXES[config.box])
-    held_out = draw_puzzles(config.num_eval_puzzles, "held out", config, seed=seed, apart_from=None)
-    train = draw_puzzles(config.num_puzzles, "train", config, seed=seed, apart_from=held_out[0])
+    held_out = draw_puzzles(config.num_eval_puzzles, "held out", config, seed=seed, excluded=None)
+    train = draw_puzzles(config.num_puzzles, "train", config, seed=seed, excluded=held_out[0])
     return Sudoku(config, geometry, train=_puzzles(*train), held_out=_puzzles(*held_out), seed=seed)
 
 
 class Sudoku(Task):
-    """The task with its symmetries, and valid boards as a metric of their own."""
+    """A task with random symmetries and the additional metric `eval/validity`."""
 
     def __init__(
         self,
@@ -57,7 +65,7 @@ class Sudoku(Task):
         self._keys_of_epoch: tuple[int, np.ndarray] | None = None
 
     def draw(self, indices: Tensor, epoch: int) -> Batch:
-        """The puzzles, each in a symmetric form that chance picks anew in every epoch."""
+        """Return the puzzles, each in a symmetric form drawn anew in every epoch."""
         batch = super().draw(indices, epoch)
         if not self._augment:
             return batch
@@ -71,35 +79,40 @@ class Sudoku(Task):
         )
 
     def extra_metrics(self, inputs: Tensor, predictions: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """`validity`: 1 where every row, column and box of the prediction holds every digit."""
+        """Return `validity`: 1 where all rows, columns and boxes of a prediction are complete."""
         in_units = predictions[:, torch.from_numpy(self.geometry.units)]  # [B, U, S]
         every_digit = BLANK + 1 + torch.arange(self.geometry.side)
         valid = (in_units.sort(dim=2).values == every_digit).flatten(1).all(dim=1)
         return {"validity": valid.float()}
 
     def picture(self, tokens: Tensor) -> np.ndarray:
-        """As in every task, but digits count from 1."""
+        """Return one puzzle's tokens as in every task, but with digits from 1."""
         cells = super().picture(tokens)
         return np.where(cells >= 0, cells + 1, cells)
 
     def _keys(self, epoch: int) -> np.ndarray:
         if self._keys_of_epoch is None or self._keys_of_epoch[0] != epoch:
             size = num_keys(self.geometry)
-            keys = Chance(self.seed, epoch, "symmetry").uniform(len(self.train), size)
+            keys = RandomStream(self.seed, epoch, "symmetry").uniform(len(self.train), size)
             self._keys_of_epoch = epoch, keys
         return self._keys_of_epoch[1]
 
 
 def num_keys(geometry: Geometry) -> int:
-    """Random numbers that name one symmetry: digits, rows, bands, columns, stacks, transpose."""
+    """Return the number of random numbers that select a symmetry.
+
+    They are for digits, rows, bands, columns, stacks and transposition.
+    """
     return 3 * geometry.side + geometry.columns + geometry.rows + 1
 
 
 def symmetries(keys: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """One symmetry for each row of uniform numbers [B, num_keys].
+    """Return a symmetry for each row of uniform numbers [B, num_keys].
 
-    Returns cells, int64 [B, C]: which cell comes here; and tokens, int64 [B, vocabulary]: what a
-    token turns into. Square boxes are transposed in half of the cases; others cannot be.
+    Boards of square boxes are transposed in half of the cases; others cannot be.
+
+    Returns:
+        cells, int64 [B, C]: the source of each cell; and tokens, int64 [B, V]: the new tokens.
     """
     side, bands, stacks = geometry.side, geometry.columns, geometry.rows
     digits, rows, band, columns, stack, flip = np.split(
@@ -117,30 +130,32 @@ def symmetries(keys: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, np.nda
 
 
 def draw_puzzles(
-    count: int, part: str, config: SudokuConfig, *, seed: int, apart_from: np.ndarray | None
+    count: int, part: str, config: SudokuConfig, *, seed: int, excluded: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Puzzles and their solutions, int64 [count, C] with digits from 1 and 0 for empty cells.
+    """Draw puzzles that are not among `excluded`, and their solutions.
+
+    Both are int64 [count, C], digits from 1, with 0 for empty cells.
 
     Raises:
-        ConfigError: there are not so many.
+        ConfigError: There are fewer such puzzles.
     """
     geometry = Geometry(*BOXES[config.box])
     fewest, most = config.givens_range
-    taken = set() if apart_from is None else set(_names(apart_from, config, geometry))
+    taken = set() if excluded is None else set(_fingerprints(excluded, config, geometry))
     seen: set[bytes] = set()
     found: list[tuple[np.ndarray, np.ndarray]] = []
     block = last_success = 0
     while len(found) < count:
-        chance = Chance(seed, "sudoku", part, block)
-        solutions = random_solutions(BLOCK, chance, geometry)
-        targets = fewest + chance.integers(most - fewest + 1, BLOCK)
-        puzzles = dig(solutions, targets, chance, geometry)
+        stream = RandomStream(seed, "sudoku", part, block)
+        solutions = random_solutions(BLOCK, stream, geometry)
+        targets = fewest + stream.integers(most - fewest + 1, BLOCK)
+        puzzles = remove_givens(solutions, targets, stream, geometry)
         fits = (puzzles > 0).sum(axis=1) <= most
-        names = _names(puzzles, config, geometry)
+        fingerprints = _fingerprints(puzzles, config, geometry)
         for row in np.flatnonzero(fits):
-            itself = puzzles[row].tobytes()
-            if itself not in seen and names[row] not in taken:
-                seen.add(itself)
+            encoded = puzzles[row].tobytes()
+            if encoded not in seen and fingerprints[row] not in taken:
+                seen.add(encoded)
                 found.append((puzzles[row], solutions[row]))
                 last_success = block
         if block - last_success >= 20:
@@ -156,15 +171,15 @@ def draw_puzzles(
     return puzzles, solutions
 
 
-def _names(puzzles: np.ndarray, config: SudokuConfig, geometry: Geometry) -> list[object]:
-    """What two puzzles share if they are not apart."""
+def _fingerprints(puzzles: np.ndarray, config: SudokuConfig, geometry: Geometry) -> list[object]:
+    """Return values that are equal for two puzzles which must not be in both sets."""
     if config.apart == "symmetry":
-        return list(forms(puzzles, geometry))
+        return list(symmetry_hashes(puzzles, geometry))
     return [puzzle.tobytes() for puzzle in puzzles]
 
 
 def _line_order(lines: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """int64 [B, S]: blocks of lines in random order, and the lines of each in random order."""
+    """Return a random order of the blocks of lines and of the lines in each, int64 [B, S]."""
     count, num_blocks = blocks.shape
     within = np.argsort(lines.reshape(count, num_blocks, -1), axis=2, kind="stable")
     size = within.shape[2]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hrm_sweep.hrm.data.chance import Chance
+from hrm_sweep.hrm.data.random_stream import RandomStream
 
 IGNORE = -100
 """Label of a position that is not scored: it counts in no loss and no metric."""
@@ -144,7 +144,9 @@ class Task:
 
     def order(self, epoch: int) -> Tensor:
         """Return the indices of the epoch's training puzzles, int64: shuffled, none twice."""
-        return torch.from_numpy(Chance(self.seed, epoch, "order").permutation(len(self.train)))
+        return torch.from_numpy(
+            RandomStream(self.seed, epoch, "order").permutation(len(self.train))
+        )
 
     def draw(self, indices: Tensor, epoch: int) -> Batch:  # noqa: ARG002 - subclasses use the epoch
         """Return the training puzzles at `indices` [B], with the epoch's noise and symmetries."""

@@ -138,7 +138,7 @@ class Attention(nn.Module):
         if size % 2 == 0:
             pairs = order[:2].unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
             order = torch.cat((pairs, order[2:]))
-        self._order = order.flatten()
+        self.row_order = order.flatten()
         """Index in the published order of each row here."""
         self.register_state_dict_post_hook(_to_published_order)
         self.register_load_state_dict_pre_hook(_from_published_order)
@@ -148,15 +148,15 @@ def _to_published_order(
     attention: Attention, state: dict[str, Any], prefix: str, _metadata: Any
 ) -> None:
     name = f"{prefix}qkv_proj.weight"
-    state[name] = state[name][attention._order.argsort()]
+    state[name] = state[name][attention.row_order.argsort()]
 
 
 def _from_published_order(
     attention: Attention, state: dict[str, Any], prefix: str, *_: Any
 ) -> None:
     name = f"{prefix}qkv_proj.weight"
-    if name in state and len(state[name]) == len(attention._order):
-        state[name] = state[name][attention._order]
+    if name in state and len(state[name]) == len(attention.row_order):
+        state[name] = state[name][attention.row_order]
 
 
 class SwiGLU(nn.Module):

@@ -1,4 +1,4 @@
-"""`prediction_vs_groundtruth.png`: puzzles as people see them. Drawn without torch."""
+"""`prediction_vs_groundtruth.png`: puzzles as coloured or numbered grids, drawn without PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from matplotlib.transforms import Affine2D
 
 from hrm_sweep.system.files import replacing
 
-# the palette of the ARC viewer, softened; readers of ARC know which number is which
+# the palette of the ARC viewer, softened
 CELLS = (
     *("#22252a", "#2f7fd6", "#e5534b", "#3fae5a", "#f2cf3b"),
     *("#a4a9b0", "#d957b4", "#f28c3b", "#8fd3f0", "#7d2336"),
@@ -30,15 +30,15 @@ END_MARK, GIVEN, FILLED, OUTSIDE = "#eceef1", "#dfe4ec", "#ffffff", "#ffffff00"
 BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
 """Rows and columns of the boxes of a Sudoku of that side."""
 NUMBERED_SIDE = 12
-"""Largest side whose cells are big enough to be written in."""
+"""Largest side whose cells are big enough for a number."""
 SIDE, GAP, MARGIN, HEAD, FOOT = 1.75, 0.16, 0.3, 0.62, 0.3
-"""Inches: a grid, between grids, around an example, above it, and the note below all."""
+"""Inches: side of a grid, gap between grids, margin and headline of an example, footnote."""
 DIGIT_HEIGHT = 0.729  # of Matplotlib's own font, DejaVu Sans, in ems
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One puzzle without the empty rest of its canvas; every array is [rows, columns]."""
+    """A puzzle without the empty rest of its canvas; every array is [rows, columns]."""
 
     pattern: str
     grids: dict[str, np.ndarray]
@@ -49,16 +49,20 @@ class Example:
 
     @property
     def verdict(self) -> str:
+        """Whether the puzzle is solved, as a headline."""
         wrong, scored = int(self.wrong.sum()), int(self.scored.sum())
         return f"✗ {wrong} of {scored} cells wrong" if wrong else "✓ solved"
 
     @property
     def given(self) -> np.ndarray:
+        """[rows, columns], whether the input has a number."""
         return self.grids["input"] >= 0
 
     def shown(self, kind: str) -> np.ndarray:
-        """The numbers of a grid as a reader sees them: what nobody scores is as the input has it,
-        because what the model answers there means nothing."""
+        """Return the numbers of a grid to display, [rows, columns].
+
+        Cells that are not scored are those of the input, as their predictions have no meaning.
+        """
         inputs = self.grids["input"]
         if kind == "input":
             return np.where(self.scored | self.given, inputs, -2)
@@ -66,13 +70,15 @@ class Example:
 
 
 def draw_predictions(examples: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Writes `predictions_figure` as the PNG file `path`."""
+    """Write `predictions_figure` to the PNG file `path`."""
     save(predictions_figure(examples), path)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure as a PNG file, quickly: hinted letters look like others at this size, and the
-    best compression takes off a tenth."""
+    """Write a figure to a PNG file, in little time.
+
+    At this size hinting makes no visible difference, and the best compression saves only a tenth.
+    """
     with replacing(path) as temporary, rc_context({"text.hinting": "none"}):
         figure.savefig(
             temporary,
@@ -83,15 +89,16 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def predictions_figure(examples: Sequence[Mapping[str, Any]]) -> Figure:
-    """Input, truth and prediction of each example as grids, with the wrong cells marked.
+    """Return a figure of the input, truth and prediction of each example, with wrong cells marked.
 
-    Everything is placed in inches on the figure itself, and what an example's grids have many of
-    (cells, numbers, frames) is one artist each: a picture is drawn for every trial, and axes and
-    artists are what takes time.
+    A picture is drawn for every trial, and axes and artists take most of the time. So everything is
+    placed in inches on the figure itself, and all cells, numbers or frames of an example's grids
+    are one artist.
 
-    An example maps `pattern` to its name and `input`, `truth`, `prediction` and `scored` to nested
-    lists of one shape. Numbers from 0 are colours or digits, -1 an empty or EOS cell, -2 is
-    outside; `scored` tells which cells count.
+    Args:
+        examples: mappings of `pattern` to its name and of `input`, `truth`, `prediction` and
+            `scored` to nested lists of one shape. Numbers from 0 are colours or digits, -1 is an
+            empty or EOS cell, -2 is outside; `scored` is 1 in cells that have a label.
     """
     shown = [read(example) for example in examples]
     places = _places([example.pattern for example in shown])
@@ -112,8 +119,7 @@ def predictions_figure(examples: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _draw_grids(figure: Figure, example: Example, left: float, top: float) -> None:
-    """The grids of an example side by side: coloured squares, or written numbers where the puzzle
-    is to fill cells in."""
+    """Draw the grids of an example side by side: coloured squares, or boards with numbers."""
     rows, columns = example.scored.shape
     side = SIDE / max(rows, columns)
     large = max(rows, columns) > NUMBERED_SIDE
@@ -143,7 +149,7 @@ def _draw_grids(figure: Figure, example: Example, left: float, top: float) -> No
 def _corners(
     lefts: np.ndarray, top: float, shape: tuple[int, int], size: tuple[float, float]
 ) -> np.ndarray:
-    """Lower left corners [grids x rows x columns, 2] of boxes of a size (width, height)."""
+    """Return the lower left corners [grids · rows · columns, 2] of boxes of (width, height)."""
     grid, row, column = np.indices((len(lefts), *shape)).reshape(3, -1)
     return np.stack([lefts[grid] + size[0] * column, top - size[1] * (row + 1)], axis=-1)
 
@@ -151,7 +157,7 @@ def _corners(
 def _draw_boxes(
     figure: Figure, corners: np.ndarray, size: tuple[float, float], **style: Any
 ) -> None:
-    """Rectangles of one size as one artist."""
+    """Draw rectangles of one size as one artist."""
     outline = Outline(np.multiply([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)], size), closed=True)
     _draw(figure, [outline], corners, **style)
 
@@ -163,7 +169,7 @@ def _write_numbers(
     colours: np.ndarray,
     centres: np.ndarray,
 ) -> None:
-    """The numbers of an example's grids, in the middle of their cells."""
+    """Write the numbers of an example's grids, centred in their cells."""
     size = min(11.0, 62 / max(example.scored.shape))
     bold = np.broadcast_to(example.given & example.fills_in, numbers.shape)
     outlines = [
@@ -177,7 +183,7 @@ def _write_numbers(
 
 
 def _draw(figure: Figure, outlines: list[Outline], places: np.ndarray, **style: Any) -> None:
-    """Outlines at places, both in inches, in the order of the calls."""
+    """Draw outlines at positions, both in inches, as one artist."""
     shapes = PathCollection(
         outlines, offsets=places, offset_transform=figure.dpi_scale_trans, **style
     )
@@ -186,14 +192,13 @@ def _draw(figure: Figure, outlines: list[Outline], places: np.ndarray, **style: 
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
-    """A text at a place in inches."""
+    """Write a text at a position in inches."""
     figure.text(x, y, text, transform=figure.dpi_scale_trans, va="center", **style)
 
 
 @lru_cache(maxsize=256)
 def _glyphs(text: str, size: float, bold: bool) -> Outline:
-    """The outline of a text, in inches, with the middle of its digits' height at the origin; `size`
-    is in points."""
+    """Return the outline of a text in inches, centred at the origin; `size` is in points."""
     font = FontProperties(weight="bold" if bold else "normal")
     outline = TextPath((0, 0), text, size=size / 72, prop=font)
     middle = outline.get_extents().intervalx.mean()
@@ -201,7 +206,7 @@ def _glyphs(text: str, size: float, bold: bool) -> Outline:
 
 
 def _colours(example: Example, numbers: np.ndarray) -> np.ndarray:
-    """RGBA of the cells [..., 4]."""
+    """Return the RGBA of the cells, [..., 4]."""
     if example.fills_in:
         colours = np.where(example.given[..., None], to_rgba(GIVEN), to_rgba(FILLED))
         colours = np.broadcast_to(colours, (*numbers.shape, 4)).copy()
@@ -213,13 +218,13 @@ def _colours(example: Example, numbers: np.ndarray) -> np.ndarray:
 
 
 def _inks(colours: np.ndarray) -> np.ndarray:
-    """Dark or white, whichever reads better on a colour (its luma, ITU-R BT.601)."""
+    """Return dark or white for each RGBA [N, 4], by its luma (ITU-R BT.601)."""
     light = colours[:, :3] @ (0.299, 0.587, 0.114) > 0.55
     return np.where(light[:, None], to_rgba(CELLS[0]), to_rgba("white"))
 
 
 def _mark(figure: Figure, corners: np.ndarray, side: float, *, scale: float) -> None:
-    """Red frames on white, seen on any colour."""
+    """Draw red frames on white ones, which are visible on any colour."""
     inset = 0.1 * scale * side
     size = (side - 2 * inset, side - 2 * inset)
     for colour, width in (("white", 4.2), (BAD, 2.2)):
@@ -230,7 +235,7 @@ def _mark(figure: Figure, corners: np.ndarray, side: float, *, scale: float) -> 
 
 
 def _note(examples: Sequence[Example]) -> str:
-    """How to read the marks that these examples show."""
+    """Return the legend of the marks that these examples have."""
     notes = ["Framed in red: predicted wrongly."]
     if any(not e.fills_in and (e.grids["truth"] == -1).any() for e in examples):
         notes.append("Light grey: end marks.")
@@ -240,7 +245,10 @@ def _note(examples: Sequence[Example]) -> str:
 
 
 def _places(patterns: Sequence[str]) -> list[tuple[int, int]]:
-    """Row and column of each example: two patterns take a column each, others rows of two."""
+    """Return row and column of each example.
+
+    Two patterns take a column each; others take rows of two examples.
+    """
     names = list(dict.fromkeys(patterns))
     if len(names) == 2:
         return [(patterns[:i].count(name), names.index(name)) for i, name in enumerate(patterns)]
@@ -253,7 +261,7 @@ def _places(patterns: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def read(content: Mapping[str, Any]) -> Example:
-    """The example as arrays, cropped to what is scored or written."""
+    """Return an example as arrays, cropped to the cells that have a label or a number."""
     grids = {kind: np.array(content[kind]) for kind in ("input", "truth", "prediction")}
     scored = np.array(content["scored"], dtype=bool)
     used = scored | (grids["input"] >= -1)

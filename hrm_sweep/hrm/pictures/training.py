@@ -1,5 +1,4 @@
-"""The two pictures of a run, from its plain records: `training_metrics.png`, drawn here, and
-`prediction_vs_groundtruth.png`. Both are drawn off the training path, so torch stays out."""
+"""`training_metrics.png`: the learning curves of a run, drawn from its history without PyTorch."""
 
 from __future__ import annotations
 
@@ -21,60 +20,46 @@ from hrm_sweep.hrm.pictures.grids import draw_predictions, predictions_figure, s
 __all__ = ["draw_predictions", "draw_training_metrics", "predictions_figure", "training_figure"]
 
 TRAIN, EVAL, GOOD, BAD, RULE = "#8a8f98", "#16324f", "#0a7d4b", "#c1121f", "#e6e8ec"
-# Okabe and Ito's colours, which colour-blind readers tell apart too; their yellow made darker
+# Okabe and Ito's colours for colour-blind readers, with a darker yellow
 PATTERNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08900", "#56b4e9")
 SOLVED = 0.99
-"""Exact match from which puzzles are called solved."""
+"""Exact match from which puzzles count as solved."""
 WIDTH, HEIGHT, LABELS_A_ROW = 11, 7.4, 4
-"""Inches of the figure; labels beside each other below the panels."""
+"""Size of the figure in inches; labels in a row of the legend."""
 MARKED = 30
-"""Up to so many epochs, each has its dot."""
+"""Largest number of epochs that are drawn as dots."""
 
 History = Sequence[Mapping[str, Any]]
 
 
 def draw_training_metrics(history: History, path: Path, *, best_epoch: int | None = None) -> None:
-    """Writes `training_figure` as the PNG file `path`."""
+    """Write `training_figure` to the PNG file `path`."""
     figure = training_figure(history, best_epoch=best_epoch)
     save(figure, path)
 
 
 def training_figure(history: History, *, best_epoch: int | None = None) -> Figure:
-    """Exact match and token accuracy (overall, per pattern), loss and learning rate by epoch.
+    """Return a figure of the metrics by epoch.
+
+    It has four panels: exact match and token accuracy (overall and per pattern), loss and learning
+    rate.
 
     Args:
-        history: one mapping for each epoch: `epoch` and metrics by name. What is not finite
-            (nan, None, "nan") leaves a gap; a loss that is not finite is pointed out.
+        history: a mapping for each epoch: `epoch` and metrics by name. Values that are not finite
+            (nan, None, "nan") leave a gap; epochs whose loss is not finite are marked.
         best_epoch: the epoch to mark; by default the first of the highest `eval/exact_match`.
     """
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=120, facecolor="white")
     (exact, tokens), (loss, rate) = figure.subplots(2, 2)
     best = _best_epoch(history) if best_epoch is None else best_epoch
-    patterns = _patterns(history)
-    patterns = patterns if len(patterns) > 1 else []  # one alone is the line of all
-    held_out = "held out, all" + _when_solved(history, "eval/exact_match")
-    for axes, metric in ((exact, "exact_match"), (tokens, "token_accuracy")):
-        _line(axes, history, f"eval/{metric}", held_out, EVAL, width=2.4)
-        _line(axes, history, f"train/{metric}", "training", TRAIN)
-        for pattern, colour in zip(patterns, cycle(PATTERNS), strict=False):
-            label = pattern + _when_solved(history, f"eval/exact_match/{pattern}")
-            _line(axes, history, f"eval/{metric}/{pattern}", label, colour, width=1.4)
-    _line(exact, history, "eval/validity", "valid grids", GOOD, style="--")
-    _line(
-        exact,
-        history,
-        "eval/mode_share",
-        "the most common token's share of answers",
-        BAD,
-        style=":",
-    )
+    _plot_shares(exact, tokens, history)
     _line(loss, history, "train/loss", "training", TRAIN)
-    _line(loss, history, "eval/loss", held_out, EVAL, width=2.4)
+    _line(loss, history, "eval/loss", _held_out(history), EVAL, width=2.4)
     _line(rate, history, "optimizer/lr", "learning rate", EVAL)
     titles = ("Exact match", "Token accuracy", "Loss", "Learning rate")
     for axes, title in zip((exact, tokens, loss, rate), titles, strict=True):
         _finish(axes, title, history, best)
-    _point_out_divergence(loss, history)
+    _mark_divergence(loss, history)
     for axes in (exact, tokens):
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
@@ -91,8 +76,28 @@ def training_figure(history: History, *, best_epoch: int | None = None) -> Figur
     return figure
 
 
+def _plot_shares(exact: Axes, tokens: Axes, history: History) -> None:
+    """Plot exact match and token accuracy, overall and per pattern, and other shares."""
+    patterns = _patterns(history)
+    patterns = patterns if len(patterns) > 1 else []  # a single pattern has the overall curve
+    for axes, metric in ((exact, "exact_match"), (tokens, "token_accuracy")):
+        _line(axes, history, f"eval/{metric}", _held_out(history), EVAL, width=2.4)
+        _line(axes, history, f"train/{metric}", "training", TRAIN)
+        for pattern, colour in zip(patterns, cycle(PATTERNS), strict=False):
+            label = pattern + _when_solved(history, f"eval/exact_match/{pattern}")
+            _line(axes, history, f"eval/{metric}/{pattern}", label, colour, width=1.4)
+    _line(exact, history, "eval/validity", "valid grids", GOOD, style="--")
+    label = "the most common token's share of answers"
+    _line(exact, history, "eval/mode_share", label, BAD, style=":")
+
+
+def _held_out(history: History) -> str:
+    """Return the label of the curves of all held-out puzzles."""
+    return "held out, all" + _when_solved(history, "eval/exact_match")
+
+
 def _arrange(figure: Figure, *, label_rows: int) -> None:
-    """Places the panels. Matplotlib's own layouts draw everything once more for that."""
+    """Place the panels; Matplotlib's own layouts would draw everything once more."""
     figure.subplots_adjust(
         left=0.65 / WIDTH,
         right=1 - 0.15 / WIDTH,
@@ -113,7 +118,7 @@ def _line(
     width: float = 1.8,
     style: str = "-",
 ) -> None:
-    """The metric `name` by epoch, if it has a finite value at all."""
+    """Plot the metric `name` by epoch, if it has any finite value."""
     measured = [row for row in history if name in row]  # not every epoch is evaluated
     values = _series(measured, name)
     if np.isfinite(values).any():
@@ -125,7 +130,7 @@ def _line(
 
 
 def _finish(axes: Axes, title: str, history: History, best: int | None) -> None:
-    """What all panels share: title, scales, and the line at the best epoch."""
+    """Add what all panels have: title, scales, and the line at the best epoch."""
     axes.set_title(title, loc="left", y=1.0, fontsize=10.5, fontweight="bold", color=EVAL)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
@@ -144,8 +149,11 @@ def _finish(axes: Axes, title: str, history: History, best: int | None) -> None:
 
 
 def _write_scales(axes: Axes) -> None:
-    """The numbers of both scales and the lines across, as a few artists. A tick of Matplotlib's own
-    is five, and they took two thirds of the time of a figure that is drawn for every trial."""
+    """Draw the labels of both scales and the grid lines as a few artists.
+
+    A tick of Matplotlib's is five artists; they took two thirds of the time of a figure that is
+    drawn for every trial.
+    """
     below, beside = axes.get_xaxis_transform(), axes.get_yaxis_transform()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_visible(False)
@@ -167,14 +175,14 @@ def _write_scales(axes: Axes) -> None:
 
 
 def _ticks(axis: Axis) -> list[tuple[float, str]]:
-    """Where a scale is labelled, and how."""
+    """Return the positions and labels of a scale's ticks."""
     low, high = axis.get_view_interval()
     places = [place for place in axis.get_majorticklocs() if low <= place <= high]
     return list(zip(places, axis.get_major_formatter().format_ticks(places), strict=True))
 
 
-def _point_out_divergence(axes: Axes, history: History) -> None:
-    """A red band over the epochs whose loss was measured and is not finite."""
+def _mark_divergence(axes: Axes, history: History) -> None:
+    """Mark the epochs whose loss is not finite by a red band."""
     epochs = [
         row["epoch"]
         for row in history
@@ -199,7 +207,7 @@ def _headline(history: History, best: int | None) -> str:
 
 
 def _labels(*panels: Axes) -> dict[str, Any]:
-    """Label -> line, each label once."""
+    """Return the lines by label."""
     found: dict[str, Any] = {}
     for axes in panels:
         lines, labels = axes.get_legend_handles_labels()
@@ -216,13 +224,13 @@ def _best_epoch(history: History) -> int | None:
 
 
 def _when_solved(history: History, name: str) -> str:
-    """When an exact match first said "solved", as a part of its label."""
+    """Return when an exact match first reached SOLVED, as a part of its label."""
     solved = np.flatnonzero(_series(history, name) >= SOLVED)
     return f" (≥ {SOLVED:.0%} at epoch {history[solved[0]]['epoch']})" if len(solved) else ""
 
 
 def _patterns(history: History) -> list[str]:
-    """Pattern names in the order in which the metrics name them."""
+    """Return the names of the patterns in the order of their metrics."""
     start = "eval/exact_match/"
     names = dict.fromkeys(name for row in history for name in row if name.startswith(start))
     return [name.removeprefix(start) for name in names]
@@ -233,6 +241,6 @@ def _series(history: History, name: str) -> np.ndarray:
 
 
 def _number(value: Any) -> float:
-    """A finite number, or nan for whatever else a record holds."""
+    """Return a finite number, or nan for any other value of a record."""
     number = math.nan if value is None else float(value)
     return number if math.isfinite(number) else math.nan

@@ -55,8 +55,11 @@ class BatchSlots:
         raise NotImplementedError
 
     def release(self, halted: Tensor, score: Score) -> Tensor:
-        """Mark the rows that are free after a segment, bool [rows], and return which of them start
-        with fresh states."""
+        """Mark the rows that are free after a segment, given those that halted, bool [rows].
+
+        Returns:
+            The rows that start their next segment with initial states, bool [rows].
+        """
         raise NotImplementedError
 
     def add_metrics(self, metrics: MeanMetrics, losses: Losses, score: Score) -> None:

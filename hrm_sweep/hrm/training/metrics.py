@@ -38,6 +38,8 @@ class MeanMetrics:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Return whether lower values of an evaluation metric are better: losses, the number of
-    segments, and the share of the most common prediction."""
+    """Return whether lower values of an evaluation metric are better.
+
+    They are for losses, the number of segments, and the share of the most common prediction.
+    """
     return metric.endswith("loss") or metric in ("eval/segments", "eval/mode_share")

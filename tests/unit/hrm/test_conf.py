@@ -1,5 +1,6 @@
 """Everything in `conf/` composes and passes its own checks; the schema knows every key."""
 
+import json
 from pathlib import Path
 
 import hydra
@@ -8,21 +9,28 @@ from omegaconf import OmegaConf
 
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm import config
-from hrm_sweep.hrm.data import build_task
-from hrm_sweep.hrm.data.export import write_dataset
 from hrm_sweep.runs import recipe
 from hrm_sweep.runs.configs import to_plain, to_yaml
 
 
 @pytest.fixture(scope="module")
-def somebodys_puzzles(tmp_path_factory) -> Path:
-    """A folder in the published format, for `data=puzzles`."""
+def puzzles_folder(tmp_path_factory) -> Path:
+    """A folder with the one file of the published format that a config reads."""
     folder = tmp_path_factory.mktemp("puzzles")
-    task = build_task(
-        config.build(compose("data.num_puzzles=4", "data.num_eval_puzzles=2")).data, seed=0
-    )
-    write_dataset(task, folder / "all")
-    return folder / "all"
+    header = {
+        "pad_id": 0,
+        "ignore_label_id": 0,
+        "blank_identifier_id": 0,
+        "vocab_size": 4,
+        "seq_len": 9,
+        "num_puzzle_identifiers": 2,
+        "total_groups": 1,
+        "mean_puzzle_examples": 1.0,
+        "sets": ["all"],
+    }
+    (folder / "test").mkdir()
+    (folder / "test" / "dataset.json").write_text(json.dumps(header))
+    return folder
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,8 +50,8 @@ def compose(*overrides: str):
 
 
 @pytest.mark.parametrize("option", options())
-def test_every_option_composes_and_passes_its_checks(option, somebodys_puzzles):
-    needed = [f"data.path={somebodys_puzzles}"] if option == "data=puzzles" else []
+def test_every_option_composes_and_passes_its_checks(option, puzzles_folder):
+    needed = [f"data.path={puzzles_folder}"] if option == "data=puzzles" else []
     built = config.build(compose(option, *needed))
     group, _, name = option.partition("=")
     if group in ("model", "optimizer"):

@@ -11,10 +11,10 @@ from paths import ROOT
 
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.data import build_task
-from hrm_sweep.hrm.data.chance import Chance
 from hrm_sweep.hrm.data.configs import SudokuConfig
+from hrm_sweep.hrm.data.random_stream import RandomStream
 from hrm_sweep.hrm.data.sudoku import draw_puzzles, num_keys, symmetries
-from hrm_sweep.hrm.data.sudoku_board import Geometry, boards_of, forms, solvable
+from hrm_sweep.hrm.data.sudoku_board import Geometry, solvable, symmetry_hashes
 
 YAML = ROOT / "conf" / "data" / "sudoku.yaml"
 BOXES = {"2x2": (2, 2), "2x3": (2, 3), "3x3": (3, 3)}
@@ -133,12 +133,12 @@ def test_every_puzzle_has_the_labelled_solution_and_no_other(box, checked):
 def test_solvable_agrees_with_backtracking(box):
     """Puzzles with some digits changed: some keep a solution, others lose it."""
     geometry = Geometry(*BOXES[box])
-    puzzles, _ = draw_puzzles(30, "train", config(box=box), seed=3, apart_from=None)
-    chance = Chance(1)
+    puzzles, _ = draw_puzzles(30, "train", config(box=box), seed=3, excluded=None)
+    stream = RandomStream(1)
     for puzzle in puzzles:
         empty = np.flatnonzero(puzzle == 0)
-        puzzle[empty[chance.integers(len(empty))]] = 1 + chance.integers(geometry.side)
-        if chance.uniform() < 0.5:
+        puzzle[empty[stream.integers(len(empty))]] = 1 + stream.integers(geometry.side)
+        if stream.uniform() < 0.5:
             puzzle[np.flatnonzero(puzzle)[:3]] = 0
     expected = [bool(solutions_of(puzzle, *BOXES[box], limit=1)) for puzzle in puzzles.tolist()]
     assert solvable(boards_of(puzzles, geometry), geometry).tolist() == expected
@@ -150,6 +150,12 @@ def test_solvable_finds_a_solution_of_the_empty_board_and_none_of_a_clash():
     clash = np.array([[1, 1] + [0] * 14])
     assert solvable(geometry.empty(1), geometry).tolist() == [True]
     assert solvable(boards_of(clash, geometry), geometry).tolist() == [False]
+
+
+def boards_of(puzzles: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """The candidates of puzzles [N, C]: a given digit, or all."""
+    bits = np.uint16(1) << (np.maximum(puzzles, 1) - 1).astype(np.uint16)
+    return np.where(puzzles > 0, bits, geometry.every_digit)
 
 
 @pytest.mark.parametrize(
@@ -209,35 +215,36 @@ def test_apart_by_puzzle_leaves_forms_in_common():
     task = task_of(apart="puzzle")
     geometry = Geometry(2, 2)
     train, test = (
-        forms(np.array(digits_of(puzzles.inputs)), geometry) for puzzles in (task.train, task.eval)
+        symmetry_hashes(np.array(digits_of(puzzles.inputs)), geometry)
+        for puzzles in (task.train, task.eval)
     )
     assert 0.4 < np.isin(test, train).mean() < 0.6
 
 
 def test_there_are_thirteen_forms_of_4x4_puzzles_with_four_givens():
     """Known from the literature on shidoku; the plain list of forms agrees."""
-    puzzles, _ = draw_puzzles(400, "train", config(givens=[4, 4]), seed=0, apart_from=None)
+    puzzles, _ = draw_puzzles(400, "train", config(givens=[4, 4]), seed=0, excluded=None)
     assert len({min(every_form(puzzle)) for puzzle in puzzles.tolist()}) == 13
-    assert len(set(forms(puzzles, Geometry(2, 2)))) == 13
+    assert len(set(symmetry_hashes(puzzles, Geometry(2, 2)))) == 13
 
 
 @pytest.mark.parametrize("box", BOXES)
 def test_a_symmetry_keeps_the_rules_and_the_form(box):
     geometry = Geometry(*BOXES[box])
-    puzzles, solutions = draw_puzzles(50, "train", config(box=box), seed=0, apart_from=None)
-    cells, tokens = symmetries(Chance(5).uniform(50, num_keys(geometry)), geometry)
+    puzzles, solutions = draw_puzzles(50, "train", config(box=box), seed=0, excluded=None)
+    cells, tokens = symmetries(RandomStream(5).uniform(50, num_keys(geometry)), geometry)
     moved = np.take_along_axis(tokens, np.take_along_axis(puzzles + 1, cells, 1), 1) - 1
     solved = np.take_along_axis(tokens, np.take_along_axis(solutions + 1, cells, 1), 1) - 1
     assert (moved != puzzles).any(axis=1).all()
     assert ((moved > 0).sum(axis=1) == (puzzles > 0).sum(axis=1)).all()
-    assert np.array_equal(forms(moved, geometry), forms(puzzles, geometry))
+    assert np.array_equal(symmetry_hashes(moved, geometry), symmetry_hashes(puzzles, geometry))
     for before, after in list(zip(moved.tolist(), solved.tolist(), strict=True))[:4]:
         assert solutions_of(before, *BOXES[box]) == [after]
 
 
 def test_all_symmetries_of_4x4_come_equally_often():
     geometry = Geometry(2, 2)
-    cells, tokens = symmetries(Chance(0).uniform(12_800, num_keys(geometry)), geometry)
+    cells, tokens = symmetries(RandomStream(0).uniform(12_800, num_keys(geometry)), geometry)
     plain = {
         tuple(board[r][c] for r in rows for c in columns)
         for board in (np.arange(16).reshape(4, 4), np.arange(16).reshape(4, 4).T)
@@ -254,7 +261,7 @@ def test_all_symmetries_of_4x4_come_equally_often():
 
 def test_boards_of_2x3_boxes_are_not_transposed():
     geometry = Geometry(2, 3)
-    cells, _ = symmetries(Chance(0).uniform(200, num_keys(geometry)), geometry)
+    cells, _ = symmetries(RandomStream(0).uniform(200, num_keys(geometry)), geometry)
     rows = cells.reshape(200, 6, 6) // 6
     assert (rows == rows[:, :, :1]).all()
 

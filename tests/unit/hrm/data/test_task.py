@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrm_sweep.hrm.data.chance import Chance
+from hrm_sweep.hrm.data.random_stream import RandomStream
 from hrm_sweep.hrm.data.task import IGNORE, Puzzles, Task
 
 
@@ -92,24 +92,26 @@ def test_the_digest_sees_a_single_changed_token():
 def test_chance_is_the_promised_stream_of_pcg64():
     # first outputs of PCG64 seeded by SeedSequence([7]), as uniform numbers
     expected = np.random.PCG64(np.random.SeedSequence([7])).random_raw(2)
-    assert Chance(7).uniform(2).tolist() == [int(raw) / 2**64 for raw in expected >> 11 << 11]
-    assert Chance(7).uniform(2) == pytest.approx([0.62509547, 0.8972138])
+    assert RandomStream(7).uniform(2).tolist() == [int(raw) / 2**64 for raw in expected >> 11 << 11]
+    assert RandomStream(7).uniform(2) == pytest.approx([0.62509547, 0.8972138])
 
 
 def test_chance_differs_by_every_part_of_its_key():
     keys = [(0, 1, "order"), (1, 1, "order"), (0, 2, "order"), (0, 1, "noise")]
-    assert len({Chance(*key).uniform(1)[0] for key in keys}) == len(keys)
+    assert len({RandomStream(*key).uniform(1)[0] for key in keys}) == len(keys)
 
 
 def test_chance_fills_row_by_row():
-    assert np.array_equal(Chance(3).uniform(5, 4)[:2], Chance(3).uniform(2, 4))
-    assert np.array_equal(Chance(3).permutations(5, 4)[:2], Chance(3).permutations(2, 4))
+    assert np.array_equal(RandomStream(3).uniform(5, 4)[:2], RandomStream(3).uniform(2, 4))
+    assert np.array_equal(
+        RandomStream(3).permutations(5, 4)[:2], RandomStream(3).permutations(2, 4)
+    )
 
 
 def test_integers_and_permutations_are_even():
-    counts = np.bincount(Chance(0).integers(7, 70_000), minlength=7)
+    counts = np.bincount(RandomStream(0).integers(7, 70_000), minlength=7)
     assert np.all(np.abs(counts - 10_000) < 500)  # five standard deviations
-    firsts = np.bincount(Chance(0).permutations(6000, 3)[:, 0], minlength=3)
+    firsts = np.bincount(RandomStream(0).permutations(6000, 3)[:, 0], minlength=3)
     assert np.all(np.abs(firsts - 2000) < 200)
 
 
