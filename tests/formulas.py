@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import math
+import platform
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hrm_sweep.hrm.backends.backend import BlockWeights
+
+
+class Sizes(NamedTuple):
+    """Of a batch and a block."""
+
+    batch: int
+    tokens: int
+    heads: int
+    head_size: int
+    width: int
+
+    @property
+    def states(self) -> tuple[int, int]:
+        return self.batch * self.tokens, self.heads * self.head_size
+
+
+SMALL = Sizes(2, 5, 3, 4, 8)
+SIZES = {
+    "smaller than a vector": SMALL,
+    "whole vectors": Sizes(3, 9, 2, 16, 32),
+    "row blocks and panels, none of them full": Sizes(2, 70, 2, 24, 100),
+}
+TARGETS = ["native"]
+"""Values of -march for which block.cpp takes different ways."""
+if platform.machine() == "x86_64":
+    TARGETS += ["x86-64-v3", "x86-64"]
 
 
 def plain_block(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import platform
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 import torch
-from formulas import plain_block
+from formulas import SIZES, SMALL, TARGETS, Sizes, plain_block
 from torch import Tensor
 
 from hrm_sweep.errors import InputError
@@ -18,28 +17,6 @@ from hrm_sweep.hrm.backends.backend import BlockWeights, SequenceLayout
 from hrm_sweep.hrm.backends.native import NativeBlock
 from hrm_sweep.hrm.models import layers
 
-
-class Sizes(NamedTuple):
-    rows: int
-    tokens: int
-    heads: int
-    head_size: int
-    width: int
-
-    @property
-    def states(self) -> tuple[int, int]:
-        return self.rows * self.tokens, self.heads * self.head_size
-
-
-SMALL = Sizes(2, 5, 3, 4, 8)
-SIZES = [
-    pytest.param(SMALL, id="smaller than a vector"),
-    pytest.param(Sizes(3, 9, 2, 16, 32), id="whole vectors"),
-    pytest.param(Sizes(2, 70, 2, 24, 100), id="more than one chunk and panel, none of them full"),
-]
-TARGETS = ["native"]
-if platform.machine() == "x86_64":
-    TARGETS += ["x86-64-v3", "x86-64"]
 DTYPES = [
     pytest.param(torch.float32, 2e-4, id="fp32"),
     pytest.param(torch.bfloat16, 3e-2, id="bf16"),
@@ -91,7 +68,7 @@ def close(found: Tensor, wanted: Tensor, tolerance: float) -> bool:
 
 @pytest.mark.parametrize("rotary", [True, False], ids=["rotary", "no rotation"])
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
-@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=list(SIZES))
 def test_a_block_and_its_slope_are_what_the_formulas_say(target, sizes, dtype, tolerance, rotary):
     x, block, weights, layout = made(sizes, dtype, rotary=rotary)
     exact = x.double().requires_grad_()

@@ -1,0 +1,86 @@
+// Runs a block forward and backward once, on inputs that depend on the arguments alone, and writes
+// all results to standard output as fp32. BLOCK is the path of block.cpp. Every array has a heap
+// allocation of its own size, so that a sanitizer sees an access beyond it.
+//
+// Usage: block_driver batch tokens hidden heads width bf16 threads rotary
+
+#include BLOCK
+
+#include <cstdio>
+#include <vector>
+
+static uint32_t state = 1;
+
+static std::vector<float> random_floats(long count) {  // in [-0.5, 0.5), coarse enough for bf16
+    std::vector<float> made(count);
+    for (float& number : made) {
+        state = state * 1664525u + 1013904223u;
+        number = (state >> 24) / 256.0f - 0.5f;
+    }
+    return made;
+}
+
+// The numbers as fp32 or, exactly, as bf16: the upper half of little-endian fp32.
+static std::vector<char> as_values(const std::vector<float>& numbers, bool bf16) {
+    const long size = bf16 ? 2 : 4;
+    std::vector<char> made(size * numbers.size());
+    for (size_t i = 0; i < numbers.size(); ++i)
+        std::memcpy(&made[size * i], reinterpret_cast<const char*>(&numbers[i]) + 4 - size, size);
+    return made;
+}
+
+static void write(const std::vector<float>& numbers) {
+    std::fwrite(numbers.data(), sizeof(float), numbers.size(), stdout);
+}
+
+static void check(int status, int expected) {
+    if (status == expected) return;
+    std::fprintf(stderr, "status %d instead of %d\n", status, expected);
+    std::exit(3);
+}
+
+// Results of one block.
+struct Results {
+    std::vector<float> z, z_without_saving, z_of_first_tokens, grad_x, grads[4];
+};
+
+static Results run(const Shape& s, bool rotary) {
+    const long D = s.hidden, M = s.width, R = s.batch * s.tokens;
+    const long sizes[] = {3 * D * D, D * D, 2 * M * D, M * D};
+    std::vector<char> w[4];
+    for (int i = 0; i < 4; ++i) w[i] = as_values(random_floats(sizes[i]), s.bf16);
+    const auto x = random_floats(R * D), grad_z = random_floats(R * D);
+    const auto table = random_floats(s.tokens * (D / s.heads));
+    const float* const rope = rotary ? table.data() : nullptr;
+    Results r = {std::vector<float>(R * D), std::vector<float>(R * D),
+                 std::vector<float>(s.batch * D), std::vector<float>(R * D), {}};
+    float* grads[4];
+    for (int i = 0; i < 4; ++i) grads[i] = (r.grads[i] = std::vector<float>(sizes[i])).data();
+
+    std::vector<char> packed(bytes_of_weights(&s)), saved(bytes_saved(&s));
+    char *const weights = packed.data(), *const kept = saved.data();
+    check(pack_weights(&s, w[0].data(), w[1].data(), w[2].data(), w[3].data(), weights), OK);
+    check(block_forward(&s, x.data(), weights, rope, r.z.data(), kept), OK);
+    check(block_forward(&s, x.data(), weights, rope, r.z_without_saving.data(), nullptr), OK);
+    float* nowhere[4] = {};
+    for (float** to : {grads, nowhere})
+        check(block_backward(&s, grad_z.data(), r.z.data(), weights, rope, kept, r.grad_x.data(),
+                             to[0], to[1], to[2], to[3]),
+              OK);
+    Shape first = s;
+    first.queries = 1;
+    check(block_forward(&first, x.data(), weights, rope, r.z_of_first_tokens.data(), nullptr), OK);
+    first.tokens = 1L << 44;  // more memory than there is, asked for within the threads
+    check(block_forward(&first, nullptr, weights, rope, nullptr, nullptr), OUT_OF_MEMORY);
+    return r;
+}
+
+int main(int, char** arguments) {
+    const auto number = [&](int i) { return std::atol(arguments[i]); };
+    const Shape s = {number(1), number(2), number(3), number(4),
+                     number(5), number(2), number(6), number(7)};
+    const Results r = run(s, number(8));
+    for (const auto* result : {&r.z, &r.z_without_saving, &r.z_of_first_tokens, &r.grad_x})
+        write(*result);
+    for (const auto& grad : r.grads) write(grad);
+}
