@@ -65,8 +65,9 @@ class NativeBlock:
         self._library, self._threads = block_library.load(), threads
         self._packed = torch.empty(0, dtype=torch.uint8)
         self._bf16 = False
-        self._layout: SequenceLayout | None = None
-        self._shapes: dict[tuple[int, int, int, int, bool], block_library.Shape] = {}
+        self._layout = SequenceLayout(1, 1, None)
+        self._shapes: dict[tuple[torch.Size, int | None, bool], block_library.Shape] = {}
+        """Sizes of calls with `_layout`, kept because each step repeats them."""
 
     def prepare(self, weights: BlockWeights) -> None:
         """Pack weights shaped like the parameters, all fp32 or all bf16, which it computes in.
@@ -76,7 +77,7 @@ class NativeBlock:
         """
         _check_weights(weights, self.parameters)
         self._bf16 = weights.qkv.dtype == torch.bfloat16
-        shape = self._shape(1, 1, 1, 1)
+        shape = ctypes.byref(self._new_shape(1, 1))
         if len(self._packed) != (size := self._library.bytes_of_weights(shape)):
             self._packed = torch.empty(size, dtype=torch.uint8)
         self._library.pack_weights(shape, *map(Tensor.data_ptr, weights), self._packed.data_ptr())
@@ -89,7 +90,6 @@ class NativeBlock:
             ValueError: The states or the layout are not what the compiled code reads.
             RuntimeError: There are no weights yet.
         """
-        self._check(x_RD, layout)
         if not torch.is_grad_enabled():
             return self.forward(x_RD, layout)
         return _Block.apply(x_RD, self, layout, *self.parameters)
@@ -97,7 +97,6 @@ class NativeBlock:
     @torch.no_grad()
     def first_token(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
         """Return the states [B, D] of the first tokens, which attend to all."""
-        self._check(x_RD, layout)
         return self.forward(x_RD, layout, queries=1)
 
     def forward(
@@ -109,13 +108,12 @@ class NativeBlock:
     ) -> Tensor:
         """Return the states after the block, of all tokens or the first `queries` of a sequence.
 
-        `saved`, allocated by `saved_for`, is filled with what `backward` needs. Nothing is checked
-        or recorded for autograd, here and there.
+        `saved`, allocated by `saved_for`, is filled with what `backward` needs.
         """
-        rows, queries = len(x_RD) // layout.tokens, queries or layout.tokens
-        out = torch.empty(rows * queries, x_RD.shape[1])
+        shape = self._shape(x_RD, layout, queries)
+        out = torch.empty(shape.batch * shape.queries, shape.hidden)
         self._library.block_forward(
-            self._shape(rows, layout.tokens, layout.num_heads, queries),
+            ctypes.byref(shape),
             x_RD.data_ptr(),
             self._packed.data_ptr(),
             _pointer(layout.rope_table),
@@ -140,7 +138,7 @@ class NativeBlock:
         grad_x = torch.empty_like(out)
         grad_out = grad_out.contiguous()
         self._library.block_backward(
-            self._shape(len(out) // layout.tokens, *layout[:2], layout.tokens),
+            ctypes.byref(self._shape(out, layout)),
             grad_out.data_ptr(),
             out.data_ptr(),
             self._packed.data_ptr(),
@@ -151,34 +149,43 @@ class NativeBlock:
         )
         return grad_x
 
-    def saved_for(self, rows: int, layout: SequenceLayout) -> Tensor:
-        """Return memory for what the backward pass needs of `rows` sequences."""
-        shape = self._shape(rows, *layout[:2], layout.tokens)
-        return torch.empty(self._library.bytes_saved(shape), dtype=torch.uint8)
+    def saved_for(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
+        """Return memory for what the backward pass needs of these states."""
+        size = self._library.bytes_saved(ctypes.byref(self._shape(x_RD, layout)))
+        return torch.empty(size, dtype=torch.uint8)
 
-    def _check(self, x_RD: Tensor, layout: SequenceLayout) -> None:
-        if not self.version:
-            raise RuntimeError("the compiled block has no weights yet: call prepare first")
-        hidden = self.parameters.out.shape[0]
+    def _shape(
+        self, x_RD: Tensor, layout: SequenceLayout, queries: int | None = None
+    ) -> block_library.Shape:
+        """Return the sizes of a call, after checking what it reads."""
         if layout is not self._layout:
-            _check_layout(layout, hidden)
-            self._layout = layout
-        is_flat = x_RD.ndim == 2 and x_RD.shape[1] == hidden and not len(x_RD) % layout.tokens
-        if not (is_flat and x_RD.dtype == torch.float32 and _is_plain(x_RD)):
-            raise ValueError(
-                f"the compiled block takes contiguous fp32 states [B * {layout.tokens}, {hidden}] "
-                f"on the CPU, got {_described(x_RD)}"
-            )
-
-    def _shape(self, rows: int, tokens: int, heads: int, queries: int) -> int:
-        """Return the address of a call's sizes, kept as each step repeats them."""
-        key = rows, tokens, heads, queries, self._bf16
+            _check_layout(layout, len(self.parameters.out))
+            self._layout, self._shapes = layout, {}
+        if x_RD.dtype != torch.float32 or not _is_plain(x_RD):
+            raise self._wrong_states(x_RD)
+        key = x_RD.shape, queries, self._bf16
         if key not in self._shapes:
-            hidden, width = self.parameters.down.shape
-            self._shapes[key] = block_library.Shape(
-                rows, tokens, hidden, heads, width, queries, self._bf16, self._threads
-            )
-        return ctypes.addressof(self._shapes[key])
+            tokens, hidden = layout.tokens, len(self.parameters.out)
+            if x_RD.ndim != 2 or x_RD.shape[1] != hidden or len(x_RD) % tokens:
+                raise self._wrong_states(x_RD)
+            if not self.version:
+                raise RuntimeError("the compiled block has no weights yet: call prepare first")
+            self._shapes[key] = self._new_shape(len(x_RD) // tokens, queries or tokens)
+        return self._shapes[key]
+
+    def _new_shape(self, batch: int, queries: int) -> block_library.Shape:
+        hidden, width = self.parameters.down.shape
+        tokens, heads, _ = self._layout
+        return block_library.Shape(
+            batch, tokens, hidden, heads, width, queries, self._bf16, self._threads
+        )
+
+    def _wrong_states(self, x_RD: Tensor) -> ValueError:
+        tokens, hidden = self._layout.tokens, len(self.parameters.out)
+        return ValueError(
+            f"the compiled block takes contiguous fp32 states [B * {tokens}, {hidden}] on the CPU, "
+            f"got {_described(x_RD)}"
+        )
 
 
 class _Block(torch.autograd.Function):
@@ -186,7 +193,7 @@ class _Block(torch.autograd.Function):
     def forward(  # the parameters are inputs so that autograd knows them
         ctx: Any, x: Tensor, block: NativeBlock, layout: SequenceLayout, *_: Tensor
     ) -> Tensor:
-        saved = block.saved_for(len(x) // layout.tokens, layout)
+        saved = block.saved_for(x, layout)
         out = block.forward(x, layout, saved)
         ctx.save_for_backward(out, saved)
         ctx.block, ctx.layout, ctx.version = block, layout, block.version
