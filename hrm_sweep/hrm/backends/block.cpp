@@ -45,7 +45,7 @@
 //
 // Products are half of a block at (64, 4) and two thirds at (128, 8), and blocks are half to two
 // thirds of a training step, which would gain 3 to 4 %. Not adopted: a user would have to install a
-// system package besides the compiler, and epilogues would be calls instead of inlined.
+// system package besides the compiler (PyPI has a placeholder of that name only).
 //
 // MATRIX PRODUCTS follow BLIS (Van Zee, van de Geijn 2015). The micro-kernel keeps an MR x NR
 // tile of C in registers and runs over the summed dimension: load a row of B's panel, broadcast
