@@ -40,15 +40,13 @@ def made(model: Any, **trainer: Any) -> Trainer:
 
 
 def digest(trainer: Trainer) -> str:
-    return hashlib.sha256(trainer._weights.vector.detach().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(trainer._params.vector.detach().numpy().tobytes()).hexdigest()
 
 
 def test_a_compiled_training_learns_the_same():
     compiled, plain = (trained(hrm_config(), epochs=1, compile=how) for how in ("on", "off"))
-    torch.testing.assert_close(
-        compiled._weights.vector, plain._weights.vector, rtol=1e-3, atol=1e-4
-    )
-    assert not torch.equal(compiled._weights.vector, plain._weights.vector)  # else: not compiled
+    torch.testing.assert_close(compiled._params.vector, plain._params.vector, rtol=1e-3, atol=1e-4)
+    assert not torch.equal(compiled._params.vector, plain._params.vector)  # else: not compiled
 
 
 def test_compiled_anew_elsewhere_it_gives_the_same_bits_and_is_kept(tmp_path):

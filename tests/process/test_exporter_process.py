@@ -32,12 +32,12 @@ HISTORY = [
 PARENT = """
 import sys, time
 from pathlib import Path
-from hrm_sweep.tracking.exporter_process import ProjectorProcess
+from hrm_sweep.tracking.exporter_process import ExporterProcess
 from hrm_sweep.runs.record import Record
 root = Path(sys.argv[1])
 study, trial = Record(root), Record(root / "0")
 study.append("started", name="study")
-process = ProjectorProcess(root, sys.argv[2], "hrm_sweep")
+process = ExporterProcess(root, sys.argv[2], "hrm_sweep")
 trial.append("started", name="trial")
 for step in range(1, int(sys.argv[3]) + 1):
     trial.metrics(step, {"x": step})
@@ -319,6 +319,6 @@ def cpu_seconds(pid: int) -> float:
 
 def cpu_seconds_of_an_import() -> float:
     """What the process needs before it can look at anything: a measure of the machine's speed."""
-    script = "import time, hrm_sweep.tracking.projection; print(time.process_time())"
+    script = "import time, hrm_sweep.tracking.exporter; print(time.process_time())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     return float(done.stdout)

@@ -20,11 +20,11 @@ from hrm_sweep.tracking.store import build, check, database_path, resolve_uri
 BUILD = """
 import sys
 from pathlib import Path
-from hrm_sweep.tracking import mlflow_store
+from hrm_sweep.tracking import store
 from mlflow.store.tracking import sqlalchemy_store
 print("ready", flush=True)
 sys.stdin.readline()
-mlflow_store.build(Path(sys.argv[1]))
+store.build(Path(sys.argv[1]))
 """
 
 
