@@ -118,8 +118,7 @@ class Scheduler:
             self._state.others = self._sync.running_of_others()
 
     def _recover(self) -> None:
-        """Take over trials of dead sweeps: the result of one that had ended is kept, the others
-        wait again."""
+        """Take over trials of dead sweeps: those that had ended get their result, others wait."""
         for flight in self._sync.recover():
             trial = flight.progress
             settle(trial.folder)

@@ -89,8 +89,10 @@ class StudyState:
 
     @property
     def front(self) -> list[TrialProgress]:
-        """Best trials: one, or the Pareto front of several objectives; none that breaks a
-        constraint. Of equal trials with one objective, the one with the lower number.
+        """Best trials: one, or the Pareto front of several objectives.
+
+        None of them breaks a constraint. Of equal trials with one objective, the one with the lower
+        number is the best.
 
         A complete trial stays complete, so each is compared with the front once: recomputing the
         front after each of thousands of trials would take quadratic time.

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hrm_sweep.compat.optuna import suggest, trial_id
 from hrm_sweep.engine.attributes import FOLDER, OWNER
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.space import Space, Value
@@ -52,7 +53,7 @@ class TrialQueue:
     def put_back(self, trial: optuna.Trial | FrozenTrial) -> None:
         """Make a running trial wait again; it comes next."""
         self._storage.put_back(trial)
-        self._waiting.appendleft(trial._trial_id)
+        self._waiting.appendleft(trial_id(trial))
 
     def recover(
         self, owner: Mapping[str, str], *, take_from: str | None = None
@@ -71,15 +72,15 @@ class TrialQueue:
             state = lease_state(lease)
             is_given_up = state is LeaseState.UNKNOWN and lease["host"] == take_from
             if state is LeaseState.EXPIRED or is_given_up:
-                lost.append(optuna.Trial(self._study, trial._trial_id))
+                lost.append(optuna.Trial(self._study, trial_id(trial)))
                 self._storage.note(lost[-1], {OWNER: owner})
         return lost
 
     def running_of(self, owner: Mapping[str, str]) -> list[optuna.Trial]:
         """Return the running trials of the sweep with this lease."""
         running = self._trials(TrialState.RUNNING)
-        ids = [trial._trial_id for trial in running if trial.user_attrs.get(OWNER) == owner]
-        return [optuna.Trial(self._study, trial_id) for trial_id in ids]
+        ours = [trial for trial in running if trial.user_attrs.get(OWNER) == owner]
+        return [optuna.Trial(self._study, trial_id(trial)) for trial in ours]
 
     def refresh(self) -> None:
         """Forget which trials waited at the last query."""
@@ -92,7 +93,7 @@ class TrialQueue:
 
     def _take_waiting(self) -> optuna.Trial | None:
         if not self._waiting:
-            self._waiting.extend(trial._trial_id for trial in self._trials(TrialState.WAITING))
+            self._waiting.extend(map(trial_id, self._trials(TrialState.WAITING)))
         while self._waiting:
             trial = self._storage.take(self._study, self._waiting.popleft())
             if trial is not None and self._complete_params(trial):
@@ -109,7 +110,7 @@ class TrialQueue:
         """
         try:
             for name in self._distributions.keys() - trial.params.keys():
-                trial._suggest(name, self._distributions[name])
+                suggest(trial, name, self._distributions[name])
         except ValueError as error:
             self._storage.note(trial, {"outcome": Outcome.FAILED.word, "reason": str(error)})
             self._study.tell(trial, state=TrialState.FAIL)

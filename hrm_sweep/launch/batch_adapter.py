@@ -1,4 +1,4 @@
-"""Stock Hydra launchers as slots: they take a batch and give nothing back before its end."""
+"""Slots made of a stock Hydra launcher, which takes a batch and returns nothing before its end."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ class _Job(NamedTuple):
 
 
 class BatchAdapter:
-    """Collects up to `num_slots` jobs and launches them together.
+    """Slots that collect up to `num_slots` jobs and launch them together.
 
-    A launcher that raises for a batch does not say for which of its jobs: it gets the next one
-    alone, and larger batches again as they go well.
+    A launcher that raises for a batch does not say for which of its jobs. It gets the next job
+    alone, and larger batches again as they succeed.
+
+    Args:
+        num_slots: most jobs in a batch.
     """
 
     def __init__(self, launcher: Launcher, *, num_slots: int) -> None:
@@ -33,13 +36,13 @@ class BatchAdapter:
         self._collected: list[_Job] = []
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> Future[JobReturn]:
-        """Puts a job into the next batch."""
+        """Put a job into the next batch."""
         job = _Job(list(overrides), job_idx, Future())
         self._collected.append(job)
         return job.future
 
     def flush(self) -> None:
-        """Launches what was collected; numbers that do not follow each other in batches apart."""
+        """Launch the collected jobs, in a batch for each run of consecutive numbers; block."""
         jobs, self._collected = self._collected, []
         try:
             for batch in _consecutive(jobs):
@@ -52,25 +55,24 @@ class BatchAdapter:
             returns = self._launcher.launch([job.overrides for job in batch], batch[0].number)
         except Exception as error:
             self.num_slots = 1
-            said = f"the launcher raised {type(error).__name__}: {error}"
-            _fail(batch, BatchLost(said) if len(batch) > 1 else error)
+            reason = f"the launcher raised {type(error).__name__}: {error}"
+            _fail(batch, BatchLost(reason) if len(batch) > 1 else error)
             return
         self.num_slots = min(2 * self.num_slots, self._most)
-        for job, done in zip(batch, returns, strict=True):
-            job.future.set_result(done)
+        for job, returned in zip(batch, returns, strict=True):
+            job.future.set_result(returned)
 
     def ask_to_stop(self) -> None:
-        """Jobs run in the launcher's hands, and Ctrl-C has reached them already; what has only been
-        collected is not launched any more."""
+        """Drop the collected jobs. Launched ones have had the terminal's Ctrl-C themselves."""
         _fail(self._collected, Interrupted(STOPPED))
         self._collected = []
 
     def close(self) -> None:
-        """There is nothing of ours to end."""
+        """Do nothing: a stock launcher ends its own processes."""
 
 
 def _consecutive(jobs: list[_Job]) -> Iterator[list[_Job]]:
-    """The jobs in parts whose numbers follow each other."""
+    """Yield the jobs in parts whose numbers are consecutive."""
     while jobs:
         length = next(
             (n for n in range(1, len(jobs)) if jobs[n].number != jobs[0].number + n), len(jobs)
@@ -80,7 +82,7 @@ def _consecutive(jobs: list[_Job]) -> Iterator[list[_Job]]:
 
 
 def _fail(jobs: list[_Job], error: Exception) -> None:
-    """Tells those that have not been told how they ended."""
+    """Set the exception of those futures that are not done."""
     for job in jobs:
         if not job.future.done():
             job.future.set_exception(error)

@@ -1,4 +1,4 @@
-"""Warm local processes that run Hydra jobs, one at a time each."""
+"""Pool of warm local processes, each of which runs one Hydra job at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from typing import Any
 import cloudpickle
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, run_job, setup_globals
-from hydra.types import HydraContext
-from omegaconf import open_dict
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+from pebble import ProcessExpired, ProcessPool
 from pebble.pool.process import WORKERS_NAME
 
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
@@ -34,14 +35,14 @@ from hrm_sweep.system import process
 
 
 class Pool:
-    """A fixed number of spawned processes; a killed one fails its job only and is replaced.
+    """Fixed number of spawned processes; a killed one fails its own job only and is replaced.
 
     Args:
-        workers: processes.
+        workers: number of processes.
         threads: threads of each, set before anything that reads the variables is imported.
         preload: modules that a worker imports before its first job arrives.
-        timeout: seconds that a job may take; None: as long as it likes.
-        job: what a worker needs to run jobs: Hydra's context, the config, the task function.
+        timeout: seconds that a job may take; None: no limit.
+        job: Hydra's context, the config and the task function.
     """
 
     def __init__(
@@ -51,13 +52,13 @@ class Pool:
         threads: int,
         preload: Sequence[str],
         timeout: float | None,
-        job: tuple,
+        job: tuple[HydraContext, DictConfig, TaskFunction],
     ) -> None:
         self._timeout = timeout
         spawn = multiprocessing.get_context("spawn")  # fork copies locks of threads that are gone
         self._stop = spawn.RawValue("b", 0)  # a lock in it could die with a killed worker
         payload = cloudpickle.dumps((*job, Singleton.get_state()))
-        self._pool = ProcessPool(
+        self._pool: Any = ProcessPool(
             max_workers=workers,
             context=spawn,
             initializer=_start_worker,
@@ -67,19 +68,16 @@ class Pool:
         self._pool.schedule(os.getpid)  # the pool starts its processes with its first task
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> Future[JobReturn]:
-        """Runs one job in the next free worker.
-
-        The future raises WorkerDied if that one dies, TimedOut if it was ended for taking too long.
-        """
+        """Run one job in the next free worker; see `Slots.submit` for what the future raises."""
         arguments = (list(overrides), job_idx)
         return _translated(self._pool.schedule(_run, args=arguments, timeout=self._timeout))
 
     def ask_to_stop(self) -> None:
-        """Jobs that report to their trial's handle end at the next report."""
+        """Let jobs end at their next report to the trial's handle."""
         self._stop.value = 1
 
     def close(self) -> None:
-        """Ends the processes, idle or not."""
+        """End the processes, idle or not."""
         self._pool.stop()
         for child in multiprocessing.active_children():
             if child.name == WORKERS_NAME:
@@ -87,18 +85,21 @@ class Pool:
         self._pool.join()
 
 
-class _Packed(Future):
-    """Unpacks what a job returned when somebody asks: a study keeps thousands of them, and each has
-    two trees of configs."""
+class _PackedFuture(Future[Any]):
+    """Future that unpickles its result when it is read.
 
-    def result(self, timeout: float | None = None) -> JobReturn:
+    A study keeps thousands of them, and each result holds two trees of configs.
+    """
+
+    def result(self, timeout: float | None = None) -> Any:
         return pickle.loads(super().result(timeout))
 
 
-def _translated(inner: ProcessFuture) -> Future[JobReturn]:
-    outer = _Packed()
+def _translated(inner: Future[Any]) -> Future[JobReturn]:
+    """Return a future that raises our errors for pebble's."""
+    outer = _PackedFuture()
 
-    def settle(done: Future) -> None:
+    def settle(done: Future[Any]) -> None:
         if done.cancelled():
             outer.set_exception(WorkerDied("its process was stopped"))
         elif isinstance(error := done.exception(), ProcessExpired):
@@ -116,7 +117,7 @@ def _translated(inner: ProcessFuture) -> Future[JobReturn]:
 
 def _death(exit_code: int) -> str:
     if exit_code == -signal.SIGKILL:
-        return "its process was killed by SIGKILL (no memory left, or somebody's kill -9)"
+        return "its process was killed by SIGKILL (no memory left, or kill -9)"
     if exit_code < 0:
         return f"its process was killed by {_signal(-exit_code)}"
     return f"its process ended with exit code {exit_code}"
@@ -185,7 +186,7 @@ def _run(overrides: list[str], job_idx: int) -> bytes:
 
 @contextmanager
 def _output_to(path: Path) -> Iterator[None]:
-    """Whatever is printed, also by C code, goes to the run's log; the screen is the parent's."""
+    """Send what is printed in the block, by C code too, to the run's log."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = [os.dup(1), os.dup(2)]
     with path.open("ab") as log:
@@ -201,13 +202,25 @@ def _output_to(path: Path) -> Iterator[None]:
             os.close(old)
 
 
-def _pickled(done: JobReturn) -> bytes:
-    """Hydra executes plugin modules twice, and their config classes pickle only by value."""
+def _returned(done: JobReturn) -> Any:
+    """Return what the task returned or raised."""
     try:
-        data = cloudpickle.dumps(done)
+        with redirect_stderr(StringIO()):  # Hydra prints there before it raises
+            return done.return_value
+    except Exception as error:
+        return error
+
+
+def _pickled(done: JobReturn) -> bytes:
+    """Return the pickled `JobReturn`; a value that cannot be sent becomes an error that says so.
+
+    Pickled by value: Hydra executes plugin modules twice, so their config classes exist twice.
+    """
+    try:
+        data: bytes = cloudpickle.dumps(done)
         pickle.loads(data)
     except Exception as error:
-        value = done._return_value
+        value = _returned(done)
         done.return_value = RuntimeError(
             f"{type(value).__name__}: {value} (it cannot be sent between processes: {error})"
         )

@@ -1,5 +1,5 @@
-"""The doors by which Hydra finds us. Imported at every start of every Hydra app: keep it light.
+"""Entry points that Hydra finds. Imported at every start of every Hydra app: keep them light.
 
-Hydra executes these modules before it registers them, and dataclasses could not look up annotations
+Hydra executes these modules before it registers them, so dataclasses cannot look up annotations
 that are strings: no `from __future__ import annotations` here.
 """

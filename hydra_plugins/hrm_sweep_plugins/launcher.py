@@ -22,7 +22,7 @@ ConfigStore.instance().store(
 
 
 class PoolLauncher(Launcher):
-    """Runs jobs in a pool of processes that live as long as the sweep."""
+    """Slots in a pool of processes that live as long as the sweep; see `Slots` for the contract."""
 
     def __init__(self, **config: Any) -> None:
         from hrm_sweep.system.process import usable_cores
@@ -34,33 +34,34 @@ class PoolLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        """Keep what the workers need."""
         self._job = hydra_context, config, task_function
 
     @property
     def num_ahead(self) -> int:
-        """Jobs that may wait for a process."""
+        """Jobs beyond `num_slots` that may wait for a process."""
         return 2 * self.num_slots
 
     def start(self, *, num_jobs: int) -> None:
-        """Starts processes before the first job is there, no more of them than jobs will come."""
+        """Start processes before the first job is there, no more of them than there are jobs."""
         self.num_slots = max(1, min(self._most, num_jobs))
         if num_jobs:
             self._started()
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> Future[JobReturn]:
-        """Runs one job as soon as a process is free."""
+        """Run one job as soon as a process is free."""
         return self._started().submit(overrides, job_idx)
 
     def flush(self) -> None:
-        """Jobs start as they are submitted; there is nothing to send off."""
+        """Do nothing: jobs start as they are submitted."""
 
     def ask_to_stop(self) -> None:
-        """Asks running jobs to end at their next report."""
+        """Ask running jobs to end at their next report."""
         if self._pool is not None:
             self._pool.ask_to_stop()
 
     def close(self) -> None:
-        """Ends the processes."""
+        """End the processes."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None
@@ -81,7 +82,7 @@ class PoolLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Hydra's own way in: all jobs, results in their order. For sweepers other than ours."""
+        """Run all jobs and return their results in order, for sweepers other than ours."""
         self.start(num_jobs=len(job_overrides))
         try:
             futures = [

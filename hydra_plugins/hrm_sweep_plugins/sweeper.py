@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.search import grammar
 
-grammar.extend()  # before Hydra parses what was typed
+grammar.extend()  # before Hydra parses the arguments
 
 ConfigStore.instance().store(
     group="hydra/sweeper", name="hrm_sweep", node=SweeperConfig, provider="hrm_sweep"
@@ -19,7 +19,7 @@ ConfigStore.instance().store(
 
 
 class HrmSweeper(Sweeper):
-    """Hands everything to `hrm_sweep.sweep`, which is imported when a sweep begins."""
+    """Entry point to `hrm_sweep.sweep`, which is imported when a sweep begins."""
 
     def __init__(self, **config: Any) -> None:
         self._config = SweeperConfig(**config)
@@ -27,16 +27,17 @@ class HrmSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        """Keep what Hydra hands over."""
         self._app = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Runs the study.
+        """Run the study.
 
         Returns:
-            Batches of JobReturn in the order of the trials, as Hydra's own sweepers do.
+            Batches of JobReturn in the order of the trials, as Hydra's own sweepers return them.
 
         Raises:
-            SystemExit: bad input (2), no hope (1), Ctrl-C (130); what there is to say is said.
+            SystemExit: bad input (2), no result (1), Ctrl-C (130); the message has been printed.
         """
         from hrm_sweep.errors import HrmSweepError, InputError
         from hrm_sweep.sweep import Sweep

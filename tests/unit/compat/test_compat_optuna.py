@@ -1,0 +1,39 @@
+"""The private names of Optuna that we use still mean what they meant."""
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+from hrm_sweep.compat import optuna as compat
+
+
+@pytest.fixture
+def study(tmp_path) -> optuna.Study:
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    optuna.create_study(storage=storage, study_name="another").add_trial(
+        optuna.trial.create_trial(value=1.0)
+    )
+    return optuna.create_study(storage=storage, study_name="study")
+
+
+def test_ids_are_those_of_the_storage(study):
+    asked = study.ask()
+    storage = optuna.storages.get_storage(asked.storage)
+    assert compat.study_id(study) == storage.get_study_id_from_name("study") == 2
+    expected = storage.get_trial_id_from_study_id_trial_number(compat.study_id(study), 0)
+    assert compat.trial_id(asked) == expected == 2
+    assert compat.trial_id(study.get_trials()[0]) == expected
+
+
+def test_suggest_takes_the_enqueued_value_or_samples_one(study):
+    study.enqueue_trial({"x": 0.25})
+    trial = study.ask()
+    assert compat.suggest(trial, "x", FloatDistribution(0, 1)) == 0.25
+    assert 5 <= compat.suggest(trial, "y", FloatDistribution(5, 6)) <= 6
+    assert study.get_trials()[0].params.keys() == {"x", "y"}
+
+
+def test_suggest_refuses_an_enqueued_value_that_the_distribution_does_not_have(study):
+    study.enqueue_trial({"x": "c"})
+    with pytest.raises(ValueError, match="c"):
+        compat.suggest(study.ask(), "x", CategoricalDistribution(["a", "b"]))
