@@ -19,8 +19,7 @@ from hrm_sweep.search.objectives import Objectives
 class StudyState:
     """What is known of a study while a sweep works on it.
 
-    Each property is computed from `ended`, `in_flight` and the facts beside them, in time linear in
-    the number of trials.
+    Each property is computed from `ended`, `in_flight` and the facts beside them.
     """
 
     name: str
@@ -94,16 +93,25 @@ class StudyState:
         None of them breaks a constraint. Of equal trials with one objective, the one with the lower
         number is the best.
 
-        A complete trial stays complete, so each is compared with the front once: recomputing the
-        front after each of thousands of trials would take quadratic time.
+        A complete trial stays complete and keeps its place in `ended`, so each is compared with the
+        front once: doing all of them again after each end would take quadratic time.
         """
-        for trial in self.ended.values():
-            if _is_complete(trial) and trial.number not in self._compared:
-                self._compared.add(trial.number)
-                candidates = by_number([*self._front, trial])
-                joined = self.objectives.front(candidates, final_values)
-                self._front = self.objectives.ranked(joined, final_values)
+        for trial in self._not_compared():
+            self._compared.add(trial.number)
+            candidates = by_number([*self._front, trial])
+            joined = self.objectives.front(candidates, final_values)
+            self._front = self.objectives.ranked(joined, final_values)
         return self._front
+
+    def _not_compared(self) -> list[TrialProgress]:
+        """Return the complete trials that ended after the last one that was compared."""
+        found = []
+        for trial in reversed(self.ended.values()):
+            if trial.number in self._compared:
+                break
+            if _is_complete(trial):
+                found.append(trial)
+        return found
 
     @property
     def best(self) -> TrialProgress | None:
