@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hrm_sweep.compat.torch import cpu_multiplies_bf16
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.layers import Block, Linear, PuzzleEmbedding
 from hrm_sweep.hrm.training.adam import make_optimizer
@@ -197,6 +198,5 @@ def schedule(progress: float, *, warmup: float, lowest: float) -> float:
 def compute_dtype(precision: str) -> torch.dtype:
     """Return the dtype of `trainer.precision`; `auto` is bf16 where the CPU multiplies in it."""
     if precision == "auto":
-        has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        precision = "bf16" if has_bf16 else "fp32"
+        precision = "bf16" if cpu_multiplies_bf16() else "fp32"
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]

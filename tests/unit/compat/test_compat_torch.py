@@ -61,3 +61,9 @@ def test_backward_of_softmax_and_silu():
     out = torch.empty_like(x)
     compat.silu_backward(grad, x.detach(), out=out)
     torch.testing.assert_close(out, torch.autograd.grad(functional.silu(x), x, grad)[0])
+
+
+def test_cpu_multiplies_bf16():
+    flags = (torch.cpu._is_avx512_bf16_supported(), torch.cpu._is_amx_tile_supported())
+    assert all(isinstance(flag, bool) for flag in flags)
+    assert compat.cpu_multiplies_bf16() == any(flags)
