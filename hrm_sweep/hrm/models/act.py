@@ -11,14 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hrm_sweep.hrm.models.cores import Core, RecursiveCore
+from hrm_sweep.hrm.models.cores import Core, RecursiveCore, States
 
 
 class Carry(NamedTuple):
     """The state of B rows between two segments, detached from the graph."""
 
-    states: tuple[Tensor, ...]
-    """Recurrent states, each [B · T, D]."""
+    states: States
+    """Flat, each [B · T, D]."""
     steps: Tensor
     """[B], number of segments that the row's puzzle has had."""
     halted: Tensor
@@ -135,7 +135,7 @@ class ACT(nn.Module):
             return carry.halted | self.would_halt(output)
         return carry.halted
 
-    def _restarted(self, carry: Carry) -> tuple[Tensor, ...]:
+    def _restarted(self, carry: Carry) -> States:
         """Return the states with those of halted rows reset."""
         if not carry.halted.any():
             return carry.states

@@ -6,7 +6,7 @@ without the prefix of the puzzle embedding, and states are flat, [R, D].
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ from hrm_sweep.hrm.models.layers import (
     rope_table,
     truncated_normal,
 )
+
+States: TypeAlias = tuple[Tensor, ...]
+"""The recurrent states of a core, each [R, D]: z_high and z_low, or none."""
 
 
 class TaskSizes(Protocol):
@@ -79,13 +82,11 @@ class Core(nn.Module):
             x_BTD = 0.5**0.5 * (x_BTD + self.embed_pos.embedding_weight)  # keeps the variance
         return self.embed_scale * x_BTD.flatten(0, 1)
 
-    def initial_states(self) -> tuple[Tensor, ...]:
+    def initial_states(self) -> States:
         """Return the states, each [D], with which every token of a new puzzle starts."""
         return ()
 
-    def run_segment(
-        self, states: tuple[Tensor, ...], x_RD: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def run_segment(self, states: States, x_RD: Tensor) -> tuple[Tensor, States]:
         """Return the answer state [R, D], from which logits are read, and the new states [R, D]."""
         raise NotImplementedError
 
@@ -119,13 +120,11 @@ class RecursiveCore(Core):
         """The network of the high-level updates."""
         raise NotImplementedError
 
-    def initial_states(self) -> tuple[Tensor, ...]:
+    def initial_states(self) -> States:
         """Return the initial z_high and z_low, each [D], fixed when the model was made."""
         return self.H_init, self.L_init
 
-    def run_segment(
-        self, states: tuple[Tensor, ...], x_RD: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def run_segment(self, states: States, x_RD: Tensor) -> tuple[Tensor, States]:
         """Run all cycles of a segment."""
         with torch.inference_mode():
             z_high, z_low = self._updates_without_gradient(states, x_RD)
@@ -138,15 +137,13 @@ class RecursiveCore(Core):
         return self.q_head(answer_RD[:: self.layout.tokens])
 
     @torch.inference_mode()
-    def next_q_values(self, states: tuple[Tensor, ...], x_RD: Tensor) -> tuple[Tensor, Tensor]:
+    def next_q_values(self, states: States, x_RD: Tensor) -> tuple[Tensor, Tensor]:
         """Return `q_values` after one more segment, at a lower cost than running that segment."""
         z_high, z_low = self._updates_without_gradient(states, x_RD)
         z_low = self._low(z_low, z_high + x_RD, self.grad_updates)
         return self.q_head(self.high_level.first_token(z_high, z_low, self.layout))
 
-    def _updates_without_gradient(
-        self, states: tuple[Tensor, ...], x_RD: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _updates_without_gradient(self, states: States, x_RD: Tensor) -> tuple[Tensor, Tensor]:
         z_high, z_low = states
         for _ in range(self.H_cycles - 1):
             z_low = self._low(z_low, z_high + x_RD, self.L_cycles)
@@ -199,9 +196,7 @@ class Transformer(Core):
         super().__init__(config, sizes)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
 
-    def run_segment(
-        self, states: tuple[Tensor, ...], x_RD: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def run_segment(self, states: States, x_RD: Tensor) -> tuple[Tensor, States]:
         """Run all layers; there are no states."""
         for layer in self.layers:
             x_RD = layer(x_RD, self.layout)
