@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from hrm_sweep.runs import handle as trial
 
 if TYPE_CHECKING:
+    from hrm_sweep.commands.export import load_study
     from hrm_sweep.hrm.load import load_run
-    from hrm_sweep.runs.table import load_study
 
 __all__ = ["load_run", "load_study", "trial"]
 __version__ = "0.1.0"
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
         return load_run
     if name == "load_study":
-        from hrm_sweep.runs.table import load_study
+        from hrm_sweep.commands.export import load_study
 
         return load_study
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -228,12 +227,12 @@ class Sweep:
     def _identity(self) -> dict[str, Any]:
         """Return the fields of the study's record that name it and how it was started."""
         for_hydra = [text for text in self._for_hydra if not text.startswith(FOR_ONCE)]
-        command = [*process.launch_command(), "-m", *for_hydra, *self._arguments]
+        command = process.shell_command("-m", *for_hydra, *self._arguments)
         tags = environment.environment_tags(self._job.source)
         return {
             "name": self._name,
             "tags": tags | {"hrm_sweep.study": self._name},
-            "description": f"    {shlex.join(command)}\n",
+            "description": f"    {command}\n",
             "hydra_overrides": for_hydra,
             "aside": [*self._job.aside],
         }
@@ -260,7 +259,8 @@ class Sweep:
             print(line)
         for observer in observers:
             if isinstance(observer, ExporterProcess) and (backlog := observer.backlog).runs:
-                print(f"  tracking     {backlog}; later: python -m hrm_sweep sync {self._name}")
+                later = process.hrm_sweep_command("sync", self._name)
+                print(f"  tracking     {backlog}; later: {later}")
 
     def _how_to_continue(self, *, take_from: str | None = None) -> str:
         is_ours = "study" in self._job.aside

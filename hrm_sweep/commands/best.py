@@ -8,12 +8,14 @@ import shlex
 from typing import Any
 
 from hrm_sweep import formatting
-from hrm_sweep.commands.command import Command, runtime_words, study_argument
+from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.console import console, facts, plain_table
+from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.ranking import front, next_best, ranked
 from hrm_sweep.runs.run import Run
-from hrm_sweep.runs.study import Study, find_study
+from hrm_sweep.runs.study import Study
+from hrm_sweep.system import process
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +29,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    study = find_study(arguments.study)
+    study = resolve_study(arguments.study)
     best = front(study) if arguments.pareto else ranked(study)
     if not best:
         told = ", ".join(f"{number} {word}" for word, number in study.counted().items())
@@ -63,7 +65,7 @@ def _print_best(study: Study, best: list[Run]) -> None:
         pairs.append(("next best", rival))
     pairs += [
         ("run again", first.command),
-        ("reproduce", f"{runtime_words()} reproduce {study.name}"),
+        ("reproduce", process.hrm_sweep_command("reproduce", study.name)),
         ("folder", str(first.folder)),
     ]
     if first.mlflow_run_id:

@@ -1,4 +1,4 @@
-"""What a command is: a name, what it does, examples, arguments, and the function that does it."""
+"""A command of hrm_sweep: its name, help, arguments and the function that runs it."""
 
 from __future__ import annotations
 
@@ -7,45 +7,50 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hrm_sweep.errors import InputError
 from hrm_sweep.system import process
 
 
 def study_argument(parser: argparse.ArgumentParser) -> None:
-    """STUDY, which may be left out."""
+    """Add an optional argument STUDY to a parser."""
     parser.add_argument(
-        "study", metavar="STUDY", nargs="?", help="name or folder; default: the newest study"
+        "study", metavar="STUDY", nargs="?", help="study name or folder; default: the newest study"
     )
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command of ours."""
+    """A command: the first word on the command line, as in `python -m hrm_sweep best`."""
 
     name: str
     summary: str
     examples: Sequence[tuple[str, str]]
-    """What is typed behind the command's name, and what that does."""
+    """Arguments after the command's name, and what they do."""
     run: Callable[[argparse.Namespace], list[str] | None]
-    """Returns arguments for Hydra if the command goes on as if they were typed."""
+    """Runs the command. If it returns arguments, Hydra runs with them as if the user had typed
+    them."""
     arguments: Callable[[argparse.ArgumentParser], None] = study_argument
+    """Adds the command's arguments to its parser."""
     details: str = ""
-    """Further words for --help."""
+    """Further text for --help."""
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Raises InputError for what it does not know; --help prints and leaves."""
+        """Return the parsed arguments; --help prints the help and exits.
+
+        Raises:
+            InputError: an argument is unknown, missing or invalid.
+        """
         return self._parser().parse_args(arguments)
 
     def options(self) -> list[str]:
-        """The flags it knows."""
-        actions = self._parser()._actions
-        return [text for action in actions for text in action.option_strings if len(text) > 2]
+        """Return the long options of the command, for tab completion."""
+        return self._parser().options
 
-    def _parser(self) -> argparse.ArgumentParser:
+    def _parser(self) -> _Parser:
         parser = _Parser(
-            prog=f"{shlex.join(process.launch_command())} {self.name}",
+            prog=process.hrm_sweep_command(self.name),
             description=self.summary,
             epilog=self._epilog(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -55,21 +60,23 @@ class Command:
         return parser
 
     def _epilog(self) -> str:
-        lines = [f"{runtime_words()} {self.name} {typed}".rstrip() for typed, _ in self.examples]
-        width = max(map(len, lines))
-        told = [
-            f"  {line:<{width}}   {does}"
-            for line, (_, does) in zip(lines, self.examples, strict=True)
+        command = process.hrm_sweep_command(self.name)
+        examples = [
+            f"  # {does}\n  {command} {arguments}".rstrip() for arguments, does in self.examples
         ]
-        return "\n".join(["examples:", *told, *([f"\n{self.details}"] if self.details else [])])
-
-
-def runtime_words() -> str:
-    """`python -m hrm_sweep` or `hrm-sweep`, as it was typed."""
-    return shlex.join(process.launch_command())
+        return "\n".join(["examples:", *examples, *([f"\n{self.details}"] if self.details else [])])
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser that raises InputError where argparse prints the usage and exits."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.options: list[str] = []
+        super().__init__(**settings)
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        self.options += [name for name in names if name.startswith("--")]
+        return super().add_argument(*names, **settings)
+
     def error(self, message: str) -> NoReturn:
-        typed = shlex.join(sys.argv[1:])
-        raise InputError(f"{typed}: {message}; see {self.prog} --help")
+        raise InputError(f"{shlex.join(sys.argv[1:])}: {message}; see {self.prog} --help")

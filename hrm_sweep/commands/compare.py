@@ -9,11 +9,12 @@ from pathlib import Path
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import console, plain_table
+from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.ranking import compared, complete, ranked
 from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.runs.run import Run
-from hrm_sweep.runs.study import Study, find_study
+from hrm_sweep.runs.study import Study
 from hrm_sweep.system import files
 
 MOST_RECIPES = 10
@@ -31,7 +32,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    found = {study.name: study for study in map(find_study, arguments.studies)}
+    found = {study.name: study for study in map(resolve_study, arguments.studies)}
     studies = list(found.values())
     if len(studies) < 2:
         raise StudyError(f"{studies[0].name}: name two studies or more to compare")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from hrm_sweep.commands import COMMANDS
-from hrm_sweep.runs.study import studies
+from hrm_sweep.commands.resolve import studies
 
 QUERY = ("-sc", "--shell-completion", "--shell_completion")
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.pages import storage_of, with_password
+from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import InputError, StudyError
 from hrm_sweep.runs.export_state import ExportState
-from hrm_sweep.runs.study import Study, find_study
+from hrm_sweep.runs.study import Study
 from hrm_sweep.system import files
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    study = find_study(arguments.study)
+    study = resolve_study(arguments.study)
     if study.is_running:
         raise StudyError(f"{study.name}: it is running; stop it first (Ctrl-C where it runs)")
     files.check_writable(study.folder)

@@ -1,15 +1,40 @@
-"""`export`: a study as a table for other programs."""
+"""`export`: write a study as a table for other programs."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hrm_sweep.commands.command import Command, study_argument
+from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import InputError
-from hrm_sweep.runs.study import find_study
-from hrm_sweep.runs.table import load_study
+from hrm_sweep.runs.table import to_frame
 from hrm_sweep.system import files
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FORMATS = (".csv", ".parquet")
+
+
+def load_study(name: str | None = None) -> DataFrame:
+    """Return a study as a pandas DataFrame, a row for each repeat of each trial, in their order.
+
+    Columns: `study`; `trial`; `repeat` (from 0; missing where a trial is one run); `outcome`
+    (complete, pruned, failed, diverged, killed, timed_out, interrupted, unjudged, running) and its
+    `reason`; `started` (UTC) and `seconds` of all attempts; `params.<key>` for each searched key;
+    every final value by its name, such as `eval/exact_match`, at the best epoch; `signature` (equal
+    for equal recipes), `folder`, `mlflow_run_id`, `command`.
+
+    Args:
+        name: a study below `multirun/`, or a study folder; None is the newest study.
+
+    Raises:
+        StudyError: there is no such study.
+        RecordError: a record was edited.
+    """
+    return to_frame(resolve_study(name))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,41 +43,43 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         metavar="PATH",
         type=Path,
-        help="file ending in .csv or .parquet; default: both, as trials.csv and trials.parquet in "
-        "the study's folder",
+        help="file to write, ending in .csv or .parquet; default: trials.csv and trials.parquet "
+        "in the study's folder",
     )
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    study = find_study(arguments.study)
-    paths = [study.folder / "trials.csv", study.folder / "trials.parquet"]
-    if arguments.to is not None:
-        paths = [arguments.to]
+    study = resolve_study(arguments.study)
+    paths = [arguments.to] if arguments.to else [study.folder / f"trials{end}" for end in FORMATS]
     for path in paths:
-        if path.suffix not in (".csv", ".parquet"):
-            raise InputError(f"--to {path}: must end in .csv or .parquet")
+        if path.suffix not in FORMATS:
+            raise InputError(f"--to {path}: must end in {' or '.join(FORMATS)}")
         files.check_writable(path.parent)
-    table = load_study(str(study.folder))
+    table = to_frame(study)
     for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with files.replacing(path) as temporary:
-            if path.suffix == ".csv":
-                table.to_csv(temporary, index=False)
-            else:
-                table.to_parquet(temporary, index=False)
+        _write(table, path)
         print(f"{path}: {len(table)} rows, {len(table.columns)} columns")
+
+
+def _write(table: DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(path) as temporary:
+        if path.suffix == ".csv":
+            table.to_csv(temporary, index=False)
+        else:
+            table.to_parquet(temporary, index=False)
 
 
 COMMAND = Command(
     name="export",
-    summary="Write a study as CSV and Parquet, a row for each repeat of each trial.",
+    summary="Write a study as CSV and Parquet, with a row for each repeat of each trial.",
     examples=(
-        ("", "trials.csv and trials.parquet in the newest study's folder"),
-        ("my-study --to /data/mine.parquet", "one file, of the kind that its ending says"),
+        ("", "trials.csv and trials.parquet in the folder of the newest study"),
+        ("my-study --to /data/mine.parquet", "one file, in the format of its suffix"),
     ),
     arguments=_arguments,
     run=_run,
     details="Columns: study, trial, repeat, outcome, reason, started (UTC), seconds, params.KEY,\n"
-    "final values by name, signature, folder, mlflow_run_id, command. In Python:\n"
-    'from hrm_sweep import load_study; load_study("my-study") is the same as a DataFrame.',
+    "each final value by its name, signature, folder, mlflow_run_id, command. In Python,\n"
+    'load_study("my-study") from hrm_sweep returns the same table as a pandas DataFrame.',
 )

@@ -1,4 +1,4 @@
-"""`list`: the studies there are."""
+"""`list`: show the studies below `multirun/`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import time
 from typing import Any
 
 from hrm_sweep import formatting
-from hrm_sweep.commands.command import Command, runtime_words
+from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import console, plain_table
+from hrm_sweep.commands.resolve import MULTIRUN, stopped_runs, studies, unreadable_records
 from hrm_sweep.runs.ranking import ranked
-from hrm_sweep.runs.study import MULTIRUN, Study, stopped_runs, studies, unreadable
+from hrm_sweep.runs.study import Study
+from hrm_sweep.system import process
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -23,25 +25,24 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([_described(study) for study in found], indent=2))
         return
-    for told in unreadable():
-        print(f"left out: {told}")
-    if not found:
-        print(f"No study in {MULTIRUN}/ yet; start one: {runtime_words()} -m lr=1e-4,1e-3")
+    for error in unreadable_records():
+        print(f"left out: {error}")
+    if found:
+        _print_table(found)
     else:
-        _show(found)
-    for run in stopped_runs():
-        print(f"  can go on: {runtime_words()} resume {run.folder}")
+        start = process.hrm_sweep_command("-m", "lr=1e-4,1e-3")
+        print(f"No study in {MULTIRUN}/ yet; start one: {start}")
+    resumable = [study.name for study in found if study.can_go_on]
+    for name in [*resumable, *(str(run.folder) for run in stopped_runs())]:
+        print(f"  resume with: {process.hrm_sweep_command('resume', name)}")
 
 
-def _show(found: list[Study]) -> None:
+def _print_table(found: list[Study]) -> None:
     table = plain_table("study", "when", "trials", "best", "")
     for study in found:
         ago = formatting.format_age(time.time() - study.run.last.time_ms / 1000)
         table.add_row(study.name, ago, _trials(study), _value(study), _point(study))
     console().print(table)
-    for study in found:
-        if study.can_go_on:
-            print(f"  can go on: {runtime_words()} resume {study.name}")
 
 
 def _trials(study: Study) -> str:
@@ -73,8 +74,11 @@ def _described(study: Study) -> dict[str, Any]:
 
 COMMAND = Command(
     name="list",
-    summary="Show the studies there are, the newest first.",
-    examples=(("", "name, when, trials by outcome, best"), ("--json", "the same for machines")),
+    summary="List the studies in multirun/, the newest first.",
+    examples=(
+        ("", "name, age, trials by outcome and best value of each study"),
+        ("--json", "the same as JSON, for scripts"),
+    ),
     arguments=_arguments,
     run=_run,
 )

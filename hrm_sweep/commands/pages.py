@@ -9,9 +9,10 @@ import socket
 from contextlib import suppress
 
 from hrm_sweep.commands.command import Command, study_argument
+from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import InputError, StudyError, TrackingError
 from hrm_sweep.runs.export_state import ExportState
-from hrm_sweep.runs.study import Study, find_study
+from hrm_sweep.runs.study import Study
 
 PORTS = 20
 """How many are tried from the first on."""
@@ -49,7 +50,7 @@ def _dashboard(arguments: argparse.Namespace) -> None:
     _end_by_signal()
     from hrm_sweep.storage.dashboard import server
 
-    study = find_study(arguments.study)
+    study = resolve_study(arguments.study)
     artifacts = study.folder.parent / "artifacts"
     port = free_port(arguments.port)
     with server(storage_of(study), port, study=study.name, artifacts=artifacts) as running:
@@ -67,7 +68,7 @@ def _end_by_signal() -> None:
 def _study_or_none(name: str | None) -> Study | None:
     """The study of that name; the newest one, if there is one."""
     try:
-        return find_study(name)
+        return resolve_study(name)
     except StudyError:
         if name is not None:
             raise

@@ -6,14 +6,14 @@ import argparse
 
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import facts
+from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import StudyError
-from hrm_sweep.runs.study import find_study
 
 
 def _run(arguments: argparse.Namespace) -> None:
     from hrm_sweep.report.page import write  # matplotlib: only where something is drawn
 
-    study = find_study(arguments.study)
+    study = resolve_study(arguments.study)
     if not study.trials:
         raise StudyError(f"{study.name}: no trial was started yet, so there is nothing to report")
     page, *drawn = write(study)

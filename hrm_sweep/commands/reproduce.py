@@ -19,7 +19,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.show import asked_for
+from hrm_sweep.commands.resolve import (
+    MULTIRUN,
+    find,
+    is_run_id,
+    repeat_of,
+    resolve_run,
+    resolve_study,
+    trial_of,
+)
 from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
 from hrm_sweep.hrm import app
 from hrm_sweep.hrm.single_run import Facts
@@ -28,14 +36,7 @@ from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.handle import Trial
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run
-from hrm_sweep.runs.study import (
-    MULTIRUN,
-    Study,
-    find_run,
-    find_run_in_mlflow,
-    find_study,
-    is_run_id,
-)
+from hrm_sweep.runs.study import Study
 from hrm_sweep.system import environment
 
 
@@ -76,7 +77,7 @@ def _share(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    named = _asked_for(arguments)
+    named = _named(arguments)
     original = named.trained
     if original is not named:
         print(f"{_name(named)} took over the values of a run with the same recipe:")
@@ -111,29 +112,27 @@ def _judge(original: Run, tolerance: float) -> Facts:
     return facts
 
 
-def _asked_for(arguments: argparse.Namespace) -> Run:
+def _named(arguments: argparse.Namespace) -> Run:
+    """Return the run that the arguments name; of a trial with repeats, one repeat."""
+    text = arguments.run
     if arguments.trial is not None:
-        run = find_study(arguments.run).trial(arguments.trial)
-    elif is_run_id(arguments.run or ""):
-        run = find_run_in_mlflow(arguments.run) or _fetched(arguments.run)
+        run = trial_of(resolve_study(text), arguments.trial)
+    elif is_run_id(text or "") and find(text) is None:
+        run = _fetched(text)
     else:
-        run = asked_for(arguments.run)
+        run = resolve_run(text)
     if arguments.repeat is not None:
-        return find_run(f"{run.folder}/{arguments.repeat}") if run.repeats else _no_repeat(run)
+        return repeat_of(run, arguments.repeat)
     return run.repeats[0] if run.repeats else run
 
 
 def _fetched(run_id: str) -> Run:
-    """The run from MLflow, where its folder is not here any more."""
+    """Return a run whose folder is gone, downloaded from MLflow."""
     from hrm_sweep.tracking.download import fetch
 
     folder = fetch(None, run_id, MULTIRUN / "fetched" / run_id)
-    print(f"{run_id}: its folder is not here; fetched from MLflow into {folder}")
+    print(f"{run_id}: no such run folder here; downloaded from MLflow to {folder}")
     return Run.open(folder)
-
-
-def _no_repeat(run: Run) -> Run:
-    raise StudyError(f"--repeat: {_name(run)} was run with one seed, it has no repeats")
 
 
 def _name(run: Run) -> str:
@@ -245,7 +244,7 @@ def _study_of(run: Run) -> Study:
     name = run.tags.get("hrm_sweep.study")
     for folder in run.folder.parents:
         if (folder / "multirun.yaml").exists():
-            return find_study(str(folder))
+            return resolve_study(str(folder))
     raise StudyError(f"{run.folder}: the study {name} that it belongs to is not beside it")
 
 

@@ -9,11 +9,12 @@ import shlex
 from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.commands.command import Command, study_argument
-from hrm_sweep.engine.plugin_config import FOR_ONCE, TAKE_FROM
+from hrm_sweep.commands.resolve import resolve_whole
+from hrm_sweep.engine.plugin_config import FOR_ONCE, TAKE_FROM, resume_overrides
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.run import Run
-from hrm_sweep.runs.study import Study, find_single_run, find_study
+from hrm_sweep.runs.study import Study
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,32 +28,35 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> list[str]:
     """The arguments for Hydra that let the study or the run go on."""
-    if arguments.study is not None and (run := find_single_run(arguments.study)) is not None:
-        return _single(run, arguments)
-    study = find_study(arguments.study)
-    once = [f"{TAKE_FROM}{arguments.take_from}"] if arguments.take_from else []
+    found = resolve_whole(arguments.study)
+    if isinstance(found, Run):
+        return _single_run(found, arguments.take_from)
+    return _study(found, arguments.take_from)
+
+
+def _study(study: Study, take_from: str | None) -> list[str]:
     if "study" not in study.run.aside:
-        raise StudyError(
-            f"{study.name}: made by an app of its own; continue with: {study.command} "
-            + shlex.join(
-                [f"hydra.sweeper.study_name={study.name}", f"hydra.sweep.dir={study.folder}", *once]
-            )
-        )
+        where = resume_overrides(study.name, study.folder, take_from)
+        raise _made_by_another_app(study.name, study.command, where)
     for_hydra, overrides = _saved(study)
+    once = [f"{TAKE_FROM}{take_from}"] if take_from else []
     return ["-m", *for_hydra, *once, *overrides, f"study.name={study.name}"]
 
 
-def _single(run: Run, arguments: argparse.Namespace) -> list[str]:
-    if arguments.take_from:
+def _single_run(run: Run, take_from: str | None) -> list[str]:
+    if take_from:
         raise StudyError(f"--take-from: {run.folder.name} is a single run; leave it out")
     if "study" not in run.aside:
-        raise StudyError(
-            f"{run.folder.name}: made by an app of its own; continue with: {run.command} "
-            + shlex.join([f"hydra.run.dir={run.folder}"])
-        )
+        raise _made_by_another_app(run.folder.name, run.command, [f"hydra.run.dir={run.folder}"])
     typed = [text for text in run.overrides if not text.startswith("study.name=")]
     where = f"hydra.run.dir={json.dumps(str(run.folder))}"
     return [*typed, f"study.name={run.folder.name}", where]
+
+
+def _made_by_another_app(name: str, command: str, overrides: list[str]) -> StudyError:
+    return StudyError(
+        f"{name}: was made by another app; resume it with: {command} {shlex.join(overrides)}"
+    )
 
 
 def _saved(study: Study) -> tuple[list[str], list[str]]:

@@ -7,12 +7,11 @@ import time
 from pathlib import Path
 
 from hrm_sweep import formatting
-from hrm_sweep.commands.command import Command, runtime_words
+from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import curve, facts
-from hrm_sweep.errors import StudyError
-from hrm_sweep.runs.ranking import ranked
+from hrm_sweep.commands.resolve import resolve_run
 from hrm_sweep.runs.run import Run
-from hrm_sweep.runs.study import find_run, find_study
+from hrm_sweep.system import process
 
 LOG_LINES = 8
 CURVES = ("train/loss", "eval/loss", "eval/token_accuracy", "eval/exact_match")
@@ -31,7 +30,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    run = asked_for(arguments.run)
+    run = resolve_run(arguments.run)
     print(_head(run))
     print(f"  {' '.join(map(formatting.format_override, run.recipe)) or 'as conf/ has it'}\n")
     if lines := _curves(run):
@@ -42,25 +41,6 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"  the last lines of {run.folder / 'run.log'}:")
         print("".join(f"    {line}\n" for line in tail))
     print(facts(_where(run)))
-
-
-def asked_for(text: str | None) -> Run:
-    """The run that a person named; of a study its best trial."""
-    try:
-        if text is None or "/" not in text:
-            study = find_study(text)
-            best = ranked(study) or study.trials
-            if best:
-                return best[0]
-            raise StudyError(f"{study.name}: no trial was started yet")
-    except StudyError as not_a_study:
-        if text is None:
-            raise
-        try:
-            return find_run(text)
-        except StudyError:
-            raise not_a_study from None
-    return find_run(text)
 
 
 def _head(run: Run) -> str:
@@ -109,7 +89,7 @@ def _log(folder: Path) -> list[str]:
 def _where(run: Run) -> list[tuple[str, str]]:
     pairs = [("folder", str(run.folder))]
     if run.can_go_on:
-        pairs.append(("continue", f"{runtime_words()} resume {run.folder}"))
+        pairs.append(("resume", process.hrm_sweep_command("resume", str(run.folder))))
     if run.command:
         pairs.append(("run again", run.command))
     if run.mlflow_run_id:

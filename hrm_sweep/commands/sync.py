@@ -11,10 +11,11 @@ from typing import NamedTuple
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.pages import with_password
+from hrm_sweep.commands.resolve import resolve_whole, single_run_folders, studies
 from hrm_sweep.errors import RecordError, StudyError, TrackingError
 from hrm_sweep.runs import export_state, record
 from hrm_sweep.runs.run import Run
-from hrm_sweep.runs.study import MULTIRUN, Study, find_study, studies
+from hrm_sweep.runs.study import Study
 from hrm_sweep.tracking import store
 
 
@@ -46,21 +47,16 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _named(text: str) -> _Whole:
-    try:
-        return _study(find_study(text))
-    except StudyError:
-        for folder in (Path(text), MULTIRUN / "train" / text):
-            if (folder / record.FILE_NAME).exists():
-                return _single(Run.open(folder))
-        raise
+    found = resolve_whole(text)
+    return _single(found) if isinstance(found, Run) else _study(found)
 
 
 def _all() -> Iterator[_Whole]:
     """All that is below `multirun/`, but for records that were edited."""
     yield from map(_study, studies())
-    for path in sorted(MULTIRUN.glob(f"train/*/{record.FILE_NAME}")):
+    for folder in single_run_folders():
         try:
-            yield _single(Run.open(path.parent))
+            yield _single(Run.open(folder))
         except RecordError as error:
             print(error, file=sys.stderr)
 
@@ -72,10 +68,6 @@ def _study(study: Study) -> _Whole:
 
 
 def _single(run: Run) -> _Whole:
-    """Raises StudyError for a part of a study."""
-    if run.kind != "train":
-        study = run.tags["hrm_sweep.study"]
-        raise StudyError(f"{run.folder}: a part of study {study}; send it as a whole: sync {study}")
     params = run.first.fields["params"]
     home = _Place(params.get("tracking.uri"), str(params.get("tracking.experiment")))
     is_tracked = params.get("tracking.name") == "mlflow"

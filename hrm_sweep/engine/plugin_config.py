@@ -5,11 +5,18 @@ classes of each, and pickled configs need one.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 TAKE_FROM = "hydra.sweeper.take_from="
 FOR_ONCE = ("hydra.mode=", TAKE_FROM)
 """Beginnings of overrides that belong to one command and not to the study it works on."""
+
+
+def resume_overrides(name: str, folder: Path, take_from: str | None = None) -> list[str]:
+    """Return the overrides by which a sweep of any app resumes the study."""
+    where = [f"hydra.sweeper.study_name={name}", f"hydra.sweep.dir={folder}"]
+    return [*where, f"{TAKE_FROM}{take_from}"] if take_from else where
 
 
 @dataclass

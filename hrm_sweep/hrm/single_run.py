@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import signal
 import sys
 import time
@@ -82,7 +81,7 @@ def train(
 def end() -> None:
     """Waits until the tracker has everything, or says what is waiting."""
     if _projector is not None and (backlog := _projector.close()).runs:
-        later = f"{shlex.join(process.launch_command())} sync {_projector.root.name}"
+        later = process.shell_command("sync", _projector.root.name)
         print(f"  tracking     {backlog}; later: {later}")
 
 
@@ -109,7 +108,7 @@ def _stops_gently(handle: trial.Trial, folder: str) -> Iterator[None]:
         if not stop:
             raise
         saved = f" after epoch {handle.last_step}, saved" if isinstance(error, Interrupted) else ""
-        again = shlex.join([*process.launch_command(), "resume", folder])
+        again = process.shell_command("resume", folder)
         print(f"Stopped{saved}. Continue with: {again}")
         raise KeyboardInterrupt from None
     finally:

@@ -129,7 +129,7 @@ def _facts(data: Data) -> Iterator[tuple[str, str]]:
     if best.mlflow_run_id:
         yield "MLflow run", best.mlflow_run_id
     yield "run again", best.command
-    yield "reproduce", f"python -m hrm_sweep reproduce {study.name}"
+    yield "reproduce", process.hrm_sweep_command("reproduce", study.name)
 
 
 def _metrics(data: Data) -> list[str]:

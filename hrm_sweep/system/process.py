@@ -7,6 +7,7 @@ import ctypes
 import os
 import re
 import resource
+import shlex
 import signal
 import sys
 import threading
@@ -19,15 +20,33 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MXFAST = -1, -3, 1
 """As in malloc.h: bytes at the top of the heap, or in a block, that go back when they are free, and
 the largest block that is kept in a list apart, to be merged with its neighbours later."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+OWN_COMMAND = ("python", "-m", "hrm_sweep")
+OWN_NAMES = ("hrm_sweep", "hrm-sweep")
+"""How the last word of a command that starts hrm_sweep may read."""
 
 
 def launch_command() -> list[str]:
-    """What a person typed to start this process, without its arguments."""
+    """Return the command that started this process, as the user typed it, without its arguments."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is not None:
         return ["python", "-m", spec.name.removesuffix(".__main__")]
     script = Path(sys.argv[0])
     return [script.name] if os.access(script, os.X_OK) else ["python", sys.argv[0]]
+
+
+def shell_command(*arguments: str) -> str:
+    """Return a shell line that starts the program of this process with other arguments."""
+    return shlex.join([*launch_command(), *arguments])
+
+
+def hrm_sweep_command(*arguments: str) -> str:
+    """Return a shell line that starts hrm_sweep itself, also from the process of another app.
+
+    It begins with `hrm-sweep` or `python -m hrm_sweep`, whichever started this process.
+    """
+    started = launch_command()
+    is_own = Path(started[-1]).name in OWN_NAMES
+    return shlex.join([*(started if is_own else OWN_COMMAND), *arguments])
 
 
 def usable_cores() -> int:

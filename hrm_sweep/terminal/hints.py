@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from hrm_sweep import formatting
 from hrm_sweep.engine.other_sweeps import Others
-from hrm_sweep.engine.plugin_config import TAKE_FROM, SweeperConfig
+from hrm_sweep.engine.plugin_config import TAKE_FROM, SweeperConfig, resume_overrides
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.trial_queue import num_to_run
@@ -107,8 +106,8 @@ def next_commands(
     if state.best is not None:
         recipe = recipe_overrides(space.overrides(state.best.params), aside)
         yield f"  best        {state.best.folder}"
-        yield "  reproduce   python -m hrm_sweep reproduce"
-        yield f"  once more   {shlex.join([*process.launch_command(), *recipe])}"
+        yield f"  reproduce   {process.hrm_sweep_command('reproduce')}"
+        yield f"  once more   {process.shell_command(*recipe)}"
     elif state.front:
         yield from _how_to_choose(state.front)
     elif state.outcomes().get(Outcome.COMPLETE):
@@ -116,7 +115,7 @@ def next_commands(
         yield f"  best        none: each complete trial breaks {broken}"
     if config.is_tracked:
         yield f"  compare     {store.ui_hint(config.tracking_uri)}"
-    yield "  explore     python -m hrm_sweep dashboard"
+    yield f"  explore     {process.hrm_sweep_command('dashboard')}"
 
 
 def _how_to_choose(front: Sequence[TrialProgress]) -> Iterator[str]:
@@ -124,14 +123,13 @@ def _how_to_choose(front: Sequence[TrialProgress]) -> Iterator[str]:
     numbers = ", ".join(str(trial.number) for trial in front)
     size = formatting.pluralize(len(front), "trial")
     yield f"  front       {size} that no other beats: {numbers}"
-    yield "  choose      python -m hrm_sweep best --pareto"
-    yield "  reproduce   python -m hrm_sweep reproduce --trial N"
+    yield f"  choose      {process.hrm_sweep_command('best', '--pareto')}"
+    yield f"  reproduce   {process.hrm_sweep_command('reproduce', '--trial', 'N')}"
 
 
 def reproduce(study: str, trial: TrialProgress) -> str:
     """Return the command that runs a trial again and compares the results."""
-    words = ["python", "-m", "hrm_sweep", "reproduce", study, "--trial", str(trial.number)]
-    return shlex.join(words)
+    return process.hrm_sweep_command("reproduce", study, "--trial", str(trial.number))
 
 
 def how_to_continue(name: str, folder: Path, *, is_ours: bool, take_from: str | None = None) -> str:
@@ -142,11 +140,10 @@ def how_to_continue(name: str, folder: Path, *, is_ours: bool, take_from: str | 
     """
     if is_ours:
         from_there = ["--take-from", take_from] if take_from else []
-        return shlex.join([*process.launch_command(), "resume", name, *from_there])
-    where = [f"hydra.sweeper.study_name={name}", f"hydra.sweep.dir={folder}"]
-    from_there = [f"{TAKE_FROM}{take_from}"] if take_from else []
+        return process.shell_command("resume", name, *from_there)
+    where = resume_overrides(name, folder, take_from)
     same = [text for text in sys.argv[1:] if text not in where and not text.startswith(TAKE_FROM)]
-    return shlex.join([*process.launch_command(), *same, *where, *from_there])
+    return process.shell_command(*same, *where)
 
 
 def describe_others(others: Others, *, how_to_continue: Callable[..., str]) -> Iterator[str]:

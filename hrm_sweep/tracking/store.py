@@ -13,7 +13,7 @@ import sqlite3
 from pathlib import Path
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.system import files
+from hrm_sweep.system import files, process
 from hrm_sweep.system.redact import redacted
 
 SERVERS = ("http", "https", "databricks")
@@ -119,7 +119,7 @@ def ui_hint(uri: str | None) -> str:
     if uri and uri.startswith("http"):
         return f"{redacted(uri)} in a browser"
     where = f"MLFLOW_TRACKING_URI={redacted(uri)} " if uri else ""
-    return f"{where}python -m hrm_sweep ui"
+    return where + process.hrm_sweep_command("ui")
 
 
 def build(path: Path) -> None:

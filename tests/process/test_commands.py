@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from hrm_sweep.commands import COMMANDS, pages, resume
-from hrm_sweep.commands.command import runtime_words
+from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import StudyError
-from hrm_sweep.runs.study import find_study
 from hrm_sweep.storage.dashboard import guarded
+from hrm_sweep.system import process
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 
@@ -28,19 +28,19 @@ def test_every_command_has_help_with_examples(name, typed):
     assert COMMANDS[name].summary in said
     usage, _, examples = said.partition("examples:")
     assert f"{name} [-h]" in usage
-    assert f"{runtime_words()} {name}" in examples
+    assert process.hrm_sweep_command(name) in examples
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param(["best", "gird"], "gird: no study of that name in multirun/; did you mean"),
+        pytest.param(["best", "gird"], "gird: no study or run of that name in multirun/; did you"),
         pytest.param(["best", "--jsno"], "best --jsno: unrecognized arguments: --jsno; see"),
         pytest.param(["bset"], "bset: no command of that name; did you mean best?"),
-        pytest.param(["show", "grid/77"], "grid/77: the study has no trial of that number"),
+        pytest.param(["show", "grid/77"], "grid/77: no trial of that number; it has 0 to 5"),
         pytest.param(["ui", "grid"], "grid: made with tracking=off, so MLflow does not have it"),
         pytest.param(["sync", "grid"], "grid: was made with tracking=off"),
-        pytest.param(["resume", "grid"], "grid: made by an app of its own; continue with: "),
+        pytest.param(["resume", "grid"], "grid: was made by another app; resume it with: python "),
         pytest.param(["reproduce", "--tolerance", "-1"], "-1: must be a number from 0 up, such as"),
         pytest.param(["resume", "grid", "--take-from", "n7"], " hydra.sweeper.take_from=n7"),
         pytest.param(["dashboard", "--port", "x"], "argument --port: invalid int value: 'x'"),
@@ -70,7 +70,7 @@ def test_a_study_that_does_not_tell_what_was_typed_is_not_resumed(text, tmp_path
     saved.unlink() if text is None else saved.write_text(text)
     words = r"multirun.yaml: does not tell what was typed; type it again with study.name=grid$"
     with pytest.raises(StudyError, match=words):
-        resume._saved(find_study("grid"))
+        resume._saved(resolve_study("grid"))
 
 
 def test_list_shows_each_study_and_its_best(typed):

@@ -7,13 +7,13 @@ import urllib.request
 import pytest
 
 from hrm_sweep.commands.pages import free_port, storage_of
-from hrm_sweep.runs.study import find_study
+from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.storage.dashboard import server
 
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_trial_has_the_pictures_of_its_folder(in_studies_folder, tmp_path, times):
-    study = find_study("repeated")
+    study = resolve_study("repeated")
     picture = study.folder / "1" / "0" / "curve.png"
     picture.write_bytes(b"drawn %d times" % times)
     port = free_port(8090)

@@ -77,7 +77,9 @@ def test_compare_puts_the_bests_beside_each_other(typed, tmp_path):
     ("arguments", "words"),
     [
         pytest.param(["compare", "grid"], "grid: name two studies or more to compare", id="one"),
-        pytest.param(["compare", "grid", "gird"], "gird: no study of that name", id="unknown"),
+        pytest.param(
+            ["compare", "grid", "gird"], "gird: no study or run of that name", id="unknown"
+        ),
         pytest.param(["delete"], "the following arguments are required: STUDY", id="no name"),
         pytest.param(["delete", "grid"], "nobody can be asked here; say it with --yes", id="pipe"),
     ],

@@ -15,12 +15,12 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from hrm_sweep import load_run
 from hrm_sweep.commands import reproduce as command
+from hrm_sweep.commands.resolve import resolve_run, resolve_study
 from hrm_sweep.errors import RecordError
 from hrm_sweep.hrm import app, config
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs import compare
 from hrm_sweep.runs.run import Run
-from hrm_sweep.runs.study import find_study
 
 
 def run(curves, *, weights=None, config=None, folder=Path("nowhere"), recipe=()):
@@ -189,10 +189,8 @@ def test_an_edited_record_is_named(file, old, new, words, copied):
 
 def test_an_incomplete_record_is_named(copied):
     (copied / "grid/0/result.json").unlink()
-    from hrm_sweep.runs.study import find_run
-
     with pytest.raises(RecordError, match=r"grid/0: incomplete, result.json is missing"):
-        compare.check(find_run("grid/0"))
+        compare.check(resolve_run("grid/0"))
 
 
 @pytest.mark.slow
@@ -245,7 +243,7 @@ def test_values_that_were_taken_over_lead_to_the_run_that_was_trained():
     taken, trained = (Run.open(Path("multirun/twins") / name) for name in ("1/0", "0/1"))
     assert taken.facts == {"taken_from": "../../0/1"}
     assert taken.num_held_out == trained.num_held_out == 8
-    assert sorted(Data(find_study("twins")).curves[1]) == [1, 2, 3, 4]
+    assert sorted(Data(resolve_study("twins")).curves[1]) == [1, 2, 3, 4]
     assert load_run(taken.folder).model.inner.embed_scale == 32**0.5
 
 

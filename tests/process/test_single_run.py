@@ -51,9 +51,9 @@ def test_a_run_stops_at_the_end_of_an_epoch_and_goes_on():
     )
 
     listed, _ = start("list").communicate(timeout=60)
-    assert f"  can go on: python -m hrm_sweep resume {FOLDER}\n" in listed
+    assert f"  resume with: python -m hrm_sweep resume {FOLDER}\n" in listed
     shown, _ = start("show", "mine").communicate(timeout=60)
-    assert f"  continue   python -m hrm_sweep resume {FOLDER}\n" in shown
+    assert f"  resume     python -m hrm_sweep resume {FOLDER}\n" in shown
 
     printed, errors = start("resume", "mine").communicate(timeout=60)
     assert f"goes on after epoch {last}\n" in printed, errors

@@ -116,11 +116,11 @@ def test_a_database_that_was_thrown_away_or_replaced_is_filled_again(machine, ty
     ("arguments", "words"),
     [
         pytest.param(
-            ["nix"], "nix: no study of that name in multirun/; there are theirs", id="name"
+            ["nix"], "nix: no study or run of that name in multirun/; there are theirs", id="name"
         ),
         pytest.param(
             ["multirun/theirs/0"],
-            "a part of study theirs; send it as a whole: sync theirs",
+            "multirun/theirs/0: is part of study theirs; name the whole study: theirs",
             id="a trial alone",
         ),
         pytest.param(

@@ -32,7 +32,7 @@ MAY_KNOW_THE_APP = {"hrm", "cli"}
 DOORS = {
     "torch": ("hrm/", "compat/torch.py"),
     "matplotlib": ("hrm/pictures/", "report/"),
-    "pandas": ("runs/table.py",),
+    "pandas": ("runs/table.py", "commands/export.py"),
     "jinja2": ("report/page.py",),
     "optuna": ("search/", "storage/", "engine/", "compat/optuna.py"),
     "sqlalchemy": ("storage/", "tracking/", "commands/pages.py"),

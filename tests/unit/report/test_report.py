@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.report import draw_report, figures, page
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs import record
 from hrm_sweep.runs.record import Record
-from hrm_sweep.runs.study import find_study
 from hrm_sweep.search.importance import importances
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
@@ -111,7 +111,7 @@ def synthetic(
                 "finished", outcome="complete", reason="", best=values, seconds=1.0 + trial,
                 artifacts=[],
             )  # fmt: skip
-    return find_study(str(folder))
+    return resolve_study(str(folder))
 
 
 @pytest.mark.parametrize("number", [1, 3, 400])
@@ -159,7 +159,7 @@ def test_two_objectives_have_a_front(tmp_path):
 
 
 def test_a_grid_of_two_numbers_has_a_heat_map(in_studies_folder):
-    study = find_study("grid")
+    study = resolve_study("grid")
     assert "heat_map" not in figures.drawn(Data(study))  # of `end` only one value is complete
 
 
@@ -170,7 +170,7 @@ def test_words_of_others_do_not_become_markup(tmp_path):
                    tags={"hrm_sweep.trial": "2"}, description="")  # fmt: skip
         run.append("finished", outcome="failed", best={}, artifacts=[],
                    reason="<script>alert(1)</script>")  # fmt: skip
-    page.write(find_study(str(study.folder)))
+    page.write(resolve_study(str(study.folder)))
     text = (study.folder / "report.html").read_text()
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)" in text

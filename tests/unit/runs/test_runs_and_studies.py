@@ -1,6 +1,5 @@
 """Studies and runs read back from their folders, and which trial is called the best."""
 
-import json
 import math
 import shutil
 from types import SimpleNamespace
@@ -8,15 +7,16 @@ from types import SimpleNamespace
 import pytest
 from scipy import stats
 
+from hrm_sweep.commands.resolve import resolve_study, studies, trial_of
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
-from hrm_sweep.errors import RecordError, StudyError
+from hrm_sweep.errors import RecordError
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import ranking
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record
 from hrm_sweep.runs.run import Run, plain
-from hrm_sweep.runs.study import Study, find_run, find_study, studies
+from hrm_sweep.runs.study import Study
 from hrm_sweep.search.objectives import parse_objectives
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
@@ -27,7 +27,7 @@ def test_studies_are_listed_the_newest_first():
 
 
 def test_a_study_tells_what_it_was_asked():
-    study = find_study("grid")
+    study = resolve_study("grid")
     assert (study.objective_names, study.directions) == (["objective"], ["minimize"])
     assert study.searched == ["x", "end"]
     assert study.command.endswith("tracking.name=off +x=3,1,2 +end=well,raise")
@@ -36,7 +36,7 @@ def test_a_study_tells_what_it_was_asked():
 
 
 def test_a_trial_tells_how_it_ended():
-    complete, failed = find_study("grid").trials[:2]
+    complete, failed = resolve_study("grid").trials[:2]
     assert complete.outcome is Outcome.COMPLETE
     assert complete.values == {"objective": 1.0}
     assert complete.params(["x", "end"]) == {"x": 3, "end": "well"}
@@ -47,50 +47,10 @@ def test_a_trial_tells_how_it_ended():
 
 
 def test_repeats_are_the_runs_below_a_trial():
-    trial = find_study("repeated").trial(1)
+    trial = trial_of(resolve_study("repeated"), 1)
     assert [repeat.values["objective"] for repeat in trial.repeats] == [4.0, 4.5, 5.0]
     assert trial.values == {"objective": 4.5, "objective/std": 0.5}
-    assert len(find_study("repeated").trials) == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "folder"),
-    [
-        pytest.param("grid/2", "multirun/grid/2", id="study/trial"),
-        pytest.param("repeated/1/2", "multirun/repeated/1/2", id="study/trial/repeat"),
-        pytest.param("multirun/grid/4", "multirun/grid/4", id="folder"),
-    ],
-)
-def test_a_run_is_found_by_what_a_person_types(text, folder):
-    assert str(find_run(text).folder) == folder
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        pytest.param("grdi/1", "grdi: no study of that name in multirun/; did you mean grid?"),
-        pytest.param("grid/9", "grid/9: the study has no trial of that number; it has 0 to 5"),
-        pytest.param("grid/1/0", "grid/1/0: the trial has no repeat 0; it was run once"),
-        pytest.param("repeated/1/7", "the trial has no repeat 7; it has 0 to 2"),
-        pytest.param("alone", "alone: no run of that name; give STUDY/TRIAL"),
-    ],
-)
-def test_what_is_not_there_is_named_with_what_is(text, words):
-    with pytest.raises(StudyError) as caught:
-        find_run(text)
-    assert words in str(caught.value)
-
-
-def test_a_run_is_found_by_its_id_in_mlflow(tmp_path, monkeypatch):
-    shutil.copytree("multirun", tmp_path / "multirun")
-    monkeypatch.chdir(tmp_path)
-    run_id = "0123456789abcdef" * 2
-    cursor = {
-        "run_id": run_id, "experiment_id": "1", "destination": "", "record": "", "next": 0,
-        "size": 0, "artifacts": [], "doubt_ms": 0, "finished": True,
-    }  # fmt: skip
-    (tmp_path / "multirun/grid/3/mlflow.json").write_text(json.dumps(cursor))
-    assert find_run(run_id).number == 3
+    assert len(resolve_study("repeated").trials) == 2
 
 
 def test_an_edited_record_is_named(tmp_path, monkeypatch):
@@ -101,11 +61,11 @@ def test_an_edited_record_is_named(tmp_path, monkeypatch):
         path.read_text().replace('"best": {"objective": 1.0}', '"best": {"objective": 0.0}')
     )
     with pytest.raises(RecordError, match=r"grid/0/record.jsonl, a line: changed after it was"):
-        find_study("grid").trials  # noqa: B018
+        resolve_study("grid").trials  # noqa: B018
 
 
 def test_the_best_is_the_lowest_and_ties_go_to_the_lower_number():
-    assert [run.number for run in ranking.ranked(find_study("grid"))] == [4, 0, 2]
+    assert [run.number for run in ranking.ranked(resolve_study("grid"))] == [4, 0, 2]
 
 
 def fake(values, *, repeats=0, held_out=None, number=0):
@@ -242,4 +202,4 @@ def test_a_run_that_went_on_took_the_time_of_both_attempts(tmp_path):
 
 
 def test_the_record_of_a_study_is_a_run_too():
-    assert isinstance(Study(Run.open(find_study("grid").folder)).num_trials, int)
+    assert isinstance(Study(Run.open(resolve_study("grid").folder)).num_trials, int)

@@ -1,0 +1,254 @@
+"""Find the study or run that the user named, and list those below `multirun/`.
+
+Every command resolves its STUDY or RUN argument here, so that all accept the same names and report
+the same errors. A folder becomes a `Study` or a `Run` in `open_folder` alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from hrm_sweep import formatting
+from hrm_sweep.errors import RecordError, StudyError
+from hrm_sweep.runs import record
+from hrm_sweep.runs.export_state import ExportState
+from hrm_sweep.runs.ranking import ranked
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import Study
+from hrm_sweep.system import process
+
+MULTIRUN = Path("multirun")
+SINGLE_RUNS = MULTIRUN / "train"
+MOST_NAMES = 5
+"""Names that an error message lists."""
+
+
+def resolve(text: str | None) -> Study | Run:
+    """Return what the user named: a study, a single run, a trial or one repeat of a trial.
+
+    Args:
+        text: as typed; see `find`. None is the newest study.
+
+    Raises:
+        StudyError: nothing has that name; the message says what is there.
+        RecordError: its record was edited.
+    """
+    if text is None:
+        return _newest_study()
+    if (found := find(text)) is None:
+        raise _not_found(text)
+    return found
+
+
+def resolve_whole(text: str | None) -> Study | Run:
+    """Return the study or the single run that the user named.
+
+    Raises:
+        StudyError: as in `resolve`, or it is a trial or a repeat, which are parts of a study.
+    """
+    found = resolve(text)
+    if isinstance(found, Run) and found.kind != "train":
+        study = found.tags["hrm_sweep.study"]
+        raise StudyError(f"{text}: is part of study {study}; name the whole study: {study}")
+    return found
+
+
+def resolve_study(text: str | None) -> Study:
+    """Return the study that the user named.
+
+    Raises:
+        StudyError: as in `resolve_whole`, or it is a single run.
+    """
+    found = resolve_whole(text)
+    if isinstance(found, Run):
+        raise StudyError(f"{text}: is a single run; name a study")
+    return found
+
+
+def resolve_run(text: str | None) -> Run:
+    """Return the run that the user named; of a study, its best trial.
+
+    Raises:
+        StudyError: as in `resolve`, or the study has no trial yet.
+    """
+    found = resolve(text)
+    if isinstance(found, Run):
+        return found
+    if best := ranked(found) or found.trials:
+        return best[0]
+    raise StudyError(f"{found.name}: no trial was started yet")
+
+
+def find(text: str) -> Study | Run | None:
+    """Return the study or run of that name, or None.
+
+    The name is tried, in this order, as a folder (a path, or below `multirun/`), as the name of a
+    study or of a single run, as STUDY/TRIAL or STUDY/TRIAL/REPEAT, and as an MLflow run id.
+
+    Raises:
+        StudyError: the study is there, but it has no such trial or repeat.
+        RecordError: the record was edited.
+    """
+    for locate in (_by_folder, _by_name, _by_number, _by_run_id):
+        if (found := locate(text)) is not None:
+            return found
+    return None
+
+
+def open_folder(folder: Path) -> Study | Run:
+    """Return the study or the run whose record is in the folder.
+
+    Raises:
+        RecordError: there is no record, or it was edited.
+    """
+    run = Run.open(folder)
+    return Study(run) if run.kind == "study" else run
+
+
+def trial_of(study: Study, number: int) -> Run:
+    """Return the trial of that number.
+
+    Raises:
+        StudyError: the study has none; the message says which it has.
+    """
+    trials = {run.number or 0: run for run in study.trials}
+    return _numbered(trials, number, study.name, kind="trial", empty="none was started yet")
+
+
+def repeat_of(run: Run, number: int) -> Run:
+    """Return the repeat of that number.
+
+    Raises:
+        StudyError: the run has none; the message says which it has.
+    """
+    repeats = {int(repeat.folder.name): repeat for repeat in run.repeats}
+    name = run.folder.name if run.number is None else f"{run.tags['hrm_sweep.study']}/{run.number}"
+    return _numbered(repeats, number, name, kind="repeat", empty="it was run with one seed")
+
+
+def is_run_id(text: str) -> bool:
+    """Return whether a text has the form of an MLflow run id."""
+    return re.fullmatch(r"[0-9a-f]{32}", text) is not None
+
+
+def studies() -> list[Study]:
+    """Return the studies below `multirun/`, the newest first, without those with an edited record.
+
+    Hydra's own default puts a study two folders deep: `multirun/<date>/<time>`.
+    """
+    found = []
+    for folder in sorted(path for path in MULTIRUN.glob("*") if path.is_dir()):
+        here = _valid_study(folder)
+        below = [] if here else [_valid_study(path) for path in folder.glob("*") if path.is_dir()]
+        found += [study for study in (here, *below) if study]
+    return sorted(found, key=lambda study: -study.run.last.time_ms)
+
+
+def single_run_folders() -> list[Path]:
+    """Return the folders of the single runs below `multirun/train/`, by name."""
+    return [path.parent for path in sorted(SINGLE_RUNS.glob(f"*/{record.FILE_NAME}"))]
+
+
+def stopped_runs() -> list[Run]:
+    """Return the single runs below `multirun/train/` that can be resumed."""
+    found = []
+    for folder in single_run_folders():
+        with contextlib.suppress(RecordError):
+            run = Run.open(folder)
+            found += [run] if run.can_go_on else []
+    return found
+
+
+def unreadable_records() -> Iterator[RecordError]:
+    """Yield an error for each folder of `multirun/` whose record cannot be read."""
+    for path in sorted(MULTIRUN.glob(f"*/{record.FILE_NAME}")):
+        try:
+            record.ends(path.parent)
+        except RecordError as error:
+            yield error
+
+
+def _by_folder(text: str) -> Study | Run | None:
+    for folder in (Path(text), MULTIRUN / text):
+        if (folder / record.FILE_NAME).exists():
+            return open_folder(folder)
+    return None
+
+
+def _by_name(text: str) -> Study | Run | None:
+    for study in studies():  # a study's folder may have another name than the study
+        if study.name == text:
+            return study
+    folder = SINGLE_RUNS / text
+    return Run.open(folder) if (folder / record.FILE_NAME).exists() else None
+
+
+def _by_number(text: str) -> Run | None:
+    name, trial, repeat = _split(text)
+    if trial is None:
+        return None
+    study = _by_folder(name) or _by_name(name)
+    if not isinstance(study, Study):
+        return None
+    run = trial_of(study, int(trial))
+    return run if repeat is None else repeat_of(run, int(repeat))
+
+
+def _by_run_id(text: str) -> Study | Run | None:
+    """Return the run whose folder was exported to MLflow as that run; MLflow is not contacted."""
+    if is_run_id(text):
+        for path in MULTIRUN.rglob("mlflow.json"):
+            if ExportState.load(path.parent).run_id == text:
+                return open_folder(path.parent)
+    return None
+
+
+def _split(text: str) -> tuple[str, str | None, str | None]:
+    """Return the name, trial and repeat of NAME[/TRIAL[/REPEAT]]."""
+    match = re.fullmatch(r"(.+?)(?:/(\d+)(?:/(\d+))?)?/?", text)
+    return (match[1], match[2], match[3]) if match else (text, None, None)
+
+
+def _numbered(runs: Mapping[int, Run], number: int, name: str, *, kind: str, empty: str) -> Run:
+    if number in runs:
+        return runs[number]
+    numbers = sorted(runs)
+    there = f"it has {numbers[0]}" if numbers else empty
+    if len(numbers) > 1:
+        there += f" to {numbers[-1]}"
+    raise StudyError(f"{name}/{number}: no {kind} of that number; {there}")
+
+
+def _newest_study() -> Study:
+    for study in studies():
+        return study
+    raise StudyError(f"there is no study in {MULTIRUN}/ yet; {_how_to_start()}")
+
+
+def _not_found(text: str) -> StudyError:
+    name = _split(text)[0]
+    names = [
+        *(study.name for study in studies()),
+        *(folder.name for folder in single_run_folders()),
+    ]
+    hint = formatting.did_you_mean(Path(name).name, names) or (
+        f"there are {', '.join(names[:MOST_NAMES])}"
+        if names
+        else f"there is none yet; {_how_to_start()}"
+    )
+    return StudyError(f"{name}: no study or run of that name in {MULTIRUN}/; {hint}")
+
+
+def _how_to_start() -> str:
+    return f"start one: {process.hrm_sweep_command('-m', 'lr=1e-4,1e-3')}"
+
+
+def _valid_study(folder: Path) -> Study | None:
+    with contextlib.suppress(RecordError, StudyError, KeyError):
+        study = open_folder(folder)
+        if isinstance(study, Study) and study.objectives:
+            return study
+    return None
