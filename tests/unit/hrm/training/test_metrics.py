@@ -27,7 +27,7 @@ def test_a_mean_over_nothing_is_left_out():
     ("metric", "lower"),
     [
         pytest.param("eval/loss", True, id="loss"),
-        pytest.param("eval/segments", True, id="what thinking costs"),
+        pytest.param("eval/segments", True, id="segments"),
         pytest.param("eval/exact_match", False, id="exact match"),
         pytest.param("eval/exact_match/copy", False, id="of a pattern"),
         pytest.param("eval/validity", False, id="of a task"),
