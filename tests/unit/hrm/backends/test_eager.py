@@ -45,7 +45,7 @@ WAYS = [
 
 @pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
 @pytest.mark.parametrize("grad", [True, False], ids=["with gradient", "without"])
-def test_a_block_is_what_its_formulas_say(monkeypatch, rotary, longest_plain, grad):
+def test_results_match_the_formulas(monkeypatch, rotary, longest_plain, grad):
     monkeypatch.setattr(eager, "LONGEST_PLAIN", longest_plain)
     x, weights = draw()
     before = x.clone()
@@ -57,20 +57,20 @@ def test_a_block_is_what_its_formulas_say(monkeypatch, rotary, longest_plain, gr
 
 
 @pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
-def test_the_gradient_of_a_block_is_its_slope(monkeypatch, rotary, longest_plain):
+def test_gradients_match_the_formulas(monkeypatch, rotary, longest_plain):
     monkeypatch.setattr(eager, "LONGEST_PLAIN", longest_plain)
     x, weights = draw(requires_grad=True)
-    pull = torch.randn(B * T, D, dtype=torch.float64)
+    grad_out = torch.randn(B * T, D, dtype=torch.float64)
     out = EagerBlock(weights)(x, layout_of(rotary=rotary))
     expected = plain_block(x, weights, T, N, rotary=rotary)
-    wanted = torch.autograd.grad(expected, (x, *weights), pull)
-    found = torch.autograd.grad(out, (x, *weights), pull)
+    wanted = torch.autograd.grad(expected, (x, *weights), grad_out)
+    found = torch.autograd.grad(out, (x, *weights), grad_out)
     for name, a, b in zip(("x", *BlockWeights._fields), found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=lambda text, n=name: n + text)
 
 
 @pytest.mark.parametrize(("rotary", "longest_plain"), WAYS)
-def test_the_first_tokens_alone_are_the_first_of_all(monkeypatch, rotary, longest_plain):
+def test_first_token_returns_the_first_of_all(monkeypatch, rotary, longest_plain):
     monkeypatch.setattr(eager, "LONGEST_PLAIN", longest_plain)
     x, weights = draw()
     all_of_them = EagerBlock(weights)(x, layout_of(rotary=rotary))
@@ -78,7 +78,7 @@ def test_the_first_tokens_alone_are_the_first_of_all(monkeypatch, rotary, longes
     torch.testing.assert_close(first, all_of_them[::T])
 
 
-def test_a_block_in_bf16_is_close_and_keeps_its_states_in_fp32():
+def test_bf16_results_are_close_and_in_fp32():
     x, weights = (draw()[0].float(), BlockWeights(*(w.float() for w in draw()[1])))
     layout = SequenceLayout(T, N, layers.rope_table(T, K))
     exact = EagerBlock(weights)(x, layout)
@@ -88,7 +88,7 @@ def test_a_block_in_bf16_is_close_and_keeps_its_states_in_fp32():
     assert not torch.equal(rough, exact)
 
 
-def test_a_state_of_nothing_stays_finite():
+def test_a_zero_state_stays_zero():
     _, weights = draw()
     nothing = torch.zeros(B * T, D, dtype=torch.float64)
     assert not EagerBlock(weights)(nothing, layout_of(rotary=True)).any()

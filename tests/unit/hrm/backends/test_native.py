@@ -42,7 +42,7 @@ class Made(NamedTuple):
     x: Tensor
     block: NativeBlock
     weights: BlockWeights
-    """As it computes with them, in float64."""
+    """As rounded for the block, in float64."""
     layout: SequenceLayout
 
 
@@ -62,60 +62,60 @@ def made(sizes: Sizes, dtype: torch.dtype, *, rotary: bool = True, threads: int 
 
 
 def close(found: Tensor, wanted: Tensor, tolerance: float) -> bool:
-    """Relative to the length of what is wanted."""
+    """Whether the error, relative to the norm of `wanted`, is below the tolerance."""
     return bool((found - wanted).norm() < tolerance * wanted.norm())
 
 
 @pytest.mark.parametrize("rotary", [True, False], ids=["rotary", "no rotation"])
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=list(SIZES))
-def test_a_block_and_its_slope_are_what_the_formulas_say(target, sizes, dtype, tolerance, rotary):
+def test_results_and_gradients_match_the_formulas(target, sizes, dtype, tolerance, rotary):
     x, block, weights, layout = made(sizes, dtype, rotary=rotary)
     exact = x.double().requires_grad_()
     wanted = plain_block(exact, weights, sizes.tokens, sizes.heads, rotary=rotary)
     with torch.no_grad():
         assert close(block(x, layout), wanted, tolerance)
-    asked = x.clone().requires_grad_()
-    found = block(asked, layout)
+    x_leaf = x.clone().requires_grad_()
+    found = block(x_leaf, layout)
     assert close(found, wanted, tolerance)
-    pull = torch.randn(sizes.states)
-    found.backward(pull)
-    wanted.backward(pull.double())
-    assert close(asked.grad, exact.grad, tolerance)
+    grad = torch.randn(sizes.states)
+    found.backward(grad)
+    wanted.backward(grad.double())
+    assert close(x_leaf.grad, exact.grad, tolerance)
     for parameter, weight in zip(block.parameters, weights, strict=True):
         assert close(parameter.grad - 1, weight.grad, tolerance)  # 1 was there before
-    assert torch.equal(asked, x)
+    assert torch.equal(x_leaf, x)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
-def test_the_first_tokens_alone_are_the_first_of_all(target, dtype, tolerance):
+def test_first_token_returns_the_first_of_all(target, dtype, tolerance):
     x, block, _, layout = made(SMALL, dtype)
     with torch.no_grad():
         torch.testing.assert_close(block.first_token(x, layout), block(x, layout)[:: SMALL.tokens])
 
 
-def test_as_many_threads_as_you_like_give_the_same_bits():
+def test_the_number_of_threads_changes_no_bit():
     found = []
     for threads in (1, 2, 3):
         x, block, _, layout = made(Sizes(5, 70, 2, 24, 100), torch.float32, threads=threads)
-        asked = x.requires_grad_()
-        out = block(asked, layout)
+        x_leaf = x.requires_grad_()
+        out = block(x_leaf, layout)
         out.square().sum().backward()
-        found.append([out, asked.grad, *(parameter.grad for parameter in block.parameters)])
+        found.append([out, x_leaf.grad, *(parameter.grad for parameter in block.parameters)])
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
-@pytest.mark.parametrize("where", ["in what comes in", "in what comes back"])
-def test_a_number_that_is_none_is_not_lost(where):
+@pytest.mark.parametrize("where", ["in the states", "in the gradient"])
+def test_nan_propagates(where):
     x, block, _, layout = made(SMALL, torch.float32)
-    pull = torch.ones(SMALL.states)
-    (x if where == "in what comes in" else pull)[0, 0] = float("nan")
-    asked = x.requires_grad_()
-    out = block(asked, layout)
-    out.backward(pull)
+    grad = torch.ones(SMALL.states)
+    (x if where == "in the states" else grad)[0, 0] = float("nan")
+    x_leaf = x.requires_grad_()
+    out = block(x_leaf, layout)
+    out.backward(grad)
     assert not block.parameters[0].grad.isfinite().all()
-    assert out.isfinite().all() == (where == "in what comes back")
+    assert out.isfinite().all() == (where == "in the gradient")
 
 
 def test_autograd_grad_returns_gradients_and_leaves_those_of_the_parameters_alone():
