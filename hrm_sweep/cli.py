@@ -21,6 +21,8 @@ from hrm_sweep.commands import COMMANDS, Command, completion
 from hrm_sweep.commands.error_messages import explained, is_of_hydra
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.hrm import app, config
+from hrm_sweep.hrm.description import APP
+from hrm_sweep.runs.app import register
 from hrm_sweep.system import process
 
 
@@ -28,6 +30,7 @@ def main() -> None:
     """`python -m hrm_sweep` and `hrm-sweep`."""
     atexit.register(gc.freeze)  # nothing to collect in a process that ends: it takes half a second
     config.register_resolvers()
+    register(APP, runner=app)
     wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: the words are ours
     try:
@@ -75,7 +78,7 @@ def _put_flags_first() -> None:
 
 def _explained(error: Exception) -> str:
     overrides = get_args_parser().parse_known_args()[0].overrides
-    keys = app.flat(app.composed([]))
+    keys = app.flat(app.compose([]))
     return explained(
         error, command=process.launch_command(), overrides=overrides, keys=keys, commands=COMMANDS
     )

@@ -1,45 +1,56 @@
-"""Numbers, names and times as a person reads them."""
+"""Metrics, parameters, names and times as text for the user."""
 
 from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatch
+from dataclasses import dataclass
+from fnmatch import fnmatch, fnmatchcase
 from typing import Any
-
-_SHARES = re.compile(
-    r"(?:best/)?(?:train|eval|reported)/"
-    r"(?:token_accuracy|exact_match|mode_share|padding_share_of_loss)(?:/.*)?"
-)
 
 
 def metric_label(metric: str) -> str:
-    """`eval/exact_match` is "exact match" in a table, `eval/exact_match/copy` is "copy", and
-    `train/loss` is "train loss"."""
+    """Return a metric's name in a table: `eval/top_5` is "top 5", `train/loss` "train loss"."""
     of_training = "train " if metric.startswith("train/") else ""
     return of_training + metric.rpartition("/")[2].replace("_", " ")
 
 
-def format_value(metric: str, value: float | None, deviation: float | None = None) -> str:
-    """A share as per cent, anything else with four digits; a dash for what is not there yet.
+@dataclass(frozen=True)
+class MetricFormat:
+    """How the values of an app's metrics are shown.
 
-    A standard deviation is put behind: 98.4 ± 0.6 %.
+    What an app calls accuracy may be in per cent already, so only metrics that the app names are
+    shown as per cent.
     """
-    if value is None:
-        return "-"
-    share = is_share(metric)
-    unit = " %" if share else ""
-    numbers = [number for number in (value, deviation) if number is not None]
-    texts = [f"{100 * number:.1f}" if share else f"{number:.4g}" for number in numbers]
-    return " ± ".join(texts) + unit
 
+    shares: tuple[str, ...] = ()
+    """Patterns of metrics between 0 and 1; `*` stands for any text."""
 
-def is_share(metric: str) -> bool:
-    """Whether it is a metric of our own that goes from 0 to 1; what another app calls accuracy may
-    be in per cent already, and is shown as it is."""
-    return _SHARES.fullmatch(metric) is not None
+    def value(self, metric: str, value: float | None, deviation: float | None = None) -> str:
+        """Return a share as per cent, anything else with four digits, None as a dash.
+
+        A standard deviation follows the value: `98.4 ± 0.6 %`.
+        """
+        if value is None:
+            return "-"
+        share = self.is_share(metric)
+        unit = " %" if share else ""
+        numbers = [number for number in (value, deviation) if number is not None]
+        texts = [f"{100 * number:.1f}" if share else f"{number:.4g}" for number in numbers]
+        return " ± ".join(texts) + unit
+
+    def metric(self, values: Mapping[str, float], name: str) -> str:
+        """Return one of the values, with its standard deviation if there is one."""
+        return self.value(name, values.get(name), values.get(f"{name}/std"))
+
+    def metrics(self, values: Mapping[str, float], names: Iterable[str]) -> str:
+        """Return several values: `loss 0.0122  exact match 98.4 %`."""
+        return "  ".join(f"{metric_label(name)} {self.metric(values, name)}" for name in names)
+
+    def is_share(self, metric: str) -> bool:
+        """Return whether a metric is shown as per cent."""
+        return any(fnmatchcase(metric, pattern) for pattern in self.shares)
 
 
 def matching_metrics(values: Iterable[str], patterns: Iterable[str]) -> list[str]:
@@ -47,16 +58,6 @@ def matching_metrics(values: Iterable[str], patterns: Iterable[str]) -> list[str
     names = list(values)
     fitting = [name for pattern in patterns for name in names if fnmatch(name, pattern)]
     return [name for name in fitting if not name.endswith("/std")]
-
-
-def format_metrics(values: Mapping[str, float], names: Iterable[str]) -> str:
-    """`loss 0.0122  exact match 98.4 %`."""
-    return "  ".join(f"{metric_label(name)} {format_metric(values, name)}" for name in names)
-
-
-def format_metric(values: Mapping[str, float], name: str) -> str:
-    """One of the values, with its standard deviation if that is among them."""
-    return format_value(name, values.get(name), values.get(f"{name}/std"))
 
 
 def format_param(value: Any) -> str:

@@ -29,6 +29,7 @@ from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
 from hrm_sweep.launch.job_returns import Batch, in_batches
 from hrm_sweep.report import draw_report
+from hrm_sweep.runs.app import App, register
 from hrm_sweep.runs.export_state import waiting
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.objectives import Objectives, parse_objectives
@@ -40,6 +41,7 @@ from hrm_sweep.system import environment, names, process
 from hrm_sweep.system.redact import check_no_secrets, redacted
 from hrm_sweep.terminal import hints
 from hrm_sweep.terminal.live import LiveView, standard_console
+from hrm_sweep.terminal.study_tables import MetricColumns
 from hrm_sweep.tracking.exporter_process import ExporterProcess
 
 DASHBOARD = "http://127.0.0.1:8080/dashboard"
@@ -124,12 +126,14 @@ class Sweep:
         return in_batches(scheduler.jobs, self._config.max_batch_size)
 
     def _make_job(self, task: TaskFunction) -> Job:
-        single = task if isinstance(task, Job) else Job(task, [], [])  # how the app runs once
+        single = (
+            task if isinstance(task, Job) else Job(task, App.of_command(process.launch_command()))
+        )
+        register(single.app)
         return Job(
             single.task,
-            aside=single.aside,
+            single.app,
             values=self._objectives.required,
-            command=process.launch_command(),
             study=self._name,
             pruning=self._pruning,
             repeats=self._config.repeats,
@@ -158,7 +162,7 @@ class Sweep:
             self._objectives,
             self._dir,
             pruner=self._pruning.pruner if self._pruning else None,
-            aside=self._job.aside,
+            ignored_keys=self._job.app.ignored_keys,
         )
 
     def _observers(self, opened: OpenStudy, state: StudyState, slots: Slots) -> list[Observer]:
@@ -172,7 +176,7 @@ class Sweep:
                 sampler=opened.sampler,
                 workers=min(slots.num_slots, self._num_to_run),
             ),
-            columns=self._config.columns,
+            columns=MetricColumns(self._config.columns, self._job.app.metrics),
             describe_others=partial(hints.describe_others, how_to_continue=self._how_to_continue),
         )
         described = {"num_trials": state.num_trials, **self._described()}
@@ -180,7 +184,10 @@ class Sweep:
             return [view]
         folder = self._dir.path
         uri, experiment = self._config.tracking_uri, self._config.experiment
-        exporters = [ExporterProcess(folder, uri, experiment)] if self._config.is_tracked else []
+        exporters = []
+        if self._config.is_tracked:
+            pictures = self._job.app.pictures
+            exporters = [ExporterProcess(folder, uri, experiment, pictures=pictures)]
         report = Report(lambda: draw_report(folder))
         record = StudyRecord(
             folder,
@@ -234,7 +241,7 @@ class Sweep:
             "tags": tags | {"hrm_sweep.study": self._name},
             "description": f"    {command}\n",
             "hydra_overrides": for_hydra,
-            "aside": [*self._job.aside],
+            "app": self._job.app.to_record(),
         }
 
     def _print_plan(self) -> None:
@@ -243,7 +250,7 @@ class Sweep:
             self._config.n_trials,
             self._trials,
             workers=getattr(self._launcher, "num_slots", 1),
-            aside=self._job.aside,
+            ignored_keys=self._job.app.ignored_keys,
         )
         for line in lines:
             print(line)
@@ -254,7 +261,7 @@ class Sweep:
             print(f"  time is up  {left} left; continue with: {self._how_to_continue()}")
         folder = self._dir.path
         for line in hints.next_commands(
-            state, self._space, self._config, folder, aside=self._job.aside
+            state, self._space, self._config, folder, ignored_keys=self._job.app.ignored_keys
         ):
             print(line)
         for observer in observers:
@@ -263,10 +270,7 @@ class Sweep:
                 print(f"  tracking     {backlog}; later: {later}")
 
     def _how_to_continue(self, *, take_from: str | None = None) -> str:
-        is_ours = "study" in self._job.aside
-        return hints.how_to_continue(
-            self._name, self._dir.path, is_ours=is_ours, take_from=take_from
-        )
+        return hints.how_to_continue(self._name, self._dir.path, self._job.app, take_from=take_from)
 
     def _with_way_out(self, error: DatabaseAway) -> DatabaseAway:
         kept = f"what was measured is kept in {self._dir.path}"

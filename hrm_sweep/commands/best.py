@@ -51,7 +51,7 @@ def _print_best(study: Study, best: list[Run]) -> None:
         [*study.objective_names, *formatting.matching_metrics(first.values, study.columns)]
     )
     pairs = [
-        (formatting.metric_label(name), formatting.format_metric(first.values, name))
+        (formatting.metric_label(name), study.app.metrics.metric(first.values, name))
         for name in names
     ]
     if first.repeats:
@@ -77,7 +77,7 @@ def _print_front(study: Study, best: list[Run]) -> None:
     labels = [formatting.metric_label(name) for name in study.objective_names]
     table = plain_table("trial", *study.searched, *labels, right=[*study.searched, *labels])
     for run in best:
-        values = [formatting.format_metric(run.values, name) for name in study.objective_names]
+        values = [study.app.metrics.metric(run.values, name) for name in study.objective_names]
         point = study.params(run)
         settings = [formatting.format_param(point.get(name)) for name in study.searched]
         table.add_row(str(run.number), *settings, *values)

@@ -55,7 +55,7 @@ def _print_bests(studies: Sequence[Study], bests: Mapping[str, Run]) -> None:
         best = bests.get(study.name)
         counted = ", ".join(f"{number} {word}" for word, number in study.counted().items())
         work = formatting.format_duration(sum(run.seconds for run in study.trials))
-        value = formatting.format_metric(best.values, objective) if best else "-"
+        value = study.app.metrics.metric(best.values, objective) if best else "-"
         point = formatting.format_point(study.params(best)) if best else ""
         table.add_row(study.name, value, str(best.number) if best else "-", counted, work, point)
     console().print(table)
@@ -84,7 +84,7 @@ def _print_settings(bests: Mapping[str, Run]) -> None:
     differing = [
         key
         for key in keys
-        if all(is_of_the_recipe(key, run.aside) for run in bests.values())
+        if all(is_of_the_recipe(key, run.app.ignored_keys) for run in bests.values())
         and len({str(run.config.get(key)) for run in bests.values()}) > 1
     ]
     if not differing:
@@ -115,7 +115,7 @@ def _print_same_recipes(studies: Sequence[Study]) -> None:
     )
     for runs in unequal[:MOST_RECIPES]:
         told = ", ".join(
-            f"{name}/{run.number} {formatting.format_metric(run.values, objective)}"
+            f"{name}/{run.number} {run.app.metrics.metric(run.values, objective)}"
             for name, run in runs.items()
         )
         print(f"    {told}")

@@ -51,7 +51,7 @@ def _trials(study: Study) -> str:
 
 def _value(study: Study) -> str:
     best = ranked(study)
-    return formatting.format_metric(best[0].values, study.objective_names[0]) if best else "-"
+    return study.app.metrics.metric(best[0].values, study.objective_names[0]) if best else "-"
 
 
 def _point(study: Study) -> str:

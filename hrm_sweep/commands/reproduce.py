@@ -29,9 +29,8 @@ from hrm_sweep.commands.resolve import (
     trial_of,
 )
 from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
-from hrm_sweep.hrm import app
-from hrm_sweep.hrm.single_run import Facts
 from hrm_sweep.runs import compare
+from hrm_sweep.runs.app import FinalTags, Runner, runner_of
 from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.handle import Trial
 from hrm_sweep.runs.outcomes import Outcome
@@ -85,31 +84,37 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"{_name(original)}: {' '.join(map(formatting.format_override, original.recipe))}")
     for difference in _environment_in_words(original):
         print(f"  {difference}")
+    runner, tolerance = runner_of(original.app), arguments.tolerance
     if arguments.changes:
-        _say_what_came(original, _train(original, arguments.changes))
+        if runner is None:
+            raise StudyError(
+                f"--with: {_name(original)} is of another app; run: {original.command}"
+            )
+        _say_what_came(original, _train(original, arguments.changes, runner))
         return
-    tolerance = arguments.tolerance
-    facts = _judge(original, tolerance)
-    again = _train(original, [], facts) if _is_ours(original) else _run_app(original)
+    if runner is None:
+        again = _run_app(original)
+    else:
+        again = _train(original, [], runner, _judge(original, tolerance))
     compared = compare.compare(original, again)
     print(f"\n{_verdict(compared, again, tolerance)}")
     for difference in compare.other_work(original, again):
         print(f"  differs: {difference}")
-    if _is_ours(original) and "weights" not in original.facts:
+    if runner is not None and "weights" not in original.facts:
         print("  not compared: the final weights; the run did not end at the end of an epoch")
     raise SystemExit(1 if compared.verdict(tolerance) == "no" else 0)
 
 
-def _judge(original: Run, tolerance: float) -> Facts:
-    """What is noted of the new run, also in MLflow: whether the original came out again."""
+def _judge(original: Run, tolerance: float) -> FinalTags:
+    """Return what tags the new run: whether the original came out again."""
 
-    def facts(again: Trial) -> dict[str, str]:
+    def final_tags(again: Trial) -> dict[str, str]:
         curves = Run.open(again.folder).curves
         weights = again.tags.get("weights")
         compared = compare.compare_values(original, curves, weights=weights)
         return {"reproduced": compared.verdict(tolerance)}
 
-    return facts
+    return final_tags
 
 
 def _named(arguments: argparse.Namespace) -> Run:
@@ -147,22 +152,19 @@ def _environment_in_words(run: Run) -> list[str]:
     then = run.environment
     if not then:
         return ["environment.json is missing: what it ran on cannot be compared"]
-    source = environment.PACKAGE if _is_ours(run) else Path(then.get("source", environment.PACKAGE))
+    source = Path(
+        environment.PACKAGE if runner_of(run.app) else then.get("source", environment.PACKAGE)
+    )
     found = list(compare.differences(then, environment.environment(source)))
     commit = "same commit" if then.get("git_commit") else "no commit known"
     return [f"differs: {text}" for text in found] or [f"same versions, same CPU, {commit}"]
 
 
-def _is_ours(run: Run) -> bool:
-    """Made by the app that ships with us, which trains in this process."""
-    return "trainer.epochs" in run.config
-
-
-def _train(original: Run, changes: list[str], facts: Facts | None = None) -> Run:
-    """Trains the recorded recipe, with defaults that have changed since put back."""
-    if not _is_ours(original):
-        raise StudyError(f"--with: {_name(original)} is of another app; run: {original.command}")
-    overrides = _recorded_recipe(original)
+def _train(
+    original: Run, changes: list[str], runner: Runner, final_tags: FinalTags | None = None
+) -> Run:
+    """Train the recorded recipe in this process, with defaults as they were then."""
+    overrides = _recorded_recipe(original, runner)
     folder = _new_folder(original, MULTIRUN / "train")
     sys.argv[1:] = [*overrides, *changes, f"study.name={folder.name}", _tracking(original)]
     is_short = original.outcome is not Outcome.COMPLETE
@@ -170,20 +172,20 @@ def _train(original: Run, changes: list[str], facts: Facts | None = None) -> Run
     print(flush=True)
     try:
         with redirect_stderr(StringIO() if is_short else sys.stderr):  # Hydra calls a stop an error
-            app.run(_link(original), last_step=last_step, facts=facts)
+            runner.run(_link(original), last_step=last_step, final_tags=final_tags)
     except (Diverged, Interrupted) as error:
         print(f"\n{error}")
     return Run.open(folder)
 
 
-def _recorded_recipe(run: Run) -> list[str]:
+def _recorded_recipe(run: Run, runner: Runner) -> list[str]:
     """Overrides that compose to the recorded config today."""
     recorded = dict(run.config)
-    _check_config_file(run, recorded)
+    _check_config_file(run, recorded, runner)
     overrides = [*run.recipe]
     for follows in (False, True):  # first without keys that only follow others (${lr})
-        cfg = app.composed(overrides)
-        changed = compare.changed_config(recorded, app.flat(cfg))
+        cfg = runner.compose(overrides)
+        changed = compare.changed_config(recorded, runner.flat(cfg), run.app.ignored_keys)
         for key, value in changed.items():
             if follows or not _follows_another(cfg, key):
                 was = _text(value)
@@ -192,12 +194,12 @@ def _recorded_recipe(run: Run) -> list[str]:
     return overrides
 
 
-def _check_config_file(run: Run, recorded: Mapping[str, Any]) -> None:
+def _check_config_file(run: Run, recorded: Mapping[str, Any], runner: Runner) -> None:
     path = run.folder / "config.yaml"
     if not path.exists():
         return  # the record has all of it
     try:
-        written = app.flat(read_config(path))
+        written = runner.flat(read_config(path))
     except (RecordError, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split()).removeprefix(f"{path}: ")
         raise RecordError(f"{path}: {reason}; delete it: the record has the config too") from None
@@ -299,7 +301,7 @@ def _drift_in_words(drift: compare.Drift) -> str:
 def _say_what_came(before: Run, now: Run) -> None:
     print(f"\n  before and now, at the best epoch of each ({now.folder}):")
     for name in sorted(before.values.keys() & now.values.keys()):
-        old, new = (formatting.format_metric(run.values, name) for run in (before, now))
+        old, new = (run.app.metrics.metric(run.values, name) for run in (before, now))
         print(f"    {name:<32} {old:>10} → {new}")
 
 

@@ -12,6 +12,7 @@ from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.resolve import resolve_whole
 from hrm_sweep.engine.plugin_config import FOR_ONCE, TAKE_FROM, resume_overrides
 from hrm_sweep.errors import RecordError, StudyError
+from hrm_sweep.runs.app import registered
 from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
@@ -35,7 +36,7 @@ def _run(arguments: argparse.Namespace) -> list[str]:
 
 
 def _study(study: Study, take_from: str | None) -> list[str]:
-    if "study" not in study.run.aside:
+    if registered(study.app.name) is None:
         where = resume_overrides(study.name, study.folder, take_from)
         raise _made_by_another_app(study.name, study.command, where)
     for_hydra, overrides = _saved(study)
@@ -46,7 +47,7 @@ def _study(study: Study, take_from: str | None) -> list[str]:
 def _single_run(run: Run, take_from: str | None) -> list[str]:
     if take_from:
         raise StudyError(f"--take-from: {run.folder.name} is a single run; leave it out")
-    if "study" not in run.aside:
+    if registered(run.app.name) is None:
         raise _made_by_another_app(run.folder.name, run.command, [f"hydra.run.dir={run.folder}"])
     typed = [text for text in run.overrides if not text.startswith("study.name=")]
     where = f"hydra.run.dir={json.dumps(str(run.folder))}"

@@ -14,9 +14,8 @@ from hrm_sweep.runs.run import Run
 from hrm_sweep.system import process
 
 LOG_LINES = 8
-CURVES = ("train/loss", "eval/loss", "eval/token_accuracy", "eval/exact_match")
-"""Shown first where a run has them; a run of another app shows the first few it has."""
 MOST_CURVES = 6
+"""Shown of an app that does not say which come first."""
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +34,7 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"  {' '.join(map(formatting.format_override, run.recipe)) or 'as conf/ has it'}\n")
     if lines := _curves(run):
         print(facts(lines) + "\n")
-    if values := [(name, formatting.format_metric(run.values, name)) for name in _final(run)]:
+    if values := [(name, run.app.metrics.metric(run.values, name)) for name in _final(run)]:
         print(facts(values) + "\n")
     if tail := _log(run.folder):
         print(f"  the last lines of {run.folder / 'run.log'}:")
@@ -63,14 +62,11 @@ def _curves(run: Run) -> list[tuple[str, str]]:
     curves = (run.repeats[0] if run.repeats else run).curves
     steps = sorted(curves)
     names = list(dict.fromkeys(name for step in steps for name in curves[step]))
-    shown = [name for name in CURVES if name in names] or names[:MOST_CURVES]
+    shown = [name for name in run.app.curves if name in names] or names[:MOST_CURVES]
     found = []
     for name in shown:
         values = [curves[step][name] for step in steps if name in curves[step]]
-        first, last = (
-            formatting.format_value(name, values[0]),
-            formatting.format_value(name, values[-1]),
-        )
+        first, last = (run.app.metrics.value(name, values[end]) for end in (0, -1))
         found.append((name, f"{curve(values)}  {first} → {last}"))
     return found
 

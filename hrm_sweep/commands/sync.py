@@ -14,6 +14,7 @@ from hrm_sweep.commands.pages import with_password
 from hrm_sweep.commands.resolve import resolve_whole, single_run_folders, studies
 from hrm_sweep.errors import RecordError, StudyError, TrackingError
 from hrm_sweep.runs import export_state, record
+from hrm_sweep.runs.app import App, trusted_pictures
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.tracking import store
@@ -32,6 +33,7 @@ class _Whole(NamedTuple):
     name: str
     folder: Path
     home: _Place | None
+    app: App
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -64,14 +66,14 @@ def _all() -> Iterator[_Whole]:
 def _study(study: Study) -> _Whole:
     tracking = study.tracking
     home = _Place(tracking["uri"], str(tracking["experiment"])) if tracking else None
-    return _Whole(study.name, study.folder, home)
+    return _Whole(study.name, study.folder, home, study.app)
 
 
 def _single(run: Run) -> _Whole:
     params = run.first.fields["params"]
     home = _Place(params.get("tracking.uri"), str(params.get("tracking.experiment")))
     is_tracked = params.get("tracking.name") == "mlflow"
-    return _Whole(run.folder.name, run.folder, home if is_tracked else None)
+    return _Whole(run.folder.name, run.folder, home if is_tracked else None, run.app)
 
 
 def _has_work(whole: _Whole, to: str | None) -> bool:
@@ -104,7 +106,13 @@ def _send(whole: _Whole, to: str | None) -> int:
         )
     if path and not path.exists():
         print(f"making {path}, which takes some seconds", file=sys.stderr)
-    backlog = sync(whole.folder, uri, home.experiment, cursors=_cursors(to))
+    backlog = sync(
+        whole.folder,
+        uri,
+        home.experiment,
+        cursors=_cursors(to),
+        pictures=trusted_pictures(whole.app),
+    )
     print(
         f"{whole.name}: sent {formatting.pluralize(backlog.sent, 'measurement')}; {backlog}",
         flush=True,

@@ -67,13 +67,13 @@ def open_study(
     study_dir: StudyDir,
     *,
     pruner: Any,
-    aside: Collection[str],
+    ignored_keys: Collection[str],
 ) -> OpenStudy:
     """Open a study, or create it with its folder.
 
     Args:
         pruner: Optuna's; None: no trial is pruned.
-        aside: top-level config keys that cannot change a result.
+        ignored_keys: top-level config keys that cannot change a result.
 
     Raises:
         StudyError: the study is about something else, or another one works in the folder.
@@ -82,7 +82,9 @@ def open_study(
     storage = SharedStorage(config.storage)
     study = storage.open_study(name, objectives.directions)
     with storage.exclusive():  # of sweeps that start a study together, one makes its folder
-        if agree_on_recipe(study, space, objectives, repeats=config.repeats, aside=aside):
+        if agree_on_recipe(
+            study, space, objectives, repeats=config.repeats, ignored_keys=ignored_keys
+        ):
             study_dir.clear()
             study.set_user_attr(FOLDER, str(study_dir.path))
         study_dir.path.mkdir(parents=True, exist_ok=True)

@@ -22,14 +22,14 @@ def agree_on_recipe(
     objectives: Objectives,
     *,
     repeats: int,
-    aside: Collection[str],
+    ignored_keys: Collection[str],
 ) -> bool:
     """Keep the recipe of a new study, or check that of a known one.
 
     A longer list of values and a larger number of trials are no difference: they extend the study.
 
     Args:
-        aside: top-level config keys that cannot change a result.
+        ignored_keys: top-level config keys that cannot change a result.
 
     Returns:
         Whether the study is new.
@@ -41,7 +41,7 @@ def agree_on_recipe(
     recipe = {
         "objective": list(objectives.names),
         "constraints": [str(constraint) for constraint in objectives.constraints],
-        "fixed": [part for part in fixed if is_of_the_recipe(part, aside)],
+        "fixed": [part for part in fixed if is_of_the_recipe(part, ignored_keys)],
         "repeats": repeats,
         "space": space.in_words(),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -17,10 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep.errors import StudyError
 from hrm_sweep.hrm import config, single_run
+from hrm_sweep.hrm.description import APP
 from hrm_sweep.launch.job import Job
 from hrm_sweep.runs import record
+from hrm_sweep.runs.app import FinalTags
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.recipe import ASIDE, flatten, is_of_the_recipe, signature
+from hrm_sweep.runs.recipe import flatten, is_of_the_recipe, signature
 from hrm_sweep.system import files, process
 from hrm_sweep.system.redact import check_no_secrets
 from hrm_sweep.tracking import store
@@ -32,14 +35,14 @@ def run(
     tags: Mapping[str, str] | None = None,
     *,
     last_step: int | None = None,
-    facts: single_run.Facts | None = None,
+    final_tags: FinalTags | None = None,
 ) -> None:
     """Does what the process's arguments ask Hydra for.
 
     Args:
         tags: for the run in MLflow, beside those it has anyway.
         last_step: ends a single run after this step; None lets it go to its end.
-        facts: is asked at the end of a single run what is to be noted of it.
+        final_tags: is asked at the end of a single run what is to be noted of it.
 
     Raises:
         InputError: the config cannot run; nothing has been created.
@@ -53,13 +56,14 @@ def run(
         return
     app = hydra.main(version_base=VERSION_BASE, config_path=str(config.CONF), config_name="config")
     try:
-        task = _Task(last_step, facts)
-        app(Job(task, [], process.launch_command(), aside=ASIDE, tags=dict(tags or {})))()
+        task = _Task(last_step, final_tags)
+        started_as = replace(APP, command=tuple(process.launch_command()))
+        app(Job(task, started_as, tags=dict(tags or {})))()
     finally:
         single_run.end()
 
 
-def composed(overrides: list[str]) -> DictConfig:
+def compose(overrides: list[str]) -> DictConfig:
     """The config of a single run with these overrides, as Hydra would give it to the task."""
     with hydra.initialize_config_dir(str(config.CONF), version_base=VERSION_BASE):
         return hydra.compose("config", overrides, return_hydra_config=True)
@@ -74,7 +78,7 @@ def flat(cfg: DictConfig) -> dict[str, Any]:
 
 def _help(arguments: Namespace) -> str:
     """What Hydra prints for --help; for that, it copies all it knows for each group, 0.4 s."""
-    cfg = composed(arguments.overrides)
+    cfg = compose(arguments.overrides)
     shown = OmegaConf.to_yaml(_ours(cfg), resolve=arguments.resolve)
     words = {"APP_CONFIG_GROUPS": "".join(_groups(config.CONF)), "CONFIG": shown}
     return Template(cfg.hydra.help.template).substitute(words)
@@ -100,8 +104,8 @@ def _searches_elsewhere(arguments: Namespace) -> bool:
 class _Task:
     """The task function; a single run talks to a person, a trial of a study does not."""
 
-    def __init__(self, last_step: int | None, facts: single_run.Facts | None) -> None:
-        self._last_step, self._facts = last_step, facts
+    def __init__(self, last_step: int | None, final_tags: FinalTags | None) -> None:
+        self._last_step, self._facts = last_step, final_tags
 
     def __call__(self, cfg: DictConfig) -> dict[str, float]:
         hydra_config = HydraConfig.get()
@@ -111,7 +115,7 @@ class _Task:
                 os.path.relpath(hydra_config.runtime.output_dir, hydra_config.runtime.cwd),
                 columns=hydra_config.sweeper.columns,
                 last_step=self._last_step,
-                facts=self._facts,
+                final_tags=self._facts,
             )
         from hrm_sweep.hrm.train import task  # torch: only where something is trained
 
@@ -121,7 +125,7 @@ class _Task:
 def _check_single_run(arguments: Namespace) -> None:
     """Hydra makes the output folder before the task sees its config; look at it before that."""
     check_no_secrets(arguments.overrides)
-    cfg = composed(arguments.overrides)
+    cfg = compose(arguments.overrides)
     config.check(cfg)
     files.check_writable(Path(cfg.hydra.run.dir))
     if cfg.tracking.name != "off":
@@ -142,12 +146,12 @@ def _check_goes_on(cfg: DictConfig) -> None:
     entries = record.read(folder)
     made = next(entry.fields for entry in reversed(entries) if entry.event == "started")
     asked = flat(cfg)
-    if made["tags"]["hrm_sweep.signature"] != signature(asked, ASIDE):
+    if made["tags"]["hrm_sweep.signature"] != signature(asked, APP.ignored_keys):
         before = made["params"]
         differing = (
             f"that run has {key}={_typed(before.get(key))}, not {_typed(asked.get(key))}"
             for key in sorted({*before, *asked})
-            if is_of_the_recipe(key, ASIDE) and before.get(key) != asked.get(key)
+            if is_of_the_recipe(key, APP.ignored_keys) and before.get(key) != asked.get(key)
         )
         raise StudyError(
             f"study.name={cfg.study.name}: {next(differing, 'that run has another recipe')}; "

@@ -14,7 +14,9 @@ from omegaconf import DictConfig
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import Interrupted
+from hrm_sweep.hrm.description import APP
 from hrm_sweep.runs import handle as trial
+from hrm_sweep.runs.app import FinalTags
 from hrm_sweep.system import process
 from hrm_sweep.tracking import store
 
@@ -25,16 +27,13 @@ UNEVALUATED = ("train/loss", "train/token_accuracy")
 _projector: Any = None
 
 
-Facts = Callable[[trial.Trial], Mapping[str, str]]
-
-
 def train(
     cfg: DictConfig,
     folder: str,
     *,
     columns: Sequence[str],
     last_step: int | None = None,
-    facts: Facts | None = None,
+    final_tags: FinalTags | None = None,
 ) -> dict[str, float]:
     """Trains once, prints a line for each epoch, and says what came out and where it is.
 
@@ -42,7 +41,7 @@ def train(
         folder: of the run, as a person types it.
         columns: metrics to show, by name; `*` stands for any rest.
         last_step: the epoch after which the run is stopped; None lets it go to its end.
-        facts: is asked at the end, however that came, what is to be noted of the run.
+        final_tags: is asked at the end, however that came, what is to be noted of the run.
 
     Raises:
         Interrupted: `last_step` was reached.
@@ -56,7 +55,9 @@ def train(
     if cfg.tracking.name != "off":  # after torch: both take seconds of the same cores
         from hrm_sweep.tracking.exporter_process import ExporterProcess
 
-        _projector = ExporterProcess(handle.folder, cfg.tracking.uri, cfg.tracking.experiment)
+        _projector = ExporterProcess(
+            handle.folder, cfg.tracking.uri, cfg.tracking.experiment, pictures=APP.pictures
+        )
 
     said = logging.StreamHandler(sys.stdout)  # what run.log gets, without its times
     logging.getLogger("hrm_sweep").addHandler(said)
@@ -68,9 +69,9 @@ def train(
             values = task(cfg)
     finally:
         logging.getLogger("hrm_sweep").removeHandler(said)
-        if facts is not None:
-            handle.set_tags(**facts(handle))
-    best = formatting.format_metrics(values, formatting.matching_metrics(values, columns))
+        if final_tags is not None:
+            handle.set_tags(**final_tags(handle))
+    best = APP.metrics.metrics(values, formatting.matching_metrics(values, columns))
     print(f"\nBest epoch: {best}\n")
     print(f"  folder       {folder}")
     if _projector is not None:
@@ -141,7 +142,7 @@ def _printer(epochs: int, columns: Sequence[str]) -> Callable[[int, Mapping[str,
         names = formatting.matching_metrics(values, columns) or formatting.matching_metrics(
             values, UNEVALUATED
         )
-        measured = formatting.format_metrics(values, names)
+        measured = APP.metrics.metrics(values, names)
         print(f"epoch {epoch}/{epochs}  {measured}{ending}", flush=True)
 
     return say

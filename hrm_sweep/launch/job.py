@@ -22,6 +22,7 @@ from hrm_sweep import formatting
 from hrm_sweep.errors import HrmSweepError
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import recipe
+from hrm_sweep.runs.app import App
 from hrm_sweep.runs.configs import to_plain, to_yaml
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.storage.pruning import Pruning
@@ -44,12 +45,9 @@ class Job:
     """The task function of an app, wrapped so that each call leaves a whole run folder."""
 
     task: Callable[[DictConfig], Any]
-    values: Sequence[str]
+    app: App
+    values: Sequence[str] = ()
     """Names of the values that the task returns as a float or a tuple: objectives, constraints."""
-    command: Sequence[str]
-    """What starts the app, for the note that tells how to run the recipe again."""
-    aside: Sequence[str] = ()
-    """Top-level keys of the app's config that cannot change a result."""
     study: str | None = None
     """The study the run is a trial of, if any."""
     pruning: Pruning | None = None
@@ -83,7 +81,7 @@ class Job:
             list(hydra.overrides.task),
             number,
             sweep=Path(hydra.runtime.cwd, hydra.sweep.dir),  # the job may work in its own folder
-            aside=self.aside,
+            ignored_keys=self.app.ignored_keys,
         )
         with self._session(run) as handle:
             if self.pruning is not None and number is not None:
@@ -152,11 +150,11 @@ class Job:
             dict(self.tags)
             | environment.environment_tags(self.source)
             | {
-                "hrm_sweep.signature": recipe.signature(flat, self.aside),
+                "hrm_sweep.signature": recipe.signature(flat, self.app.ignored_keys),
                 "hrm_sweep.folder": str(run.folder),
             }
         )
-        recipe_alone = recipe.recipe_overrides(run.overrides, self.aside)
+        recipe_alone = recipe.recipe_overrides(run.overrides, self.app.ignored_keys)
         name = run.folder.name
         if self.study is not None:
             tags |= {"hrm_sweep.study": self.study, "hrm_sweep.trial": str(run.number)}
@@ -170,9 +168,9 @@ class Job:
             "artifacts": run.artifacts,
             "params": flat,
             "overrides": run.overrides,
-            "aside": [*self.aside],
+            "app": self.app.to_record(),
             "tags": tags,
-            "description": f"    {shlex.join([*self.command, *recipe_alone])}\n",
+            "description": f"    {shlex.join([*self.app.command, *recipe_alone])}\n",
         }
 
     def _point(self, overrides: Sequence[str]) -> Iterator[str]:
@@ -194,7 +192,7 @@ class _Run:
     """Of the trial, in a study."""
     sweep: Path
     """The study's folder."""
-    aside: Sequence[str] = ()
+    ignored_keys: Sequence[str] = ()
     repeat: int | None = None
 
     def repeated(self, repeat: int) -> _Run:
@@ -225,7 +223,7 @@ class _Run:
     def _announcement(self) -> Path:
         folder = self.sweep / ".recipes"
         folder.mkdir(exist_ok=True)
-        return folder / recipe.digest(self.flat, self.aside)
+        return folder / recipe.digest(self.flat, self.ignored_keys)
 
     @cached_property
     def flat(self) -> dict[str, Any]:
@@ -286,7 +284,7 @@ def _judge(handle: trial.Trial, returned: Any, objectives: Sequence[str]) -> Non
 
 
 def _named(returned: Any, objectives: Sequence[str]) -> dict[str, float]:
-    """The numbers among what was returned; what else a dict has is left aside."""
+    """The numbers among what was returned; what else a dict has is ignored."""
     if isinstance(returned, Mapping):
         values = {str(name): _number(value) for name, value in returned.items()}
     else:

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 from hrm_sweep.errors import HrmSweepError
-from hrm_sweep.hrm.pictures import draw
+from hrm_sweep.runs import pictures
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 
@@ -23,6 +23,6 @@ def draw_report(folder: Path) -> list[str]:
 
         study = Study(Run.open(folder))
         return write(study) if study.trials else []
-    except (*draw.FAILURES, HrmSweepError):
-        draw.log(folder, traceback.format_exc())
+    except (*pictures.FAILURES, HrmSweepError):
+        pictures.log(folder, traceback.format_exc())
         return []

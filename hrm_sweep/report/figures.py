@@ -181,7 +181,7 @@ def heat_map(data: Data) -> Figure | None:
     if table.size <= 100:
         for (row, column), value in np.ndenumerate(table):
             if np.isfinite(value):
-                text = formatting.format_value(data.objective, float(value))
+                text = data.study.app.metrics.value(data.objective, float(value))
                 axes.text(column, row, text, ha="center", va="center",
                           fontsize=8, color="#ffffff", fontweight="bold")  # fmt: skip
     return figure
@@ -338,8 +338,8 @@ def as_objective(axes: Axes, data: Data, which: str = "y") -> None:
     that leave out what is far off."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_label_text(formatting.metric_label(data.objective))
-    axis.set_major_formatter(lambda value, _: formatting.format_value(data.objective, value))
-    if formatting.is_share(data.objective):
+    axis.set_major_formatter(lambda value, _: data.study.app.metrics.value(data.objective, value))
+    if data.study.app.metrics.is_share(data.objective):
         axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
         low, high = axis.get_view_interval()
         low, high = max(low, -0.03), min(high, 1.03)
@@ -422,7 +422,7 @@ def _heights(column: Sequence[Value], *, is_log: bool) -> np.ndarray:
 def _ends(is_objective: bool, data: Data, column: Sequence[Any]) -> tuple[str, str]:
     low, high = min(column, key=_order), max(column, key=_order)
     if is_objective:
-        return formatting.format_value(data.objective, low), formatting.format_value(
+        return data.study.app.metrics.value(data.objective, low), data.study.app.metrics.value(
             data.objective, high
         )
     return formatting.format_param(low), formatting.format_param(high)

@@ -14,9 +14,10 @@ from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
 from hrm_sweep import formatting
-from hrm_sweep.hrm.pictures import draw
 from hrm_sweep.report import figures
 from hrm_sweep.report.data import Data
+from hrm_sweep.runs import pictures
+from hrm_sweep.runs.app import trusted_pictures
 from hrm_sweep.runs.ranking import next_best
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
@@ -69,7 +70,7 @@ def _words(data: Data) -> dict[str, Any]:
         "outcomes": ", ".join(f"{number} {word}" for word, number in study.counted().items()),
         "asked": list(_asked(data)),
         "best": best,
-        "headline": formatting.format_metric(best.values, data.objective)
+        "headline": study.app.metrics.metric(best.values, data.objective)
         if best
         else "no complete trial",
         "label": formatting.metric_label(data.objective),
@@ -117,7 +118,7 @@ def _facts(data: Data) -> Iterator[tuple[str, str]]:
     if best is None:
         return
     for name in _metrics(data):
-        yield formatting.metric_label(name), formatting.format_metric(best.values, name)
+        yield formatting.metric_label(name), study.app.metrics.metric(best.values, name)
     if data.front:
         yield (
             "Pareto front",
@@ -142,7 +143,7 @@ def _metrics(data: Data) -> list[str]:
 def _row(data: Data, run: Run) -> dict[str, Any]:
     point = data.study.params(run)
     settings = [formatting.format_param(point.get(name, "")) for name in data.study.searched]
-    values = [formatting.format_metric(run.values, name) for name in _metrics(data)]
+    values = [data.study.app.metrics.metric(run.values, name) for name in _metrics(data)]
     return {
         "number": run.number,
         "cells": [*settings, *values, formatting.format_duration(run.seconds)],
@@ -176,7 +177,7 @@ def _pictures(best: Run | None) -> Iterator[tuple[str, str]]:
     if best is None:
         return
     folder = (best.repeats[0] if best.repeats else best).trained.folder
-    draw.draw(folder)
+    pictures.draw_function(trusted_pictures(best.app))(folder)
     paths = sorted(path for path in folder.glob("*.png") if path.stat().st_size <= MOST_BYTES)
     for path in paths[:MOST_PICTURES]:
         data = base64.b64encode(path.read_bytes()).decode()

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.recipe import ASIDE, is_of_the_recipe
+from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.runs.run import Run
 
 NOT_COMPARED = "time/"
@@ -158,13 +158,17 @@ def other_work(before: Run, now: Run) -> Iterator[str]:
         yield f"compiled (trainer.compile): {compiled[0]}, now {compiled[1]}"
 
 
-def changed_config(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of our app that can change a result and have another value now, with the recorded value;
-    keys are flat. Those that are new since are left to their defaults."""
+def changed_config(
+    recorded: Mapping[str, Any], now: Mapping[str, Any], ignored_keys: Collection[str]
+) -> dict[str, Any]:
+    """Return the keys that can change a result and have another value now, with the recorded value.
+
+    Both configs have flat keys. Keys that are new are left to their defaults.
+    """
     return {
         key: value
         for key, value in recorded.items()
-        if is_of_the_recipe(key, ASIDE) and now.get(key) != value
+        if is_of_the_recipe(key, ignored_keys) and now.get(key) != value
     }
 
 

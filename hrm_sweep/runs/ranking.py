@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hrm_sweep import formatting
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
@@ -66,7 +65,7 @@ def next_best(study: Study, best_first: list[Run]) -> str:
     objective = study.objective_names[0]
     if study.objectives.broken(second.values):
         return "none, no other trial keeps to the constraints"
-    value = formatting.format_metric(second.values, objective)
+    value = study.app.metrics.metric(second.values, objective)
     verdict = compared(first, second, objective, study.directions[0])
     told = f"{value} (trial {second.number}), {verdict.words}"
     if first.values[objective] == second.values[objective] and study.tie_breaker:
@@ -90,7 +89,7 @@ def compared(best: Run, other: Run, metric: str, direction: str) -> Verdict:
     are_repeated = len(best.repeats) > 1 and len(other.repeats) > 1
     if are_repeated and any(run.values.get(f"{metric}/std") for run in (best, other)):
         return _welch(best, other, metric, lead)
-    if metric == "eval/exact_match" and best.num_held_out and other.num_held_out:
+    if best.app.is_proportion(metric) and best.num_held_out and other.num_held_out:
         return _two_shares(best, other, metric, lead)
     if are_repeated:
         return Verdict(None, None, "no repeat of either differs, which leaves no noise to judge by")

@@ -10,10 +10,6 @@ from typing import Any
 
 from hrm_sweep.formatting import format_override
 
-ASIDE = ("study", "tracking")
-"""Top-level keys of the app that ships with us that cannot change a result and so stay out of the
-signature. What another app calls by these names may be what it searches."""
-
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as dotted keys; lists become their JSON text, scalars stay."""
@@ -26,33 +22,35 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def signature(flat: Mapping[str, Any], aside: Collection[str]) -> str:
+def signature(flat: Mapping[str, Any], ignored_keys: Collection[str]) -> str:
     """Eight characters naming all that can change a result: equal signature, equal numbers.
 
     Args:
-        aside: the app's top-level keys that cannot change one.
+        ignored_keys: the app's top-level keys that cannot change one.
     """
-    return digest(flat, aside)[:8]
+    return digest(flat, ignored_keys)[:8]
 
 
-def digest(flat: Mapping[str, Any], aside: Collection[str]) -> str:
+def digest(flat: Mapping[str, Any], ignored_keys: Collection[str]) -> str:
     """The whole of the name that `signature` shortens, for who compares many."""
-    kept = {key: value for key, value in flat.items() if is_of_the_recipe(key, aside)}
+    kept = {key: value for key, value in flat.items() if is_of_the_recipe(key, ignored_keys)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def is_of_the_recipe(override: str, aside: Collection[str]) -> bool:
+def is_of_the_recipe(override: str, ignored_keys: Collection[str]) -> bool:
     """Whether an override, or a flat key, can change a result; Hydra's own cannot."""
     first = re.split(r"[./@=]", override.lstrip("+~"), maxsplit=1)[0]
-    return first != "hydra" and first not in aside
+    return first != "hydra" and first not in ignored_keys
 
 
-def recipe_overrides(overrides: Iterable[str], aside: Collection[str]) -> list[str]:
+def recipe_overrides(overrides: Iterable[str], ignored_keys: Collection[str]) -> list[str]:
     """Return the overrides that can change a result, as the user would type them.
 
     Args:
-        aside: the app's top-level keys that cannot.
+        ignored_keys: the app's top-level keys that cannot.
     """
     return [
-        format_override(override) for override in overrides if is_of_the_recipe(override, aside)
+        format_override(override)
+        for override in overrides
+        if is_of_the_recipe(override, ignored_keys)
     ]

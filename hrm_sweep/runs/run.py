@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep.runs import record
+from hrm_sweep.runs.app import App
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.recipe import ASIDE, is_of_the_recipe
+from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.runs.record import Entry
 
 Value = bool | int | float | str | None
@@ -57,15 +58,15 @@ class Run:
         """The task overrides it was started with."""
         return list(self.first.fields.get("overrides", ()))
 
-    @property
-    def aside(self) -> tuple[str, ...]:
-        """Top-level keys of its config that cannot change a result."""
-        return tuple(self.first.fields.get("aside", ASIDE))  # older records do not say
+    @functools.cached_property
+    def app(self) -> App:
+        """The app that made it."""
+        return App.of_record(self.first.fields)
 
     @property
     def recipe(self) -> list[str]:
         """Those of its overrides that can change a result."""
-        return [text for text in self.overrides if is_of_the_recipe(text, self.aside)]
+        return [text for text in self.overrides if is_of_the_recipe(text, self.app.ignored_keys)]
 
     @property
     def command(self) -> str:

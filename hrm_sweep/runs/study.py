@@ -12,6 +12,7 @@ from typing import Any
 
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs import record
+from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
 from hrm_sweep.search.objectives import Objectives, parse_objectives
@@ -31,6 +32,11 @@ class Study:
     @property
     def name(self) -> str:
         return str(self._asked["name"])
+
+    @functools.cached_property
+    def app(self) -> App:
+        """The app whose trials it has."""
+        return App.of_record(self._asked)
 
     @property
     def command(self) -> str:

@@ -13,6 +13,7 @@ from hrm_sweep.engine.plugin_config import TAKE_FROM, SweeperConfig, resume_over
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.trial_queue import num_to_run
+from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import recipe_overrides
 from hrm_sweep.search.space import Dimension, Space
@@ -53,14 +54,14 @@ def describe_plan(
     known: Sequence[Any],
     *,
     workers: int,
-    aside: Collection[str],
+    ignored_keys: Collection[str],
 ) -> Iterator[str]:
     """Yield what a study would run, with a line for each point of a grid.
 
     Args:
         num_trials: trials of a search in total.
         known: all trials of the study so far, from Optuna.
-        aside: top-level config keys that cannot change a result.
+        ignored_keys: top-level config keys that cannot change a result.
     """
     done = [trial for trial in known if trial.state.is_finished()]
     if space.is_finite:
@@ -70,7 +71,7 @@ def describe_plan(
         by_point = {tuple(sorted(trial.params.items())): trial for trial in done}
         for number, point in enumerate(points):
             trial = by_point.get(tuple(sorted(point.items())))
-            overrides = recipe_overrides(space.overrides(point), aside)
+            overrides = recipe_overrides(space.overrides(point), ignored_keys)
             yield f"  {number}  {' '.join(overrides)}{_past_outcome(trial) if trial else ''}"
     else:
         yield f"A search of {formatting.pluralize(num_trials, 'trial')}: {_sizes(space)}"
@@ -97,14 +98,14 @@ def next_commands(
     config: SweeperConfig,
     folder: Path,
     *,
-    aside: Collection[str],
+    ignored_keys: Collection[str],
 ) -> Iterator[str]:
     """Yield what to type when a study has ended; our commands take the newest study by default."""
     report = folder / "report.html"
     if report.exists():
         yield f"  report      {report}"
     if state.best is not None:
-        recipe = recipe_overrides(space.overrides(state.best.params), aside)
+        recipe = recipe_overrides(space.overrides(state.best.params), ignored_keys)
         yield f"  best        {state.best.folder}"
         yield f"  reproduce   {process.hrm_sweep_command('reproduce')}"
         yield f"  once more   {process.shell_command(*recipe)}"
@@ -132,13 +133,13 @@ def reproduce(study: str, trial: TrialProgress) -> str:
     return process.hrm_sweep_command("reproduce", study, "--trial", str(trial.number))
 
 
-def how_to_continue(name: str, folder: Path, *, is_ours: bool, take_from: str | None = None) -> str:
+def how_to_continue(name: str, folder: Path, app: App, *, take_from: str | None = None) -> str:
     """Return the command that resumes a study.
 
     Args:
         take_from: a machine whose running trials are to be taken over.
     """
-    if is_ours:
+    if app.has_commands:
         from_there = ["--take-from", take_from] if take_from else []
         return process.shell_command("resume", name, *from_there)
     where = resume_overrides(name, folder, take_from)

@@ -20,9 +20,10 @@ from hrm_sweep.engine.interfaces import Clock
 from hrm_sweep.engine.other_sweeps import Others
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState, by_number
+from hrm_sweep.formatting import MetricFormat
 from hrm_sweep.system import process
 from hrm_sweep.terminal import trial_text
-from hrm_sweep.terminal.study_tables import FINAL_ROWS, final_table, live_table, metrics_of
+from hrm_sweep.terminal.study_tables import FINAL_ROWS, MetricColumns, final_table, live_table
 from hrm_sweep.terminal.tables import folded
 
 WIDE = 1000
@@ -63,7 +64,7 @@ class LiveView:
         clock: Clock,
         *,
         head: Sequence[str],
-        columns: Sequence[str],
+        columns: MetricColumns,
         describe_others: Callable[[Others], Iterable[str]],
     ) -> None:
         self._console, self._clock = console, clock
@@ -122,8 +123,8 @@ class LiveView:
         self._console.print()
 
     def _format_values(self, trial: TrialProgress) -> str:
-        metrics = metrics_of([trial], self._state, self._columns)
-        return formatting.format_metrics(trial.latest_values, metrics)
+        names = self._columns.of([trial], self._state)
+        return self._columns.format.metrics(trial.latest_values, names)
 
     # Plain lines
 
@@ -158,7 +159,7 @@ class LiveView:
 
     def _frame(self) -> Group:
         table = live_table(self._console, self._shown(), self._state, self._columns)
-        status = Text(_study_status(self._state))
+        status = Text(_study_status(self._state, self._columns.format))
         status.truncate(self._console.width - len("^C^C"), overflow="ellipsis")  # room to echo them
         return Group(table, status)
 
@@ -197,12 +198,12 @@ class LiveView:
             yield f"and {len(trials) - FINAL_ROWS} more, see the report"
 
 
-def _study_status(state: StudyState) -> str:
+def _study_status(state: StudyState, metrics: MetricFormat) -> str:
     parts = [f"  {len(state.ended)} of {state.num_trials} done"]
     if state.objectives.is_multi_objective:
         parts.append(f"{formatting.pluralize(len(state.front), 'trial')} on the front")
     elif state.best is not None:
-        best = formatting.format_metric(state.best.values, state.objectives.names[0])
+        best = metrics.metric(state.best.values, state.objectives.names[0])
         parts.append(f"best {best} (trial {state.best.number})")
     if state.seconds_left is not None:
         parts.append(f"about {formatting.format_duration(state.seconds_left)} left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from rich.console import Console
@@ -11,40 +12,47 @@ from rich.table import Table
 from hrm_sweep import formatting
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
-from hrm_sweep.formatting import shorten_middle
+from hrm_sweep.formatting import MetricFormat, shorten_middle
 from hrm_sweep.terminal import trial_text
 from hrm_sweep.terminal.tables import cells, fitting, short_names, table_of
 
 FINAL_ROWS = 20
 
 
-def metrics_of(
-    trials: Iterable[TrialProgress], state: StudyState, columns: Sequence[str]
-) -> list[str]:
-    """Return the metrics to show of some trials.
+@dataclass(frozen=True)
+class MetricColumns:
+    """Which metrics a table shows, and how."""
 
-    Args:
-        columns: names, `*` for any rest; none: what the study is judged by.
-    """
-    wanted = columns or state.objectives.required
-    found = (
-        name
-        for trial in trials
-        for name in formatting.matching_metrics(trial.latest_values, wanted)
-    )
-    return list(dict.fromkeys(found))
+    patterns: Sequence[str]
+    """Names, `*` for any text; none: what the study is judged by."""
+    format: MetricFormat
+
+    def of(self, trials: Iterable[TrialProgress], state: StudyState) -> list[str]:
+        """Return the metrics to show of some trials."""
+        wanted = self.patterns or state.objectives.required
+        found = (
+            name
+            for trial in trials
+            for name in formatting.matching_metrics(trial.latest_values, wanted)
+        )
+        return list(dict.fromkeys(found))
 
 
 def live_table(
-    console: Console, trials: Sequence[TrialProgress], state: StudyState, columns: Sequence[str]
+    console: Console, trials: Sequence[TrialProgress], state: StudyState, columns: MetricColumns
 ) -> Table:
     """Return the table of trials that run or have ended lately, as wide as the console allows."""
-    metrics = metrics_of(trials, state, columns)
-    draw = partial(_live_table, trials)
+    metrics = columns.of(trials, state)
+    draw = partial(_live_table, trials, columns.format)
     return fitting(console, draw, metrics, state.objectives.required)
 
 
-def _live_table(trials: Sequence[TrialProgress], metrics: Sequence[str], most: int | None) -> Table:
+def _live_table(
+    trials: Sequence[TrialProgress],
+    metric_format: MetricFormat,
+    metrics: Sequence[str],
+    most: int | None,
+) -> Table:
     after = ["step", *map(formatting.metric_label, metrics), "left"]
     table = table_of(["", "trial"], _param_names(trials, most), after)
     for trial in trials:
@@ -53,27 +61,31 @@ def _live_table(trials: Sequence[TrialProgress], metrics: Sequence[str], most: i
             *(mark, str(trial.number)),
             *cells(map(formatting.format_param, trial.params.values()), most),
             trial_text.steps(trial),
-            *(formatting.format_metric(trial.latest_values, name) for name in metrics),
+            *(metric_format.metric(trial.latest_values, name) for name in metrics),
             trial_text.short_ending(trial),
         )
     return table
 
 
-def final_table(console: Console, state: StudyState, columns: Sequence[str]) -> Table | str:
+def final_table(console: Console, state: StudyState, columns: MetricColumns) -> Table | str:
     """Return the table of complete trials, or a sentence if there is none."""
     ranked = state.ranked()
     if not ranked:
         if state.is_left_to_others:
             return "No trial is complete yet."
         return "No trial is complete, so there is no best one."
-    metrics = dict.fromkeys([*state.objectives.required, *metrics_of(ranked[:1], state, columns)])
+    metrics = dict.fromkeys([*state.objectives.required, *columns.of(ranked[:1], state)])
     front = {trial.number for trial in state.front}
-    draw = partial(_final_table, ranked, front)
+    draw = partial(_final_table, ranked, front, columns.format)
     return fitting(console, draw, metrics, state.objectives.required)
 
 
 def _final_table(
-    ranked: Sequence[TrialProgress], front: set[int], metrics: Sequence[str], most: int | None
+    ranked: Sequence[TrialProgress],
+    front: set[int],
+    metric_format: MetricFormat,
+    metrics: Sequence[str],
+    most: int | None,
 ) -> Table:
     after = [*map(formatting.metric_label, metrics), "time"]
     table = table_of(["", "trial"], _param_names(ranked, most), after)
@@ -81,7 +93,7 @@ def _final_table(
         table.add_row(
             *("*" if trial.number in front else " ", str(trial.number)),
             *cells(map(formatting.format_param, trial.params.values()), most),
-            *(formatting.format_metric(trial.values, name) for name in metrics),
+            *(metric_format.metric(trial.values, name) for name in metrics),
             formatting.format_duration(trial.seconds),
         )
     if len(ranked) > FINAL_ROWS:

@@ -27,8 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.hrm.pictures import draw
-from hrm_sweep.runs import record
+from hrm_sweep.runs import pictures, record
 from hrm_sweep.runs.export_state import FILE_NAME, OF_A_STUDY, Backlog, settle_dead, waiting
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import store
@@ -57,15 +56,23 @@ class ExporterProcess:
         root: a study's folder, or the folder of a single run; it need not be there yet.
         uri: see `resolve_uri`.
         cursors: see `Exporter`.
+        pictures: dotted path of the function that draws a run's pictures; None draws none.
 
     Raises:
         TrackingError: MLflow cannot keep runs at the address.
     """
 
     def __init__(
-        self, root: Path, uri: str | None, experiment: str, *, cursors: str = FILE_NAME
+        self,
+        root: Path,
+        uri: str | None,
+        experiment: str,
+        *,
+        cursors: str = FILE_NAME,
+        pictures: str | None = None,
     ) -> None:
         self.root, self._experiment, self._cursors = root.absolute(), experiment, cursors
+        self._pictures = pictures
         self._uri = store.resolve_uri(uri)
         store.check(self._uri)
         self.backlog = Backlog()
@@ -122,24 +129,37 @@ class ExporterProcess:
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is dead already; close() tells
-            process.stdin.write(json.dumps({"uri": self._uri}).encode() + b"\n")
+            process.stdin.write(
+                json.dumps({"uri": self._uri, "pictures": self._pictures}).encode() + b"\n"
+            )
             process.stdin.flush()
         return process
 
 
-def sync(root: Path, uri: str | None, experiment: str, *, cursors: str = FILE_NAME) -> Backlog:
+def sync(
+    root: Path,
+    uri: str | None,
+    experiment: str,
+    *,
+    cursors: str = FILE_NAME,
+    pictures: str | None = None,
+) -> Backlog:
     """Sends what is not in MLflow yet, and the ends of runs that died; returns what is left.
 
     Goes on as long as it gets on. A study that another process sends just now is left to that.
     """
-    return ExporterProcess(root, uri, experiment, cursors=cursors).close(timeout=None)
+    process = ExporterProcess(root, uri, experiment, cursors=cursors, pictures=pictures)
+    return process.close(timeout=None)
 
 
 class _Work:
     """What the process does, in a thread: a server that hangs must not keep the process alive."""
 
-    def __init__(self, root: Path, uri: str, experiment: str, cursors: str) -> None:
+    def __init__(
+        self, root: Path, uri: str, experiment: str, cursors: str, pictures: str | None
+    ) -> None:
         self._root, self._uri, self._experiment, self._cursors = root, uri, experiment, cursors
+        self._pictures = pictures
         self.closing = threading.Event()
         self.reason = ""
         self.progress: Callable[[], int] = lambda: 0
@@ -152,9 +172,11 @@ class _Work:
         except TrackingError as error:
             self.reason = str(error)
         except BaseException as error:  # told, here and to the parent, and the thread ends
-            draw.log(self._root, redacted(traceback.format_exc()))
+            pictures.log(self._root, redacted(traceback.format_exc()))
             what = f"{type(error).__name__}: {error}"
-            self.reason = redacted(f"the projector failed: {what}; see {draw.LOG} in the folder")
+            self.reason = redacted(
+                f"the projector failed: {what}; see {pictures.LOG} in the folder"
+            )
 
     def _project(self) -> None:
         settle_dead(self._root)
@@ -166,7 +188,7 @@ class _Work:
             self._root,
             tracking_uri=self._uri,
             experiment=self._experiment,
-            pictures=draw.Drawer(),
+            pictures=pictures.BackgroundDrawing(pictures.draw_function(self._pictures)),
             cursors=self._cursors,
         )
         self.progress = lambda: projection.progress
@@ -251,7 +273,8 @@ def main() -> None:
         uri = store.resolve_uri(settings.get("uri"))
     except TrackingError as error:
         parser.error(str(error))
-    work = _Work(arguments.root, uri, arguments.experiment, arguments.cursors)
+    drawn_by = settings.get("pictures")
+    work = _Work(arguments.root, uri, arguments.experiment, arguments.cursors, drawn_by)
     work.thread.start()
     _wait_for_the_end(work.thread)
     work.finish()

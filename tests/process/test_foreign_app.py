@@ -11,8 +11,9 @@ from mlflow import MlflowClient
 from omegaconf import OmegaConf
 from paths import TESTS
 
+from hrm_sweep.hrm.description import APP as SHIPPED
 from hrm_sweep.runs import record
-from hrm_sweep.runs.recipe import ASIDE, is_of_the_recipe
+from hrm_sweep.runs.recipe import is_of_the_recipe
 
 APP = TESTS / "apps" / "detector.py"
 
@@ -142,19 +143,21 @@ def test_repeats_have_means_of_the_values_that_all_of_them_have():
 
 
 @pytest.mark.parametrize(
-    ("override", "aside", "expected"),
+    ("override", "ignored_keys", "expected"),
     [
-        pytest.param("tracking.uri=x", ASIDE, False, id="a key of ours"),
-        pytest.param("study/pruner=median", ASIDE, False, id="a group of ours"),
-        pytest.param("tracking=off", ASIDE, False, id="an option of ours"),
-        pytest.param("+study@here=x", ASIDE, False, id="a package"),
-        pytest.param("~tracking", ASIDE, False, id="a deletion"),
-        pytest.param("tracking_weight=1", ASIDE, True, id="begins like a key of ours"),
-        pytest.param("hydration=1", ASIDE, True, id="begins like Hydra's"),
-        pytest.param("model.study=1", ASIDE, True, id="a later part of a key"),
+        pytest.param("tracking.uri=x", SHIPPED.ignored_keys, False, id="a key of ours"),
+        pytest.param("study/pruner=median", SHIPPED.ignored_keys, False, id="a group of ours"),
+        pytest.param("tracking=off", SHIPPED.ignored_keys, False, id="an option of ours"),
+        pytest.param("+study@here=x", SHIPPED.ignored_keys, False, id="a package"),
+        pytest.param("~tracking", SHIPPED.ignored_keys, False, id="a deletion"),
+        pytest.param(
+            "tracking_weight=1", SHIPPED.ignored_keys, True, id="begins like a key of ours"
+        ),
+        pytest.param("hydration=1", SHIPPED.ignored_keys, True, id="begins like Hydra's"),
+        pytest.param("model.study=1", SHIPPED.ignored_keys, True, id="a later part of a key"),
         pytest.param("hydra.job.name=x", (), False, id="Hydra's, in any app"),
         pytest.param("study.depth=1", (), True, id="another app's"),
     ],
 )
-def test_what_can_change_a_result(override, aside, expected):
-    assert is_of_the_recipe(override, aside) is expected
+def test_what_can_change_a_result(override, ignored_keys, expected):
+    assert is_of_the_recipe(override, ignored_keys) is expected

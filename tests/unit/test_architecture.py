@@ -52,23 +52,11 @@ DOORS = {
 }
 """Framework -> where it may be imported."""
 
-STILL_TO_CUT = {
-    "commands/reproduce.py",
-    "report/__init__.py",
-    "report/page.py",
-    "tracking/exporter_process.py",
-}
-"""Modules of the engine that import the app until it hands in an `App`."""
-
 HEAVY = {"torch", "mlflow", "optuna", "matplotlib", "numpy", "pandas", "sqlalchemy"}
 
 
 def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
-
-
-def engine_modules() -> list[Path]:
-    return [path for path in modules() if str(path.relative_to(PACKAGE)) not in STILL_TO_CUT]
 
 
 def imports(path: Path) -> set[str]:
@@ -102,7 +90,7 @@ def test_every_module_has_a_layer():
     assert {own(path) for path in modules()} <= known
 
 
-@pytest.mark.parametrize("path", engine_modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_look_down(path):
     if own(path) == "__init__":
         return
@@ -111,7 +99,7 @@ def test_imports_look_down(path):
         assert allowed, f"{path.relative_to(PACKAGE)} imports {target}, which is not below it"
 
 
-@pytest.mark.parametrize("path", engine_modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_the_engine_does_not_know_the_app(path):
     if own(path) not in MAY_KNOW_THE_APP | {"__init__"}:
         assert "hrm" not in imported_packages(path)

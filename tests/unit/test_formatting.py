@@ -3,6 +3,7 @@
 import pytest
 
 from hrm_sweep import formatting
+from hrm_sweep.hrm.description import APP
 
 
 @pytest.mark.parametrize(
@@ -38,4 +39,4 @@ def test_an_override_as_a_person_types_it(override, typed):
     ],
 )
 def test_a_measurement_as_a_person_reads_it(metric, value, deviation, shown):
-    assert formatting.format_value(metric, value, deviation) == shown
+    assert APP.metrics.value(metric, value, deviation) == shown

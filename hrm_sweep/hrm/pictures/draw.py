@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import traceback
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+
+from hrm_sweep.runs.pictures import FAILURES, log
 
 PICTURES = {
     "training_history.json": "training_metrics.png",
     "predictions.json": "prediction_vs_groundtruth.png",
 }
 """File of the run -> picture of it."""
-
-LOG = "projector.log"
-FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
-"""What drawing may raise for a file that is not what it should be."""
 
 
 def draw(folder: Path) -> list[str]:
@@ -36,28 +32,6 @@ def draw(folder: Path) -> list[str]:
         except FAILURES:
             log(folder, traceback.format_exc())
     return drawn
-
-
-class Drawer:
-    """Draws in a thread, one run at a time: what it is drawn for can do other things meanwhile."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=1)
-        self._drawing: dict[Path, Future[list[str]]] = {}
-
-    def __call__(self, folder: Path) -> list[str] | None:
-        """Names of the pictures in the folder, None as long as they are not ready."""
-        if folder not in self._drawing:
-            self._drawing[folder] = self._pool.submit(draw, folder)
-        if not self._drawing[folder].done():
-            return None
-        return self._drawing.pop(folder).result()
-
-
-def log(folder: Path, text: str) -> None:
-    """Keeps what went wrong, for who looks for it."""
-    with contextlib.suppress(OSError), (folder / LOG).open("a", encoding="utf-8") as file:
-        file.write(text)
 
 
 def _draw(source: Path, picture: Path) -> None:

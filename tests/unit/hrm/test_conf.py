@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm import config
+from hrm_sweep.hrm.description import APP
 from hrm_sweep.runs import recipe
 from hrm_sweep.runs.configs import to_plain, to_yaml
 
@@ -91,7 +92,7 @@ def test_a_config_as_plain_values_is_what_omegaconf_makes_of_it():
 def test_equal_recipes_have_equal_signatures_whatever_the_study():
     def signature(*overrides: str) -> str:
         tree = OmegaConf.to_container(compose(*overrides), resolve=True)
-        return recipe.signature(recipe.flatten(tree), recipe.ASIDE)
+        return recipe.signature(recipe.flatten(tree), APP.ignored_keys)
 
     plain = signature()
     assert signature("lr=1e-3", "study.name=other", "tracking=off", "study.n_trials=3") == plain

@@ -10,6 +10,7 @@ from scipy import stats
 from hrm_sweep.commands.resolve import resolve_study, studies, trial_of
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
 from hrm_sweep.errors import RecordError
+from hrm_sweep.hrm.description import APP
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import ranking
@@ -72,7 +73,7 @@ def fake(values, *, repeats=0, held_out=None, number=0):
     """A run as ranking sees it."""
     return SimpleNamespace(
         values=values, repeats=[None] * repeats, num_held_out=held_out, number=number,
-        outcome=Outcome.COMPLETE,
+        outcome=Outcome.COMPLETE, app=APP,
     )  # fmt: skip
 
 
@@ -119,6 +120,7 @@ def limited(*shares, most):
         objectives=judged,
         trials=runs,
         tie_breaker=None,
+        app=APP,
     )
 
 

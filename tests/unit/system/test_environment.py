@@ -10,7 +10,9 @@ import pytest
 
 from hrm_sweep.commands import reproduce
 from hrm_sweep.hrm.app import _Task
+from hrm_sweep.hrm.description import APP
 from hrm_sweep.launch.job import Job
+from hrm_sweep.runs.app import App
 from hrm_sweep.system import environment, names
 
 
@@ -54,18 +56,20 @@ def test_code_that_its_repository_does_not_keep_has_no_commit(repository, monkey
 
 
 def test_the_code_of_a_task_is_found(repository, monkeypatch):
-    assert Job(_Task(None, None), [], []).source == environment.PACKAGE / "hrm"
+    assert Job(_Task(None, None), APP).source == environment.PACKAGE / "hrm"
     monkeypatch.syspath_prepend(os.fspath(repository))
     (repository / "app.py").write_text("def task(cfg):\n    return 1.0\n")
     import app  # type: ignore[import-not-found]
 
     monkeypatch.delitem(sys.modules, "app")
-    assert Job(app.task, [], []).source == repository
+    assert Job(app.task, APP).source == repository
 
 
 def test_only_a_commit_that_is_known_is_called_the_same(repository, tmp_path):
     for folder, told in ((repository, "same commit"), (tmp_path, "no commit known")):
-        then = SimpleNamespace(environment=environment.environment(folder), config={})
+        then = SimpleNamespace(
+            environment=environment.environment(folder), config={}, app=App.of_command(["app.py"])
+        )
         assert reproduce._environment_in_words(then) == [f"same versions, same CPU, {told}"]
 
 

@@ -11,10 +11,12 @@ from rich.console import Console
 
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
+from hrm_sweep.formatting import MetricFormat
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.storage.leases import LeaseState
 from hrm_sweep.terminal.live import LiveView
+from hrm_sweep.terminal.study_tables import MetricColumns
 
 HEAD = ["Study brisk-otter · lr 3 · minimize loss", "Grid of 3, every point once · 2 workers"]
 
@@ -38,7 +40,7 @@ class Shown:
             self.console,
             self.clock,
             head=HEAD,
-            columns=[],
+            columns=MetricColumns([], MetricFormat()),
             describe_others=lambda others: [f"Others run {others.total()}"] if others else [],
         )
         self.view.begin(self.state)

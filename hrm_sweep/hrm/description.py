@@ -1,0 +1,18 @@
+"""What the engine knows about this app."""
+
+from hrm_sweep.runs.app import App
+
+APP = App(
+    name="hrm_sweep",
+    command=("python", "-m", "hrm_sweep"),
+    ignored_keys=("study", "tracking"),
+    has_commands=True,
+    shares=tuple(
+        f"*/{metric}{part}"
+        for metric in ("token_accuracy", "exact_match", "mode_share", "padding_share_of_loss")
+        for part in ("", "/*")
+    ),
+    proportions=("eval/exact_match",),
+    curves=("train/loss", "eval/loss", "eval/token_accuracy", "eval/exact_match"),
+    pictures="hrm_sweep.hrm.pictures.draw.draw",
+)

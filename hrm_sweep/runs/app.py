@@ -1,0 +1,150 @@
+"""The app whose runs the engine tracks: all that the engine knows about it, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from omegaconf import DictConfig
+
+from hrm_sweep.formatting import MetricFormat
+
+if TYPE_CHECKING:
+    from hrm_sweep.runs.handle import Trial
+
+FinalTags = Callable[["Trial"], Mapping[str, str]]
+"""Returns tags of a run, which are written when it ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """What an app hands in to the engine, and the `started` entry of a record keeps.
+
+    The defaults fit any Hydra app. An app that knows more about its metrics hands in more.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    """What starts it, without arguments: `("python", "app.py")`."""
+    ignored_keys: tuple[str, ...] = ()
+    """Top-level config keys that cannot change a result."""
+    has_commands: bool = False
+    """Whether its command line also offers the engine's commands, such as `resume`."""
+    shares: tuple[str, ...] = ()
+    """Metrics between 0 and 1 to show as per cent; `*` stands for any text."""
+    proportions: tuple[str, ...] = ()
+    """Metrics that are the share of held-out examples solved, which a binomial test can judge."""
+    curves: tuple[str, ...] = ()
+    """Metrics whose curves come first when a run is shown."""
+    pictures: str | None = None
+    """Dotted path of a function that draws the pictures of a run folder and returns their names."""
+
+    @classmethod
+    def of_command(cls, command: Sequence[str]) -> App:
+        """Return the description of an app of which only its command is known."""
+        return cls(name=Path(command[-1]).stem, command=tuple(command))
+
+    @classmethod
+    def of_record(cls, started: Mapping[str, Any]) -> App:
+        """Return the app that the `started` entry of a run or study names."""
+        if "app" not in started:
+            return _of_old_record(started)
+        known = {field.name for field in fields(cls)}
+        told = {name: value for name, value in started["app"].items() if name in known}
+        return cls(**{name: _frozen(value) for name, value in told.items()})
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the app as the JSON object that a record keeps."""
+        return {name: _thawed(value) for name, value in asdict(self).items()}
+
+    @property
+    def metrics(self) -> MetricFormat:
+        """How values of its metrics are formatted."""
+        return MetricFormat(self.shares)
+
+    def is_proportion(self, metric: str) -> bool:
+        """Return whether a metric is a share of held-out examples."""
+        return any(fnmatchcase(metric, pattern) for pattern in self.proportions)
+
+
+class Runner(Protocol):
+    """How an app trains in this process, for commands that run a recorded recipe again."""
+
+    def compose(self, overrides: list[str]) -> DictConfig:
+        """Return the config of a single run with these overrides."""
+
+    def flat(self, config: DictConfig) -> dict[str, Any]:
+        """Return a composed config as flat keys, resolved, without Hydra's own."""
+
+    def run(
+        self,
+        tags: Mapping[str, str] | None = None,
+        *,
+        last_step: int | None = None,
+        final_tags: FinalTags | None = None,
+    ) -> None:
+        """Run what the arguments of the process ask for.
+
+        Args:
+            tags: of the run, besides its own.
+            last_step: the step after which a single run stops; None runs it to its end.
+            final_tags: returns further tags of a single run when it ends.
+        """
+
+
+_registered: dict[str, App] = {}
+_runners: dict[str, Runner] = {}
+
+
+def register(app: App, runner: Runner | None = None) -> None:
+    """Make an app known to this process, by its name.
+
+    A record may come from anybody, so a function that it names is called only if the app that runs
+    in this process hands in the same.
+    """
+    _registered[app.name] = app
+    if runner is not None:
+        _runners[app.name] = runner
+
+
+def runner_of(app: App) -> Runner | None:
+    """Return how to train an app in this process; None if its own command line has to do that."""
+    return _runners.get(app.name)
+
+
+def registered(name: str) -> App | None:
+    """Return the app of that name, if this process runs it."""
+    return _registered.get(name)
+
+
+def trusted_pictures(app: App) -> str | None:
+    """Return the function that draws an app's pictures, if this process runs that app."""
+    known = registered(app.name)
+    return known.pictures if known else None
+
+
+def _of_old_record(started: Mapping[str, Any]) -> App:
+    """Return the app of a record before there was an `app` in it.
+
+    Such a record has at most the ignored keys (`aside`); only the app that came with the engine
+    has the parameter `trainer.epochs`.
+    """
+    ignored = tuple(started.get("aside", ("study", "tracking")))
+    is_shipped = "study" in ignored and (
+        "trainer.epochs" in started.get("params", {}) or started.get("kind") == "study"
+    )
+    if is_shipped and (shipped := registered("hrm_sweep")):
+        return shipped
+    command = str(started.get("description", "")).split(" -m ")[0].split()[:2]
+    return App(name="", command=tuple(command), ignored_keys=ignored, has_commands=is_shipped)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _thawed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
