@@ -19,6 +19,7 @@ from studies import until
 from truth import Truth, fresh_database
 
 from hrm_sweep.errors import TrackingError
+from hrm_sweep.hrm.description import APP
 from hrm_sweep.hrm.pictures.draw import draw
 from hrm_sweep.runs.export_state import Backlog, waiting
 from hrm_sweep.runs.record import Record
@@ -97,7 +98,7 @@ def test_a_study_appears_in_mlflow_while_it_runs(tmp_path, uri, truth):
     with Record(root) as study:
         study.append("started", name="otter", kind="study")
         begin = time.monotonic()
-        projector = ExporterProcess(root, uri, "hrm_sweep")
+        projector = ExporterProcess(root, uri, "hrm_sweep", pictures=APP.pictures)
         waited = time.monotonic() - begin
         pid = projector._process.pid
         with Record(root / "0") as trial:

@@ -127,7 +127,7 @@ def _no_hydra():
 
 @pytest.mark.usefixtures("_no_hydra")
 def test_defaults_that_have_changed_since_are_put_back(capsys, tmp_path):
-    recorded = app.flat(app.composed([]))
+    recorded = app.flat(app.compose([]))
     recorded |= {"lr": 0.25, "optimizer.lr": 0.25, "model.L_cycles": 7}
     recorded |= {"optimizer.max_grad_norm": None}
     overrides = command._recorded_recipe(run({}, config=recorded, folder=tmp_path))
@@ -135,7 +135,7 @@ def test_defaults_that_have_changed_since_are_put_back(capsys, tmp_path):
     assert sorted(overrides) == put_back
     said = capsys.readouterr().out
     assert "default changed since: model.L_cycles was 7; the recorded value is used" in said
-    again = app.flat(app.composed(overrides))
+    again = app.flat(app.compose(overrides))
     assert again["optimizer.lr"] == 0.25
     assert again["optimizer.max_grad_norm"] is None
     assert compare.changed_config(recorded, again) == {}
