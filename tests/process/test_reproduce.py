@@ -18,16 +18,17 @@ from hrm_sweep.commands import reproduce as command
 from hrm_sweep.commands.resolve import resolve_run, resolve_study
 from hrm_sweep.errors import RecordError
 from hrm_sweep.hrm import app, config
+from hrm_sweep.hrm.description import APP
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs import compare
 from hrm_sweep.runs.run import Run
 
 
-def run(curves, *, weights=None, config=None, folder=Path("nowhere"), recipe=()):
+def run(curves, *, weights=None, config=None, folder=Path("nowhere"), recipe=(), app=None):
     """A run as a comparison sees it."""
     return SimpleNamespace(
         curves=curves, facts={"weights": weights} if weights else {}, config=config or {},
-        folder=folder, recipe=list(recipe),
+        folder=folder, recipe=list(recipe), app=app,
     )  # fmt: skip
 
 
@@ -130,7 +131,8 @@ def test_defaults_that_have_changed_since_are_put_back(capsys, tmp_path):
     recorded = app.flat(app.compose([]))
     recorded |= {"lr": 0.25, "optimizer.lr": 0.25, "model.L_cycles": 7}
     recorded |= {"optimizer.max_grad_norm": None}
-    overrides = command._recorded_recipe(run({}, config=recorded, folder=tmp_path))
+    recorded_run = run({}, config=recorded, folder=tmp_path, app=APP)
+    overrides = command._recorded_recipe(recorded_run, app)
     put_back = ["++lr=0.25", "++model.L_cycles=7", "++optimizer.max_grad_norm=null"]
     assert sorted(overrides) == put_back
     said = capsys.readouterr().out
@@ -138,7 +140,7 @@ def test_defaults_that_have_changed_since_are_put_back(capsys, tmp_path):
     again = app.flat(app.compose(overrides))
     assert again["optimizer.lr"] == 0.25
     assert again["optimizer.max_grad_norm"] is None
-    assert compare.changed_config(recorded, again) == {}
+    assert compare.changed_config(recorded, again, APP.ignored_keys) == {}
 
 
 @pytest.fixture
