@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -13,8 +12,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
+from hrm_sweep.compat.optuna import study_id
 from hrm_sweep.engine.attributes import FOLDER
 from hrm_sweep.engine.checks import check_sweep
+from hrm_sweep.engine.description import describe_study
 from hrm_sweep.engine.interfaces import Observer, Slots, SystemClock
 from hrm_sweep.engine.open_study import OpenStudy, find_study, open_study
 from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperConfig
@@ -31,14 +32,13 @@ from hrm_sweep.launch.job_returns import Batch, in_batches
 from hrm_sweep.report import draw_report
 from hrm_sweep.runs.app import App, register
 from hrm_sweep.runs.export_state import waiting
-from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.search.pruners import make_pruner
 from hrm_sweep.search.space import Space, check_once, parse_space
-from hrm_sweep.storage.database import absolute, shown
+from hrm_sweep.storage.database import absolute
 from hrm_sweep.storage.pruning import Pruning
 from hrm_sweep.system import environment, names, process
-from hrm_sweep.system.redact import check_no_secrets, redacted
+from hrm_sweep.system.redact import check_no_secrets
 from hrm_sweep.terminal import hints
 from hrm_sweep.terminal.live import LiveView, standard_console
 from hrm_sweep.terminal.study_tables import MetricColumns
@@ -121,7 +121,7 @@ class Sweep:
         finally:
             slots.close()
         self._print_next_commands(state, observers)
-        if not _has_result(state):
+        if not state.has_result:
             raise SystemExit(1)
         return in_batches(scheduler.jobs, self._config.max_batch_size)
 
@@ -179,7 +179,9 @@ class Sweep:
             columns=MetricColumns(self._config.columns, self._job.app.metrics),
             describe_others=partial(hints.describe_others, how_to_continue=self._how_to_continue),
         )
-        described = {"num_trials": state.num_trials, **self._described()}
+        described = describe_study(
+            self._config, self._space, self._objectives, num_trials=state.num_trials
+        )
         if self._is_up_to_date(described):
             return [view]
         folder = self._dir.path
@@ -194,7 +196,7 @@ class Sweep:
             self._space,
             report,
             reproduce=partial(hints.reproduce, self._name),
-            dashboard=f"{DASHBOARD}/studies/{opened.study._study_id}",
+            dashboard=f"{DASHBOARD}/studies/{study_id(opened.study)}",
             **described,
             **self._identity(),
         )
@@ -205,31 +207,6 @@ class Sweep:
         if self._num_to_run or not is_recorded(self._dir.path, **described):
             return False
         return not (self._config.is_tracked and waiting(self._dir.path).runs)
-
-    def _described(self) -> dict[str, Any]:
-        """Return the fields of the study's record that decide which trials it has and how they are
-        judged."""
-        dimensions = self._space.dimensions
-        return {
-            "params": {each.name: hints.format_values(each) for each in dimensions},
-            "judged": {
-                "objectives": list(self._objectives.names),
-                "directions": list(self._objectives.directions),
-                "constraints": [str(constraint) for constraint in self._objectives.constraints],
-                "tie_breaker": self._config.tie_breaker,
-                "columns": list(self._config.columns),
-                "repeats": self._config.repeats,
-            },
-            "storage": shown(self._config.storage),
-            "tracking": self._tracking(),
-        }
-
-    def _tracking(self) -> dict[str, str | None]:
-        """Return where runs are sent, without passwords; uri None is `mlruns/` beside the study."""
-        if not self._config.is_tracked:
-            return {}
-        uri = self._config.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-        return {"uri": redacted(uri) if uri else None, "experiment": self._config.experiment}
 
     def _identity(self) -> dict[str, Any]:
         """Return the fields of the study's record that name it and how it was started."""
@@ -276,13 +253,6 @@ class Sweep:
         kept = f"what was measured is kept in {self._dir.path}"
         once = f"once it does, continue with: {self._how_to_continue()}"
         return DatabaseAway(error.where, error.reason, f"{kept}; {once}")
-
-
-def _has_result(state: StudyState) -> bool:
-    """Return whether the study has a best trial, may get one from other sweeps, or has only trials
-    without an objective."""
-    is_unjudged = set(state.outcomes()) == {Outcome.UNJUDGED}
-    return bool(state.front) or is_unjudged or state.is_left_to_others
 
 
 def _make_pruning(config: SweeperConfig, objectives: Objectives, study: str) -> Pruning | None:

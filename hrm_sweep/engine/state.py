@@ -77,6 +77,15 @@ class StudyState:
         return self.num_left > 0 and not self.is_stopped
 
     @property
+    def has_result(self) -> bool:
+        """Whether there is a best trial, or the lack of one is no failure.
+
+        It is none if other sweeps run what is left, or if no task returned an objective at all.
+        """
+        is_unjudged = set(self.outcomes()) == {Outcome.UNJUDGED}
+        return bool(self.front) or is_unjudged or self.is_left_to_others
+
+    @property
     def running(self) -> list[TrialProgress]:
         """Trials in flight that a worker has begun."""
         return [trial for trial in self.in_flight.values() if trial.has_begun]

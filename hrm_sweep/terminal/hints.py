@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep import formatting
+from hrm_sweep.engine.description import format_values
 from hrm_sweep.engine.other_sweeps import Others
 from hrm_sweep.engine.plugin_config import TAKE_FROM, SweeperConfig, resume_overrides
 from hrm_sweep.engine.progress import TrialProgress
@@ -158,15 +159,6 @@ def describe_others(others: Others, *, how_to_continue: Callable[..., str]) -> I
         else:
             how = how_to_continue(take_from=machine)
             yield f"Another sweep still runs {trials}. If that machine is gone for good: {how}"
-
-
-def format_values(dimension: Dimension) -> str:
-    """Return the values of a dimension: `1e-4, 1e-3`, or `1e-5 to 1e-2 (log)`."""
-    if dimension.choices is not None:
-        return ", ".join(map(formatting.format_param, dimension.choices))
-    distribution: Any = dimension.distribution
-    low, high = map(formatting.format_param, (distribution.low, distribution.high))
-    return f"{low} to {high}{' (log)' if distribution.log else ''}"
 
 
 def _sizes(space: Space) -> str:

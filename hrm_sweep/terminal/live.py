@@ -164,8 +164,7 @@ class LiveView:
         return Group(table, status)
 
     def _shown(self) -> list[TrialProgress]:
-        """Return the trials that run or wait for another attempt, and as many of those that ended
-        last as there is room for."""
+        """Return begun trials in flight, and the last ended ones that there is room for."""
         most = max(1, min(LIVE_ROWS, self._console.height - LINES_AROUND))
         in_flight = self._state.in_flight.values()
         running = [trial for trial in in_flight if trial.has_begun or trial.step][:most]

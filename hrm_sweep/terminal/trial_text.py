@@ -61,8 +61,10 @@ def ending(trial: TrialProgress, objectives: Objectives) -> str:
 
 
 def is_remarkable(trial: TrialProgress, objectives: Objectives) -> bool:
-    """Return whether the user should read how a trial ended: a failure, a cached result, a broken
-    constraint. Pruned trials are not: their line has what they measured."""
+    """Return whether the user should read how a trial ended.
+
+    That is a failure, a cached result or a broken constraint; a pruned trial is none of these.
+    """
     if trial.outcome is not Outcome.COMPLETE:
         return trial.outcome not in (None, Outcome.PRUNED)
     return bool(trial.reason or trial.attempt > 1 or objectives.broken(trial.values))

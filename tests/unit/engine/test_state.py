@@ -57,6 +57,22 @@ def test_a_study_is_stopped_or_left_to_others(ended, fields, stopped, left_to_ot
     assert (state.is_stopped, state.is_left_to_others) == (stopped, left_to_others)
 
 
+@pytest.mark.parametrize(
+    ("ended", "fields", "has_result"),
+    [
+        pytest.param(["complete"], {}, True, id="a best trial"),
+        pytest.param(["failed"] * 10, {}, False, id="all failed"),
+        pytest.param(["failed"], {}, True, id="others run the rest"),
+        pytest.param(["failed"], {"is_closed": True}, False, id="stopped"),
+        pytest.param(["unjudged"] * 10, {}, True, id="no task returned an objective"),
+        pytest.param(["unjudged"] * 9 + ["failed"], {}, False, id="one failed"),
+    ],
+)
+def test_a_study_has_a_result_or_not(ended, fields, has_result):
+    trials = (trial(n, word, values={"loss": 1.0}) for n, word in enumerate(ended))
+    assert state_of(*trials, **fields).has_result == has_result
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_best_trial_does_not_depend_on_the_order_of_the_ends(seed):
     """Truth: the lowest loss, then the lowest tie breaker, then the lowest number."""
