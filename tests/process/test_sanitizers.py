@@ -18,7 +18,6 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 OPTIONS = "allocator_may_return_null=1"  # as without a sanitizer: the driver asks for too much
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}
 
-pytestmark = pytest.mark.slow
 Run = Callable[..., np.ndarray]
 
 

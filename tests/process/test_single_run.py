@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from studies import until, written
+from studies import PATIENCE_SECONDS, until, written
 
 from hrm_sweep import load_run
 
@@ -37,12 +37,11 @@ def epochs() -> list[int]:
 
 
 @pytest.mark.usefixtures("in_a_folder_of_its_own")
-@pytest.mark.slow
 def test_a_run_stops_at_the_end_of_an_epoch_and_goes_on():
     process = start(*SMALL, "study.name=mine")
-    until(lambda: len(epochs()) >= 1, seconds=60)
+    until(lambda: len(epochs()) >= 1)
     process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=60)
+    printed, errors = process.communicate(timeout=PATIENCE_SECONDS)
     last = epochs()[-1]
     assert (process.returncode, errors) == (130, "")
     assert "Stopping at the end of this epoch; Ctrl-C again stops at once\n" in printed
@@ -50,33 +49,32 @@ def test_a_run_stops_at_the_end_of_an_epoch_and_goes_on():
         f"Stopped after epoch {last}, saved. Continue with: python -m hrm_sweep resume {FOLDER}\n"
     )
 
-    listed, _ = start("list").communicate(timeout=60)
+    listed, _ = start("list").communicate(timeout=PATIENCE_SECONDS)
     assert f"  resume with: python -m hrm_sweep resume {FOLDER}\n" in listed
-    shown, _ = start("show", "mine").communicate(timeout=60)
+    shown, _ = start("show", "mine").communicate(timeout=PATIENCE_SECONDS)
     assert f"  resume     python -m hrm_sweep resume {FOLDER}\n" in shown
 
-    printed, errors = start("resume", "mine").communicate(timeout=60)
+    printed, errors = start("resume", "mine").communicate(timeout=PATIENCE_SECONDS)
     assert f"goes on after epoch {last}\n" in printed, errors
     assert epochs() == [*range(1, 21)]
     assert load_run(FOLDER)
 
     refused = start("resume", str(FOLDER))
-    _, errors = refused.communicate(timeout=60)
+    _, errors = refused.communicate(timeout=PATIENCE_SECONDS)
     assert refused.returncode == 2
     assert errors.startswith(f"study.name=mine: that run is complete, see {FOLDER};")
 
 
 @pytest.mark.usefixtures("in_a_folder_of_its_own")
-@pytest.mark.slow
 def test_a_second_ctrl_c_does_not_wait_for_the_epoch():
     process = start(*SMALL, "study.name=mine", "data.num_puzzles=100000")
-    until(lambda: "expected" in {entry.event for entry in written(FOLDER)}, seconds=60)
+    until(lambda: "expected" in {entry.event for entry in written(FOLDER)})
     process.send_signal(signal.SIGINT)
     assert process.stdout is not None
     while "Stopping" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     assert f"Stopped. Continue with: python -m hrm_sweep resume {FOLDER}\n" in printed
     assert epochs() == []

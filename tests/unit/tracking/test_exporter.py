@@ -423,7 +423,6 @@ class TestWhatMlflowCannotHold:
         assert "lr" in backlog.reason
         assert truth.run("2").info.status == "FINISHED"
 
-    @pytest.mark.slow
     def test_a_run_at_which_the_server_always_fails_lets_the_others_pass(
         self, tmp_path, uri, truth
     ):

@@ -1,8 +1,5 @@
 """Batches, padding rows, pictures and the chance behind all data."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -113,12 +110,3 @@ def test_integers_and_permutations_are_even():
     assert np.all(np.abs(counts - 10_000) < 500)  # five standard deviations
     firsts = np.bincount(RandomStream(0).permutations(6000, 3)[:, 0], minlength=3)
     assert np.all(np.abs(firsts - 2000) < 200)
-
-
-def test_the_configs_of_the_tasks_come_without_torch():
-    code = (
-        "import sys, hrm_sweep.hrm.data.configs;"
-        "print([m for m in ('torch', 'numpy', 'matplotlib') if m in sys.modules])"
-    )
-    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert seen.stdout.strip() == "[]"

@@ -1,14 +1,11 @@
 """What the two pictures of a run show, read back from the figures themselves."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
-from paths import ROOT
 
 from hrm_sweep.hrm.pictures.grids import read
 from hrm_sweep.hrm.pictures.training import (
@@ -316,15 +313,3 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_old_one(tmp_path):
     with pytest.raises(KeyError):
         draw_training_metrics([{"train/loss": 1.0}], path)
     assert path.read_text() == "old"
-
-
-def test_figures_come_without_torch_and_without_pyplot():
-    code = (
-        "import sys, hrm_sweep.hrm.pictures.training;"
-        "print([m for m in ('torch', 'matplotlib.pyplot') if m in sys.modules])"
-    )
-    folder = ROOT
-    seen = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder
-    )
-    assert seen.stdout.strip() == "[]"

@@ -1,12 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -96,32 +91,3 @@ def test_foreign_weights_with_any_bit_flipped_are_named_or_whole(tmp_path):
         path.write_bytes(damaged)
         with suppress(CheckpointError):
             checkpoint.load_weights(torch.nn.Linear(4, 3), path)
-
-
-WRITER = """
-import sys, torch
-from pathlib import Path
-from hrm_sweep.hrm.training import checkpoint
-for number in range(10_000):
-    weight = torch.full((500, 500), float(number))
-    checkpoint.save(Path(sys.argv[1]), {"number": number, "weight": weight})
-    print(number, flush=True)
-"""
-
-
-def test_a_writer_killed_at_any_moment_leaves_a_checkpoint_that_loads(tmp_path):
-    path = tmp_path / "model.pth"
-    for delay in (0.0, 0.004, 0.009):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
-        )
-        assert writer.stdout is not None
-        for _ in range(3):
-            number = int(writer.stdout.readline())
-        time.sleep(delay)
-        os.kill(writer.pid, signal.SIGKILL)
-        number = max([number, *map(int, writer.stdout.read().split())])
-        writer.wait()
-        content = checkpoint.load(path)
-        assert content["number"] in (number, number + 1)
-        assert (content["weight"] == content["number"]).all()

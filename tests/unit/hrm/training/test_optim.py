@@ -1,14 +1,9 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from paths import TESTS
 from small import adamw_config, atan2_config, hrm_config, small_task
 
 from hrm_sweep.hrm.models.act import ACT
@@ -50,17 +45,6 @@ def backward(model: ACT, scale: float = 1.0) -> None:
 )
 def test_the_schedule_rises_in_a_line_and_falls_in_a_cosine(progress, share):
     assert schedule(progress, warmup=0.1, lowest=0.2) == pytest.approx(share)
-
-
-def test_a_step_does_not_import_the_compiler():
-    program = (
-        "import sys; import test_optim as t; model = t.build(); t.backward(model)\n"
-        "t.OptimizerStep(model, t.FlatParams(model, t.torch.float32), t.adamw_config()).step(0.5)\n"
-        "assert 'torch._dynamo' not in sys.modules"
-    )
-    folder = Path(__file__).parent
-    where = {**os.environ, "PYTHONPATH": str(TESTS)}
-    subprocess.run([sys.executable, "-c", program], cwd=folder, env=where, check=True)
 
 
 def test_a_schedule_may_be_constant_or_all_warmup():

@@ -1,18 +1,11 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from paths import TESTS
 from small import (
     adamw_config,
     atan2_config,
@@ -282,46 +275,6 @@ def tensors_in(value: Any) -> list[Tensor]:
         return [value]
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [tensor for item in items for tensor in tensors_in(item)]
-
-
-KILLED = """
-import sys
-from pathlib import Path
-sys.path[:0] = sys.argv[2:]
-from test_trainer import build, checkpoint
-trainer = build(epochs=300)
-path = Path(sys.argv[1])
-if path.exists():
-    trainer.load_state(checkpoint.load(path))
-for measurement in trainer.epochs():
-    checkpoint.save(path, trainer.state())
-    print(measurement.step, flush=True)
-"""
-
-
-def test_a_run_killed_in_mid_epoch_goes_on_as_if_it_had_not_been(tmp_path):
-    path, finished = tmp_path / "state", 0
-    for delay in (0.02, 0.04):
-        here = Path(__file__).parent
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(path), str(here), str(TESTS)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert process.stdout is not None
-        finished = int(process.stdout.readline())
-        time.sleep(delay)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-    resumed = build(epochs=300)
-    resumed.load_state(checkpoint.load(path))
-    assert resumed.epoch >= finished
-    whole = build(epochs=300)
-    for measurement in whole.epochs():
-        if measurement.step == resumed.epoch:
-            break
-    assert same_tensors(whole.weights(), resumed.weights())
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_story():

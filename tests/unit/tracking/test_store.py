@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,38 +12,6 @@ from truth import Truth, fresh_database
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.tracking.store import build, check, database_path, resolve_uri
-
-BUILD = """
-import sys
-from pathlib import Path
-from hrm_sweep.tracking import store
-from mlflow.store.tracking import sqlalchemy_store
-print("ready", flush=True)
-sys.stdin.readline()
-store.build(Path(sys.argv[1]))
-"""
-
-
-def builders(path: Path, number: int) -> list[subprocess.Popen[str]]:
-    """Processes that have imported all they need and begin to build now."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", BUILD, str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for _ in range(number)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return processes
 
 
 def names(folder: Path) -> list[str]:
@@ -140,25 +104,6 @@ class TestBuilding:
         with pytest.raises(TrackingError, match=r"mlflow\.db: cannot be created"):
             build(tmp_path / "mlruns" / "mlflow.db")
 
-    @pytest.mark.slow
-    def test_eight_at_once_works(self, tmp_path):
-        path = tmp_path / "mlruns" / "mlflow.db"
-        processes = builders(path, 8)
-        assert [process.wait(60) for process in processes] == [0] * 8
-        works(path)
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("seconds", [0.02, 0.2, 0.5, 0.9])
-    def test_killed_anywhere_works(self, tmp_path, seconds):
-        path = tmp_path / "mlruns" / "mlflow.db"
-        (process,) = builders(path, 1)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        build(path)
-        assert names(path.parent) == [".mlflow.db.lock", "mlflow.db"]
-        works(path)
-
 
 class TestADatabaseOfAnotherVersion:
     """`check` knows revisions without importing MLflow; MLflow itself is the judge here."""
@@ -181,36 +126,8 @@ class TestADatabaseOfAnotherVersion:
         with pytest.raises(TrackingError, match=r"no MLflow database .*; move the file away"):
             check(f"sqlite:///{tmp_path}/mlflow.db")
 
-    @pytest.mark.slow
-    def test_older_is_named_with_the_command_that_upgrades_it(self, tmp_path):
-        """The database is made as an older MLflow would: its migrations, but for the last one."""
-        uri = older_database(tmp_path / "mlflow.db")
-        with pytest.raises(TrackingError, match="made by an older MLflow") as caught:
-            check(uri)
-        command = re.search(r"run: mlflow (.*)$", str(caught.value))
-        assert command
-        subprocess.run([sys.executable, "-m", "mlflow", *command[1].split()], check=True)
-        works(tmp_path / "mlflow.db")
-
 
 def set_revision(uri: str, revision: str) -> None:
     with sqlite3.connect(uri.removeprefix("sqlite:///")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
     connection.close()
-
-
-def older_database(path: Path) -> str:
-    import sqlalchemy
-    from alembic import command
-    from mlflow.store.db.utils import _get_alembic_config
-    from mlflow.store.tracking.dbmodels.initial_models import Base
-
-    uri = f"sqlite:///{path}"
-    engine = sqlalchemy.create_engine(uri)
-    Base.metadata.create_all(engine)
-    config = _get_alembic_config(uri)
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "heads-1")
-    engine.dispose()
-    return uri

@@ -1,29 +1,14 @@
 """A run that is stopped or killed goes on to the same numbers, bit for bit."""
 
-import multiprocessing
-import random
-
-import hydra
 import pytest
 import torch
-from studies import until, written
 from torch.nn.modules.module import register_module_forward_pre_hook
+from trainings import AmidAnEpoch, assert_same, composed, measured, trained, weights
 
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.hrm import config, train
-from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.training import checkpoint
-from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import record
-
-SMALL = (
-    "trainer=smoke",
-    "hidden_dim=32",
-    "epochs=4",
-    "trainer.epochs=4",
-    "data.num_puzzles=16",
-    "data.num_eval_puzzles=8",
-)
 
 
 @pytest.fixture(scope="module")
@@ -31,53 +16,10 @@ def small() -> config.Config:
     return composed()
 
 
-def composed(*more: str) -> config.Config:
-    config.register_resolvers()
-    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
-        return config.build(hydra.compose("config", [*SMALL, *more]))
-
-
-def trained(small, folder, *, stop_after=None, kill_after=None):
-    """Runs in `folder`, stopped in order or killed after some epoch; its history."""
-
-    def watch(step, values):
-        if step == kill_after:
-            raise MemoryError  # nothing is caught, nothing is saved: as if the process were gone
-
-    requested = trial.stop_requested
-    with trial.session(folder, name="run", params={}, tags={}) as handle:
-        handle.listeners.append(watch)
-        trial.stop_requested = lambda: handle.last_step == stop_after
-        try:
-            train.run(small, handle)
-        finally:
-            trial.stop_requested = requested
-    return measured(folder)
-
-
-def measured(folder):
-    """Step -> values of the record, without the time they took."""
-    return [
-        (entry.fields["step"], {k: v for k, v in entry.fields["values"].items() if "time" not in k})
-        for entry in record.read(folder)
-        if entry.event == "metrics"
-    ]
-
-
-def weights(folder):
-    return checkpoint.load(folder / "final_model.pth")["model"]
-
-
 @pytest.fixture(scope="module")
 def whole(small, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     return trained(small, folder), weights(folder)
-
-
-def assert_same(folder, whole):
-    history, final = whole
-    assert measured(folder) == history
-    assert all(torch.equal(tensor, final[name]) for name, tensor in weights(folder).items())
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
@@ -111,63 +53,6 @@ def test_of_two_checkpoints_the_whole_one_is_taken(small, whole, tmp_path, monke
     trained(small, tmp_path)
     assert "goes on after epoch 1" in caplog.text
     assert_same(tmp_path, whole)
-
-
-KILLS = 20
-
-
-@pytest.mark.slow
-def test_kills_at_random_times_change_no_number(small, whole, tmp_path):
-    spawner = multiprocessing.get_context("forkserver")
-    spawner.set_forkserver_preload(["test_train"])  # torch is imported once, not for each kill
-    chance = random.Random(0)
-    killed, folders = 0, 0
-    while killed < KILLS:
-        folders += 1
-        folder = tmp_path / str(folders)
-        while not (folder / "result.json").exists():
-            process = spawner.Process(target=train_and_save_often, args=(folder,))
-            process.start()
-            if killed < KILLS:
-                wait_for_a_moment(process, folder, chance)
-            else:
-                process.join()
-            if process.is_alive():
-                process.kill()
-                process.join()
-                killed += 1
-        assert_same(folder, whole)
-    assert folders < KILLS
-
-
-def wait_for_a_moment(process, folder, chance):
-    """Now and then while it starts, mostly within what follows an entry of its record."""
-    if chance.random() < 0.3:
-        process.join(chance.uniform(0, 1))
-        return
-    known = len(written(folder))
-    until(lambda: len(written(folder)) > known or not process.is_alive())
-    times = [entry.time_ms for entry in written(folder)] or [0]
-    process.join(chance.uniform(0, (times[-1] - times[0]) / 4000))  # about as long as an epoch
-
-
-def train_and_save_often(folder):
-    train.CHECKPOINT_SECONDS = 0
-    trained(composed(), folder)
-
-
-class AmidAnEpoch:
-    """Ctrl-C in the middle of the epoch after `epoch`: its second segment does not begin."""
-
-    def __init__(self, epoch):
-        self.epoch, self.segments = epoch, 0
-
-    def __call__(self, module, _):
-        handle = trial.current()
-        if isinstance(module, ACT) and module.training and handle.last_step == self.epoch:
-            self.segments += 1
-            if self.segments == 2:
-                raise KeyboardInterrupt
 
 
 def test_weights_from_amid_an_epoch_are_no_epochs(small, tmp_path):

