@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.commands import COMMANDS, Command, completion
-from hrm_sweep.commands.error_messages import explained, is_of_hydra
+from hrm_sweep.commands.error_messages import explain, is_hydra_value_error
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.hrm import app, config
 from hrm_sweep.hrm.description import APP
@@ -34,7 +34,7 @@ def main() -> None:
     wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: the words are ours
     try:
-        if completion.is_asked(sys.argv[1:]) and completion.answer():
+        if completion.is_requested(sys.argv[1:]) and completion.print_completions():
             _exit(0)
         if sys.argv[1:2] and sys.argv[1] in COMMANDS:
             _run_command(COMMANDS[sys.argv[1]])
@@ -45,7 +45,7 @@ def main() -> None:
             raise
         _exit(2, str(error) if isinstance(error, InputError) else _explained(error))
     except ValueError as error:
-        if wants_tracebacks or not is_of_hydra(error):
+        if wants_tracebacks or not is_hydra_value_error(error):
             raise
         _exit(2, _explained(error))
     except HrmSweepError as error:
@@ -79,7 +79,7 @@ def _put_flags_first() -> None:
 def _explained(error: Exception) -> str:
     overrides = get_args_parser().parse_known_args()[0].overrides
     keys = app.flat(app.compose([]))
-    return explained(
+    return explain(
         error, command=process.launch_command(), overrides=overrides, keys=keys, commands=COMMANDS
     )
 

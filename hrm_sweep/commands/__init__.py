@@ -1,4 +1,7 @@
-"""Our own commands: a bare first word, as in `python -m hrm_sweep resume my-study`; a file each."""
+"""The commands of hrm_sweep, such as `python -m hrm_sweep resume my-study`; one module each.
+
+`command` says what a command is, `resolve` finds the study or run that the user named.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`best`: the trial that a study was made to find, and how sure that choice is."""
+"""`best`: show the best trial of a study, and whether the next best is clearly worse."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from hrm_sweep.system import process
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     study_argument(parser)
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--pareto",
         action="store_true",
-        help="all trials that no other beats in one objective without being worse in another",
+        help="show the Pareto front: the trials that no other trial dominates",
     )
 
 
@@ -32,11 +32,11 @@ def _run(arguments: argparse.Namespace) -> None:
     study = resolve_study(arguments.study)
     best = front(study) if arguments.pareto else ranked(study)
     if not best:
-        told = ", ".join(f"{number} {word}" for word, number in study.counted().items())
-        raise StudyError(f"{study.name}: no trial is complete yet ({told}), so there is no best")
+        counts = ", ".join(f"{number} {word}" for word, number in study.counted().items())
+        raise StudyError(f"{study.name}: no trial is complete yet ({counts}), so there is no best")
     if arguments.json:
         shown = best if arguments.pareto else best[:1]
-        described = [_described(study, run) for run in shown]
+        described = [_describe(study, run) for run in shown]
         print(json.dumps(described if arguments.pareto else described[0], indent=2))
     elif arguments.pareto:
         _print_front(study, best)
@@ -57,10 +57,11 @@ def _print_best(study: Study, best: list[Run]) -> None:
     if first.repeats:
         pairs.append(("repeats", f"{len(first.repeats)} seeds, mean ± standard deviation"))
     if broken := study.objectives.broken(first.values):
-        pairs.append(("breaks", ", ".join(map(str, broken)) + ": no trial keeps to everything"))
+        pairs.append(("breaks", ", ".join(map(str, broken)) + ": no trial meets all constraints"))
     if study.objectives.is_multi_objective:
         number = formatting.pluralize(len(front(study)), "trial")
-        pairs.append(("front", f"{number}, this one first: best {study.name} --pareto"))
+        command = process.hrm_sweep_command("best", study.name, "--pareto")
+        pairs.append(("front", f"{number}, this one first: {command}"))
     elif rival := next_best(study, best):
         pairs.append(("next best", rival))
     pairs += [
@@ -79,12 +80,12 @@ def _print_front(study: Study, best: list[Run]) -> None:
     for run in best:
         values = [study.app.metrics.metric(run.values, name) for name in study.objective_names]
         point = study.params(run)
-        settings = [formatting.format_param(point.get(name)) for name in study.searched]
-        table.add_row(str(run.number), *settings, *values)
+        params = [formatting.format_param(point.get(name)) for name in study.searched]
+        table.add_row(str(run.number), *params, *values)
     console().print(table)
 
 
-def _described(study: Study, run: Run) -> dict[str, Any]:
+def _describe(study: Study, run: Run) -> dict[str, Any]:
     return {
         "study": study.name,
         "trial": run.number,
@@ -103,13 +104,14 @@ COMMAND = Command(
     name="best",
     summary="Show the best trial of a study, and whether the next best is within noise.",
     examples=(
-        ("", "of the newest study"),
-        ("my-study --json", "for machines"),
+        ("", "the best trial of the newest study"),
+        ("my-study --json", "the same as JSON, for scripts"),
         ("my-study --pareto", "the Pareto front of a study with several objectives"),
     ),
     arguments=_arguments,
     run=_run,
-    details="Equal objectives are decided by the lower tie breaker (eval/loss), then by number.\n"
-    "Noise: Welch's t-test over repeats; of single runs, the two-proportion z-test over the\n"
-    "held-out puzzles (exact match only). One-sided, 5 %.",
+    details="Of trials with equal objectives, the one with the lower tie breaker (eval/loss) is\n"
+    "the best, then the one with the lower number. The next best is clearly worse if a one-sided\n"
+    "test says so at 5 %: Welch's t-test over repeats, or, for single runs, the two-proportion\n"
+    "z-test over the held-out examples (exact match only).",
 )

@@ -1,4 +1,4 @@
-"""`compare`: the best of several studies beside each other."""
+"""`compare`: compare the best trials of several studies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import console, plain_table
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import StudyError
-from hrm_sweep.runs.ranking import compared, complete, ranked
+from hrm_sweep.runs.ranking import Verdict, compared, complete, ranked
 from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
@@ -27,7 +27,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         type=Path,
         default=Path("multirun/comparison.png"),
-        help="PNG of the bests' learning curves and of the best so far; default: %(default)s",
+        help="PNG of the best trials' learning curves and of the best values so far; "
+        "default: %(default)s",
     )
 
 
@@ -35,51 +36,49 @@ def _run(arguments: argparse.Namespace) -> None:
     found = {study.name: study for study in map(resolve_study, arguments.studies)}
     studies = list(found.values())
     if len(studies) < 2:
-        raise StudyError(f"{studies[0].name}: name two studies or more to compare")
+        raise StudyError(f"{studies[0].name}: name two or more studies to compare")
     if len({(study.objective_names[0], study.directions[0]) for study in studies}) > 1:
-        asked = ", ".join(f"{s.name} {s.directions[0]} {s.objective_names[0]}" for s in studies)
-        raise StudyError(f"these were judged differently and cannot be compared: {asked}")
+        aims = ", ".join(f"{s.name} {s.directions[0]} {s.objective_names[0]}" for s in studies)
+        raise StudyError(f"studies with different objectives cannot be compared: {aims}")
     bests = {study.name: best for study in studies for best in ranked(study)[:1]}
     if not bests:
         raise StudyError("none of these studies has a complete trial")
     _print_bests(studies, bests)
-    _print_settings(bests)
+    _print_config_differences(bests)
     _print_same_recipes(studies)
     _draw(studies, arguments.picture)
 
 
 def _print_bests(studies: Sequence[Study], bests: Mapping[str, Run]) -> None:
     objective = studies[0].objective_names[0]
-    table = plain_table("study", formatting.metric_label(objective), "trial", "trials", "work", "")
+    table = plain_table("study", formatting.metric_label(objective), "trial", "trials", "time", "")
     for study in studies:
         best = bests.get(study.name)
         counted = ", ".join(f"{number} {word}" for word, number in study.counted().items())
-        work = formatting.format_duration(sum(run.seconds for run in study.trials))
+        took = formatting.format_duration(sum(run.seconds for run in study.trials))
         value = study.app.metrics.metric(best.values, objective) if best else "-"
         point = formatting.format_point(study.params(best)) if best else ""
-        table.add_row(study.name, value, str(best.number) if best else "-", counted, work, point)
+        table.add_row(study.name, value, str(best.number) if best else "-", counted, took, point)
     console().print(table)
     sign = -1 if studies[0].directions[0] == "maximize" else 1
-    kept = [study for study in studies if _keeps(study, bests.get(study.name))]
-    order = sorted(kept, key=lambda study: sign * bests[study.name].values[objective])
+    valid = [study for study in studies if _is_valid(study, bests.get(study.name))]
+    order = sorted(valid, key=lambda study: sign * bests[study.name].values[objective])
     if len(order) > 1:
         first, second = (study.name for study in order[:2])
         way = studies[0].directions[0]
         verdict = compared(bests[first], bests[second], objective, way)
-        print(f"\n  {first} before {second}: {second} is {_told(verdict)}")
+        print(f"\n  {first} is ahead of {second}: {second} is {_describe(verdict)}")
 
 
-def _keeps(study: Study, best: Run | None) -> bool:
+def _is_valid(study: Study, best: Run | None) -> bool:
     return best is not None and not study.objectives.broken(best.values)
 
 
-def _told(verdict: object) -> str:
-    text = str(getattr(verdict, "words", ""))
-    return text if "worse" in text else f"perhaps as good: {text}"
+def _describe(verdict: Verdict) -> str:
+    return verdict.words if "worse" in verdict.words else f"perhaps as good: {verdict.words}"
 
 
-def _print_settings(bests: Mapping[str, Run]) -> None:
-    """The keys of the whole config in which the bests differ."""
+def _print_config_differences(bests: Mapping[str, Run]) -> None:
     keys = dict.fromkeys(key for run in bests.values() for key in run.config)
     differing = [
         key
@@ -89,7 +88,7 @@ def _print_settings(bests: Mapping[str, Run]) -> None:
     ]
     if not differing:
         return
-    print("\n  settings in which the best trials differ:")
+    print("\n  config keys in which the best trials differ:")
     table = plain_table("", *bests)
     for key in differing:
         table.add_row(
@@ -99,7 +98,7 @@ def _print_settings(bests: Mapping[str, Run]) -> None:
 
 
 def _print_same_recipes(studies: Sequence[Study]) -> None:
-    """Recipes that several studies ran: equal signatures should give equal numbers."""
+    """Print how many recipes several studies ran, and those whose results differ."""
     objective = studies[0].objective_names[0]
     found: dict[str, dict[str, Run]] = {}
     for study in studies:
@@ -110,15 +109,15 @@ def _print_same_recipes(studies: Sequence[Study]) -> None:
         return
     unequal = [runs for runs in shared if len({run.values[objective] for run in runs.values()}) > 1]
     print(
-        f"\n  {formatting.pluralize(len(shared), 'recipe')} in more than one of them, "
+        f"\n  {formatting.pluralize(len(shared), 'recipe')} in more than one study, "
         f"{len(shared) - len(unequal)} with equal {formatting.metric_label(objective)}"
     )
     for runs in unequal[:MOST_RECIPES]:
-        told = ", ".join(
+        values = ", ".join(
             f"{name}/{run.number} {run.app.metrics.metric(run.values, objective)}"
             for name, run in runs.items()
         )
-        print(f"    {told}")
+        print(f"    {values}")
 
 
 def _draw(studies: Sequence[Study], path: Path) -> None:
@@ -132,10 +131,10 @@ def _draw(studies: Sequence[Study], path: Path) -> None:
 
 COMMAND = Command(
     name="compare",
-    summary="Put the best of several studies beside each other.",
+    summary="Compare the best trials of several studies.",
     examples=(
-        ("my-study other-study", "best of each, settings that differ, recipes both ran, a picture"),
-        ("a b c --picture bests.png", "the picture elsewhere"),
+        ("my-study other-study", "best values, differing config keys, recipes that both ran"),
+        ("a b c --picture bests.png", "three studies, with the picture in bests.png"),
     ),
     arguments=_arguments,
     run=_run,

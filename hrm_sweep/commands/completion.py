@@ -1,4 +1,4 @@
-"""Tab completion of our own commands and studies; keys of the config are Hydra's."""
+"""Tab completion of commands, options and studies; Hydra completes config keys."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hrm_sweep.commands.resolve import studies
 QUERY = ("-sc", "--shell-completion", "--shell_completion")
 
 
-def is_asked(arguments: list[str]) -> bool:
-    """Whether the shell asks for completions of a line (and not for the script that asks)."""
+def is_requested(arguments: list[str]) -> bool:
+    """Return whether the shell requests completions, and not the script that sets them up."""
     return any(flag in arguments for flag in QUERY) and any(
         text.startswith("query=") for text in arguments
     )
 
 
-def answer() -> bool:
-    """Prints completions of the line that the shell has put into COMP_LINE.
+def print_completions() -> bool:
+    """Print completions of the line that the shell has put into COMP_LINE.
 
     Returns:
-        Whether that was all: where a setting may stand too, Hydra's completions come behind.
+        Whether these are all; where overrides may stand too, Hydra has to add its own.
     """
     typed = os.environ.get("COMP_LINE", "").split(" ")[1:]
     if len(typed) < 2:
@@ -31,12 +31,12 @@ def answer() -> bool:
         return False
     if typed[0] not in COMMANDS:
         return False
-    _print(text for text in _behind(typed[0]) if text.startswith(typed[-1]))
+    _print(text for text in _arguments_of(typed[0]) if text.startswith(typed[-1]))
     return True
 
 
-def _behind(command: str) -> Iterator[str]:
-    """What may stand behind a command: studies and its options."""
+def _arguments_of(command: str) -> Iterator[str]:
+    """Yield what may follow a command: studies and its options."""
     if command != "list":
         yield from (study.name for study in studies())
     yield from COMMANDS[command].options()

@@ -1,4 +1,4 @@
-"""Tables and curves as text: pleasant on a terminal, plain in a pipe."""
+"""Tables and curves as text, for a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 WIDE = 1000
-"""Columns of a pipe: a table takes what it needs."""
+"""Columns where output is not a terminal: enough for every table."""
 BARS = "▁▂▃▄▅▆▇█"
 
 
 def console() -> Console:
-    """Writes to the screen, in colours only on a terminal; lines of a pipe are not broken."""
+    """Return a console on stdout; colours and line breaks are for terminals only."""
     screen = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not screen.is_terminal:
         screen.width = WIDE
@@ -22,8 +22,12 @@ def console() -> Console:
 
 
 def plain_table(*names: str, right: Sequence[str] = ()) -> Table:
-    """A table without lines; columns named in `right` are for numbers. On a narrow terminal the
-    last column is broken into lines."""
+    """Return a table without borders, whose last column wraps on a narrow terminal.
+
+    Args:
+        names: of the columns.
+        right: columns to align to the right, such as numbers.
+    """
     table = Table(box=None, pad_edge=True, header_style="bold")
     for name in names:
         table.add_column(
@@ -36,14 +40,18 @@ def plain_table(*names: str, right: Sequence[str] = ()) -> Table:
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
-    """Lines of a name and what is to be said of it, below each other."""
+    """Return a line for each name and value, with the values aligned."""
     width = max(len(name) for name, _ in pairs)
-    return "\n".join(f"  {name:<{width}}  {told}".rstrip() for name, told in pairs)
+    return "\n".join(f"  {name:<{width}}  {value}".rstrip() for name, value in pairs)
 
 
 def curve(values: Sequence[float], *, width: int = 40) -> str:
-    """A curve in one line; values that are not finite are gaps. More values than `width` are
-    thinned, the last one stays."""
+    """Return a curve in one line, with gaps for values that are not finite.
+
+    Args:
+        values: in their order; more than `width` are thinned evenly, keeping the first and last.
+        width: most characters of the line.
+    """
     if len(values) > width:
         values = [values[round(n * (len(values) - 1) / (width - 1))] for n in range(width)]
     finite = [value for value in values if math.isfinite(value)]

@@ -1,4 +1,4 @@
-"""`delete`: a study is removed everywhere."""
+"""`delete`: remove a study from its folder, Optuna and MLflow."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from hrm_sweep import formatting
+from hrm_sweep.commands.addresses import storage_of, with_password
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.pages import storage_of, with_password
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import InputError, StudyError
 from hrm_sweep.runs.export_state import ExportState
@@ -21,40 +21,40 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("study", metavar="STUDY", help="name or folder")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("study", metavar="STUDY", help="study name or folder")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def _run(arguments: argparse.Namespace) -> None:
     study = resolve_study(arguments.study)
     if study.is_running:
-        raise StudyError(f"{study.name}: it is running; stop it first (Ctrl-C where it runs)")
+        raise StudyError(f"{study.name}: is running; stop it first (Ctrl-C where it runs)")
     files.check_writable(study.folder)
-    ledger = _ledger(study)  # what cannot be removed is known before anything is
+    storage = _writable_storage(study)  # fails before anything is removed
     run_ids = _run_ids(study)
-    told = [f"the folder {study.folder}", "the study in Optuna"]
+    parts = [f"the folder {study.folder}", "the study in Optuna"]
     if run_ids:
-        told.append(f"{formatting.pluralize(len(run_ids), 'run')} in MLflow")
+        parts.append(f"{formatting.pluralize(len(run_ids), 'run')} in MLflow")
     trials = formatting.pluralize(len(study.trials), "trial")
-    print(f"{study.name}: {trials}; this removes {', '.join(told)}.")
-    if not arguments.yes and not _agreed(study.name):
+    print(f"{study.name}: {trials}; this removes {', '.join(parts)}.")
+    if not arguments.yes and not _confirmed(study.name):
         print("Nothing was removed.")
         return
     if run_ids:
         _delete_in_mlflow(study, run_ids)
-    ledger.delete_study(study.name)
+    storage.delete_study(study.name)
     shutil.rmtree(study.folder)
     print(f"{study.name}: removed.")
 
 
-def _agreed(name: str) -> bool:
+def _confirmed(name: str) -> bool:
     if not sys.stdin.isatty():
-        raise InputError(f"{name}: nobody can be asked here; say it with --yes")
+        raise InputError(f"{name}: there is no terminal to confirm at; add --yes")
     return input(f"Type {name} to remove it: ").strip() == name
 
 
 def _run_ids(study: Study) -> list[str]:
-    """The runs of the study, its trials and their repeats."""
+    """Return the MLflow run ids of the study, its trials and their repeats."""
     folders = [path.parent for path in study.folder.rglob("mlflow.json")]
     return [run_id for folder in folders if (run_id := ExportState.load(folder).run_id)]
 
@@ -65,24 +65,30 @@ def _delete_in_mlflow(study: Study, run_ids: list[str]) -> None:
 
     uri = resolve_uri(with_password(study.tracking.get("uri"), "MLFLOW_TRACKING_URI"))
     if not delete(uri, run_ids):
-        print("The MLflow server has marked its runs as deleted; its own `mlflow gc` removes them.")
+        print(
+            "The MLflow server keeps its runs as deleted; `mlflow gc` there removes them for good."
+        )
 
 
-def _ledger(study: Study) -> SharedStorage:
-    """Of the study, and it can be written."""
+def _writable_storage(study: Study) -> SharedStorage:
+    """Return the study's Optuna storage.
+
+    Raises:
+        StudyError: it cannot be opened or locked.
+    """
     from hrm_sweep.storage.optuna_storage import SharedStorage
 
-    ledger = SharedStorage(storage_of(study))
-    with ledger.exclusive():
-        return ledger
+    storage = SharedStorage(storage_of(study))
+    with storage.exclusive():
+        return storage
 
 
 COMMAND = Command(
     name="delete",
-    summary="Remove a study everywhere: its folder, in Optuna, in MLflow. Asks first.",
+    summary="Delete a study: its folder, its trials in Optuna, its runs in MLflow. Asks first.",
     examples=(
-        ("my-study", "says what goes, and asks for the name once more"),
-        ("my-study --yes", "does not ask"),
+        ("my-study", "show what is deleted, and ask for the name to confirm"),
+        ("my-study --yes", "delete without asking"),
     ),
     arguments=_arguments,
     run=_run,

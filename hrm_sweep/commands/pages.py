@@ -1,4 +1,4 @@
-"""`ui` and `dashboard`: MLflow and Optuna in a browser, on the databases of a study."""
+"""`ui` and `dashboard`: serve the MLflow UI and the Optuna dashboard on this machine."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import signal
 import socket
 from contextlib import suppress
 
+from hrm_sweep.commands.addresses import storage_of, with_password
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import InputError, StudyError, TrackingError
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.study import Study
 
-PORTS = 20
-"""How many are tried from the first on."""
+MOST_PORTS = 20
+"""Ports that are tried, starting with the wanted one."""
 
 
 def _arguments(parser: argparse.ArgumentParser, port: int) -> None:
     study_argument(parser)
     parser.add_argument(
-        "--port", type=int, default=port, help=f"default: {port}, or the next that is free"
+        "--port", type=int, default=port, help=f"default: {port}, or the next free port"
     )
 
 
@@ -33,16 +34,16 @@ def _ui(arguments: argparse.Namespace) -> None:
     study = _study_or_none(arguments.study) if is_named else None
     uri = store.resolve_uri(_tracking_uri(study))
     if uri.startswith(store.SERVERS):
-        print(f"MLflow is a server already: open {uri} in a browser")
+        print(f"MLflow runs as a server: open {uri} in a browser")
         return
     path = store.database_path(uri)
     if path is not None and not path.exists():
-        raise TrackingError(f"{path}: nothing was sent there yet; train something first")
+        raise TrackingError(f"{path}: does not exist yet; train something first")
     store.check(uri)
     port = free_port(arguments.port)
     with suppress(KeyboardInterrupt), ui.serving(uri, port) as process:
         address = f"http://127.0.0.1:{port}{_runs_page(study)}"
-        print(f"MLflow: {address}  (Ctrl-C ends it)", flush=True)
+        print(f"MLflow: {address}  (Ctrl-C to stop)", flush=True)
         raise SystemExit(process.wait())
 
 
@@ -54,19 +55,19 @@ def _dashboard(arguments: argparse.Namespace) -> None:
     artifacts = study.folder.parent / "artifacts"
     port = free_port(arguments.port)
     with server(storage_of(study), port, study=study.name, artifacts=artifacts) as running:
-        print(f"Optuna: http://127.0.0.1:{port}/dashboard/  (Ctrl-C ends it)", flush=True)
+        print(f"Optuna: http://127.0.0.1:{port}/dashboard/  (Ctrl-C to stop)", flush=True)
         with suppress(KeyboardInterrupt):
             running.serve_forever()
 
 
 def _end_by_signal() -> None:
-    """SIGTERM ends the page like Ctrl-C, and with it what it has started."""
+    """Let SIGTERM end the server like Ctrl-C, and with it the processes that it started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
 
 
 def _study_or_none(name: str | None) -> Study | None:
-    """The study of that name; the newest one, if there is one."""
+    """Return the study of that name; without a name the newest, or None if there is no study."""
     try:
         return resolve_study(name)
     except StudyError:
@@ -76,58 +77,43 @@ def _study_or_none(name: str | None) -> Study | None:
 
 
 def _tracking_uri(study: Study | None) -> str | None:
-    """Where a study was sent; None is the default place."""
+    """Return the address that a study was exported to; None is the default database."""
     if study is None:
         return None
     if not study.tracking:
-        raise StudyError(f"{study.name}: made with tracking=off, so MLflow does not have it")
+        raise StudyError(f"{study.name}: was made with tracking=off, so it is not in MLflow")
     return with_password(study.tracking["uri"], "MLFLOW_TRACKING_URI")
 
 
 def _runs_page(study: Study | None) -> str:
-    """The page with the runs of the study's experiment: the front page of MLflow has none."""
+    """Return the path of the page with the runs of the study's experiment."""
     experiment = ExportState.load(study.folder).experiment_id if study else ""
     return f"/#/experiments/{experiment}/runs" if experiment else ""
 
 
-def storage_of(study: Study) -> str:
-    """The URL of a study's Optuna storage."""
-    return with_password(study.storage, "HRM_SWEEP_STORAGE") or study.storage
-
-
-def with_password(shown: str | None, variable: str) -> str | None:
-    """An address as it was written down, or, where it was written without its password, what the
-    environment variable holds."""
-    given = os.environ.get(variable)
-    if not shown or not given or given == shown:
-        return shown
-    from sqlalchemy import make_url
-
-    bare, full = make_url(shown), make_url(given)
-    same = (bare.host, bare.port, bare.database) == (full.host, full.port, full.database)
-    return given if same else shown
-
-
 def free_port(first: int) -> int:
-    """The first free port of this machine from `first` on.
+    """Return the first free port of this machine, starting with `first`.
 
     Raises:
-        InputError: there is none near.
+        InputError: none of the next ports is free.
     """
-    for port in range(max(1, first), first + PORTS):
+    for port in range(max(1, first), first + MOST_PORTS):
         with socket.socket() as probe, suppress(OSError, OverflowError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port
-    raise InputError(f"--port {first}: no port is free from there on; try --port 8765")
+    raise InputError(f"--port {first}: this and the next ports are taken; try --port 8765")
 
 
 UI = Command(
     name="ui",
-    summary="Open the MLflow UI on this machine, on the database that the runs are sent to.",
+    summary="Serve the MLflow UI on this machine, with the database that the runs are exported to.",
     examples=(
         ("", "http://127.0.0.1:5000, until Ctrl-C"),
-        ("my-study", "where that study was sent; without a name MLFLOW_TRACKING_URI counts first"),
+        (
+            "my-study",
+            "the database of that study; without a name, MLFLOW_TRACKING_URI if it is set",
+        ),
         ("--port 5005", "on another port"),
     ),
     arguments=lambda parser: _arguments(parser, 5000),
@@ -135,10 +121,10 @@ UI = Command(
 )
 DASHBOARD = Command(
     name="dashboard",
-    summary="Open the Optuna dashboard on this machine, on the storage of a study.",
+    summary="Serve the Optuna dashboard on this machine, with the storage of a study.",
     examples=(
         ("", "http://127.0.0.1:8080/dashboard/, until Ctrl-C"),
-        ("my-study", "the storage of that study"),
+        ("my-study", "the storage of that study; the dashboard lists all studies in it"),
     ),
     arguments=lambda parser: _arguments(parser, 8080),
     run=_dashboard,

@@ -1,4 +1,4 @@
-"""`report`: a study on one page."""
+"""`report`: write the report of a study."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hrm_sweep.errors import StudyError
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from hrm_sweep.report.page import write  # matplotlib: only where something is drawn
+    from hrm_sweep.report.page import write  # imports matplotlib
 
     study = resolve_study(arguments.study)
     if not study.trials:
@@ -31,8 +31,8 @@ COMMAND = Command(
     name="report",
     summary="Write report.html (one file, no network needed) and its figures as PNG.",
     examples=(
-        ("", "of the newest study; a study makes its own when it ends"),
-        ("my-study", "once more, also while it runs"),
+        ("", "the newest study; a study writes its report itself when it ends"),
+        ("my-study", "write it again, also while the study runs"),
     ),
     run=_run,
 )

@@ -1,4 +1,4 @@
-"""`resume`: a study goes on, or a single run."""
+"""`resume`: continue a study or a single run."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--take-from",
         metavar="HOST",
-        help="a machine that is gone for good: its running trials are taken over",
+        help="take over the running trials of a machine that is gone for good",
     )
 
 
 def _run(arguments: argparse.Namespace) -> list[str]:
-    """The arguments for Hydra that let the study or the run go on."""
+    """Return the arguments with which Hydra resumes the study or the run."""
     found = resolve_whole(arguments.study)
     if isinstance(found, Run):
         return _single_run(found, arguments.take_from)
@@ -49,9 +49,9 @@ def _single_run(run: Run, take_from: str | None) -> list[str]:
         raise StudyError(f"--take-from: {run.folder.name} is a single run; leave it out")
     if registered(run.app.name) is None:
         raise _made_by_another_app(run.folder.name, run.command, [f"hydra.run.dir={run.folder}"])
-    typed = [text for text in run.overrides if not text.startswith("study.name=")]
+    overrides = [text for text in run.overrides if not text.startswith("study.name=")]
     where = f"hydra.run.dir={json.dumps(str(run.folder))}"
-    return [*typed, f"study.name={run.folder.name}", where]
+    return [*overrides, f"study.name={run.folder.name}", where]
 
 
 def _made_by_another_app(name: str, command: str, overrides: list[str]) -> StudyError:
@@ -61,31 +61,36 @@ def _made_by_another_app(name: str, command: str, overrides: list[str]) -> Study
 
 
 def _saved(study: Study) -> tuple[list[str], list[str]]:
-    """What was typed for Hydra and for the app when the study was started."""
+    """Return the overrides for Hydra and those for the app that the study was started with."""
     path = study.folder / "multirun.yaml"
     try:
-        typed = read_config(path).hydra.overrides
-        for_hydra = [text for text in typed.hydra if not text.startswith(FOR_ONCE)]
-        return for_hydra, [text for text in typed.task if not text.startswith("study.name=")]
+        saved = read_config(path).hydra.overrides
+        for_hydra = [text for text in saved.hydra if not text.startswith(FOR_ONCE)]
+        return for_hydra, [text for text in saved.task if not text.startswith("study.name=")]
     except (RecordError, OmegaConfBaseException, AttributeError, TypeError):
         raise StudyError(
-            f"{path}: does not tell what was typed; type it again with study.name={study.name}"
+            f"{path}: does not have the study's overrides; repeat its command "
+            f"with study.name={study.name}"
         ) from None
 
 
 COMMAND = Command(
     name="resume",
-    summary="Let a study go on (what waits or was interrupted runs now), or a single run.",
+    summary="Resume a study (run its waiting and interrupted trials) or a single run.",
     examples=(
         ("", "the newest study"),
-        ("my-study", "the study of that name, with what it was started with"),
+        ("my-study", "the study of that name, with the overrides it was started with"),
         ("multirun/train/my-run", "a single run, from its checkpoint"),
-        ("my-study --take-from node7", "with the trials that a machine had which is gone for good"),
+        (
+            "my-study --take-from node7",
+            "also the running trials of a machine that is gone for good",
+        ),
     ),
     run=_run,
     arguments=_arguments,
-    details="To extend it, type its command again with study.name=NAME and more values or trials.\n"
-    "--take-from is for studies that several machines share. A trial goes on from its checkpoint\n"
-    "if the study's folder here is the one it ran in, otherwise it begins again. Where there is\n"
-    "no folder of the study, type its command with study.name=NAME hydra.sweeper.take_from=HOST.",
+    details="To extend a study, repeat its command with study.name=NAME and more values or\n"
+    "trials.\n\n"
+    "--take-from is for studies that several machines share. A trial continues from its\n"
+    "checkpoint if it ran in this study folder, and starts again otherwise. On a machine without\n"
+    "the study's folder, repeat its command with study.name=NAME hydra.sweeper.take_from=HOST.",
 )

@@ -1,4 +1,4 @@
-"""`show`: one run, as far as a terminal can show it."""
+"""`show`: show one run in the terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "run",
         metavar="STUDY/TRIAL",
         nargs="?",
-        help="also STUDY (its best trial), STUDY/TRIAL/REPEAT, a folder, the name of a single "
+        help="also STUDY (its best trial), STUDY/TRIAL/REPEAT, a run folder, the name of a single "
         "run or an MLflow run id; default: the best trial of the newest study",
     )
 
@@ -31,15 +31,15 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     run = resolve_run(arguments.run)
     print(_head(run))
-    print(f"  {' '.join(map(formatting.format_override, run.recipe)) or 'as conf/ has it'}\n")
+    print(f"  {' '.join(map(formatting.format_override, run.recipe)) or 'all defaults'}\n")
     if lines := _curves(run):
         print(facts(lines) + "\n")
     if values := [(name, run.app.metrics.metric(run.values, name)) for name in _final(run)]:
         print(facts(values) + "\n")
     if tail := _log(run.folder):
-        print(f"  the last lines of {run.folder / 'run.log'}:")
+        print(f"  last lines of {run.folder / 'run.log'}:")
         print("".join(f"    {line}\n" for line in tail))
-    print(facts(_where(run)))
+    print(facts(_references(run)))
 
 
 def _head(run: Run) -> str:
@@ -49,16 +49,16 @@ def _head(run: Run) -> str:
         if (repeat := run.tags.get("hrm_sweep.repeat")) is not None:
             what += f", repeat {repeat}"
     ago = formatting.format_age(time.time() - run.first.time_ms / 1000)
-    told = f"{what} · started {ago} · {run.word}"
+    head = f"{what} · started {ago} · {run.word}"
     if run.outcome is not None:
-        told += f" after {formatting.format_duration(run.seconds)}"
+        head += f" after {formatting.format_duration(run.seconds)}"
     if run.attempts > 1:
-        told += f" in {run.attempts} attempts" if run.outcome else f" · attempt {run.attempts}"
-    return f"{told}\n  {run.reason}" if run.reason else told
+        head += f" in {run.attempts} attempts" if run.outcome else f" · attempt {run.attempts}"
+    return f"{head}\n  {run.reason}" if run.reason else head
 
 
 def _curves(run: Run) -> list[tuple[str, str]]:
-    """Of a trial with repeats the curves are those of its first."""
+    """Return the curves to show; of a trial with repeats, those of its first repeat."""
     curves = (run.repeats[0] if run.repeats else run).curves
     steps = sorted(curves)
     names = list(dict.fromkeys(name for step in steps for name in curves[step]))
@@ -82,7 +82,7 @@ def _log(folder: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
 
 
-def _where(run: Run) -> list[tuple[str, str]]:
+def _references(run: Run) -> list[tuple[str, str]]:
     pairs = [("folder", str(run.folder))]
     if run.can_go_on:
         pairs.append(("resume", process.hrm_sweep_command("resume", str(run.folder))))
@@ -96,11 +96,11 @@ def _where(run: Run) -> list[tuple[str, str]]:
 
 COMMAND = Command(
     name="show",
-    summary="Show one run: how it ended, its curves, its last log lines, where everything is.",
+    summary="Show one run: its outcome, curves, values, the end of its log, and its files.",
     examples=(
         ("", "the best trial of the newest study"),
         ("my-study/3", "trial 3"),
-        ("my-study/3/0", "its first repeat"),
+        ("my-study/3/0", "the first repeat of trial 3"),
         ("2026-11-22-brisk-otter", "a single run, or the best trial of a study"),
     ),
     arguments=_arguments,

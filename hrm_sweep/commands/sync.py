@@ -1,4 +1,4 @@
-"""`sync`: what is written down and not in MLflow yet goes there, or a copy into another MLflow."""
+"""`sync`: export to MLflow what is not there yet, or copy it to another MLflow server."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hrm_sweep import formatting
+from hrm_sweep.commands.addresses import with_password
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.pages import with_password
 from hrm_sweep.commands.resolve import resolve_whole, single_run_folders, studies
 from hrm_sweep.errors import RecordError, StudyError, TrackingError
 from hrm_sweep.runs import export_state, record
 from hrm_sweep.runs.app import App, trusted_pictures
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
+from hrm_sweep.system import process
 from hrm_sweep.tracking import store
 
+DEFAULT_DATABASE = "sqlite:///mlruns/mlflow.db"
 
-class _Place(NamedTuple):
-    """An experiment in some MLflow; `uri` None is the default one."""
+
+class _Destination(NamedTuple):
+    """An experiment of an MLflow server or database."""
 
     uri: str | None
+    """None is the default database."""
     experiment: str = "hrm_sweep"
 
 
-class _Whole(NamedTuple):
-    """A study or a single run; `home` is None if it was not tracked."""
+class _Source(NamedTuple):
+    """A study or a single run to export."""
 
     name: str
     folder: Path
-    home: _Place | None
+    home: _Destination | None
+    """Where it was exported to; None if it was not tracked."""
     app: App
 
 
@@ -41,20 +46,20 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.study:
         chosen = [_named(arguments.study)]
     else:
-        chosen = [whole for whole in _all() if _has_work(whole, to)]
+        chosen = [source for source in _all() if _has_work(source, to)]
     if not chosen:
         print("everything is in MLflow")
-    if sum(_send(whole, to) for whole in chosen):
+    if sum(_send(source, to) for source in chosen):
         raise SystemExit(1)
 
 
-def _named(text: str) -> _Whole:
+def _named(text: str) -> _Source:
     found = resolve_whole(text)
     return _single(found) if isinstance(found, Run) else _study(found)
 
 
-def _all() -> Iterator[_Whole]:
-    """All that is below `multirun/`, but for records that were edited."""
+def _all() -> Iterator[_Source]:
+    """Yield everything below `multirun/`; for an edited record, print its error instead."""
     yield from map(_study, studies())
     for folder in single_run_folders():
         try:
@@ -63,65 +68,66 @@ def _all() -> Iterator[_Whole]:
             print(error, file=sys.stderr)
 
 
-def _study(study: Study) -> _Whole:
+def _study(study: Study) -> _Source:
     tracking = study.tracking
-    home = _Place(tracking["uri"], str(tracking["experiment"])) if tracking else None
-    return _Whole(study.name, study.folder, home, study.app)
+    home = _Destination(tracking["uri"], str(tracking["experiment"])) if tracking else None
+    return _Source(study.name, study.folder, home, study.app)
 
 
-def _single(run: Run) -> _Whole:
+def _single(run: Run) -> _Source:
     params = run.first.fields["params"]
-    home = _Place(params.get("tracking.uri"), str(params.get("tracking.experiment")))
+    home = _Destination(params.get("tracking.uri"), str(params.get("tracking.experiment")))
     is_tracked = params.get("tracking.name") == "mlflow"
-    return _Whole(run.folder.name, run.folder, home if is_tracked else None, run.app)
+    return _Source(run.folder.name, run.folder, home if is_tracked else None, run.app)
 
 
-def _has_work(whole: _Whole, to: str | None) -> bool:
-    """Whether something waits; what runs just now is sent by its own projector."""
-    if not (whole.home or to) or record.is_held(whole.folder):
+def _has_work(source: _Source, to: str | None) -> bool:
+    """Return whether something is not exported yet; a running process exports its own runs."""
+    if not (source.home or to) or record.is_held(source.folder):
         return False
-    export_state.settle_dead(whole.folder)
-    if export_state.waiting(whole.folder, _cursors(to)).runs:
+    export_state.settle_dead(source.folder)
+    if export_state.waiting(source.folder, _cursors(to)).runs:
         return True
-    sent_to = export_state.ExportState.load(whole.folder, _cursors(to)).destination
-    return not store.may_hold(_uri(whole, to), sent_to)
+    sent_to = export_state.ExportState.load(source.folder, _cursors(to)).destination
+    return not store.may_hold(_uri(source, to), sent_to)
 
 
-def _send(whole: _Whole, to: str | None) -> int:
-    """Sends what waits; returns how many runs still do."""
+def _send(source: _Source, to: str | None) -> int:
+    """Export what is missing, and return how many runs are still incomplete."""
     from hrm_sweep.tracking.exporter_process import sync
 
-    home = whole.home or _Place(None)
-    if not (whole.home or to):
+    home = source.home or _Destination(None)
+    if not (source.home or to):
         raise StudyError(
-            f"{whole.name}: was made with tracking=off, so nothing of it goes to MLflow; "
-            f"to send it nevertheless: sync {whole.name} --to sqlite:///mlruns/mlflow.db"
+            f"{source.name}: was made with tracking=off, so it is not exported; to export it: "
+            + process.hrm_sweep_command("sync", source.name, "--to", DEFAULT_DATABASE)
         )
-    uri = _uri(whole, to)
+    uri = _uri(source, to)
     path = store.database_path(uri)
     if path and home.uri and not to and not path.parent.parent.exists():
         raise TrackingError(
-            f"{whole.name}: belongs into {uri}, and there is no such folder on this machine; "
-            f"say where to: sync {whole.name} --to sqlite:///mlruns/mlflow.db"
+            f"{source.name}: is exported to {uri}, and there is no such folder on this machine; "
+            "name another database: "
+            + process.hrm_sweep_command("sync", source.name, "--to", DEFAULT_DATABASE)
         )
     if path and not path.exists():
-        print(f"making {path}, which takes some seconds", file=sys.stderr)
+        print(f"creating {path}, which takes a few seconds", file=sys.stderr)
     backlog = sync(
-        whole.folder,
+        source.folder,
         uri,
         home.experiment,
         cursors=_cursors(to),
-        pictures=trusted_pictures(whole.app),
+        pictures=trusted_pictures(source.app),
     )
     print(
-        f"{whole.name}: sent {formatting.pluralize(backlog.sent, 'measurement')}; {backlog}",
+        f"{source.name}: sent {formatting.pluralize(backlog.sent, 'measurement')}; {backlog}",
         flush=True,
     )
     return backlog.runs
 
 
-def _uri(whole: _Whole, to: str | None) -> str:
-    own = whole.home.uri if whole.home else None
+def _uri(source: _Source, to: str | None) -> str:
+    own = source.home.uri if source.home else None
     return to or store.resolve_uri(with_password(own, "MLFLOW_TRACKING_URI"))
 
 
@@ -134,26 +140,22 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "study",
         metavar="STUDY",
         nargs="?",
-        help="name or folder of a study or of a single run; default: all in multirun/",
+        help="name or folder of a study or single run; default: all in multirun/",
     )
-    parser.add_argument(
-        "--to", metavar="URI", help="another MLflow that shall have a copy: a server or a database"
-    )
+    parser.add_argument("--to", metavar="URI", help="MLflow server or database that gets a copy")
 
 
 COMMAND = Command(
     name="sync",
-    summary="Send to MLflow what is written down and not there yet.",
+    summary="Export to MLflow what is recorded and not there yet.",
     examples=(
         ("", "all studies and single runs in multirun/"),
-        ("my-study", "exit code 1: the server did not take everything; try again later"),
+        ("my-study", "one study"),
         ("/media/usb/my-study", "a folder that was copied from another machine"),
-        ("my-study --to http://host:5000", "a copy in another MLflow; its own stays its own"),
+        ("my-study --to http://host:5000", "copy to another MLflow server; the original stays"),
     ),
     arguments=_arguments,
     run=_run,
-    details=(
-        "A run whose process is gone without a word is KILLED in MLflow after this. All may be "
-        "sent again:\nnothing is there twice."
-    ),
+    details="Exit code 1: the server did not accept everything; try again later. A run whose\n"
+    "process died is KILLED in MLflow afterwards. Nothing is ever stored twice.",
 )

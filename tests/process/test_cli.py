@@ -41,8 +41,8 @@ MISTAKES = [
         "lr=1e-4,1e-3: several values need -m (a study): ",
         id="comma list without -m",
     ),
-    pytest.param(["lr=[1"], "lr=[1: cannot be read; close every bracket", id="bracket"),
-    pytest.param(["bogus"], "bogus: not a setting; write key=value", id="a bare word"),
+    pytest.param(["lr=[1"], "lr=[1: cannot be parsed; close every bracket", id="bracket"),
+    pytest.param(["bogus"], "bogus: not an override; write key=value", id="a bare word"),
     pytest.param(
         ["study.objective=eval/exact_mach"],
         "study.objective=eval/exact_mach: no metric of that name; did you mean eval/exact_match",

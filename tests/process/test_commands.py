@@ -14,6 +14,7 @@ import pytest
 from studies import PATIENCE_SECONDS
 
 from hrm_sweep.commands import COMMANDS, pages, resume
+from hrm_sweep.commands.addresses import with_password
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage.dashboard import guarded
@@ -39,10 +40,12 @@ def test_every_command_has_help_with_examples(name, typed):
         pytest.param(["best", "--jsno"], "best --jsno: unrecognized arguments: --jsno; see"),
         pytest.param(["bset"], "bset: no command of that name; did you mean best?"),
         pytest.param(["show", "grid/77"], "grid/77: no trial of that number; it has 0 to 5"),
-        pytest.param(["ui", "grid"], "grid: made with tracking=off, so MLflow does not have it"),
+        pytest.param(["ui", "grid"], "grid: was made with tracking=off, so it is not in MLflow"),
         pytest.param(["sync", "grid"], "grid: was made with tracking=off"),
         pytest.param(["resume", "grid"], "grid: was made by another app; resume it with: python "),
-        pytest.param(["reproduce", "--tolerance", "-1"], "-1: must be a number from 0 up, such as"),
+        pytest.param(
+            ["reproduce", "--tolerance", "-1"], "-1: must be a number of at least 0, such"
+        ),
         pytest.param(["resume", "grid", "--take-from", "n7"], " hydra.sweeper.take_from=n7"),
         pytest.param(["dashboard", "--port", "x"], "argument --port: invalid int value: 'x'"),
     ],
@@ -69,7 +72,7 @@ def test_a_study_that_does_not_tell_what_was_typed_is_not_resumed(text, tmp_path
     monkeypatch.chdir(tmp_path)
     saved = Path("multirun/grid/multirun.yaml")
     saved.unlink() if text is None else saved.write_text(text)
-    words = r"multirun.yaml: does not tell what was typed; type it again with study.name=grid$"
+    words = r"multirun.yaml: does not have the study's overrides; repeat .+ with study.name=grid$"
     with pytest.raises(StudyError, match=words):
         resume._saved(resolve_study("grid"))
 
@@ -215,9 +218,9 @@ def test_a_port_that_is_taken_gives_way_to_the_next():
 def test_a_password_comes_from_the_environment(monkeypatch):
     full = "postgresql://me:secret@db.example/optuna"
     monkeypatch.setenv("HRM_SWEEP_STORAGE", full)
-    assert pages.with_password("postgresql://db.example/optuna", "HRM_SWEEP_STORAGE") == full
+    assert with_password("postgresql://db.example/optuna", "HRM_SWEEP_STORAGE") == full
     other = "postgresql://db.example/another"
-    assert pages.with_password(other, "HRM_SWEEP_STORAGE") == other
+    assert with_password(other, "HRM_SWEEP_STORAGE") == other
 
 
 def test_commands_import_nothing_heavy():

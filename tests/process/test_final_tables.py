@@ -68,20 +68,22 @@ def test_compare_puts_the_bests_beside_each_other(typed, tmp_path):
     picture = tmp_path / "both.png"
     code, said, _ = typed("compare", "grid", "repeated", "--picture", str(picture))
     assert code == 0
-    assert "grid before repeated: repeated is perhaps as good: one run of each" in said
-    assert "settings in which the best trials differ:" in said
+    assert "grid is ahead of repeated: repeated is perhaps as good: one run of each" in said
+    assert "config keys in which the best trials differ:" in said
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param(["compare", "grid"], "grid: name two studies or more to compare", id="one"),
+        pytest.param(["compare", "grid"], "grid: name two or more studies to compare", id="one"),
         pytest.param(
             ["compare", "grid", "gird"], "gird: no study or run of that name", id="unknown"
         ),
         pytest.param(["delete"], "the following arguments are required: STUDY", id="no name"),
-        pytest.param(["delete", "grid"], "nobody can be asked here; say it with --yes", id="pipe"),
+        pytest.param(
+            ["delete", "grid"], "there is no terminal to confirm at; add --yes", id="pipe"
+        ),
     ],
 )
 def test_a_mistake_is_one_line(arguments, words, typed, monkeypatch):
@@ -120,7 +122,7 @@ def test_a_study_that_runs_is_not_deleted(typed, copied):
     with record.Record(copied / "multirun/grid"):
         code, _, error = typed("delete", "grid", "--yes")
     assert code == 2
-    assert error == "grid: it is running; stop it first (Ctrl-C where it runs)"
+    assert error == "grid: is running; stop it first (Ctrl-C where it runs)"
 
 
 def test_delete_removes_runs_and_their_files_in_mlflow(tmp_path):

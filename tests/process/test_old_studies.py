@@ -19,7 +19,6 @@ from paths import TESTS
 from truth import Truth
 
 import hrm_sweep
-from hrm_sweep.commands.resolve import resolve_run
 from hrm_sweep.tracking.store import resolve_uri
 
 BEST_LOSS = 2.405987858772278
@@ -55,7 +54,7 @@ def test_list_shows_both_studies(typed):
     assert foreign["best"] == {"objective": 0.0, "trial": 4}
     assert (shipped["name"], shipped["trials"]) == ("shipped", {"complete": 2})
     assert (shipped["best"]["trial"], shipped["best"]["eval/loss"]) == (1, BEST_LOSS)
-    assert not (foreign["can_go_on"] or shipped["can_go_on"])
+    assert [study["can_go_on"] for study in (foreign, shipped)] == [False, False]
 
 
 def test_best_of_the_shipped_app_has_its_metrics_as_per_cent(typed):

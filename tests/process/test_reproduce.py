@@ -236,7 +236,7 @@ def test_values_that_were_taken_over_lead_to_the_run_that_was_trained():
               "tracking=off")  # fmt: skip
     done = hrm_sweep("reproduce", "twins", "--trial", "1", "--repeat", "0")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Trial 1 of twins, repeat 0 took over the values of a run with the sam" in done.stdout
+    assert "Trial 1 of twins, repeat 0 reused the values of a run with the same re" in done.stdout
     assert "values and the final weights are identical" in done.stdout
     taken, trained = (Run.open(Path("multirun/twins") / name) for name in ("1/0", "0/1"))
     assert taken.facts == {"taken_from": "../../0/1"}

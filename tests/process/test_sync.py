@@ -122,8 +122,8 @@ def test_a_database_that_was_thrown_away_or_replaced_is_filled_again(machine, ty
         ),
         pytest.param(
             ["theirs"],
-            "theirs: belongs into sqlite:////home/bob/mlruns/mlflow.db, and there is no such "
-            "folder on this machine; say where to: sync theirs --to sqlite:///mlruns/mlflow.db",
+            "theirs: is exported to sqlite:////home/bob/mlruns/mlflow.db, and there is no such "
+            "folder on this machine; name another database: ",
             id="a path of another machine",
         ),
         pytest.param(

@@ -292,7 +292,7 @@ def test_a_trial_whose_folder_is_gone_is_reproduced_from_its_run_in_mlflow(runs,
         capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"fetched from MLflow into multirun/fetched/{run_id}" in done.stdout
+    assert f"downloaded from MLflow to multirun/fetched/{run_id}" in done.stdout
     assert "30 of 30 values and the final weights are identical, bit for bit" in done.stdout
 
 

@@ -1,0 +1,144 @@
+"""Run a recorded run again, in a new folder."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hrm_sweep.commands.resolve import MULTIRUN, SINGLE_RUNS, resolve_study
+from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
+from hrm_sweep.runs import compare
+from hrm_sweep.runs.app import FinalTags, Runner
+from hrm_sweep.runs.configs import read_config
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import Study
+
+
+def train_again(
+    original: Run,
+    runner: Runner,
+    *,
+    changes: Sequence[str] = (),
+    final_tags: FinalTags | None = None,
+) -> Run:
+    """Train the recorded recipe in this process and return the new run.
+
+    Args:
+        changes: overrides to apply on top of the recipe. Without any, a run that was pruned or
+            killed is stopped where the original ended.
+    """
+    overrides = recorded_recipe(original, runner)
+    folder = _new_folder(original, SINGLE_RUNS)
+    tracking = "tracking=mlflow" if original.mlflow_run_id else "tracking=off"
+    sys.argv[1:] = [*overrides, *changes, f"study.name={folder.name}", tracking]
+    is_short = original.outcome is not Outcome.COMPLETE
+    last_step = max(original.curves) if is_short and not changes else None
+    link = {
+        "hrm_sweep.reproduces": original.mlflow_run_id or original.first.fields["record"],
+        "hrm_sweep.reproduces_folder": str(original.folder),
+    }
+    print(flush=True)
+    try:
+        # Hydra prints a stop as if it were an error
+        with redirect_stderr(StringIO() if is_short else sys.stderr):
+            runner.run(link, last_step=last_step, final_tags=final_tags)
+    except (Diverged, Interrupted) as error:
+        print(f"\n{error}")
+    return Run.open(folder)
+
+
+def run_app_again(original: Run) -> Run:
+    """Run the app that made a trial again, as a study of one point, and return the new run."""
+    study = _study_of(original)
+    folder = _new_folder(original, MULTIRUN / "reproduced")
+    program, _, _ = study.command.partition(" -m ")
+    command = shlex.split(program)
+    command = [sys.executable, *command[1:]] if command[0] == "python" else command
+    once = ["hydra.sweeper.repeats=1", "hydra.sweeper.pruner=null", "hydra.sweeper.timeout=null"]
+    where = [f"hydra.sweep.dir={folder}", f"hydra.sweeper.study_name={folder.name}"]
+    overrides = [*study.hydra_overrides, *once, *where, *original.overrides]
+    print(flush=True)
+    done = subprocess.run([*command, "-m", *overrides], check=False)
+    if not (folder / "0" / "record.jsonl").exists():
+        raise StudyError(f"{program}: exited with code {done.returncode} and left no run")
+    return Run.open(folder / "0")
+
+
+def recorded_recipe(run: Run, runner: Runner) -> list[str]:
+    """Return overrides that compose to the recorded config with today's defaults.
+
+    Prints a line for each default that has changed since.
+
+    Raises:
+        RecordError: the config file in the run folder differs from the record.
+    """
+    recorded = dict(run.config)
+    _check_config_file(run, recorded, runner)
+    overrides = [*run.recipe]
+    for with_interpolations in (False, True):  # a key such as ${lr} may be right once lr is
+        cfg = runner.compose(overrides)
+        changed = compare.changed_config(recorded, runner.flat(cfg), run.app.ignored_keys)
+        for key, value in changed.items():
+            if with_interpolations or not _is_interpolation(cfg, key):
+                text = _in_hydras_grammar(value)
+                print(f"  default changed since: {key} was {text}; the recorded value is used")
+                overrides.append(f"++{key}={text}")
+    return overrides
+
+
+def _check_config_file(run: Run, recorded: Mapping[str, Any], runner: Runner) -> None:
+    path = run.folder / "config.yaml"
+    if not path.exists():
+        return  # the record has all of it
+    try:
+        written = runner.flat(read_config(path))
+    except (RecordError, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split()).removeprefix(f"{path}: ")
+        raise RecordError(f"{path}: {reason}; delete it: the record has the config too") from None
+    for key, value in recorded.items():
+        if key in written and written[key] != value and "***" not in str(written[key]):
+            raise RecordError(
+                f"{path}: edited, it has {key}={written[key]} and the record {value}; "
+                "restore it, or delete the file: the record has the config too"
+            )
+
+
+def _is_interpolation(cfg: DictConfig, key: str) -> bool:
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    return isinstance(node, DictConfig) and name in node and OmegaConf.is_interpolation(node, name)
+
+
+def _in_hydras_grammar(value: Any) -> str:
+    """Return a recorded value as an override's value; lists were recorded as their JSON text."""
+    if isinstance(value, str):
+        return value if value.startswith("[") else json.dumps(value)
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def _study_of(run: Run) -> Study:
+    for folder in run.folder.parents:
+        if (folder / "multirun.yaml").exists():
+            return resolve_study(str(folder))
+    name = run.tags.get("hrm_sweep.study")
+    raise StudyError(f"{run.folder}: is not in the folder of its study {name}")
+
+
+def _new_folder(original: Run, parent: Path) -> Path:
+    """Return a folder that does not exist yet, named after the original."""
+    tags = (original.tags.get(f"hrm_sweep.{tag}") for tag in ("study", "trial", "repeat"))
+    name = "-".join([*filter(None, tags)] or [original.folder.name]) + "-again"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(parent / free for free in names if not (parent / free).exists())
