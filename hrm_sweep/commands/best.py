@@ -102,7 +102,7 @@ def _describe(study: Study, run: Run) -> dict[str, Any]:
 
 COMMAND = Command(
     name="best",
-    summary="Show the best trial of a study, and whether the next best is within noise.",
+    summary="Show the best trial of a study, and whether the next best is clearly worse.",
     examples=(
         ("", "the best trial of the newest study"),
         ("my-study --json", "the same as JSON, for scripts"),
@@ -110,8 +110,8 @@ COMMAND = Command(
     ),
     arguments=_arguments,
     run=_run,
-    details="Of trials with equal objectives, the one with the lower tie breaker (eval/loss) is\n"
-    "the best, then the one with the lower number. The next best is clearly worse if a one-sided\n"
-    "test says so at 5 %: Welch's t-test over repeats, or, for single runs, the two-proportion\n"
+    details="Of trials with equal objectives, the one with the lower tie breaker (eval/loss) is "
+    "the best, then the one with the lower number. The next best is clearly worse if a one-sided "
+    "test says so at 5 %: Welch's t-test over repeats, or, for single runs, the two-proportion "
     "z-test over the held-out examples (exact match only).",
 )

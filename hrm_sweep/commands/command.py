@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -34,7 +36,7 @@ class Command:
     arguments: Callable[[argparse.ArgumentParser], None] = study_argument
     """Adds the command's arguments to its parser."""
     details: str = ""
-    """Further text for --help."""
+    """Further text for --help: paragraphs, which are wrapped."""
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Return the parsed arguments; --help prints the help and exits.
@@ -64,7 +66,9 @@ class Command:
         examples = [
             f"  # {does}\n  {command} {arguments}".rstrip() for arguments, does in self.examples
         ]
-        return "\n".join(["examples:", *examples, *([f"\n{self.details}"] if self.details else [])])
+        width = shutil.get_terminal_size().columns - 2
+        paragraphs = [textwrap.fill(text, width) for text in self.details.split("\n\n") if text]
+        return "\n\n".join(["\n".join(["examples:", *examples]), *paragraphs])
 
 
 class _Parser(argparse.ArgumentParser):

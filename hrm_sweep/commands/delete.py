@@ -85,7 +85,7 @@ def _writable_storage(study: Study) -> SharedStorage:
 
 COMMAND = Command(
     name="delete",
-    summary="Delete a study: its folder, its trials in Optuna, its runs in MLflow. Asks first.",
+    summary="Delete a study's folder, its trials in Optuna and its runs in MLflow.",
     examples=(
         ("my-study", "show what is deleted, and ask for the name to confirm"),
         ("my-study --yes", "delete without asking"),

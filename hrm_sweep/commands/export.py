@@ -79,7 +79,7 @@ COMMAND = Command(
     ),
     arguments=_arguments,
     run=_run,
-    details="Columns: study, trial, repeat, outcome, reason, started (UTC), seconds, params.KEY,\n"
-    "each final value by its name, signature, folder, mlflow_run_id, command. In Python,\n"
+    details="Columns: study, trial, repeat, outcome, reason, started (UTC), seconds, params.KEY, "
+    "each final value by its name, signature, folder, mlflow_run_id, command. In Python, "
     'load_study("my-study") from hrm_sweep returns the same table as a pandas DataFrame.',
 )

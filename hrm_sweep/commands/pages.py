@@ -22,7 +22,7 @@ MOST_PORTS = 20
 def _arguments(parser: argparse.ArgumentParser, port: int) -> None:
     study_argument(parser)
     parser.add_argument(
-        "--port", type=int, default=port, help=f"default: {port}, or the next free port"
+        "--port", type=int, default=port, help=f"first port to try; default: {port}"
     )
 
 
@@ -107,7 +107,7 @@ def free_port(first: int) -> int:
 
 UI = Command(
     name="ui",
-    summary="Serve the MLflow UI on this machine, with the database that the runs are exported to.",
+    summary="Serve the MLflow UI on this machine, with the runs of a study.",
     examples=(
         ("", "http://127.0.0.1:5000, until Ctrl-C"),
         (

@@ -197,6 +197,6 @@ COMMAND = Command(
     ),
     arguments=_arguments,
     run=_run,
-    details="Exit code 0: reproduced, or within the tolerance; 1: not reproduced; 2: the record\n"
+    details="Exit code 0: reproduced, or within the tolerance; 1: not reproduced; 2: the record "
     "was edited or is incomplete. A run that was pruned or killed is compared up to its end.",
 )

@@ -36,8 +36,11 @@ def train_again(
     """Train the recorded recipe in this process and return the new run.
 
     Args:
+        original: the run to repeat.
+        runner: trains the app that made it.
         changes: overrides to apply on top of the recipe. Without any, a run that was pruned or
             killed is stopped where the original ended.
+        final_tags: returns tags of the new run when it ends.
     """
     overrides = recorded_recipe(original, runner)
     folder = _new_folder(original, SINGLE_RUNS)

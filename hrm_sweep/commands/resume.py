@@ -55,9 +55,9 @@ def _single_run(run: Run, take_from: str | None) -> list[str]:
 
 
 def _made_by_another_app(name: str, command: str, overrides: list[str]) -> StudyError:
-    return StudyError(
-        f"{name}: was made by another app; resume it with: {command} {shlex.join(overrides)}"
-    )
+    words = shlex.split(command)
+    words += [override for override in overrides if override not in words]
+    return StudyError(f"{name}: was made by another app; resume it with: {shlex.join(words)}")
 
 
 def _saved(study: Study) -> tuple[list[str], list[str]]:
@@ -88,9 +88,9 @@ COMMAND = Command(
     ),
     run=_run,
     arguments=_arguments,
-    details="To extend a study, repeat its command with study.name=NAME and more values or\n"
+    details="To extend a study, repeat its command with study.name=NAME and more values or "
     "trials.\n\n"
-    "--take-from is for studies that several machines share. A trial continues from its\n"
-    "checkpoint if it ran in this study folder, and starts again otherwise. On a machine without\n"
+    "--take-from is for studies that several machines share. A trial continues from its "
+    "checkpoint if it ran in this study folder, and starts again otherwise. On a machine without "
     "the study's folder, repeat its command with study.name=NAME hydra.sweeper.take_from=HOST.",
 )

@@ -156,6 +156,6 @@ COMMAND = Command(
     ),
     arguments=_arguments,
     run=_run,
-    details="Exit code 1: the server did not accept everything; try again later. A run whose\n"
+    details="Exit code 1: the server did not accept everything; try again later. A run whose "
     "process died is KILLED in MLflow afterwards. Nothing is ever stored twice.",
 )

@@ -22,8 +22,9 @@ from hrm_sweep.hrm.description import APP
 from hrm_sweep.launch.job import Job
 from hrm_sweep.runs import record
 from hrm_sweep.runs.app import FinalTags
+from hrm_sweep.runs.compare import changed_config
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.recipe import flatten, is_of_the_recipe, signature
+from hrm_sweep.runs.recipe import flatten, signature
 from hrm_sweep.system import files, process
 from hrm_sweep.system.redact import check_no_secrets
 from hrm_sweep.tracking import store
@@ -130,7 +131,7 @@ def _check_single_run(arguments: Namespace) -> None:
     files.check_writable(Path(cfg.hydra.run.dir))
     if cfg.tracking.name != "off":
         store.check(store.resolve_uri(cfg.tracking.uri))
-    _check_goes_on(cfg)
+    _check_resumable(cfg)
     process.limit_threads(cfg.trainer.threads)
 
 
@@ -138,8 +139,8 @@ def _typed(value: Any) -> Any:
     return "null" if value is None else value
 
 
-def _check_goes_on(cfg: DictConfig) -> None:
-    """A run that is there already goes on if it is not complete, and with no other recipe."""
+def _check_resumable(cfg: DictConfig) -> None:
+    """Refuse a run folder that is complete or has another recipe; any other run is resumed."""
     folder = Path(cfg.hydra.run.dir)
     if not (folder / record.FILE_NAME).exists():
         return
@@ -147,15 +148,14 @@ def _check_goes_on(cfg: DictConfig) -> None:
     made = next(entry.fields for entry in reversed(entries) if entry.event == "started")
     asked = flat(cfg)
     if made["tags"]["hrm_sweep.signature"] != signature(asked, APP.ignored_keys):
-        before = made["params"]
+        recorded = dict.fromkeys(asked) | made["params"]
         differing = (
-            f"that run has {key}={_typed(before.get(key))}, not {_typed(asked.get(key))}"
-            for key in sorted({*before, *asked})
-            if is_of_the_recipe(key, APP.ignored_keys) and before.get(key) != asked.get(key)
+            f"that run has {key}={_typed(value)}, not {_typed(asked.get(key))}"
+            for key, value in sorted(changed_config(recorded, asked, APP.ignored_keys).items())
         )
         raise StudyError(
             f"study.name={cfg.study.name}: {next(differing, 'that run has another recipe')}; "
-            "keep to its recipe to go on with it, or take another study.name"
+            "use its recipe to resume it, or another study.name"
         )
     if entries[-1].fields.get("outcome") == Outcome.COMPLETE.word:
         raise StudyError(

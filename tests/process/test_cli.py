@@ -220,7 +220,7 @@ def test_the_time_left_is_known_to_a_run_that_goes_on(capsys, monkeypatch):
     ("again", "words"),
     [
         pytest.param(["lr=1e-3"], "that run is complete, see multirun", id="the same once more"),
-        pytest.param(["lr=1e-2"], "that run has lr=0.001, not 0.01; keep to", id="another recipe"),
+        pytest.param(["lr=1e-2"], "that run has lr=0.001, not 0.01; use its", id="another recipe"),
         pytest.param(["lr=1e-3", "trainer.ema=0.9"], "trainer.ema=null, not 0.9", id="was null"),
     ],
 )

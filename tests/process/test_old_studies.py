@@ -10,15 +10,22 @@ import json
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pandas
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 from paths import TESTS
 from truth import Truth
 
 import hrm_sweep
+from hrm_sweep.commands.rerun import recorded_recipe
+from hrm_sweep.commands.resolve import resolve_run, studies
+from hrm_sweep.hrm import app
+from hrm_sweep.hrm.description import APP
+from hrm_sweep.runs.app import register, runner_of
 from hrm_sweep.tracking.store import resolve_uri
 
 BEST_LOSS = 2.405987858772278
@@ -44,6 +51,14 @@ def old(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def shipped_app() -> Iterator[None]:
+    """Register the shipped app, as the command line does."""
+    register(APP, runner=app)
+    yield
+    GlobalHydra.instance().clear()
 
 
 def test_list_shows_both_studies(typed):
@@ -142,7 +157,16 @@ def test_resume_finds_nothing_left_to_run(old):
     assert "*  1      3e-3  0.0 ± 0.0 %  2.406 ± 0.1192   20.2 ± 15.4 %" in done.stdout
 
 
+@pytest.mark.usefixtures("shipped_app")
+def test_reproduce_reads_the_recorded_recipe(capsys):
+    run = resolve_run("shipped/1/0")
+    overrides = recorded_recipe(run, runner_of(run.app))
+    assert overrides == ["lr=0.003", *RECIPE, "seed=0"]
+    assert capsys.readouterr().out == ""  # no default has changed since
+
+
 def test_resume_of_another_app_says_how(typed):
     code, _, error = typed("resume", "foreign")
     assert code == 2
-    assert "resume it with: python parabola.py -m hydra/sweeper=hrm_sweep" in error
+    command = next(study for study in studies() if study.name == "foreign").command
+    assert error == f"foreign: was made by another app; resume it with: {command}"

@@ -14,7 +14,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from trainings import SMALL, AmidAnEpoch
 
 from hrm_sweep import load_run
-from hrm_sweep.commands import reproduce as command
+from hrm_sweep.commands import rerun
 from hrm_sweep.commands.resolve import resolve_run, resolve_study
 from hrm_sweep.errors import RecordError
 from hrm_sweep.hrm import app, config
@@ -132,7 +132,7 @@ def test_defaults_that_have_changed_since_are_put_back(capsys, tmp_path):
     recorded |= {"lr": 0.25, "optimizer.lr": 0.25, "model.L_cycles": 7}
     recorded |= {"optimizer.max_grad_norm": None}
     recorded_run = run({}, config=recorded, folder=tmp_path, app=APP)
-    overrides = command._recorded_recipe(recorded_run, app)
+    overrides = rerun.recorded_recipe(recorded_run, app)
     put_back = ["++lr=0.25", "++model.L_cycles=7", "++optimizer.max_grad_norm=null"]
     assert sorted(overrides) == put_back
     said = capsys.readouterr().out

@@ -33,7 +33,7 @@ DOORS = {
     "pandas": ("runs/table.py", "commands/export.py"),
     "jinja2": ("report/page.py",),
     "optuna": ("search/", "storage/", "engine/", "compat/optuna.py"),
-    "sqlalchemy": ("storage/", "tracking/", "commands/pages.py"),
+    "sqlalchemy": ("storage/", "tracking/", "commands/addresses.py"),
     "mlflow": ("tracking/", "compat/mlflow.py"),
     "pebble": ("launch/pool.py", "compat/pebble.py"),
     "rich": ("terminal/", "commands/console.py"),
