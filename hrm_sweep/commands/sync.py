@@ -86,9 +86,9 @@ def _has_work(source: _Source, to: str | None) -> bool:
     if not (source.home or to) or record.is_held(source.folder):
         return False
     export_state.settle_dead(source.folder)
-    if export_state.waiting(source.folder, _cursors(to)).runs:
+    if export_state.waiting(source.folder, _state_file(to)).runs:
         return True
-    sent_to = export_state.ExportState.load(source.folder, _cursors(to)).destination
+    sent_to = export_state.ExportState.load(source.folder, _state_file(to)).destination
     return not store.may_hold(_uri(source, to), sent_to)
 
 
@@ -116,7 +116,7 @@ def _send(source: _Source, to: str | None) -> int:
         source.folder,
         uri,
         home.experiment,
-        cursors=_cursors(to),
+        state_file=_state_file(to),
         pictures=trusted_pictures(source.app),
     )
     print(
@@ -131,7 +131,7 @@ def _uri(source: _Source, to: str | None) -> str:
     return to or store.resolve_uri(with_password(own, "MLFLOW_TRACKING_URI"))
 
 
-def _cursors(to: str | None) -> str:
+def _state_file(to: str | None) -> str:
     return export_state.name_for_copy(to) if to else export_state.FILE_NAME
 
 

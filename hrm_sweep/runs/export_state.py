@@ -1,9 +1,9 @@
-"""How far each run folder of a study has been sent to MLflow, as kept in its `mlflow.json`.
+"""How far each run folder has been exported to MLflow, as its `mlflow.json` keeps it.
 
-Each further MLflow that a person wanted a copy in has a file of its own beside it.
+A copy in another MLflow has a file of its own beside it.
 
-A cursor saves work, it is not the truth: without it everything is sent again, which adds nothing.
-It names no server, so no password can get into it; the experiment's identity says where it counts.
+The export state saves work and is not the truth: without it everything is sent again, which adds
+nothing. It names no server, so that it holds no password, but the identity of an experiment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hrm_sweep.system.redact import redacted
 
 FILE_NAME = "mlflow.json"
 OF_A_STUDY = "multirun.yaml"
-"""A file that a study's folder has and no other run's."""
+"""A file that only a study's folder has."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -42,40 +42,48 @@ class ExportState:
     """Bytes of the record when the run was finished."""
     artifacts: list[str] = field(default_factory=list)
     """Files that are there whole, of the last attempt."""
-    doubt_ms: int = 0
-    """When a creation of the run was not answered: until some time later, a double may come."""
+    unconfirmed_create_ms: int = 0
+    """When a creation of the run was not answered, in ms since 1970; a second run may appear until
+    some time later. `doubt_ms` in the file."""
     finished: bool = False
-    """Nothing is left: MLflow has the run's end too, or somebody deleted the run there."""
+    """Nothing is left: MLflow has the run's end, or the run was deleted there."""
 
     @classmethod
     def load(cls, folder: Path, name: str = FILE_NAME) -> ExportState:
-        """The cursor of a run folder; a new one where there is none that can be read."""
+        """Return the export state of a run folder; a new one where none can be read."""
         try:
             kept = json.loads((folder / name).read_text(encoding="utf-8"))
-            return cls(**{known.name: kept[known.name] for known in fields(cls)})
+            return cls(**{known.name: kept[_key(known.name)] for known in fields(cls)})
         except (OSError, ValueError, KeyError, TypeError):
             return cls()
 
     def is_done_with(self, folder: Path) -> bool:
-        """Whether the record has not grown since its end was sent."""
+        """Return whether the record has not grown since its end was sent."""
         return self.finished and self.size == (folder / record.FILE_NAME).stat().st_size
 
     def save(self, folder: Path, name: str = FILE_NAME) -> None:
-        files.write_note(folder / name, json.dumps(asdict(self), indent=2) + "\n")
+        """Write the state; after a power cut the file may be the old one."""
+        content = {_key(known): value for known, value in asdict(self).items()}
+        files.write_note(folder / name, json.dumps(content, indent=2) + "\n")
+
+
+def _key(field_name: str) -> str:
+    """Return the name of a field in the file, whose format is older than this class."""
+    return {"unconfirmed_create_ms": "doubt_ms"}.get(field_name, field_name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backlog:
-    """What is written down in run folders and not in MLflow yet."""
+    """What is in run folders and not in MLflow yet."""
 
     runs: int = 0
     measurements: int = 0
     """Steps, each with all its values."""
     files: int = 0
     sent: int = 0
-    """Measurements that were sent by who says this."""
+    """Measurements sent by the process that reports this backlog."""
     reason: str = ""
-    """Why something waits, or what else a person should know; one line without secrets."""
+    """Why something waits, in one line without secrets."""
 
     def __str__(self) -> str:
         if not self.runs:
@@ -87,13 +95,13 @@ class Backlog:
 
 
 def name_for_copy(uri: str) -> str:
-    """Name of the file that says how far a run was sent to the MLflow at this address."""
+    """Return the name of the export state for a copy at another MLflow address."""
     digest = hashlib.sha256(redacted(uri).encode()).hexdigest()
     return f"mlflow_copy_{digest[:8]}.json"
 
 
 def run_folders(root: Path) -> Iterator[Path]:
-    """`root` and the run folders below it, each after the one it belongs to."""
+    """Yield `root` and the run folders below it, parents first."""
     if (root / record.FILE_NAME).exists():
         yield root
     for name in runs_below(root):
@@ -101,12 +109,13 @@ def run_folders(root: Path) -> Iterator[Path]:
 
 
 def runs_below(folder: Path, known: Collection[str] = ()) -> list[str]:
-    """The run folders that belong to the run in a folder, by their names below it, in order: the
-    trials of a study, wherever its `hydra.sweep.subdir` puts them, or the repeats of a trial, which
-    are numbered.
+    """Return the names of the run folders that belong to the run in a folder, in order.
+
+    These are the trials of a study, wherever its `hydra.sweep.subdir` puts them, or the repeats of
+    a trial, which are numbered.
 
     Args:
-        known: names that are not looked at again.
+        known: names to leave out.
     """
     is_study = (folder / OF_A_STUDY).exists()
     found = _trials_in(folder, "", known) if is_study else _numbers_in(folder, known)
@@ -138,34 +147,34 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def waiting(root: Path, cursors: str = FILE_NAME, *, reason: str = "") -> Backlog:
-    """What of a study waits, counted from its folders alone."""
+def waiting(root: Path, state_file: str = FILE_NAME, *, reason: str = "") -> Backlog:
+    """Return what of a study is not in MLflow, counted from its folders alone."""
     runs = measurements = kept = 0
     for folder in run_folders(root):
-        cursor = ExportState.load(folder, cursors)
-        if cursor.is_done_with(folder):
+        state = ExportState.load(folder, state_file)
+        if state.is_done_with(folder):
             continue
         try:
             entries = record.read(folder)
         except RecordError as error:
             reason = reason or str(error)
             continue
-        new = entries[cursor.next :]
+        new = entries[state.next :]
         last = entries[-1] if entries else None
-        if last is None or not (new or (last.event == "finished" and not cursor.finished)):
+        if last is None or not (new or (last.event == "finished" and not state.finished)):
             continue
         runs += 1
         measurements += sum(entry.event == "metrics" for entry in new)
         if last.event == "finished":
-            kept += len(set(last.fields.get("artifacts", ())) - set(cursor.artifacts))
+            kept += len(set(last.fields.get("artifacts", ())) - set(state.artifacts))
     return Backlog(runs=runs, measurements=measurements, files=kept, reason=reason)
 
 
 def settle_dead(root: Path) -> bool:
-    """Writes down the end of each run below `root` whose process died without a word.
+    """Write the end of each run below `root` whose process died before it could.
 
     Returns:
-        True if some run goes on: a process holds its record.
+        Whether a living process holds some record.
     """
     alive = False
     for folder in run_folders(root):

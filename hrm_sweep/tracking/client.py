@@ -1,17 +1,17 @@
-"""One MLflow run as seen by who fills it: a few verbs, each of which may be repeated.
+"""MLflow as the exporter uses it: experiments and runs, by calls that may all be repeated.
 
-Importing this module imports MLflow, which costs seconds: only the projector's process does.
-Every verb raises `Unreachable`, `Refused` or `Gone`; the client's own retries, which go on for
-minutes, are off.
+Importing this module imports MLflow, which takes seconds: only the exporter's process does. Every
+call raises `Unreachable`, `Refused` or `Gone`; the client's own retries, which take minutes, are
+off.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from mlflow.entities import (
     Dataset,
@@ -33,29 +33,22 @@ from hrm_sweep.errors import TrackingError
 from hrm_sweep.tracking import saved_view, store
 from hrm_sweep.tracking.errors import Gone, translated
 from hrm_sweep.tracking.limits import MAX_DIGEST, MAX_NAME, Names, legal_tags, param_text, shown
+from hrm_sweep.tracking.translate import Update
 
 TIMEOUT_SECONDS = 5
 RECORD_TAG = "hrm_sweep.record"
-"""Names the record that a run shows: a run whose creation was not answered is found by it."""
+"""Name of the run's record, by which a run is found whose creation was not answered."""
 
 
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 """So that the UI shows what is there for training, and not for language models."""
 
 
-class Point(NamedTuple):
-    """One value of one metric."""
-
-    name: str
-    value: float
-    time_ms: int
-    step: int
-
-
 class Destination:
     """An experiment on a tracking server or in a database.
 
-    `identity` tells it from every other experiment, wherever the server moves to.
+    Attributes:
+        identity: text that no other experiment has, wherever its server moves to.
     """
 
     def __init__(
@@ -66,25 +59,26 @@ class Destination:
         self._database, self._inode = database, _inode(database)
 
     @property
-    def is_thrown_away(self) -> bool:
-        """Whether the database is no more the file that was opened: SQLite would not notice."""
+    def is_replaced(self) -> bool:
+        """Whether the database is another file than was opened, which SQLite does not notice."""
         return _inode(self._database) != self._inode
 
     def is_still_there(self) -> bool:
-        """Whether the experiment is the one that this object was made for."""
+        """Return whether the server still has this very experiment."""
         with translated():
             return _identity(self._client.get_experiment(self.experiment_id)) == self.identity
 
     def open(self, run_id: str) -> MlflowRun:
+        """Return the run of that id, without a request."""
         return MlflowRun(self._client, run_id)
 
     def find(self, record: str) -> MlflowRun | None:
-        """The run that shows `record`, if there is one.
+        """Return the run of a record, if there is one.
 
         Raises:
-            Gone: there was one, and somebody deleted it.
+            Gone: there was one, and it was deleted.
         """
-        found = self._showing(record)
+        found = self._runs_of(record)
         if found and found[0].info.lifecycle_stage == "deleted":
             raise Gone(f"the run {found[0].info.run_name} was deleted in MLflow")
         return self.open(found[0].info.run_id) if found else None
@@ -92,7 +86,7 @@ class Destination:
     def create(
         self, record: str, *, name: str, start_ms: int, tags: Mapping[str, str]
     ) -> MlflowRun:
-        """A run that shows `record`; `find` finds it, whatever happens to this call."""
+        """Create the run of a record; `find` finds it, whatever happens to this call."""
         with translated():
             made = self._client.create_run(
                 self.experiment_id,
@@ -103,10 +97,10 @@ class Destination:
         return self.open(made.info.run_id)
 
     def keep_view(self, study: Mapping[str, Any], run_id: str) -> str:
-        """Makes a table of a study's trials for the UI.
+        """Make a table of a study's trials for the UI.
 
         Returns:
-            Where it is, below the server's address.
+            Its address below the server's.
         """
         name, value = saved_view.tag_of_view(study, run_id)
         with translated():
@@ -114,14 +108,14 @@ class Destination:
         return saved_view.path_of_view(self.experiment_id, run_id)
 
     def remove_doubles(self, record: str, run_id: str) -> None:
-        """Deletes runs that show `record` too: a creation that was given up and came late."""
-        for run in self._showing(record):
+        """Delete other runs of a record: a creation that was given up and came late."""
+        for run in self._runs_of(record):
             if run.info.run_id != run_id and run.info.lifecycle_stage == "active":
                 with translated():
                     self._client.delete_run(run.info.run_id)
 
-    def _showing(self, record: str) -> list[Run]:
-        """Runs with this record, those that nobody deleted first."""
+    def _runs_of(self, record: str) -> list[Run]:
+        """Return all runs of a record, those that were not deleted first."""
         with translated():
             runs = self._client.search_runs(
                 [self.experiment_id], f"tags.`{RECORD_TAG}` = '{record}'", ViewType.ALL
@@ -130,9 +124,9 @@ class Destination:
 
 
 class MlflowRun:
-    """One run. Each verb may be repeated with the same arguments: a repetition adds nothing.
+    """One run. Each call may be repeated with the same arguments, which adds nothing.
 
-    Params, tags and metrics are collected until `send`: a request costs more than what is in it.
+    Params, tags and metrics are collected until `send`: a request costs more than its content.
     """
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
@@ -141,26 +135,31 @@ class MlflowRun:
         self._tags: dict[str, str] = {}
         self._metrics: list[Metric] = []
 
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Long values are cut and say so. Params are immutable: other values are refused."""
+    def add(self, update: Update) -> None:
+        """Collect what some entries of a record add; a dataset is sent at once.
+
+        Long params are cut with a note, and MLflow refuses other values for known ones. A metric
+        with the time and step of a known row is dropped by MLflow, so each is there once.
+        """
         names = Names()
-        self._params += [Param(names(name), param_text(value)) for name, value in values.items()]
+        self._params += [Param(names(k), param_text(value)) for k, value in update.params.items()]
+        self.tags(update.tags)
+        self._metrics += [Metric(*point) for point in update.metrics]
+        for dataset in update.datasets:
+            self._log_dataset(dataset)
 
     def tags(self, values: Mapping[str, str]) -> None:
+        """Collect tags."""
         self._tags |= legal_tags(values)
 
-    def metrics(self, points: Sequence[Point]) -> None:
-        """Exactly once, because time and step are the record's: MLflow drops an equal row."""
-        self._metrics += [Metric(*point) for point in points]
-
     def send(self) -> None:
-        """Sends what was collected, in one request if it fits into one."""
+        """Send what was collected, in one request if it fits."""
         tags = [RunTag(name, value) for name, value in self._tags.items()]
         with translated():
             self._client.log_batch(self.run_id, self._metrics, self._params, tags, synchronous=True)
         self._params, self._tags, self._metrics = [], {}, []
 
-    def dataset(self, described: Mapping[str, Any]) -> None:
+    def _log_dataset(self, described: Mapping[str, Any]) -> None:
         dataset = Dataset(
             name=str(described["name"]),
             digest=str(described["digest"])[:MAX_DIGEST],
@@ -173,24 +172,25 @@ class MlflowRun:
             self._client.log_inputs(self.run_id, [used])
 
     def artifact(self, path: Path, name: str) -> None:
-        """Sends one file; it has its name in MLflow only when it is whole there."""
+        """Send one file; it has its name in MLflow only when it is whole there."""
         folder = str(PurePosixPath(name).parent)
         with translated():
             self._client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
 
     def reopen(self) -> None:
-        """Another attempt begins."""
+        """Mark the run as running again: another attempt begins."""
         with translated():
             self._client.update_run(self.run_id, status="RUNNING")
 
     def finish(self, status: str, end_ms: int) -> None:
+        """Send what was collected and, last, the status and end of the run."""
         self.send()
         with translated():
             self._client.set_terminated(self.run_id, status, end_ms)
 
 
 def connect(uri: str, experiment: str) -> Destination:
-    """Opens the experiment, creates it if there is none, and the database too.
+    """Open an experiment; create it, and its database, if there is none.
 
     Raises:
         TrackingError: the database is of another version, or the experiment was deleted.
@@ -217,7 +217,7 @@ def connect(uri: str, experiment: str) -> Destination:
 
 
 def be_patient(seconds: int) -> None:
-    """Sets how long a request may take. MLflow reads all of these at each request."""
+    """Set how long a request may take; MLflow reads these variables at each request."""
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(seconds)
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
@@ -235,7 +235,7 @@ def _create_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:
             name, store.artifact_root(path) if path else None, {KIND_TAG: KIND}
         )
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody was faster
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
             raise
     made = client.get_experiment_by_name(name)
     assert made is not None

@@ -1,14 +1,11 @@
-"""From records to MLflow: a run's folder, or a study's folder with all the runs below it.
-
-Nothing here trains and nothing that trains waits for this: the records are complete without it.
-"""
+"""The export of records to MLflow: a run's folder, or a study's folder with all runs below it."""
 
 from __future__ import annotations
 
 import fcntl
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -22,14 +19,15 @@ from hrm_sweep.tracking.run_exporter import Pictures, RunExporter
 from hrm_sweep.tracking.store import resolve_uri
 
 TURN_SECONDS = 0.5
-"""How long a step works on runs that have ended before it looks at the living ones again."""
+"""How long a step works on ended runs before living ones have their turn again."""
 MAX_DELAY_SECONDS = 8.0
 MAX_TIMEOUT_SECONDS = 40
-LOOKS_A_STEP = 200
-"""Ended runs of which a step looks whether another attempt has begun; it takes them in turn."""
+WAKES_A_STEP = 200
+"""Ended runs that a step checks for another attempt, in turn."""
 
 
 def no_pictures(_: Path) -> Iterable[str]:
+    """Draw nothing."""
     return ()
 
 
@@ -40,9 +38,9 @@ class Exporter:
         root: a study's folder (its record becomes the parent run, the runs below it the
             children), or the folder of a single run.
         tracking_uri: see `resolve_uri`.
-        pictures: is called with the folder of each run that has ended, before its files are sent;
-            returns the names of what was drawn there, or None as long as it draws.
-        cursors: name of the file in each run's folder that says how far it was sent.
+        pictures: draws in the folder of a run that has ended, before its files are sent; returns
+            the names of the pictures, or None while it draws.
+        state_file: name of the export state in each run's folder.
 
     Raises:
         TrackingError: MLflow cannot keep runs at the address.
@@ -55,25 +53,26 @@ class Exporter:
         tracking_uri: str | None,
         experiment: str,
         pictures: Pictures = no_pictures,
-        cursors: str = export_state.FILE_NAME,
+        state_file: str = export_state.FILE_NAME,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root, self._experiment, self._pictures = root, experiment, pictures
-        self._cursors = cursors
+        self._state_file, self._now = state_file, monotonic
         self._uri = resolve_uri(tracking_uri)
         self._destination: client.Destination | None = None
         self._lock: TextIO | None = None
         self._runs: dict[Path, RunExporter] = {}
         self._children: dict[Path, set[str]] = {}
-        self._has_looked = False
-        """What comes later was not there when this process took the lock: nobody has sent it."""
-        self._looked_up_to = 0
+        self._has_scanned = False
+        """Runs found after the first scan are new, so MLflow need not be searched for them."""
+        self._woken_up_to = 0
         self._delay, self._retry_at, self._timeout = 0.0, 0.0, client.TIMEOUT_SECONDS
         self._progress_at_failure = -1
         self._unconnected = Backlog()
         self.reason = ""
         """Why the last attempt to send failed, "" if it did not."""
         self.progress = 0
-        """Grows with all that is done."""
+        """Grows with all that was sent."""
 
     @property
     def sent(self) -> int:
@@ -82,18 +81,18 @@ class Exporter:
 
     @property
     def has_work(self) -> bool:
-        """Something waits that was not refused."""
+        """Whether something waits that was not refused."""
         if self._destination is None:
             return self._unconnected.runs > 0
         return any(run.is_due for run in self._runs.values())
 
     def step(self) -> Backlog:
-        """Sends what is new, living runs first; returns what is left.
+        """Send what is new, living runs first; return what is left.
 
-        That the server fails is no error: what it did not take waits for a later step, and the
-        pauses between attempts grow to `MAX_DELAY_SECONDS`.
+        A server that fails is no error: what it did not take waits for a later step, after pauses
+        that grow to `MAX_DELAY_SECONDS`.
         """
-        if time.monotonic() >= self._retry_at:
+        if self._now() >= self._retry_at:
             try:
                 self._send()
             except Gone:
@@ -103,7 +102,7 @@ class Exporter:
         return self.backlog()
 
     def backlog(self) -> Backlog:
-        """What is left. Measurements in records that were not opened yet are not counted."""
+        """Return what is left; measurements in records that were not opened yet are not counted."""
         if self._destination is None:
             return self._unconnected
         left = [run for run in self._runs.values() if run.is_waiting]
@@ -116,12 +115,12 @@ class Exporter:
         )
 
     def close(self) -> None:
-        """Lets another process send these runs."""
+        """Let another process send these runs."""
         if self._lock:
             self._lock.close()
 
     def _send(self) -> None:
-        if self._destination and self._destination.is_thrown_away:
+        if self._destination and self._destination.is_replaced:
             self._start_over()
         if self._destination is None:
             if not self._locked():
@@ -132,7 +131,7 @@ class Exporter:
         self._add_children(self._root, self._runs.get(self._root))
         for run in [run for run in self._runs.values() if not run.is_done]:
             self._add_children(run.folder, run)
-        self._has_looked = True
+        self._has_scanned = True
         self._take_turns(list(self._runs.values()), self._destination)
         self.reason, self._progress_at_failure = "", -1
         self._timeout = client.TIMEOUT_SECONDS
@@ -142,21 +141,21 @@ class Exporter:
         for run in runs:
             if run.is_alive and not run.is_postponed:
                 self._advance(run, destination)
-        end = time.monotonic() + TURN_SECONDS
+        end = self._now() + TURN_SECONDS
         for run in reversed(runs):  # the newest first: of those not read yet, they may be alive
-            while run.is_due and not run.is_alive and time.monotonic() < end:
+            while run.is_due and not run.is_alive and self._now() < end:
                 if not self._advance(run, destination):
                     break
         for run in runs:
             run.remove_doubles(destination)
-        for run in runs[self._looked_up_to : self._looked_up_to + LOOKS_A_STEP]:
-            run.look_again()
-        self._looked_up_to = (self._looked_up_to + LOOKS_A_STEP) * (
-            self._looked_up_to + LOOKS_A_STEP < len(runs)
+        for run in runs[self._woken_up_to : self._woken_up_to + WAKES_A_STEP]:
+            run.wake()
+        self._woken_up_to = (self._woken_up_to + WAKES_A_STEP) * (
+            self._woken_up_to + WAKES_A_STEP < len(runs)
         )
 
     def _advance(self, run: RunExporter, destination: client.Destination) -> bool:
-        """One batch, or the end, of one run. False if nothing could be done."""
+        """Send one batch, or the end, of one run; return whether there was something to send."""
         parent = run.parent
         if parent and not parent.run_id and not parent.is_done:
             return parent.is_due and self._advance(parent, destination)
@@ -165,7 +164,7 @@ class Exporter:
         except Gone:
             if not destination.is_still_there():
                 raise
-            run.give_up()  # a person deleted this run, and does not want it back
+            run.give_up()  # the user deleted this run and does not want it back
             worked = True
         except Refused as error:
             run.postpone(f"run {run.folder.name}: {error}")
@@ -177,7 +176,7 @@ class Exporter:
         return worked
 
     def _locked(self) -> bool:
-        """Two projections of one folder at once would create each run twice."""
+        """Lock the folder: two exporters at once would create each run twice."""
         if self._lock is None and self._root.is_dir():
             file = (self._root / ".mlflow.lock").open("a")
             try:
@@ -196,8 +195,9 @@ class Exporter:
             folder,
             parent,
             self._destination.identity,
-            self._cursors,
-            is_new=self._has_looked,
+            self._state_file,
+            is_new=self._has_scanned,
+            monotonic=self._now,
         )
         self._runs[folder] = run
         self._add_children(folder, run)
@@ -210,8 +210,8 @@ class Exporter:
                 known.add(name)
 
     def _start_over(self) -> None:
-        """The experiment is another one than it was: its database was replaced."""
-        self._destination, self._has_looked = None, False
+        """Begin again with another experiment: the database was replaced."""
+        self._destination, self._has_scanned = None, False
         self._runs.clear()
         self._children.clear()
 
@@ -228,6 +228,6 @@ class Exporter:
                 self._timeout = min(MAX_TIMEOUT_SECONDS, 2 * self._timeout)
         client.be_patient(self._timeout)
         self._progress_at_failure = self.progress
-        self._retry_at = time.monotonic() + self._delay * random.uniform(0.8, 1.2)
+        self._retry_at = self._now() + self._delay * random.uniform(0.8, 1.2)
         if self._destination is None:
-            self._unconnected = waiting(self._root, self._cursors, reason=self.reason)
+            self._unconnected = waiting(self._root, self._state_file, reason=self.reason)

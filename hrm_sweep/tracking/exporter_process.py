@@ -55,7 +55,7 @@ class ExporterProcess:
     Args:
         root: a study's folder, or the folder of a single run; it need not be there yet.
         uri: see `resolve_uri`.
-        cursors: see `Exporter`.
+        state_file: see `Exporter`.
         pictures: dotted path of the function that draws a run's pictures; None draws none.
 
     Raises:
@@ -68,10 +68,10 @@ class ExporterProcess:
         uri: str | None,
         experiment: str,
         *,
-        cursors: str = FILE_NAME,
+        state_file: str = FILE_NAME,
         pictures: str | None = None,
     ) -> None:
-        self.root, self._experiment, self._cursors = root.absolute(), experiment, cursors
+        self.root, self._experiment, self._state_file = root.absolute(), experiment, state_file
         self._pictures = pictures
         self._uri = store.resolve_uri(uri)
         store.check(self._uri)
@@ -94,7 +94,7 @@ class ExporterProcess:
             self.backlog = self._waiting("it is still being sent, in the background")
         except ValueError:
             code = self._process.returncode
-            self.backlog = self._waiting(f"the projector ended with code {code}")
+            self.backlog = self._waiting(f"the exporter ended with code {code}")
         return self.backlog
 
     def begin(self, _: Any) -> None:
@@ -113,14 +113,20 @@ class ExporterProcess:
         self.close()
 
     def _waiting(self, reason: str) -> Backlog:
-        return waiting(self.root, self._cursors, reason=reason)
+        return waiting(self.root, self._state_file, reason=reason)
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts += 1
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "hrm_sweep.tracking.exporter_process"),
-                *(str(self.root), "--experiment", self._experiment, "--cursors", self._cursors),
+                *(
+                    str(self.root),
+                    "--experiment",
+                    self._experiment,
+                    "--state-file",
+                    self._state_file,
+                ),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -141,14 +147,14 @@ def sync(
     uri: str | None,
     experiment: str,
     *,
-    cursors: str = FILE_NAME,
+    state_file: str = FILE_NAME,
     pictures: str | None = None,
 ) -> Backlog:
     """Sends what is not in MLflow yet, and the ends of runs that died; returns what is left.
 
     Goes on as long as it gets on. A study that another process sends just now is left to that.
     """
-    process = ExporterProcess(root, uri, experiment, cursors=cursors, pictures=pictures)
+    process = ExporterProcess(root, uri, experiment, state_file=state_file, pictures=pictures)
     return process.close(timeout=None)
 
 
@@ -156,9 +162,14 @@ class _Work:
     """What the process does, in a thread: a server that hangs must not keep the process alive."""
 
     def __init__(
-        self, root: Path, uri: str, experiment: str, cursors: str, pictures: str | None
+        self, root: Path, uri: str, experiment: str, state_file: str, pictures: str | None
     ) -> None:
-        self._root, self._uri, self._experiment, self._cursors = root, uri, experiment, cursors
+        self._root, self._uri, self._experiment, self._state_file = (
+            root,
+            uri,
+            experiment,
+            state_file,
+        )
         self._pictures = pictures
         self.closing = threading.Event()
         self.reason = ""
@@ -168,49 +179,47 @@ class _Work:
 
     def _run(self) -> None:
         try:
-            self._project()
+            self._export()
         except TrackingError as error:
             self.reason = str(error)
         except BaseException as error:  # told, here and to the parent, and the thread ends
             pictures.log(self._root, redacted(traceback.format_exc()))
             what = f"{type(error).__name__}: {error}"
-            self.reason = redacted(
-                f"the projector failed: {what}; see {pictures.LOG} in the folder"
-            )
+            self.reason = redacted(f"the exporter failed: {what}; see {pictures.LOG} in the folder")
 
-    def _project(self) -> None:
+    def _export(self) -> None:
         settle_dead(self._root)
         while not (_has_begun(self._root) or self.closing.wait(TICK_SECONDS / 4)):
             pass  # MLflow's import takes seconds of the cores that the workers start up on
         from hrm_sweep.tracking.exporter import Exporter
 
-        projection = Exporter(
+        exporter = Exporter(
             self._root,
             tracking_uri=self._uri,
             experiment=self._experiment,
             pictures=pictures.BackgroundDrawing(pictures.draw_function(self._pictures)),
-            cursors=self._cursors,
+            state_file=self._state_file,
         )
-        self.progress = lambda: projection.progress
-        self.sent = lambda: projection.sent
-        self._until_closing(projection)
+        self.progress = lambda: exporter.progress
+        self.sent = lambda: exporter.sent
+        self._until_closing(exporter)
         give_up = time.monotonic() + GRACE_SECONDS
         while settle_dead(self._root) and time.monotonic() < give_up:
-            self._step(projection)
+            self._step(exporter)
             time.sleep(TICK_SECONDS / 4)
-        while self._step(projection) or projection.has_work:
+        while self._step(exporter) or exporter.has_work:
             time.sleep(TICK_SECONDS / 4)
 
-    def _until_closing(self, projection: Exporter) -> None:
+    def _until_closing(self, exporter: Exporter) -> None:
         while not self.closing.is_set():
-            if not (self._step(projection) and projection.has_work):
+            if not (self._step(exporter) and exporter.has_work):
                 self.closing.wait(TICK_SECONDS)
 
-    def _step(self, projection: Exporter) -> bool:
+    def _step(self, exporter: Exporter) -> bool:
         """False if nothing could be done."""
-        before = projection.progress
-        self.reason = projection.step().reason
-        return projection.progress > before
+        before = exporter.progress
+        self.reason = exporter.step().reason
+        return exporter.progress > before
 
     def finish(self) -> None:
         """Waits for the thread, as long as it gets on."""
@@ -255,7 +264,7 @@ def main() -> None:
     )
     parser.add_argument("root", type=Path, help="folder of a study or of a single run")
     parser.add_argument("--experiment", required=True, help="MLflow experiment")
-    parser.add_argument("--cursors", required=True, help="file that says how far a run was sent")
+    parser.add_argument("--state-file", required=True, help="file that says how far a run was sent")
     arguments = parser.parse_args()
     settings = json.loads(sys.stdin.buffer.readline() or b"{}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -274,11 +283,11 @@ def main() -> None:
     except TrackingError as error:
         parser.error(str(error))
     drawn_by = settings.get("pictures")
-    work = _Work(arguments.root, uri, arguments.experiment, arguments.cursors, drawn_by)
+    work = _Work(arguments.root, uri, arguments.experiment, arguments.state_file, drawn_by)
     work.thread.start()
     _wait_for_the_end(work.thread)
     work.finish()
-    left = waiting(arguments.root, arguments.cursors)
+    left = waiting(arguments.root, arguments.state_file)
     left = replace(left, sent=work.sent(), reason=work.reason if left.runs else "")
     with contextlib.suppress(BrokenPipeError):  # the parent died, or did not wait
         answer.write(json.dumps(asdict(left)) + "\n")

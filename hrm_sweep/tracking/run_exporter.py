@@ -1,4 +1,4 @@
-"""One record on its way into one MLflow run."""
+"""The export of one run: its record on the way into one MLflow run."""
 
 from __future__ import annotations
 
@@ -12,28 +12,39 @@ from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import record
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.record import Entry, RecordReader
-from hrm_sweep.tracking.client import Destination
+from hrm_sweep.tracking import artifacts
+from hrm_sweep.tracking.client import Destination, MlflowRun
+from hrm_sweep.tracking.errors import Unreachable
 from hrm_sweep.tracking.limits import METRICS_A_BATCH
-from hrm_sweep.tracking.translate import RunTranslator, status
+from hrm_sweep.tracking.translate import Translation, links, note, status
 
 Pictures = Callable[[Path], Iterable[str] | None]
-"""Draws what a run left in its folder; None as long as it is at it."""
+"""Draws what a run left in its folder; returns None while it draws."""
 
 RETRY_REFUSED_SECONDS, RETRY_FAILED_SECONDS = 60.0, 10.0
 FAILURES_IN_A_ROW = 3
-"""After so many, the other runs have their turn first."""
-DOUBT_SECONDS, LOOK_FOR_DOUBLES_SECONDS = 60.0, 20.0
-"""How long a server may hold a request that its client has given up, and how often to look."""
+"""After so many failures in a row, other runs have their turn first."""
+UNCONFIRMED_SECONDS, SECONDS_BETWEEN_SEARCHES = 60.0, 20.0
+"""How long a server may hold a request whose client has given up, and how often to look for a run
+that came of it."""
 
 
 class RunExporter:
-    """Follows the record of one folder and sends it, batch by batch.
+    """Follows the record of one run folder and sends it, batch by batch.
 
-    What was sent stands in the folder's cursor. A kill between the sending and the cursor means
-    that a batch is sent again, with the same times and steps: MLflow keeps one of each.
+    It is the only writer of the folder's export state, which it saves after each request. A kill
+    in between repeats the request with the same times and steps, and MLflow keeps one of each.
 
     Args:
-        is_new: nobody else can have sent it, so that MLflow need not be asked whether it is there.
+        parent: of the run that this one is a child of.
+        destination: identity of the experiment.
+        state_file: name of the export state in the folder.
+        is_new: no other process can have sent it, so MLflow need not be searched for it.
+        monotonic: the clock of pauses, in seconds.
+
+    Attributes:
+        sent: measurements sent by this object.
+        reason: why the run was postponed, "" if it was not.
     """
 
     def __init__(
@@ -41,52 +52,53 @@ class RunExporter:
         folder: Path,
         parent: RunExporter | None,
         destination: str,
-        cursors: str,
+        state_file: str,
         *,
         is_new: bool,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folder, self.parent, self._cursors = folder, parent, cursors
-        self._is_new = is_new
-        self.sent = 0
-        """Measurements sent."""
-        self.reason = ""
-        """Why it was postponed."""
-        self._cursor = ExportState.load(folder, cursors)
-        if self._cursor.destination != destination:
-            self._cursor = ExportState(destination=destination)
+        self.folder, self.parent, self._state_file = folder, parent, state_file
+        self._is_new, self._now = is_new, monotonic
+        self.sent, self.reason = 0, ""
+        self._state = ExportState.load(folder, state_file)
+        if self._state.destination != destination:
+            self._state = ExportState(destination=destination)
         self._is_unread = True
-        self._look_for_doubles_at = 0.0
+        self._search_at = 0.0
         self._failures = 0
-        self._forget()
-        self.look_again()
+        self._reset()
+        self.wake()
 
     @property
     def run_id(self) -> str:
-        return self._cursor.run_id
+        """Id of the MLflow run, "" as long as there is none."""
+        return self._state.run_id
 
     @property
     def is_done(self) -> bool:
-        """Nothing is left to send, and nothing will come unless another attempt begins."""
-        return self._cursor.finished
+        """Nothing is left to send, unless another attempt begins."""
+        return self._state.finished
 
     @property
     def is_alive(self) -> bool:
-        """Its record was read and has an attempt that goes on."""
-        return not self._is_unread and not self.is_done and self._telling.finished is None
+        """The record was read and its last attempt has not ended."""
+        return not self._is_unread and not self.is_done and self._translation.end is None
 
     @property
     def is_waiting(self) -> bool:
         """There is something to send."""
         if self.is_done:
             return False
-        return self._is_unread or bool(self._pending) or self._telling.finished is not None
+        return self._is_unread or bool(self._pending) or self._translation.end is not None
 
     @property
     def is_postponed(self) -> bool:
-        return time.monotonic() < self._retry_at
+        """A pause after a refusal or failures is not over yet."""
+        return self._now() < self._retry_at
 
     @property
     def is_due(self) -> bool:
+        """There is something to send, and no pause."""
         return self.is_waiting and not self.is_postponed
 
     @property
@@ -98,30 +110,30 @@ class RunExporter:
     def num_files(self) -> int:
         """Files that wait."""
         ends = [entry for entry in self._pending if entry.event == "finished"]
-        end = ends[-1] if ends else self._telling.finished
+        end = ends[-1] if ends else self._translation.end
         names = end.fields.get("artifacts", ()) if end else ()
-        return len(set(names) - set(self._cursor.artifacts))
+        return len(set(names) - set(self._state.artifacts))
 
-    def look_again(self) -> None:
-        """Wakes a run that was done, if its record has changed since: another attempt has begun."""
-        if self.is_done and _size(self.folder) != self._cursor.size:
-            self._cursor.finished = False
+    def wake(self) -> None:
+        """Take up a finished run again if its record has changed: another attempt has begun."""
+        if self.is_done and _size(self.folder) != self._state.size:
+            self._state.finished = False
             self._is_unread = True
-            self._forget()
+            self._reset()
 
     def advance(self, destination: Destination, pictures: Pictures) -> bool:
-        """Reads what is new and sends one batch, or, after the last one, files and the end.
+        """Read what is new and send one batch, or, after the last one, files and the end.
 
         Returns:
-            False if there was nothing to send.
+            Whether there was something to send.
 
         Raises:
-            Unreachable, Refused, Gone: see `mlflow_errors`; nothing is lost, the cursor stands.
+            Unreachable, Refused, Gone: see `errors`; nothing is lost, the state stands.
         """
         try:
             self._read()
         except RecordError as error:
-            self._conclude_damaged(destination, str(error))
+            self._finish_damaged(destination, str(error))
             self.postpone(str(error))
             return True
         self.reason = ""
@@ -129,48 +141,48 @@ class RunExporter:
         if self._pending:
             self._send(self._batch(), destination)
         else:
-            end = None if self.is_done else self._telling.finished
+            end = None if self.is_done else self._translation.end
             worked = end is not None and self._finish(end, destination, pictures)
         self._failures = 0
         return worked
 
     def remove_doubles(self, destination: Destination) -> None:
-        """If a creation was not answered, deletes what may have come of it later."""
-        if not (self.run_id and self._cursor.doubt_ms):
+        """Delete runs that came late of a creation that was not answered."""
+        if not (self.run_id and self._state.unconfirmed_create_ms):
             return
-        if time.monotonic() < self._look_for_doubles_at:
+        if self._now() < self._search_at:
             return
-        age = time.time() - self._cursor.doubt_ms / 1000
-        destination.remove_doubles(self._cursor.record, self.run_id)
-        self._look_for_doubles_at = time.monotonic() + LOOK_FOR_DOUBLES_SECONDS
-        if age > DOUBT_SECONDS:
-            self._cursor.doubt_ms = 0
+        age = time.time() - self._state.unconfirmed_create_ms / 1000
+        destination.remove_doubles(self._state.record, self.run_id)
+        self._search_at = self._now() + SECONDS_BETWEEN_SEARCHES
+        if age > UNCONFIRMED_SECONDS:
+            self._state.unconfirmed_create_ms = 0
             self._save()
 
     def postpone(self, reason: str) -> None:
-        """This run cannot be sent now; the others can."""
+        """Pause this run, which cannot be sent now; others can."""
         self.reason = reason
-        self._retry_at = time.monotonic() + RETRY_REFUSED_SECONDS
+        self._retry_at = self._now() + RETRY_REFUSED_SECONDS
 
     def count_failure(self) -> None:
-        """The server failed at this run. If that is so each time, it may be the run's own fault."""
+        """Count a failure of the server at this run; several in a row may be the run's own."""
         self._failures += 1
         if self._failures % FAILURES_IN_A_ROW == 0:
-            self._retry_at = time.monotonic() + RETRY_FAILED_SECONDS
+            self._retry_at = self._now() + RETRY_FAILED_SECONDS
 
     def give_up(self) -> None:
-        """Leaves the run as it is in MLflow, for ever."""
-        self._cursor.finished, self._cursor.size = True, _size(self.folder)
+        """Leave the run in MLflow as it is, for good."""
+        self._state.finished, self._state.size = True, _size(self.folder)
         self._save()
-        self._forget()
+        self._reset()
 
     def _save(self) -> None:
-        self._cursor.save(self.folder, self._cursors)
+        self._state.save(self.folder, self._state_file)
 
-    def _forget(self) -> None:
-        """Keeps nothing of the record in memory; it is read from its beginning when need be."""
+    def _reset(self) -> None:
+        """Drop the record from memory; it is read from its beginning when it is needed."""
         self._reader = RecordReader(self.folder)
-        self._telling = RunTranslator(self.folder, self._save)
+        self._translation = Translation()
         self._pending: deque[Entry] = deque()
         self._retry_at = 0.0
 
@@ -181,19 +193,24 @@ class RunExporter:
         if self._is_unread and entries:
             self._check_name(entries[0].fields["record"])
         for entry in entries:
-            if entry.number < self._cursor.next:
-                self._telling.note(entry)
+            if entry.number < self._state.next:
+                self._accept(entry)
             else:
                 self._pending.append(entry)
         self._is_unread = False
 
     def _check_name(self, name: str) -> None:
-        if self._cursor.record not in ("", name):  # the folder holds another record than it did
-            self._cursor = ExportState(destination=self._cursor.destination)
-        self._cursor.record = name
+        if self._state.record not in ("", name):  # the folder holds another record than it did
+            self._state = ExportState(destination=self._state.destination)
+        self._state.record = name
+
+    def _accept(self, entry: Entry) -> None:
+        self._translation.accept(entry)
+        if entry.event == "started" and self._translation.attempts > 1:
+            self._translation.resume_from(record.read(self.folder)[: entry.number])
 
     def _batch(self) -> list[Entry]:
-        """The next entries of one attempt, as many as fit into one request."""
+        """Return the next entries of one attempt, as many as fit into one request."""
         batch: list[Entry] = []
         values = 0
         for entry in islice(self._pending, METRICS_A_BATCH):
@@ -205,57 +222,99 @@ class RunExporter:
 
     def _send(self, batch: list[Entry], destination: Destination) -> None:
         if batch[0].event == "started" or not self.run_id:
-            run = self._telling.start(
-                batch[0],
-                self._cursor,
-                destination,
-                parent_id=self.parent.run_id if self.parent else "",
-                dashboard=self._dashboard(),
-                may_be_there=self._may_be_unknown,
-            )
+            run = self._start(batch[0], destination)
         else:
             run = destination.open(self.run_id)
-        self._telling.tell(run, batch)
+        run.add(self._translation.update(batch))
         run.send()
         for entry in batch:
-            self._telling.note(self._pending.popleft())
+            self._accept(self._pending.popleft())
             self.sent += entry.event == "metrics"
-        self._cursor.next = batch[-1].number + 1
+        self._state.next = batch[-1].number + 1
         self._save()
 
+    def _start(self, entry: Entry, destination: Destination) -> MlflowRun:
+        """Create the run, or open it again for another attempt."""
+        update = self._translation.start(entry)
+        if self.parent and self.parent.run_id:
+            update.tags["mlflow.parentRunId"] = self.parent.run_id
+        if self.run_id:
+            run = destination.open(self.run_id)
+            run.reopen()
+        else:
+            run = self._create(entry, update.tags, destination)
+            self._state.run_id, self._state.experiment_id = run.run_id, destination.experiment_id
+        is_study = "judged" in entry.fields
+        view = destination.keep_view(entry.fields, run.run_id) if is_study else ""
+        further = links(entry.fields, view=view, dashboard=self._dashboard())
+        update.tags["mlflow.note.content"] = note(entry.fields, _typed(self.folder), further)
+        run.add(update)
+        self._state.artifacts, self._state.finished = [], False
+        return run
+
+    def _create(self, entry: Entry, tags: dict[str, str], destination: Destination) -> MlflowRun:
+        name = entry.fields.get("name", self.folder.name)
+        known = self._state.record
+        try:
+            if self._may_be_there and (found := destination.find(known)):
+                return found
+            return destination.create(known, name=name, start_ms=entry.time_ms, tags=tags)
+        except Unreachable:
+            self._state.unconfirmed_create_ms = time.time_ns() // 1_000_000
+            self._save()
+            raise
+
     @property
-    def _may_be_unknown(self) -> bool:
-        """Whether MLflow may have a run that shows the record, and the cursor does not say so."""
-        return not self._is_new or self._cursor.doubt_ms > 0
+    def _may_be_there(self) -> bool:
+        """Whether MLflow may have a run of the record that the export state does not name."""
+        return not self._is_new or self._state.unconfirmed_create_ms > 0
 
     def _dashboard(self) -> str:
-        """Address of the study in Optuna's dashboard, as the study's own record has it."""
+        """Return the address of the study in Optuna's dashboard, from the study's own record."""
         top = self
         while top.parent:
             top = top.parent
-        return record.read(top.folder)[0].fields.get("dashboard", "")
+        return str(record.read(top.folder)[0].fields.get("dashboard", ""))
 
     def _finish(self, end: Entry, destination: Destination, pictures: Pictures) -> bool:
-        """Sends the files and, last, the status: a run that has ended in MLflow is whole there."""
+        """Send files and, last, the status: a run that has ended in MLflow is whole there."""
         drawn = pictures(self.folder)
         if drawn is None:
             return False
         run = destination.open(self.run_id)
-        self._telling.send_files(run, self._cursor, drawn)
-        if self._may_be_unknown:
-            destination.remove_doubles(self._cursor.record, self.run_id)
+        self._send_files(run, end, drawn)
+        if self._may_be_there:
+            destination.remove_doubles(self._state.record, self.run_id)
         run.finish(status(end.fields["outcome"]), end.time_ms)
-        self._cursor.finished, self._cursor.size = True, self._reader.offset
+        self._state.finished, self._state.size = True, self._reader.offset
         self._save()
-        self._forget()
+        self._reset()
         return True
 
-    def _conclude_damaged(self, destination: Destination, reason: str) -> None:
-        """What a damaged record still says cannot be believed; MLflow is not left in the dark."""
+    def _send_files(self, run: MlflowRun, end: Entry, drawn: Iterable[str]) -> None:
+        names = artifacts.names_of(self.folder, end, drawn)
+        left = [name for name in names if name not in self._state.artifacts]
+        try:
+            for name in left:
+                if not artifacts.refusal(self.folder, name):
+                    run.artifact(self.folder / name, name)
+                    self._state.artifacts.append(name)
+        finally:
+            self._save()
+        if refused := list(artifacts.refused(self.folder, left, end)):
+            run.tags({"hrm_sweep.files_not_sent": "; ".join(refused)})
+
+    def _finish_damaged(self, destination: Destination, reason: str) -> None:
+        """End a run in MLflow whose record cannot be believed."""
         if self.run_id:
             run = destination.open(self.run_id)
             run.tags({"hrm_sweep.outcome": "failed", "hrm_sweep.reason": reason})
             run.finish("FAILED", int((self.folder / record.FILE_NAME).stat().st_mtime * 1000))
+
+
+def _typed(folder: Path) -> Path:
+    """Return a folder as the user would type it here."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _size(folder: Path) -> int:
