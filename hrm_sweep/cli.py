@@ -13,16 +13,17 @@ import signal
 import sys
 from typing import NoReturn
 
-from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.commands import COMMANDS, Command, completion
 from hrm_sweep.commands.error_messages import explain, is_hydra_value_error
+from hrm_sweep.compat.hydra import parse_arguments
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.hrm import app, config
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.runs.app import register
+from hrm_sweep.search import grammar
 from hrm_sweep.system import process
 
 
@@ -30,6 +31,7 @@ def main() -> None:
     """`python -m hrm_sweep` and `hrm-sweep`."""
     atexit.register(gc.freeze)  # nothing to collect in a process that ends: it takes half a second
     config.register_resolvers()
+    grammar.extend()
     register(APP, runner=app)
     wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: the words are ours
@@ -72,12 +74,12 @@ def _put_flags_first() -> None:
         InputError: a flag is unknown.
     """
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
-    if unknown := get_args_parser().parse_known_args()[1]:
+    if unknown := parse_arguments()[1]:
         raise InputError(f"{unknown[0]}: no flag of that name; see --help")
 
 
 def _explained(error: Exception) -> str:
-    overrides = get_args_parser().parse_known_args()[0].overrides
+    overrides = parse_arguments()[0].overrides
     keys = app.flat(app.compose([]))
     return explain(
         error, command=process.launch_command(), overrides=overrides, keys=keys, commands=COMMANDS

@@ -220,7 +220,7 @@ def _empty_database() -> bytes:
     """Optuna's tables: they take longer to make than a test does."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "optuna.db")
-        SharedStorage(f"sqlite:///{path}").storage.engine.dispose()
+        SharedStorage(f"sqlite:///{path}").engine.dispose()
         return path.read_bytes()
 
 
@@ -241,7 +241,7 @@ def open_in(folder: Path, *overrides: str, **options: Any) -> OpenStudy:
     if not database.exists():
         database.write_bytes(_empty_database())
     storage = SharedStorage(config.storage)
-    sqlalchemy.event.listen(storage.storage.engine, "connect", _do_not_flush)
+    sqlalchemy.event.listen(storage.engine, "connect", _do_not_flush)
     study = storage.open_study("study", objectives.directions)
     return OpenStudy(
         config=config,
@@ -262,7 +262,7 @@ class Database:
         self.is_away = False
         self._confirmed = 0
         """Commits until one is made but not confirmed; 0: all are confirmed."""
-        engine = opened.storage.storage.engine
+        engine = opened.storage.engine
         sqlalchemy.event.listen(engine, "begin", self._begin, insert=True)
         commit = engine.dialect.do_commit
 

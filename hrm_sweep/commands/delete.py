@@ -42,7 +42,7 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     if run_ids:
         _delete_in_mlflow(study, run_ids)
-    storage.delete_study(study.name)
+    storage.remove_study(study.name)
     shutil.rmtree(study.folder)
     print(f"{study.name}: removed.")
 
@@ -79,7 +79,7 @@ def _writable_storage(study: Study) -> SharedStorage:
     from hrm_sweep.storage.optuna_storage import SharedStorage
 
     storage = SharedStorage(storage_of(study))
-    with storage.exclusive():
+    with storage.exclusive_transaction():
         return storage
 
 

@@ -1,7 +1,7 @@
-"""Private names of Optuna, as of 5.0.
+"""Private names of Optuna, read in 5.0.0.
 
-`pyproject.toml` bounds the version from above; tests/unit/compat holds each name to what is read
-here.
+tests/unit/compat/test_optuna_canary.py holds each function to what is read here. The tables of the
+relational storage are in `optuna_tables`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import FrozenTrial
 
 
@@ -32,3 +33,16 @@ def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> A
         ValueError: the enqueued value is not in the distribution.
     """
     return trial._suggest(name, distribution)
+
+
+def with_trial_cache(storage: RDBStorage) -> BaseStorage:
+    """Return the storage behind a cache of finished trials, as Optuna wraps it itself.
+
+    `get_storage` is public by name and documented as internal.
+    """
+    return get_storage(storage)
+
+
+def clear_trial_cache(cache: BaseStorage, storage: RDBStorage) -> None:
+    """Empty a cache that `with_trial_cache` made of `storage`; studies that use it keep it."""
+    vars(cache).update(vars(get_storage(storage)))

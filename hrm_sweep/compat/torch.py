@@ -1,7 +1,6 @@
-"""Private names of PyTorch, as of 2.10 to 2.13.
+"""Private names of PyTorch, read in 2.10 to 2.13.
 
-`pyproject.toml` bounds the version from above; tests/unit/compat holds each name to what is read
-here.
+tests/unit/compat/test_torch_canary.py holds each function to what is read here.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.samplers import make_sampler
 from hrm_sweep.search.space import Space
 from hrm_sweep.storage.leases import Lease
-from hrm_sweep.storage.optuna_storage import SharedStorage, known_study
+from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def find_study(config: SweeperConfig) -> optuna.Study | None:
     """Return the Optuna study that a sweep was asked to resume; None if there is none."""
     if config.study_name is None:
         return None
-    return known_study(config.storage, config.study_name)
+    return existing_study(config.storage, config.study_name)
 
 
 def open_study(
@@ -81,7 +81,8 @@ def open_study(
     """
     storage = SharedStorage(config.storage)
     study = storage.open_study(name, objectives.directions)
-    with storage.exclusive():  # of sweeps that start a study together, one makes its folder
+    with storage.exclusive_transaction():
+        # of sweeps that start a study together, one creates its folder
         if agree_on_recipe(
             study, space, objectives, repeats=config.repeats, ignored_keys=ignored_keys
         ):

@@ -78,7 +78,7 @@ class StudySync:
 
     def recover(self) -> list[InFlightTrial]:
         """Take over the trials that dead sweeps have left running, and those of `take_from`."""
-        with self._storage.exclusive():
+        with self._storage.exclusive_transaction():
             lost = self._queue.recover(self._owner, take_from=self._opened.config.take_from)
             return [self._in_flight(trial) for trial in lost]
 
@@ -105,7 +105,7 @@ class StudySync:
             DatabaseAway: nothing was written or taken, as far as can be known; try again.
         """
         is_unconfirmed, self._is_unconfirmed = self._is_unconfirmed, True
-        with self._storage.exclusive():
+        with self._storage.exclusive_transaction():
             ours = self._ours([*reporting, *ended])
             for flight in [*reporting, *ended]:
                 if flight.key in ours and flight.unreported:
@@ -134,7 +134,7 @@ class StudySync:
         return running_of_others(self._study, besides=self._owner)
 
     def _ours(self, flights: Iterable[InFlightTrial]) -> set[tuple[int, int]]:
-        running = self._storage.running(flight.trial for flight in flights)
+        running = self._storage.user_attrs_of_running(flight.trial for flight in flights)
         return {
             (number, kept.get(ATTEMPT, 0))
             for number, kept in running.items()
@@ -152,7 +152,7 @@ class StudySync:
         flight = self._awaiting(trial)
         progress = flight.progress
         progress.attempt += 1
-        self._storage.note(
+        self._storage.set_user_attrs(
             trial,
             {OWNER: self._owner, FOLDER: str(progress.folder), ATTEMPT: progress.attempt},
         )
@@ -178,7 +178,7 @@ class StudySync:
         if is_complete:
             for constraint in self._objectives.constraints:
                 trial.set_constraint(constraint.name, constraint.excess(progress.values))
-        self._storage.note(trial, _attributes(flight))
+        self._storage.set_user_attrs(trial, _attributes(flight))
         state = self._state(progress)
         if state is TrialState.WAITING:
             self._queue.put_back(trial)

@@ -27,7 +27,8 @@ class TrialQueue:
     number, job number and place in the grid are one. A search asks the study's sampler until the
     study has `num_trials`. Trials that were put back come first in either case.
 
-    `next`, `put_back`, `recover` and `running_of` are called inside `SharedStorage.exclusive`.
+    `next`, `put_back`, `recover` and `running_of` are called inside
+    `SharedStorage.exclusive_transaction`.
 
     Attributes:
         num_trials: trials that the study has when the queue is empty.
@@ -40,7 +41,7 @@ class TrialQueue:
         self._distributions = space.distributions
         self._waiting: deque[int] = deque()
         """Ids of waiting trials as of the last query, which costs time for each of them."""
-        with storage.exclusive():
+        with storage.exclusive_transaction():
             if space.is_finite:
                 self._enqueue_missing_points()
                 num_trials = len(self._trials())
@@ -52,7 +53,7 @@ class TrialQueue:
 
     def put_back(self, trial: optuna.Trial | FrozenTrial) -> None:
         """Make a running trial wait again; it comes next."""
-        self._storage.put_back(trial)
+        self._storage.requeue(trial)
         self._waiting.appendleft(trial_id(trial))
 
     def recover(
@@ -73,7 +74,7 @@ class TrialQueue:
             is_given_up = state is LeaseState.UNKNOWN and lease["host"] == take_from
             if state is LeaseState.EXPIRED or is_given_up:
                 lost.append(optuna.Trial(self._study, trial_id(trial)))
-                self._storage.note(lost[-1], {OWNER: owner})
+                self._storage.set_user_attrs(lost[-1], {OWNER: owner})
         return lost
 
     def running_of(self, owner: Mapping[str, str]) -> list[optuna.Trial]:
@@ -95,7 +96,7 @@ class TrialQueue:
         if not self._waiting:
             self._waiting.extend(map(trial_id, self._trials(TrialState.WAITING)))
         while self._waiting:
-            trial = self._storage.take(self._study, self._waiting.popleft())
+            trial = self._storage.start(self._study, self._waiting.popleft())
             if trial is not None and self._complete_params(trial):
                 return trial
         return None
@@ -112,7 +113,9 @@ class TrialQueue:
             for name in self._distributions.keys() - trial.params.keys():
                 suggest(trial, name, self._distributions[name])
         except ValueError as error:
-            self._storage.note(trial, {"outcome": Outcome.FAILED.word, "reason": str(error)})
+            self._storage.set_user_attrs(
+                trial, {"outcome": Outcome.FAILED.word, "reason": str(error)}
+            )
             self._study.tell(trial, state=TrialState.FAIL)
             return False
         return True

@@ -11,11 +11,11 @@ from string import Template
 from typing import Any
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from hrm_sweep.compat.hydra import parse_arguments
 from hrm_sweep.errors import StudyError
 from hrm_sweep.hrm import config, single_run
 from hrm_sweep.hrm.description import APP
@@ -48,7 +48,7 @@ def run(
     Raises:
         InputError: the config cannot run; nothing has been created.
     """
-    arguments: Namespace = get_args_parser().parse_known_args()[0]
+    arguments: Namespace = parse_arguments()[0]
     shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
     if not (shows or arguments.multirun or arguments.shell_completion):
         _check_single_run(arguments)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, ValidationError
 
 from hrm_sweep import formatting
+from hrm_sweep.compat.omegaconf import unresolved
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.backends import block_library, toolchain
 from hrm_sweep.hrm.data.configs import DATA
@@ -280,8 +281,7 @@ def _typed_as(cfg: DictConfig, key: str) -> str:
     """`optimizer.lr: ${lr}` is typed as `lr`."""
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(cfg, parent) if parent else cfg
-    raw = node._get_node(name) if isinstance(node, DictConfig) and name in node else None
-    text = raw._value() if raw is not None else None
+    text = unresolved(node, name) if isinstance(node, DictConfig) and name in node else None
     if isinstance(text, str) and text.startswith("${") and text[2:-1] in cfg:
         return text[2:-1]
     return key

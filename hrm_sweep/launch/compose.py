@@ -6,11 +6,12 @@ import pickle
 from collections.abc import Sequence
 
 import cloudpickle
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+
+from hrm_sweep.compat.hydra import ComposeSteps
 
 
 class Composer:
@@ -23,15 +24,13 @@ class Composer:
     """
 
     def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
-        assert isinstance(loader, ConfigLoaderImpl)  # the one there is
         self._loader, self._config = loader, config
         self._parser = OverridesParser.create(config_loader=loader)
         self._kept: dict[tuple[str, ...], bytes] = {}
         typed = OmegaConf.to_container(config.hydra.overrides.hydra)
         assert isinstance(typed, list)
-        _, self._repository = loader._parse_overrides_and_create_caching_repo(
-            config.hydra.job.config_name, [str(override) for override in typed]
-        )
+        overrides = [str(override) for override in typed]
+        self._steps = ComposeSteps(loader, config, overrides)
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
         """The config of the job with these task overrides.
@@ -40,19 +39,15 @@ class Composer:
             HydraException: it cannot be composed.
         """
         parsed = self._parser.parse_overrides(list(overrides))
-        groups = [override for override in parsed if self._chooses_a_group(override)]
-        values = [override for override in parsed if not self._chooses_a_group(override)]
+        groups = [override for override in parsed if self._steps.is_group(override)]
+        values = [override for override in parsed if not self._steps.is_group(override)]
         composed = self._without_values([str(override.input_line) for override in groups])
-        self._loader._apply_overrides_to_config(values, composed)
+        self._steps.set_values(values, composed)
         composed.hydra.overrides.task = [override.input_line for override in parsed]
         if not OmegaConf.is_interpolation(composed.hydra.job, "override_dirname"):  # as in 1.4
             composed.hydra.job.override_dirname = _dirname(composed, parsed)
         OmegaConf.copy_cache(from_config=self._config, to_config=composed)
         return composed
-
-    def _chooses_a_group(self, override: Override) -> bool:
-        is_value = isinstance(override.value(), dict)
-        return not is_value and self._repository.group_exists(override.key_or_group)
 
     def _without_values(self, groups: list[str]) -> DictConfig:
         key = tuple(groups)

@@ -25,12 +25,11 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from pebble import ProcessExpired, ProcessPool
-from pebble.pool.process import WORKERS_NAME
 
+from hrm_sweep.compat.pebble import worker_processes
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.runs import handle
-from hrm_sweep.search import grammar
 from hrm_sweep.system import process
 
 
@@ -79,9 +78,8 @@ class Pool:
     def close(self) -> None:
         """End the processes, idle or not."""
         self._pool.stop()
-        for child in multiprocessing.active_children():
-            if child.name == WORKERS_NAME:
-                child.terminate()  # before the pool's locks go, which a starting one looks for
+        for worker in worker_processes():
+            worker.terminate()  # before the pool's locks go, which a starting one looks for
         self._pool.join()
 
 
@@ -143,7 +141,6 @@ def _start_worker(payload: bytes, stop: Any, threads: int, preload: tuple[str, .
     for module in preload:
         importlib.import_module(module)
     setup_globals()
-    grammar.extend()
     _hydra, config, _task, singletons = pickle.loads(payload)
     Singleton.set_state(singletons)
     _compose = Composer(_hydra.config_loader, config)

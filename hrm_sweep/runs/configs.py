@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # OmegaConf brings it
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
+from hrm_sweep.compat.omegaconf import unresolved, yaml_dumper
 from hrm_sweep.errors import RecordError
 
 
@@ -49,7 +49,7 @@ def to_yaml(tree: Any) -> str:
     """A plain tree as `OmegaConf.to_yaml` writes it, whatever its texts look like."""
     return yaml.dump(
         tree,
-        Dumper=get_omega_conf_dumper(),
+        Dumper=yaml_dumper(),
         default_flow_style=False,
         allow_unicode=True,
         sort_keys=False,
@@ -60,7 +60,7 @@ def _inner(parent: Any, key: Any) -> Any:
     try:
         return to_plain(parent[key])
     except OmegaConfBaseException:
-        return parent._get_node(key)._value()
+        return unresolved(parent, key)
 
 
 def _name(key: Any) -> str:

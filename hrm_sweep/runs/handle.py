@@ -141,7 +141,7 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
     record = Record(folder)
     record.append("started", **_with_attempt(started, attempt))
     outer, begin, error = _current, time.monotonic() - seconds_worked(past), None
-    usage = process.ResourceUsage(outer=outer._usage if outer else None)
+    usage = process.ResourceUsage(outer=outer._usage if outer else None)  # noqa: SLF001
     _current = handle = Trial(folder, record, usage, curves(past))
     try:
         yield handle
@@ -151,7 +151,7 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
     finally:
         _current = outer
         try:
-            handle._close(time.monotonic() - begin, error)
+            handle._close(time.monotonic() - begin, error)  # noqa: SLF001
         finally:
             record.close()
 

@@ -23,7 +23,6 @@ among all others, wherever its folder is copied to. Events, in the order they co
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import math
 import os
@@ -32,10 +31,10 @@ import uuid
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from hrm_sweep.errors import RecordError
-from hrm_sweep.system import files
+from hrm_sweep.system import files, locks
 from hrm_sweep.system.redact import redacted_tree
 
 FILE_NAME = "record.jsonl"
@@ -72,7 +71,7 @@ class Record:
         except OSError as error:
             raise self._unwritable(error) from error
         try:
-            _hold(self._file, self._path)
+            self._lock = _acquired_lock(self._path)
             entries, self._end = _parse(self._file.read(), folder)
             self._file.truncate(self._end)  # a torn last line: its writer was killed inside it
         except RecordError:
@@ -105,7 +104,9 @@ class Record:
         )
 
     def close(self) -> None:
+        """Release the record, for another attempt or for `settle`."""
         self._file.close()
+        self._lock.release()
 
     def _append(self, event: str, fields: dict[str, Any]) -> None:
         head = {"n": self._next, "time": time.time_ns() // 1_000_000, "event": event}
@@ -250,13 +251,17 @@ def is_open(entries: list[Entry]) -> bool:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a living process holds the record in `folder`, or may: not every disk has locks."""
-    with (folder / FILE_NAME).open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    """Return whether a living process holds the record in `folder`, or may hold it.
+
+    True on a disk without locks.
+    """
+    path = folder / FILE_NAME
+    try:
+        return locks.is_held(path)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return True
 
 
 def settle(folder: Path, *, outcome: str = "killed", reason: str = DEATH) -> bool:
@@ -285,19 +290,16 @@ def _attempt(entries: list[Entry]) -> Entry | None:
     return ends[-1] if ends and ends[-1].event == "started" else None
 
 
-def _hold(file: BinaryIO, path: Path) -> None:
-    give_up = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                raise RecordError(
-                    f"{path}: another process is writing it; wait for its end or stop it"
-                ) from None
-            time.sleep(0.02)
-        except OSError:  # a disk without locks: nobody is called dead there
-            return None
+def _acquired_lock(path: Path) -> locks.FileLock:
+    lock = locks.FileLock(path)
+    try:
+        is_acquired = lock.acquire(timeout=PATIENCE_SECONDS)
+    except OSError:  # a disk without locks: no run is declared dead there
+        return lock
+    if not is_acquired:
+        lock.release()
+        raise RecordError(f"{path}: another process is writing it; wait for its end or stop it")
+    return lock
 
 
 def _number(value: float) -> float | str:

@@ -1,36 +1,45 @@
-"""Two words of ours in Hydra's sweep grammar: `logrange` and `zip`.
+"""Two functions added to Hydra's override grammar: `logrange` and `zip`.
 
     lr=logrange(1e-5, 1e-2, 4)                       1e-5, 1e-4, 1e-3, 1e-2
     hidden_dim=zip(64, 128) lr=zip(1e-3, 5e-4)       64 with 1e-3, then 128 with 5e-4
 
-Zips walk together; those with a tag of their own, `tag(a, zip(...))`, walk apart from the others.
+Zips advance together; those with a tag, `tag(a, zip(...))`, advance apart from the others.
 
-Hydra compares arguments with the annotations, which cannot be strings for that: no `from __future__
+The functions exist only in processes of our command line and of apps that use our sweeper: in every
+other Hydra app the grammar stays Hydra's own.
+
+Hydra compares arguments with the annotations, so these must not be strings: no `from __future__
 import annotations` here.
 """
 
 import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hydra._internal.grammar.functions import Functions
-from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.types import ChoiceSweep
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hrm_sweep.compat import hydra as compat
 
 DIGITS = 12
-"""A power of ten comes out of the logarithms as it is written."""
+"""Significant digits of a value: few enough that a power of ten is written as one."""
+CALL = re.compile(r"\b(logrange|zip)\(")
 
 
 @dataclass
 class Zip(ChoiceSweep):
-    """A list that is walked together with others."""
+    """List whose values are combined with those of other lists at the same position."""
 
 
 def logrange(start: int | float, stop: int | float, num: int) -> ChoiceSweep:
-    """`num` numbers from `start` to `stop`, both among them, each the same multiple of the last.
+    """Return `num` numbers from `start` to `stop`, both included, with equal ratios between them.
 
     Raises:
-        ValueError: a bound is not above 0, or there are fewer than two numbers.
+        ValueError: A bound is not above 0, the bounds are equal, or `num` is below 2.
     """
     if not (start > 0 and stop > 0 and start != stop):
         raise ValueError(f"logrange needs two different bounds above 0, got {start} and {stop}")
@@ -42,23 +51,32 @@ def logrange(start: int | float, stop: int | float, num: int) -> ChoiceSweep:
     return ChoiceSweep(list=[float(start), *rounded, float(stop)])
 
 
-def walk_together(*args: Any) -> Zip:
-    """A list of its own walk: the values of one key."""
+def zip_values(*args: Any) -> Zip:
+    """Return the values of one key as a list to be zipped."""
     return Zip(list=list(args))
 
 
 def extend() -> None:
-    """Teaches Hydra both words. It has no door for that: each of its parsers asks one function for
-    the words there are, and that function is wrapped here, once."""
-    known = overrides_parser.create_functions
-    if getattr(known, "has_ours", False):
-        return
+    """Add `logrange` and `zip` to the grammar of this process; do nothing when called again."""
+    compat.register_functions({"logrange": logrange, "zip": zip_values})
 
-    def create_functions() -> Functions:
-        functions = known()
-        functions.register("logrange", logrange)
-        functions.register("zip", walk_together)
-        return functions
 
-    create_functions.has_ours = True  # type: ignore[attr-defined]
-    overrides_parser.create_functions = create_functions
+def extend_for(sweeper: str) -> None:
+    """Extend the grammar as soon as an app whose `hydra.sweeper._target_` is `sweeper` needs it.
+
+    Hydra parses the overrides before it composes the config that may name the sweeper. So when it
+    cannot parse one that calls our functions, the config is composed without this override.
+    """
+
+    def is_repaired(override: str, compose: Callable[[], DictConfig]) -> bool:
+        if not CALL.search(override) or compat.has_function("zip"):
+            return False
+        try:
+            is_ours = OmegaConf.select(compose(), "hydra.sweeper._target_") == sweeper
+        except (HydraException, OmegaConfBaseException):
+            return False
+        if is_ours:
+            extend()
+        return is_ours
+
+    compat.retry_unparsable(is_repaired)

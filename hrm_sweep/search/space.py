@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
+from hrm_sweep.compat.hydra import element_text
 from hrm_sweep.errors import SpaceError
 from hrm_sweep.search.grammar import Zip
 
@@ -222,7 +223,7 @@ def _dimension(key: str, override: Override) -> Dimension:
 def _choices(override: Override, *, may_repeat: bool) -> tuple[list[Value], dict[Value, str]]:
     """The values, and value -> text. Lists, dicts and the like are parameters by their text."""
     elements = list(override.sweep_iterator())
-    texts = [Override._get_value_element_as_str(element) for element in elements]
+    texts = [element_text(element) for element in elements]
     if not elements:
         raise ValueError("names no value, so there is nothing to search; give at least one")
     walk: list[Value] = []

@@ -13,9 +13,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna.storages import BaseStorage
 
+from hrm_sweep.compat.optuna import trial_id
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage.database import shown
-from hrm_sweep.storage.optuna_storage import SharedStorage, known_study
+from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
 
 HOST = "127.0.0.1"
 Application = Callable[..., Iterable[bytes]]
@@ -35,12 +36,12 @@ def server(storage: str, port: int, *, study: str, artifacts: Path) -> WSGIServe
     from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
-    if known_study(storage, study) is None:
+    if existing_study(storage, study) is None:
         raise StudyError(
             f"{study}: not in Optuna's storage {shown(storage)} any more; its folder has it all: "
             "see best, show and report"
         )
-    opened = SharedStorage(storage).storage
+    opened = SharedStorage(storage)
     show_pictures(opened, study, artifacts)
     application: Any = wsgi(opened, artifact_store=FileSystemArtifactStore(artifacts))
     hosts = {f"localhost:{port}", f"{HOST}:{port}"}
@@ -64,7 +65,7 @@ def show_pictures(storage: BaseStorage, study: str, artifacts: Path) -> None:
             name = str(picture.relative_to(folder))
             identity = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{study}/{trial.number}/{name}"))
             _link(picture, artifacts / identity)
-            key = f"dashboard:artifacts:{trial._trial_id}:{identity}"
+            key = f"dashboard:artifacts:{trial_id(trial)}:{identity}"
             if key not in known:
                 told = {"artifact_id": identity, "filename": name, "mimetype": "image/png"}
                 storage.set_study_system_attr(study_id, key, json.dumps(told | {"encoding": None}))

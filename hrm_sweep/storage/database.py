@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
 )
 
 from hrm_sweep.errors import DatabaseAway, StudyError
-from hrm_sweep.system import files
+from hrm_sweep.system.locks import locked
 from hrm_sweep.system.redact import is_secret, redacted
 
 SECONDS_FOR_A_WRITER = 10
@@ -99,7 +99,7 @@ def first_start(url: str) -> Iterator[None]:
     """Held by one process at a time; the kernel or the database frees it when the holder dies."""
     path = sqlite_path(url)
     if path is not None:
-        with files.locked(path.with_name(f".{path.name}.lock")):
+        with locked(path.with_name(f".{path.name}.lock")):
             yield
         return
     engine = sqlalchemy.create_engine(url, connect_args=options(url)["connect_args"])

@@ -7,14 +7,14 @@ lock when the process dies, however it dies; its workers die with it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import uuid
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TextIO
+
+from hrm_sweep.system.locks import FileLock, is_held
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # proc_sys_kernel(5); macOS has none
 
@@ -26,15 +26,15 @@ class Lease:
         folder.mkdir(parents=True, exist_ok=True)
         name = f".{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
         self._path = folder.absolute() / name
-        self._file: TextIO = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._lock = FileLock(self._path)
+        self._lock.acquire()
         self.told = {**_machine(), "lock": str(self._path)}
         """What a trial keeps of its owner."""
 
     def release(self) -> None:
         """Says that this process runs no trial of the study any more."""
         self._path.unlink(missing_ok=True)
-        self._file.close()
+        self._lock.release()
 
 
 class LeaseState(Enum):
@@ -51,7 +51,7 @@ def lease_state(told: Mapping[str, str]) -> LeaseState:
     if not told:
         return LeaseState.EXPIRED
     try:
-        if _is_held(Path(told["lock"])):
+        if is_held(Path(told["lock"])):
             return LeaseState.ALIVE
         is_here = told["host"] == socket.gethostname()
     except FileNotFoundError:
@@ -68,15 +68,6 @@ def is_worked_in(folder: Path) -> bool:
     """Whether a sweep that holds its lock here works in a study folder."""
     for path in folder.glob(".*-*-????????.lock"):
         with contextlib.suppress(FileNotFoundError):  # released since it was listed
-            if _is_held(path):
+            if is_held(path):
                 return True
-    return False
-
-
-def _is_held(lock: Path) -> bool:
-    with lock.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
     return False

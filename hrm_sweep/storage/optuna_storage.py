@@ -1,209 +1,183 @@
-"""The ledger: Optuna's storage, opened so that several processes may share it."""
+"""Optuna's storage, opened so that several processes may share it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, cast, get_args
 
 import optuna
 import sqlalchemy
-from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage, get_storage
-from optuna.storages._rdb.models import StudyModel, TrialModel
-from optuna.storages._rdb.models import TrialIntermediateValueModel as CurvePoint
-from optuna.storages._rdb.models import TrialParamModel as Param
-from optuna.storages._rdb.models import TrialUserAttributeModel as Attribute
-from optuna.trial import TrialState
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import scoped_session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
+from hrm_sweep.compat import optuna_tables as tables
+from hrm_sweep.compat.optuna import clear_trial_cache, study_id, trial_id, with_trial_cache
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage import database
 
 Direction = Literal["maximize", "minimize"]
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)  # the screen shows trials, not Optuna's log
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # the terminal shows trials, not Optuna's log
 
 
-class SharedStorage:
-    """The storage at an SQLAlchemy URL, created on first use.
+class SharedStorage(RDBStorage):
+    """Optuna's storage at an SQLAlchemy URL, created on first use.
 
-    Optuna builds its tables without a lock: of processes that start at once on a fresh database
-    many crash. They queue here instead.
-
-    Once it is open, whatever asks it raises DatabaseAway when the database does not answer.
+    Optuna creates its tables without a lock, so of several processes that start on a fresh
+    database many crash; here they queue. Once the storage is open, all its methods raise
+    DatabaseAway when the database does not answer.
 
     Raises:
-        StudyError: the URL, the folder or the database cannot be used.
+        StudyError: The URL, the folder or the database cannot be used.
     """
 
     def __init__(self, url: str) -> None:
         database.check(url)
         try:
             with database.first_start(url):
-                self.storage = RDBStorage(url, engine_kwargs=database.options(url))
+                super().__init__(url, engine_kwargs=database.options(url))
         except (OSError, SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
             raise _cannot_be_opened(url, error) from None
-        self._lock = database.guard(self.storage.engine, url)
-        self._read = get_storage(self.storage)
-        """Keeps the finished trials that Optuna has read."""
+        self._lock_statement = database.guard(self.engine, url)
+        sessions = sessionmaker(bind=self.engine, join_transaction_mode="rollback_only")
+        self.scoped_session = scoped_session(sessions)  # Optuna's methods take theirs here
+        self._cached = with_trial_cache(self)
 
     def open_study(self, name: str, directions: Sequence[str]) -> optuna.Study:
-        """The study of that name, created if it is new.
+        """Load the study of that name, and create it if there is none.
 
         Raises:
-            StudyError: a direction is none, or not the one that the study was made with.
+            StudyError: A direction is invalid, or is not that of the existing study.
         """
         for direction in directions:
             if direction not in get_args(Direction):
                 raise StudyError(f"study.direction={direction}: must be maximize or minimize")
-        with self.exclusive():
-            if name not in optuna.get_all_study_names(self.storage):
+        with self.exclusive_transaction():
+            if name not in optuna.get_all_study_names(self):
                 wanted = cast("list[Direction]", list(directions))
-                optuna.create_study(storage=self._read, study_name=name, directions=wanted)
+                optuna.create_study(storage=self._cached, study_name=name, directions=wanted)
         no_pruner = optuna.pruners.NopPruner()
-        study = optuna.load_study(study_name=name, storage=self._read, pruner=no_pruner)
-        made_to = [direction.name.lower() for direction in study.directions]
-        if made_to != list(directions):
+        study = optuna.load_study(study_name=name, storage=self._cached, pruner=no_pruner)
+        existing = [direction.name.lower() for direction in study.directions]
+        if existing != list(directions):
             raise StudyError(
                 f"study.direction={','.join(directions)}: study {name} was made to "
-                f"{' and '.join(made_to)}; keep to that, or take another study.name"
+                f"{' and '.join(existing)}; keep to that, or take another study.name"
             )
         return study
 
-    def delete_study(self, name: str) -> None:
-        """Removes a study with all its trials; one that is not there is removed already."""
-        with self.exclusive(), contextlib.suppress(KeyError):
-            optuna.delete_study(study_name=name, storage=self.storage)
+    def remove_study(self, name: str) -> None:
+        """Delete a study with all its trials; do nothing if there is none of that name."""
+        with self.exclusive_transaction(), contextlib.suppress(KeyError):
+            optuna.delete_study(study_name=name, storage=self)
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """One process at a time and one transaction, for what reads the study and then writes what
-        follows from it: all of it is there, or, after an exception or a kill, nothing.
+    def exclusive_transaction(self) -> Iterator[None]:
+        """Run the block in one transaction while no other process has one.
 
-        Optuna commits after each of its steps, which costs a flush to the disk each time; here its
-        sessions join one transaction, and the lock is the database's own, freed at its end.
+        For a block that reads a study and writes what follows from it. All that the block writes is
+        in the database when it ends, or, after an exception or a kill, nothing. The lock is the
+        database's own, freed at the end of the transaction. Without such a block Optuna commits,
+        and waits for the disk, after each of its steps.
 
-        A block that ends by DatabaseAway can be run again. Only when the connection broke in the
-        very commit, all of it may be there nevertheless.
+        A block that ends by DatabaseAway can be run again. Its writes may be in the database
+        nevertheless, but only if the connection broke during the commit.
         """
-        alone = self.storage.scoped_session
         try:
-            with self.storage.engine.begin() as connection:
-                connection.exec_driver_sql(self._lock)
-                joined = sessionmaker(bind=connection, join_transaction_mode="rollback_only")
-                self.storage.scoped_session = scoped_session(joined)
+            with self.engine.begin() as connection:
+                connection.exec_driver_sql(self._lock_statement)
+                self._bind_sessions(connection)
                 yield
         except BaseException:
-            self._forget_what_was_read()
+            clear_trial_cache(self._cached, self)  # trials that ended in it are running again
             raise
         finally:
-            self.storage.scoped_session = alone
+            self._bind_sessions(self.engine)
 
-    def _forget_what_was_read(self) -> None:
-        """Trials that ended in a transaction that came to nothing go on."""
-        vars(self._read).update(vars(get_storage(self.storage)))
+    def requeue(self, trial: optuna.Trial | FrozenTrial) -> None:
+        """Make a running trial wait again, with its number, parameters, attributes and curve.
 
-    def put_back(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
-        """Makes a running trial wait again: it is handed out anew under its number, with its
-        parameters, attributes and reported values. Optuna does this without saying so in its
-        documentation; a test holds it to that."""
-        self.storage.set_trial_state_values(trial._trial_id, state=TrialState.WAITING)
+        Optuna allows this change of state without documenting it; a test holds it to that.
+        """
+        self.set_trial_state_values(trial_id(trial), state=TrialState.WAITING)
 
     def report(self, trial: optuna.Trial, curve: Mapping[int, float]) -> None:
-        """Adds steps to a running trial's curve, those that it lacks. Optuna takes them one by one,
-        in three statements each; these are its own rows, all in one statement."""
-        with self.storage.scoped_session() as session:
-            known = session.query(CurvePoint.step).filter_by(trial_id=trial._trial_id)
-            for step in curve.keys() - {step for (step,) in known}:
-                value, kind = CurvePoint.intermediate_value_to_stored_repr(curve[step])
-                point = {"intermediate_value": value, "intermediate_value_type": kind}
-                session.add(CurvePoint(trial_id=trial._trial_id, step=step, **point))
-            session.commit()
+        """Add the steps of a curve that a running trial lacks, in one statement."""
+        with self._committing() as session:
+            tables.add_intermediate_values(session, trial_id(trial), curve)
 
-    def note(self, trial: optuna.Trial, facts: Mapping[str, Any]) -> None:
-        """Sets user attributes of a trial. Like its curve: all in one statement."""
-        with self.storage.scoped_session() as session:
-            query = session.query(Attribute).filter_by(trial_id=trial._trial_id)
-            known = {str(attribute.key): attribute for attribute in query}
-            for name, value in facts.items():
-                attribute = known.get(name) or Attribute(trial_id=trial._trial_id, key=name)
-                attribute.value_json = json.dumps(value)
-                session.add(attribute)
-            session.commit()
+    def set_user_attrs(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
+        """Set user attributes of a trial in one statement; values are JSON."""
+        with self._committing() as session:
+            tables.set_user_attrs(session, trial_id(trial), attrs)
 
     def widen(self, study: optuna.Study, wider: Mapping[str, BaseDistribution]) -> None:
-        """Lets the trials of a study have parameters of wider distributions, with the same values.
+        """Give the parameters of a study's trials wider distributions, with the same values.
 
-        Optuna refuses other choices than a study began with, for its samplers; a grid that grows
-        has none. All trials of a parameter have one distribution, as Optuna's figures expect.
+        Optuna refuses other choices than a study began with, for the sake of its samplers; a grid
+        that grows has no sampler. Optuna's figures expect one distribution per parameter.
         """
-        with self.storage.scoped_session() as session:
-            query = session.query(Param).join(TrialModel)
-            params: Any = query.filter(TrialModel.study_id == study._study_id)
-            for param in params:
-                old, new = json_to_distribution(param.distribution_json), wider[param.param_name]
-                param.param_value = new.to_internal_repr(old.to_external_repr(param.param_value))
-                param.distribution_json = distribution_to_json(new)
-            session.commit()
+        with self._committing() as session:
+            tables.replace_distributions(session, study_id(study), wider)
 
-    def running(self, trials: Iterable[optuna.Trial]) -> dict[int, dict[str, Any]]:
-        """The user attributes of those of the trials that run, by number."""
-        ids = [trial._trial_id for trial in trials]
-        with self.storage.scoped_session() as session:
-            query = session.query(TrialModel.number, Attribute.key, Attribute.value_json)
-            query = query.join(Attribute, Attribute.trial_id == TrialModel.trial_id)
-            query = query.filter(
-                TrialModel.state == TrialState.RUNNING, TrialModel.trial_id.in_(ids)
-            )
-            told: dict[int, dict[str, Any]] = {}
-            for number, key, text in query:
-                told.setdefault(number, {})[key] = json.loads(text)
-        return told
+    def user_attrs_of_running(self, trials: Iterable[optuna.Trial]) -> dict[int, dict[str, Any]]:
+        """Return the user attributes of those of the trials that are running, by trial number."""
+        ids = [trial_id(trial) for trial in trials]
+        with self.scoped_session() as session:
+            return tables.user_attrs_of_running(session, ids)
 
-    def take(self, study: optuna.Study, trial_id: int) -> optuna.Trial | None:
-        """The waiting trial of that id, running from now on; None if it does not wait any more."""
+    def start(self, study: optuna.Study, trial_id: int) -> optuna.Trial | None:
+        """Set a waiting trial running and return it; None if it does not wait any more."""
         try:
-            taken = self.storage.set_trial_state_values(trial_id, state=TrialState.RUNNING)
+            started = self.set_trial_state_values(trial_id, state=TrialState.RUNNING)
         except UpdateFinishedTrialError:
             return None
-        return optuna.Trial(study, trial_id) if taken else None
+        return optuna.Trial(study, trial_id) if started else None
+
+    @contextmanager
+    def _committing(self) -> Iterator[Session]:
+        with self.scoped_session() as session:
+            yield session
+            session.commit()
+
+    def _bind_sessions(self, bind: sqlalchemy.Engine | sqlalchemy.Connection) -> None:
+        """Let sessions open transactions of their own, or join that of a connection."""
+        self.scoped_session.remove()
+        self.scoped_session.configure(bind=bind)
 
 
-def known_study(url: str, name: str) -> optuna.Study | None:
-    """The study of that name, if there is one; creates nothing.
+def existing_study(url: str, name: str) -> optuna.Study | None:
+    """Return the study of that name, None if there is none; create nothing.
 
     Raises:
-        StudyError: the address cannot be used.
+        StudyError: The URL cannot be used.
     """
     database.check(url)
     path = database.sqlite_path(url)
     if path is not None and not path.exists():
         return None
     try:
-        is_there = _has_study(url, name)  # opening the ledger takes twenty times as long
+        exists = _has_study(url, name)  # opening the storage takes twenty times as long
     except (SQLAlchemyError, ImportError) as error:
         raise _cannot_be_opened(url, error) from None
-    return (
-        optuna.load_study(study_name=name, storage=SharedStorage(url).storage) if is_there else None
-    )
+    return optuna.load_study(study_name=name, storage=SharedStorage(url)) if exists else None
 
 
 def _has_study(url: str, name: str) -> bool:
     engine = sqlalchemy.create_engine(url, **database.options(url))
-    query = sqlalchemy.select(StudyModel.study_id).where(StudyModel.study_name == name)
     try:
         with engine.connect() as connection:
-            has_tables = sqlalchemy.inspect(connection).has_table(StudyModel.__tablename__)
-            return has_tables and connection.execute(query).first() is not None
+            return tables.has_study(connection, name)
     finally:
         engine.dispose()
 
 
 def _cannot_be_opened(url: str, error: BaseException) -> StudyError:
-    said = getattr(error, "orig", None) or error  # without SQLAlchemy's words around it
-    return database.unusable(url, f"cannot be opened ({database.first_line(said)})")
+    cause = getattr(error, "orig", None) or error  # without the text that SQLAlchemy adds
+    return database.unusable(url, f"cannot be opened ({database.first_line(cause)})")

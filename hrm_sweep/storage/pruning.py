@@ -39,6 +39,8 @@ class Pruning:
         """
         import optuna
 
+        from hrm_sweep.compat.optuna import study_id
+
         storage = _storage(self.storage)
         study = optuna.load_study(
             study_name=self.study,
@@ -46,7 +48,7 @@ class Pruning:
             sampler=optuna.samplers.RandomSampler(),  # looks at no other trial
             pruner=self.pruner,
         )
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id(study), number)
         return optuna.Trial(study, trial_id)
 
 
@@ -71,8 +73,10 @@ class _Judge:
 
     @functools.cached_property
     def _reported(self) -> set[int]:
-        """Steps that are in Optuna: a trial that goes on repeats some."""
-        return set(self._trial.storage.get_trial(self._trial._trial_id).intermediate_values)
+        """Steps that Optuna has: a resumed trial repeats some."""
+        from hrm_sweep.compat.optuna import trial_id
+
+        return set(self._trial.storage.get_trial(trial_id(self._trial)).intermediate_values)
 
     def _report(self) -> None:
         for step in sorted(self._unreported.keys() - self._reported):
@@ -94,6 +98,6 @@ def _storage(url: str) -> Any:
     from hrm_sweep.storage.optuna_storage import SharedStorage
 
     try:
-        return SharedStorage(url).storage
+        return SharedStorage(url)
     except StudyError as error:  # it could be opened when the study began
         raise DatabaseAway(shown(url), str(error)) from error

@@ -1,8 +1,7 @@
-"""Files written whole or not at all, and locks that die with their holder."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import itertools
 import json
@@ -82,15 +81,6 @@ def set_aside(path: Path) -> Path:
         if not target.exists():
             return path.rename(target)
     raise AssertionError
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Waits for the lock file `path` and holds it; the kernel frees it when the holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

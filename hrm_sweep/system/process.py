@@ -122,9 +122,13 @@ class ResourceUsage:
     def __init__(self, outer: ResourceUsage | None = None) -> None:
         self._cpu, self._peak = time.process_time(), 0
         if outer is not None:
-            outer._peak = max(outer._peak, _memory_peak())
+            outer.keep_peak()
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak starts here
+
+    def keep_peak(self) -> None:
+        """Remember the peak so far, before another object resets the kernel's count."""
+        self._peak = max(self._peak, _memory_peak())
 
     def measured(self) -> dict[str, float]:
         """CPU seconds of all threads, and the peak of the memory in MB."""

@@ -25,10 +25,9 @@ from mlflow.entities import (
     ViewType,
 )
 from mlflow.exceptions import MlflowException
-from mlflow.store.db import utils as database_utils
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
+from hrm_sweep.compat import mlflow as compat
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.tracking import saved_view, store
 from hrm_sweep.tracking.errors import Gone, translated
@@ -200,8 +199,7 @@ def connect(uri: str, experiment: str) -> Destination:
     path = store.database_path(uri)
     if path:
         store.build(path)
-        if uri in SqlAlchemyStore._engine_map:  # its connections may be to a file thrown away
-            SqlAlchemyStore._engine_map[uri].dispose()
+        compat.drop_connections(uri)  # they may be to a file that was replaced
     store.check(uri)
     with translated():
         client = MlflowClient(uri)
@@ -222,7 +220,7 @@ def be_patient(seconds: int) -> None:
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     os.environ.setdefault("PGCONNECT_TIMEOUT", str(seconds))
-    database_utils.MAX_RETRY_COUNT = 1  # its 15 retries take most of an hour
+    compat.limit_connection_retries()
 
 
 def _create_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import random
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TextIO
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.runs import export_state, record
 from hrm_sweep.runs.export_state import Backlog, runs_below, waiting
+from hrm_sweep.system.locks import FileLock
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import client
 from hrm_sweep.tracking.errors import Gone, Refused, Unreachable, plain
@@ -60,7 +59,7 @@ class Exporter:
         self._state_file, self._now = state_file, monotonic
         self._uri = resolve_uri(tracking_uri)
         self._destination: client.Destination | None = None
-        self._lock: TextIO | None = None
+        self._lock: FileLock | None = None
         self._runs: dict[Path, RunExporter] = {}
         self._children: dict[Path, set[str]] = {}
         self._has_scanned = False
@@ -117,7 +116,7 @@ class Exporter:
     def close(self) -> None:
         """Let another process send these runs."""
         if self._lock:
-            self._lock.close()
+            self._lock.release()
 
     def _send(self) -> None:
         if self._destination and self._destination.is_replaced:
@@ -178,13 +177,11 @@ class Exporter:
     def _locked(self) -> bool:
         """Lock the folder: two exporters at once would create each run twice."""
         if self._lock is None and self._root.is_dir():
-            file = (self._root / ".mlflow.lock").open("a")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                raise Unreachable("another process is sending these runs") from None
-            self._lock = file
+            lock = FileLock(self._root / ".mlflow.lock")
+            if not lock.acquire(timeout=0):
+                lock.release()
+                raise Unreachable("another process is sending these runs")
+            self._lock = lock
         return self._lock is not None
 
     def _add(self, folder: Path, parent: RunExporter | None) -> bool:

@@ -6,14 +6,15 @@ MLflow is imported only to build a database, so that a study can check its addre
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import re
 import sqlite3
 from pathlib import Path
 
+from hrm_sweep.compat import mlflow
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.system import files, process
+from hrm_sweep.system.locks import locked
 from hrm_sweep.system.redact import redacted
 
 SERVERS = ("http", "https", "databricks")
@@ -75,7 +76,7 @@ def check(uri: str) -> None:
         return
     found = _revision(path)
     version = importlib.metadata.version("mlflow")
-    migrations = _migrations_naming(found)
+    migrations = mlflow.num_migrations_naming(found)
     if not migrations:
         raise TrackingError(
             f"{path}: made by a newer MLflow than the {version} that is installed here; "
@@ -98,14 +99,10 @@ def may_hold(uri: str, identity: str) -> bool:
         return True
     if not path.exists():
         return False
-    connection = sqlite3.connect(path)
     try:
-        found = connection.execute("SELECT experiment_id, creation_time FROM experiments")
-        return identity in (identity_of(*row) for row in found)
+        return identity in (identity_of(*row) for row in mlflow.experiments(path))
     except sqlite3.Error:
         return False
-    finally:
-        connection.close()
 
 
 def identity_of(experiment_id: object, creation_time: object) -> str:
@@ -134,12 +131,12 @@ def build(path: Path) -> None:
     if path.exists():
         return
     try:
-        with files.locked(path.with_name(f".{path.name}.lock")):
+        with locked(path.with_name(f".{path.name}.lock")):
             for left_by_the_killed in path.parent.glob(f".{path.name}.[0-9]*"):
                 left_by_the_killed.unlink()
             if not path.exists():
                 with files.replacing(path) as temporary:
-                    _create_tables(temporary, artifact_root(path))
+                    mlflow.create_tables(temporary, artifact_root(path))
     except OSError as error:
         raise TrackingError(
             f"{path}: cannot be created ({error.strerror}); run in a folder of yours, or name "
@@ -152,41 +149,10 @@ def artifact_root(database: Path) -> str:
     return (database.parent / "artifacts").as_uri()
 
 
-def _create_tables(path: Path, artifacts: str) -> None:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    event.listen(Engine, "connect", _hurry)
-    try:
-        SqlAlchemyStore(f"{_SQLITE}{path}", artifacts).engine.dispose()
-    finally:
-        event.remove(Engine, "connect", _hurry)
-
-
-def _hurry(connection: sqlite3.Connection, _: object) -> None:
-    """A thousand waits for the disk less: the file is made durable as a whole, afterwards."""
-    connection.execute("PRAGMA synchronous = OFF")
-
-
 def _revision(path: Path) -> str:
     try:
-        connection = sqlite3.connect(path)
-        try:
-            ((found,),) = connection.execute("SELECT version_num FROM alembic_version")
-        finally:
-            connection.close()
+        return mlflow.schema_revision(path)
     except (sqlite3.Error, ValueError) as error:
         raise TrackingError(
             f"{path}: no MLflow database ({error}); move the file away, a new one is made then"
         ) from error
-    return str(found)
-
-
-def _migrations_naming(revision: str) -> int:
-    """How many migrations of the installed MLflow name it: 1 leads to it, others away from it."""
-    package = importlib.util.find_spec("mlflow")
-    assert package is not None
-    assert package.submodule_search_locations is not None
-    folder = Path(package.submodule_search_locations[0], "store", "db_migrations", "versions")
-    return sum(revision.encode() in script.read_bytes() for script in folder.glob("*.py"))

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.search import grammar
 
-grammar.extend()  # before Hydra parses the arguments
+grammar.extend_for(SweeperConfig._target_)
 
 ConfigStore.instance().store(
     group="hydra/sweeper", name="hrm_sweep", node=SweeperConfig, provider="hrm_sweep"
@@ -28,6 +28,7 @@ class HrmSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Keep what Hydra hands over."""
+        grammar.extend()  # the search space in the config may use it
         self._app = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Any:

@@ -157,14 +157,14 @@ def test_what_waits_again_keeps_its_number_parameters_and_curve():
     trial = made.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
     trial.report(7.0, 1)
     trial.set_user_attr("folder", "here")
-    ledger.put_back(trial)
-    again = ledger.take(made, trial._trial_id)
+    ledger.requeue(trial)
+    again = ledger.start(made, trial._trial_id)
     assert (again.number, again.params) == (0, trial.params)
     assert again.user_attrs == {"folder": "here"}
     made.tell(again, 1.0)
     (told,) = study().get_trials()
     assert (told.state.name, told.value, told.intermediate_values) == ("COMPLETE", 1.0, {1: 7.0})
-    assert ledger.take(made, trial._trial_id) is None
+    assert ledger.start(made, trial._trial_id) is None
 
 
 def test_a_transaction_is_there_whole_or_not_at_all():
@@ -175,13 +175,13 @@ def test_a_transaction_is_there_whole_or_not_at_all():
     made = ledger.open_study("study", ["minimize"])
 
     def breaks_off():
-        with ledger.exclusive():
+        with ledger.exclusive_transaction():
             made.ask().set_user_attr("a", 1)
             raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
         breaks_off()
     assert study().get_trials() == []
-    with ledger.exclusive():
+    with ledger.exclusive_transaction():
         made.ask()
     assert len(study().get_trials()) == 1

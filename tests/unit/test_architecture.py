@@ -32,8 +32,8 @@ DOORS = {
     "matplotlib": ("hrm/pictures/", "report/"),
     "pandas": ("runs/table.py", "commands/export.py"),
     "jinja2": ("report/page.py",),
-    "optuna": ("search/", "storage/", "engine/", "compat/optuna.py"),
-    "sqlalchemy": ("storage/", "tracking/", "commands/addresses.py"),
+    "optuna": ("search/", "storage/", "engine/", "compat/"),
+    "sqlalchemy": ("storage/", "tracking/", "commands/addresses.py", "compat/"),
     "mlflow": ("tracking/", "compat/mlflow.py"),
     "pebble": ("launch/pool.py", "compat/pebble.py"),
     "rich": ("terminal/", "commands/console.py"),
@@ -49,6 +49,9 @@ DOORS = {
     ),
 }
 """Framework -> where it may be imported."""
+
+INTERNAL = ("mlflow.store", "pebble.pool", "optuna.storages._rdb")
+"""Packages of frameworks that are internal though their names, or some of them, are not private."""
 
 HEAVY = {"torch", "mlflow", "optuna", "matplotlib", "numpy", "pandas", "sqlalchemy"}
 
@@ -113,3 +116,12 @@ def test_each_framework_has_its_door(framework):
     strangers = {name for name in inside if not name.startswith(DOORS[framework])}
     assert inside, f"nothing imports {framework}: the dependency can go"
     assert not strangers
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_compat_imports_private_names(path):
+    if own(path) != "compat":
+        foreign = {name for name in imports(path) if not name.startswith(("__", "hrm_sweep"))}
+        private = {name for name in foreign if any(part[:1] == "_" for part in name.split("."))}
+        assert not private
+        assert not {name for name in foreign if name.startswith(INTERNAL)}

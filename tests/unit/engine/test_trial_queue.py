@@ -13,7 +13,7 @@ from hrm_sweep.storage.leases import Lease
 def params_in_order(opened: OpenStudy) -> list[dict]:
     """The parameters of all trials that the queue gives, until it is empty."""
     taken = []
-    with opened.storage.exclusive():
+    with opened.storage.exclusive_transaction():
         while (trial := opened.queue.next()) is not None:
             taken.append(trial.params)
     return taken
@@ -38,7 +38,7 @@ def test_a_search_ends_at_its_total_and_counts_what_is_there(tmp_path):
 
 def test_what_is_put_back_comes_first(tmp_path):
     opened = open_in(tmp_path, "x=1,2,3")
-    with opened.storage.exclusive():
+    with opened.storage.exclusive_transaction():
         first, _ = opened.queue.next(), opened.queue.next()
         opened.queue.put_back(first)
         assert [opened.queue.next().number for _ in range(2)] == [0, 2]
@@ -49,7 +49,7 @@ def test_of_two_queues_on_one_study_each_trial_goes_to_one(tmp_path):
     one, other = open_in(tmp_path, "x=1,2,3,4,5"), open_in(tmp_path, "x=1,2,3,4,5")
     taken = []
     for opened in [one, other, other, one, one, other]:
-        with opened.storage.exclusive():
+        with opened.storage.exclusive_transaction():
             trial = opened.queue.next()
         taken.append(trial.number if trial else None)
     assert taken == [0, 1, 2, 3, 4, None]
@@ -75,9 +75,9 @@ def test_an_added_value_that_the_space_does_not_have_fails_its_trial(tmp_path):
 def test_finished_trials_that_no_sweep_has_run_are_counted(tmp_path):
     opened = open_in(tmp_path, "x=1,2")
     opened.study.add_trial(create_trial(value=3.0))
-    with opened.storage.exclusive():
+    with opened.storage.exclusive_transaction():
         trial = opened.queue.next()
-    opened.storage.note(trial, {FOLDER: "somewhere"})
+    opened.storage.set_user_attrs(trial, {FOLDER: "somewhere"})
     opened.study.tell(trial, 1.0)
     assert opened.queue.num_added() == 1
 
@@ -119,7 +119,7 @@ def test_a_trial_is_taken_over_when_its_owner_has_gone_wherever_that_ran(tmp_pat
     storage, queue = opened.storage, opened.queue
     here, there = Lease(tmp_path / "here"), Lease(tmp_path / "there")
     trial = queue.next()
-    storage.note(trial, {OWNER: there.told})
+    storage.set_user_attrs(trial, {OWNER: there.told})
     assert queue.recover(here.told) == []
     there.release()
     (taken,) = queue.recover(here.told)
@@ -139,7 +139,7 @@ def test_a_trial_that_runs_by_optunas_own_means_is_left_alone(tmp_path):
 def test_trials_of_another_machine_are_taken_if_the_user_names_it(tmp_path):
     opened = open_in(tmp_path, "x=1,2")
     far = {"host": "node7", "boot": "b", "lock": "/nowhere/.node7-1-aaaaaaaa.lock"}
-    opened.storage.note(opened.queue.next(), {OWNER: far})
+    opened.storage.set_user_attrs(opened.queue.next(), {OWNER: far})
     assert opened.queue.recover(opened.lease.told) == []
     assert opened.queue.recover(opened.lease.told, take_from="node8") == []
     (taken,) = opened.queue.recover(opened.lease.told, take_from="node7")

@@ -1,0 +1,119 @@
+"""Private names of Hydra, read in 1.3.8.
+
+tests/unit/compat/test_hydra_canary.py holds each function to what is read here.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.grammar.functions import Functions
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser import overrides_parser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+_RETRIES = "hrm_sweep_retries"
+"""Marks the wrapper: Hydra imports plugin modules twice."""
+
+
+def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
+    """Return the arguments of the process as Hydra reads them, and those that it does not know."""
+    return get_args_parser().parse_known_args()
+
+
+def element_text(element: Any) -> str:
+    """Return an element of a sweep as text in the override grammar, with its quotes."""
+    return Override._get_value_element_as_str(element)
+
+
+def has_function(name: str) -> bool:
+    """Return whether the override grammar of this process knows a function."""
+    return name in overrides_parser.create_functions().definitions
+
+
+def register_functions(functions: Mapping[str, Callable[..., Any]]) -> None:
+    """Add functions to the override grammar of this process, except those that it knows.
+
+    Hydra offers no registration: each of its parsers calls `create_functions`, which is wrapped.
+    """
+    stock = overrides_parser.create_functions
+    new = {name: each for name, each in functions.items() if not has_function(name)}
+    if not new:
+        return
+
+    def create_functions() -> Functions:
+        created = stock()
+        for name, function in new.items():
+            created.register(name, function)
+        return created
+
+    overrides_parser.create_functions = create_functions
+
+
+Repair = Callable[[str, Callable[[], DictConfig]], bool]
+
+
+def retry_unparsable(is_repaired: Repair) -> None:
+    """Let Hydra load a config a second time if an override cannot be parsed and a repair succeeds.
+
+    Configs whose overrides can be parsed are loaded as before. Does nothing when called again.
+
+    Args:
+        is_repaired: Attempt to extend the grammar. Is called with the override that cannot be
+            parsed and with a function that composes the config without it, and returns whether to
+            load again.
+    """
+    stock = ConfigLoaderImpl.load_configuration
+    if hasattr(stock, _RETRIES):
+        return
+
+    def load_configuration(
+        self: ConfigLoaderImpl,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        options = run_mode, from_shell, validate_sweep_overrides
+        try:
+            return stock(self, config_name, overrides, *options)
+        except OverrideParseException as error:
+            others = [override for override in overrides if override != error.override]
+
+            def without_it() -> DictConfig:
+                return self.load_configuration(config_name, others, run_mode, from_shell, False)
+
+            if not is_repaired(error.override, without_it):
+                raise
+        return stock(self, config_name, overrides, *options)
+
+    setattr(load_configuration, _RETRIES, True)
+    ConfigLoaderImpl.load_configuration = load_configuration  # type: ignore[method-assign]
+
+
+class ComposeSteps:
+    """The two steps of `ConfigLoader.load_sweep_config`, apart: choose groups, then set values."""
+
+    def __init__(self, loader: ConfigLoader, config: DictConfig, overrides: Sequence[str]) -> None:
+        assert isinstance(loader, ConfigLoaderImpl)  # the only one that Hydra has
+        self._loader = loader
+        _, self._repository = loader._parse_overrides_and_create_caching_repo(
+            config.hydra.job.config_name, list(overrides)
+        )
+
+    def is_group(self, override: Override) -> bool:
+        """Return whether an override chooses a config of a group, and does not set a value."""
+        is_value = isinstance(override.value(), dict)
+        return not is_value and bool(self._repository.group_exists(override.key_or_group))
+
+    def set_values(self, overrides: list[Override], config: DictConfig) -> None:
+        """Set the values of a composed config in place."""
+        self._loader._apply_overrides_to_config(overrides, config)

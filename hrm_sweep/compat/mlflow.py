@@ -1,0 +1,85 @@
+"""Internals of MLflow, read in 3.17.2: its tables, its store and its retries.
+
+MLflow is imported inside the functions that need it, because that takes seconds.
+tests/unit/compat/test_mlflow_canary.py holds each function to what is read here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+
+def drop_connections(uri: str) -> None:
+    """Close the pooled connections to the database at a URI.
+
+    MLflow keeps one engine per URI in each process, also after the file was replaced.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    if uri in SqlAlchemyStore._engine_map:
+        SqlAlchemyStore._engine_map[uri].dispose()
+
+
+def limit_connection_retries() -> None:
+    """Let requests fail at once if the database is away: 15 retries take most of an hour."""
+    from mlflow.store.db import utils
+
+    utils.MAX_RETRY_COUNT = 1
+
+
+def create_tables(path: Path, artifact_root: str) -> None:
+    """Create the tables of a tracking store in a SQLite file, without waiting for the disk.
+
+    The caller has to make the file durable.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    event.listen(Engine, "connect", _disable_fsync)
+    try:
+        SqlAlchemyStore(f"sqlite:///{path}", artifact_root).engine.dispose()
+    finally:
+        event.remove(Engine, "connect", _disable_fsync)
+
+
+def schema_revision(path: Path) -> str:
+    """Return the Alembic revision of the tables in a SQLite file.
+
+    Raises:
+        sqlite3.Error: The file is no MLflow database.
+        ValueError: It has no revision, or several.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        ((revision,),) = connection.execute("SELECT version_num FROM alembic_version")
+    return str(revision)
+
+
+def num_migrations_naming(revision: str) -> int:
+    """Return how many migrations of the installed MLflow name a schema revision.
+
+    One migration leads to each revision, and another one from it unless it is the newest.
+    """
+    package = importlib.util.find_spec("mlflow")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    folder = Path(package.submodule_search_locations[0], "store", "db_migrations", "versions")
+    return sum(revision.encode() in script.read_bytes() for script in folder.glob("*.py"))
+
+
+def experiments(path: Path) -> list[tuple[int, int]]:
+    """Return the id and the creation time, in ms since 1970, of each experiment in a SQLite file.
+
+    Raises:
+        sqlite3.Error: The file is no MLflow database.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT experiment_id, creation_time FROM experiments"
+        return connection.execute(query).fetchall()
+
+
+def _disable_fsync(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")

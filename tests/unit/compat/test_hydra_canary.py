@@ -1,0 +1,78 @@
+"""Canaries of the private names of Hydra that compat/hydra.py uses.
+
+The steps of a composition are compared with Hydra's own result in launch/test_compose.py.
+"""
+
+import sys
+
+import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.override_parser import overrides_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import setup_globals
+from hydra.errors import OverrideParseException
+from hydra.types import RunMode
+
+from hrm_sweep.compat import hydra as compat
+
+
+@pytest.fixture
+def loader(tmp_path, monkeypatch) -> ConfigLoaderImpl:
+    """Hydra's loader on a folder with an empty config, in a process whose grammar is Hydra's."""
+    monkeypatch.setattr(overrides_parser, "create_functions", stock("create_functions"))
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", stock("load_configuration"))
+    setup_globals()
+    (tmp_path / "config.yaml").write_text("{}")
+    return ConfigLoaderImpl(create_config_search_path(str(tmp_path)))
+
+
+def stock(name: str):
+    """Return a function of Hydra without the wrappers that this process has around it."""
+    function = getattr(overrides_parser, name, None) or getattr(ConfigLoaderImpl, name)
+    while not function.__module__.startswith("hydra."):
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
+        function = cells["stock"].cell_contents
+    return function
+
+
+def test_arguments_are_split_into_known_and_unknown(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["app", "-m", "--nonsense", "a=1"])
+    known, unknown = compat.parse_arguments()
+    assert (known.multirun, known.overrides, unknown) == (True, ["a=1"], ["--nonsense"])
+
+
+def test_elements_keep_their_quotes():
+    sweep = OverridesParser.create().parse_override("a=1,'x y',[1,b],null").value()
+    assert [compat.element_text(each) for each in sweep.list] == ["1", "'x y'", "[1,b]", "null"]
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+def test_a_registered_function_is_known_to_new_parsers(loader):
+    assert not compat.has_function("double")
+    compat.register_functions({"double": double})
+    compat.register_functions({"double": double})
+    assert compat.has_function("double")
+    assert OverridesParser.create().parse_override("a=double(4)").value() == 8
+
+
+def test_an_override_that_cannot_be_parsed_is_tried_again_after_a_repair(loader):
+    asked = []
+
+    def repair(override, compose):
+        asked.append((override, compose().b))
+        compat.register_functions({"double": double})
+        return True
+
+    compat.retry_unparsable(repair)
+    cfg = loader.load_configuration("config", ["+a=double(2)", "+b=3"], RunMode.RUN)
+    assert (cfg.a, cfg.b, asked) == (4, 3, [("+a=double(2)", 3)])
+
+
+def test_without_a_repair_the_error_is_that_of_hydra(loader):
+    compat.retry_unparsable(lambda *_: False)
+    with pytest.raises(OverrideParseException, match="Unknown function 'double'"):
+        loader.load_configuration("config", ["+a=double(2)"], RunMode.RUN)

@@ -1,0 +1,91 @@
+"""Canaries of Optuna's tables: what compat/optuna_tables.py writes, Optuna's own methods read."""
+
+import math
+
+import optuna
+import pytest
+import sqlalchemy
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from hrm_sweep.compat import optuna_tables as tables
+from hrm_sweep.compat.optuna import study_id, trial_id
+
+
+@pytest.fixture
+def storage(tmp_path) -> optuna.storages.RDBStorage:
+    return optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/optuna.db")
+
+
+@pytest.fixture
+def study(storage) -> optuna.Study:
+    return optuna.create_study(storage=storage, study_name="study")
+
+
+def test_intermediate_values_are_added_where_steps_lack(study, storage):
+    trial = study.ask()
+    trial.report(0.5, 1)
+    with storage.scoped_session() as session:
+        curve = {1: 9.0, 2: 0.25, 3: math.inf, 4: -math.inf, 5: math.nan}
+        tables.add_intermediate_values(session, trial_id(trial), curve)
+        session.commit()
+    (read,) = study.get_trials()
+    expected = {1: 0.5, 2: 0.25, 3: math.inf, 4: -math.inf, 5: math.nan}
+    assert read.intermediate_values == pytest.approx(expected, nan_ok=True)
+
+
+def test_user_attributes_are_set_and_replaced(study, storage):
+    trial = study.ask()
+    trial.set_user_attr("kept", 1)
+    trial.set_user_attr("replaced", {"a": [1]})
+    with storage.scoped_session() as session:
+        attrs = {"replaced": None, "new": "x"}
+        tables.set_user_attrs(session, trial_id(trial), attrs)
+        session.commit()
+    assert study.get_trials()[0].user_attrs == {"kept": 1, "replaced": None, "new": "x"}
+
+
+def test_user_attributes_are_those_of_running_trials(study, storage):
+    trials = [study.ask() for _ in range(3)]
+    for trial in trials:
+        trial.set_user_attr("number", [trial.number])
+    study.tell(trials[1], state=TrialState.FAIL)
+    with storage.scoped_session() as session:
+        found = tables.user_attrs_of_running(session, [trial_id(trial) for trial in trials[:2]])
+    assert found == {0: {"number": [0]}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        pytest.param(
+            CategoricalDistribution(["a", "b"]),
+            CategoricalDistribution(["c", "b", "a"]),
+            "a",
+            id="other indices",
+        ),
+        pytest.param(IntDistribution(1, 8), IntDistribution(1, 80, log=True), 4, id="wider"),
+    ],
+)
+def test_distributions_are_replaced_and_values_stay(study, storage, old, new, value):
+    study.add_trial(
+        optuna.trial.create_trial(params={"x": value}, distributions={"x": old}, value=1.0)
+    )
+    other = optuna.create_study(storage=storage, study_name="other")
+    other.add_trial(
+        optuna.trial.create_trial(params={"x": value}, distributions={"x": old}, value=1.0)
+    )
+    with storage.scoped_session() as session:
+        tables.replace_distributions(session, study_id(study), {"x": new})
+        session.commit()
+    (read,), (untouched,) = study.get_trials(), other.get_trials()
+    assert (read.params, read.distributions) == ({"x": value}, {"x": new})
+    assert untouched.distributions == {"x": old}
+
+
+def test_a_study_is_found_by_name_also_without_tables(study, storage, tmp_path):
+    with storage.engine.connect() as connection:
+        assert tables.has_study(connection, "study")
+        assert not tables.has_study(connection, "other")
+    with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/empty.db").connect() as connection:
+        assert not tables.has_study(connection, "study")
