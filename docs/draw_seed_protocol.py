@@ -20,6 +20,7 @@ END_MARKS = 10 / 35
 
 
 def main(study: Path, picture: Path) -> None:
+    """Draw the picture of a study, and print its figures."""
     runs = [json.loads(path.read_text()) for path in sorted(study.glob("*/training_history.json"))]
     if not runs:
         sys.exit(f"{study}: no finished runs of experiment=seed_protocol in it")
@@ -39,6 +40,7 @@ def main(study: Path, picture: Path) -> None:
 
 
 def draw_exact_match(axes: Axes, curves: dict[str, np.ndarray]) -> None:
+    """Draw exact match as reported, and as it was."""
     line(axes, curves["reported/exact_match"], REPORTED)
     line(axes, curves["train/exact_match"], TRUE)
     line(axes, curves["eval/exact_match"], TRUE, "--")
@@ -48,6 +50,7 @@ def draw_exact_match(axes: Axes, curves: dict[str, np.ndarray]) -> None:
 
 
 def draw_loss(axes: Axes, curves: dict[str, np.ndarray]) -> None:
+    """Draw the loss, and the padding row's share of it."""
     total, puzzle, tokens = (
         curves[name].mean(axis=0) for name in ("reported/loss", "train/loss", "train/lm_loss")
     )
@@ -63,6 +66,7 @@ def draw_loss(axes: Axes, curves: dict[str, np.ndarray]) -> None:
 
 
 def draw_tokens(axes: Axes, curves: dict[str, np.ndarray]) -> None:
+    """Draw token accuracy as reported, and of held-out puzzles."""
     trained, held_out = curves["train/token_accuracy"], curves["eval/token_accuracy"]
     epochs = np.arange(1, trained.shape[1] + 1)
     axes.fill_between(
@@ -76,16 +80,18 @@ def draw_tokens(axes: Axes, curves: dict[str, np.ndarray]) -> None:
 
 
 def line(axes: Axes, runs: np.ndarray, colour: str, style: str = "-", label: str = "") -> None:
-    """The mean of all runs, by epoch."""
+    """Draw the mean of all runs by epoch."""
     epochs = np.arange(1, runs.shape[1] + 1)
     axes.plot(epochs, runs.mean(axis=0), style, color=colour, linewidth=2, label=label)
 
 
 def say(axes: Axes, epoch: float, height: float, words: str, colour: str) -> None:
+    """Write a label beside a curve."""
     axes.text(epoch, height, words, color=colour, fontsize=9, ha="center")
 
 
 def finish(axes: Axes, title: str, *, percent: bool = False) -> None:
+    """Set title, labels and grid of a panel."""
     axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", color=TRUE)
     axes.set_xlabel("epoch (one puzzle each)", fontsize=9)
     axes.tick_params(labelsize=9)
@@ -97,6 +103,7 @@ def finish(axes: Axes, title: str, *, percent: bool = False) -> None:
 
 
 def print_figures(curves: dict[str, np.ndarray]) -> None:
+    """Print the figures of the table in seed_experiment.md."""
     loss = curves["reported/loss"]
     lowest = loss.argmin(axis=1)[:, None]
     share = np.take_along_axis(curves["reported/padding_share_of_loss"], lowest, axis=1)

@@ -1,4 +1,4 @@
-"""What a person sees of a study in MLflow, in a real browser, and the pictures of it in the README.
+"""What the user sees of a study in MLflow, in a real browser, and the pictures in the README.
 
     python docs/mlflow_tour.py
 
@@ -50,7 +50,7 @@ def chromium() -> str | None:
 
 
 def tour(study: Path, uri: str, pictures: Path) -> Seen:
-    """Opens a study's page, the table of its trials, a comparison of three and an artifact."""
+    """Open a study's page, the table of its trials, a comparison of three and an artifact."""
     port = free_port(5600)
     with ui.serving(store.resolve_uri(uri), port), _browser() as page:
         address = f"http://127.0.0.1:{port}/"
@@ -125,7 +125,7 @@ def _close_assistant(page: Page) -> None:
 
 
 def main() -> None:
-    """Runs the study and draws."""
+    """Run the study and take the pictures."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, "-m", "hrm_sweep", "-m", *STUDY.split()], cwd=folder, check=True

@@ -70,7 +70,7 @@ def test_only_a_commit_that_is_known_is_called_the_same(repository, tmp_path):
         then = SimpleNamespace(
             environment=environment.environment(folder), config={}, app=App.of_command(["app.py"])
         )
-        assert reproduce._environment_in_words(then) == [f"same versions, same CPU, {told}"]
+        assert reproduce._compare_environments(then, None) == [f"same versions, same CPU, {told}"]
 
 
 def test_a_new_name_is_of_no_folder_that_is_there(tmp_path, monkeypatch):
