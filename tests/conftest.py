@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from paths import TESTS
 from studies import APP, PATIENCE_SECONDS, Sweep, command
 
 from hrm_sweep import cli
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test workers share the cores
 
 SLOW_FOLDERS = {"suites", "faults", "trainings"}
 SLOW_FIXTURES = {"postgresql", "browser", "sanitized"}
