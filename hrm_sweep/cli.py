@@ -16,7 +16,8 @@ from typing import NoReturn
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep.commands import COMMANDS, Command, completion
+from hrm_sweep.commands import COMMANDS, completion
+from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.error_messages import explain, is_hydra_value_error
 from hrm_sweep.compat.hydra import parse_arguments
 from hrm_sweep.errors import HrmSweepError, InputError
@@ -60,7 +61,7 @@ def main() -> None:
 
 
 def _run_command(command: Command) -> None:
-    """Runs a command of ours; one that has arguments for Hydra goes on as if they were typed."""
+    """Run a command; one that returns arguments for Hydra continues as if they had been typed."""
     for_hydra = command.run(command.parse(sys.argv[2:]))
     if for_hydra is None:
         _exit(0)

@@ -54,14 +54,14 @@ class MetricFormat:
 
 
 def matching_metrics(values: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """The names that fit a pattern (`*` stands for any rest), in the order of the patterns."""
+    """Return the names that match a pattern (`*` is any text), in the order of the patterns."""
     names = list(values)
     fitting = [name for pattern in patterns for name in names if fnmatch(name, pattern)]
     return [name for name in fitting if not name.endswith("/std")]
 
 
 def format_param(value: Any) -> str:
-    """A parameter as a table shows it: 0.0001 is 1e-4, long fractions have four digits."""
+    """Return a parameter as a table shows it: 0.0001 is 1e-4, long fractions have four digits."""
     if not isinstance(value, float) or not math.isfinite(value):
         return str(value)
     digits = value if len(repr(value)) <= 8 else float(f"{value:.4g}")
@@ -69,7 +69,7 @@ def format_param(value: Any) -> str:
 
 
 def format_override(override: str) -> str:
-    """An override as a person types it: `lr=0.001` is `lr=1e-3`. The value is the same."""
+    """Return an override as the user would type it, with the same value: `lr=1e-3` for 0.001."""
     key, _, text = override.partition("=")
     try:
         scientific = _scientific(float(text))
@@ -91,7 +91,7 @@ def format_point(params: Mapping[str, Any]) -> str:
 
 
 def format_age(seconds: float) -> str:
-    """just now, 5 minutes ago, 2 hours ago, yesterday, 3 days ago."""
+    """Just now, 5 minutes ago, 2 hours ago, yesterday, 3 days ago."""
     minutes, hours, days = (int(seconds // size) for size in (60, 3600, 86400))
     if days == 1:
         return "yesterday"

@@ -10,6 +10,7 @@ import importlib.util
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 
 def drop_connections(uri: str) -> None:
@@ -41,7 +42,8 @@ def create_tables(path: Path, artifact_root: str) -> None:
 
     event.listen(Engine, "connect", _disable_fsync)
     try:
-        SqlAlchemyStore(f"sqlite:///{path}", artifact_root).engine.dispose()
+        open_store: Any = SqlAlchemyStore  # without annotations
+        open_store(f"sqlite:///{path}", artifact_root).engine.dispose()
     finally:
         event.remove(Engine, "connect", _disable_fsync)
 

@@ -38,7 +38,7 @@ def run(
     last_step: int | None = None,
     final_tags: FinalTags | None = None,
 ) -> None:
-    """Does what the process's arguments ask Hydra for.
+    """Run what the arguments of the process ask Hydra for.
 
     Args:
         tags: for the run in MLflow, beside those it has anyway.
@@ -65,20 +65,20 @@ def run(
 
 
 def compose(overrides: list[str]) -> DictConfig:
-    """The config of a single run with these overrides, as Hydra would give it to the task."""
+    """Return the config of a single run with these overrides, as Hydra hands it to the task."""
     with hydra.initialize_config_dir(str(config.CONF), version_base=VERSION_BASE):
         return hydra.compose("config", overrides, return_hydra_config=True)
 
 
 def flat(cfg: DictConfig) -> dict[str, Any]:
-    """A config as flat keys, resolved, without Hydra's own."""
+    """Return a config as flat keys, resolved, without Hydra's own."""
     tree = OmegaConf.to_container(_ours(cfg), resolve=True)
     assert isinstance(tree, dict)
     return flatten({str(key): value for key, value in tree.items()})
 
 
 def _help(arguments: Namespace) -> str:
-    """What Hydra prints for --help; for that, it copies all it knows for each group, 0.4 s."""
+    """Return the text of --help. Hydra makes the same text from copies of all configs, in 0.4 s."""
     cfg = compose(arguments.overrides)
     shown = OmegaConf.to_yaml(_ours(cfg), resolve=arguments.resolve)
     words = {"APP_CONFIG_GROUPS": "".join(_groups(config.CONF)), "CONFIG": shown}
@@ -90,7 +90,7 @@ def _ours(cfg: DictConfig) -> DictConfig:
 
 
 def _groups(folder: Path) -> Iterator[str]:
-    """A line for each group of configs below the folder, with its options."""
+    """Yield a line for each group of configs below a folder, with its options."""
     for group in sorted(path for path in folder.rglob("*") if path.is_dir()):
         options = sorted(path.stem for path in group.glob("*.yaml"))
         yield f"{group.relative_to(folder).as_posix()}: {', '.join(options)}\n"

@@ -86,7 +86,7 @@ class StudyConfig:
 
 
 def _check_name(name: str) -> None:
-    """A folder below multirun/ and a word on the command line; spaces and any letters will do."""
+    """Check that a name can be a folder below multirun/ and a word on the command line."""
     if not name or "/" in name or name[0] in ".-" or len(name.encode()) > LONGEST_NAME:
         rule = f"must be one folder's name, without . or - in front, of up to {LONGEST_NAME} bytes"
         raise ConfigError("name", name, rule, "try my-study")
@@ -123,7 +123,7 @@ class Config:
 
 
 def build(cfg: DictConfig) -> Config:
-    """Checks a composed config, and its groups against each other.
+    """Check a composed config, and its groups against each other.
 
     Raises:
         ConfigError: a key breaks a rule; it bears the name that a person would type.
@@ -163,7 +163,7 @@ EVAL_METRICS = (
 
 
 def _check_metrics(cfg: DictConfig, config: Config) -> None:
-    """That what a study and a training go by is measured."""
+    """Check that training and study go by metrics that are measured."""
     known, study = [*EVAL_METRICS, *config.data.metric_names()], config.study
     judged = parse_objectives(study.objective, study.direction, study.constraints)
     keys = dict.fromkeys(judged.required, "study.objective")
@@ -178,7 +178,7 @@ def _check_metrics(cfg: DictConfig, config: Config) -> None:
 
 
 def _check_direction(metric: str, direction: str) -> None:
-    """A trial is judged at its best epoch, so both must mean the same by best."""
+    """Check the direction: a trial is judged at its best epoch, so both must agree on "best"."""
     if direction != _direction_of(metric):
         way = "lower" if lower_is_better(metric) else "higher"
         rule = f"{metric} is better when it is {way}, and a trial's best epoch is picked by it"
@@ -211,7 +211,7 @@ def check(cfg: DictConfig) -> Config:
 
 
 def _check_that_it_is_read(cfg: DictConfig) -> None:
-    """What a person typed at the root must reach the group that reads it."""
+    """Check that a root key on the command line reaches the group that reads it."""
     typed = OmegaConf.select(cfg, "hydra.overrides.task") or []
     for key in {text.lstrip("+").partition("=")[0] for text in typed} & READ_BY.keys():
         read = OmegaConf.select(cfg, READ_BY[key])
@@ -221,7 +221,7 @@ def _check_that_it_is_read(cfg: DictConfig) -> None:
 
 
 def register_resolvers() -> None:
-    """The interpolations that `conf/` uses. The name of a study is made once for each command."""
+    """Register the resolvers that `conf/` uses; a study's name is made once per command."""
     new_name = partial(names.new_name, Path("multirun"), Path("multirun", "train"))
     OmegaConf.register_new_resolver("study_name", new_name, use_cache=True, replace=True)
     OmegaConf.register_new_resolver(
@@ -245,7 +245,7 @@ def _named(cfg: DictConfig, group: str, classes: Mapping[str, type]) -> type:
 
 
 def _typed(cfg: DictConfig, group: str, schema: type) -> Any:
-    """The group as an instance of its class; `""` is the root."""
+    """Return a group as an instance of its class; `""` is the root."""
     prefix = f"{group}." if group else ""
     try:
         node = cfg[group] if group else OmegaConf.masked_copy(cfg, [*RootConfig.__annotations__])
@@ -273,7 +273,7 @@ def _typed(cfg: DictConfig, group: str, schema: type) -> Any:
 
 @lru_cache(maxsize=256)
 def _checked(schema: type, plain: bytes) -> Any:
-    """An instance of its class; the points of a grid have most of their groups in common."""
+    """Return an instance of a class, cached: points of a grid have most groups in common."""
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), pickle.loads(plain)))
 
 
@@ -294,7 +294,7 @@ def _with_typed_keys(cfg: DictConfig, prefix: str, schema: type, text: str) -> s
 
 
 def _type_rule(error: ValidationError, came: object) -> tuple[str, str]:
-    """What a value of the wrong type should have been, and an example."""
+    """Return the rule that a value of the wrong type breaks, and an example."""
     whole = "4"
     if isinstance(came, float) and came.is_integer():
         whole = f"{came:.0f}, or in a search int(interval(...))"

@@ -30,13 +30,15 @@ class LoadedRun(NamedTuple):
     task: Task
 
     def predict(self, batch: Batch) -> Tensor:
-        """The token at each place, int64 [B, T], where the model halts; `task.picture` of a row
-        turns it into a grid."""
+        """Return the token at each place, int64 [B, T], where the model halts.
+
+        `task.picture` turns a row into a grid.
+        """
         return solve(self.model, batch).predictions
 
 
 def load_run(folder: str | Path) -> LoadedRun:
-    """The model of a run with the weights of its best epoch, and the task it was trained on.
+    """Return the model of a run with the weights of its best epoch, and its task.
 
     The model computes in the run's precision, so on an equal CPU it predicts what it did then.
     Its weights must not be moved to another device or type.
@@ -64,7 +66,7 @@ def load_run(folder: str | Path) -> LoadedRun:
 
 
 def _trained(folder: Path) -> Path:
-    """The folder that has the weights: a trial may have taken over what another one trained."""
+    """Return the folder with the weights: a trial may have a cached result of another run."""
     return Run.open(folder).trained.folder if (folder / FILE_NAME).exists() else folder
 
 

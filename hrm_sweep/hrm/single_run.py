@@ -80,7 +80,7 @@ def train(
 
 
 def end() -> None:
-    """Waits until the tracker has everything, or says what is waiting."""
+    """Wait until MLflow has everything, or print what is waiting."""
     if _projector is not None and (backlog := _projector.close()).runs:
         later = process.shell_command("sync", _projector.root.name)
         print(f"  tracking     {backlog}; later: {later}")

@@ -43,7 +43,7 @@ History = list[dict[str, Any]]
 
 
 def task(cfg: DictConfig) -> dict[str, float]:
-    """The task function that Hydra calls."""
+    """Train, as the task function that Hydra calls."""
     return run(configuration.check(cfg), trial.current())
 
 
@@ -115,7 +115,7 @@ def _age(path: Path) -> float:
 
 
 def _go_on_from_checkpoint(trainer: Trainer, folder: Path) -> History:
-    """Gives the trainer the newest whole checkpoint, and returns what was measured until then."""
+    """Load the newest whole checkpoint and return the history up to it."""
     found = []
     for path in (folder / name for name in CHECKPOINTS if (folder / name).exists()):
         try:
@@ -137,7 +137,7 @@ def _remove_checkpoints(folder: Path) -> None:
 
 
 def _leave(trainer: Trainer, history: History, handle: trial.Trial) -> None:
-    """What a run has to show, however it ended."""
+    """Write what a run leaves, however it ended."""
     folder = handle.folder
     told = [{**epoch, "is_best": epoch["epoch"] == trainer.best.epoch} for epoch in history]
     files.write_json(folder / "training_history.json", told)

@@ -66,7 +66,7 @@ class Job:
         return Path(code.co_filename).resolve().parent if code else environment.PACKAGE
 
     def __call__(self, cfg: DictConfig) -> Any:
-        """Runs the task in Hydra's output folder and gives back what it returned.
+        """Run the task in Hydra's output folder and return what it returned.
 
         The record says how it ended: a task that returns no finite objective has not completed.
 
@@ -91,7 +91,7 @@ class Job:
             return self._call(run, handle)
 
     def _call(self, run: _Run, handle: trial.Trial) -> Any:
-        """Runs the task, unless a run of the study has the same recipe and is complete."""
+        """Run the task, unless a complete run of the study has the same recipe."""
         if self.study is not None and (twin := run.twin()) is not None:
             handle.set_outcome(
                 Outcome.COMPLETE, f"the recipe of {twin.name}, whose values these are"
@@ -109,7 +109,7 @@ class Job:
         return returned
 
     def _repeat(self, run: _Run, handle: trial.Trial) -> dict[str, float]:
-        """Runs the recipe with seed, seed + 1, …, each in a folder of its own below the trial's.
+        """Run the recipe with seed, seed + 1, …, each in a folder below the trial's.
 
         Repeats are the trial's steps: a pruner judges it between two of them.
         """
@@ -126,8 +126,10 @@ class Job:
         return handle.values
 
     def _values_of(self, run: _Run, trial_handle: trial.Trial) -> dict[str, float]:
-        """The final values of one repeat, from its folder if it has been run; none if the task
-        gave none, and then the trial ends like its repeat."""
+        """Return the final values of one repeat, from its folder if it has been run.
+
+        There are none if the task returned none; the trial then ends like its repeat.
+        """
         if (known := trial.finished_values(run.folder)) is not None:
             return known
         with self._session(run) as handle:
@@ -174,7 +176,7 @@ class Job:
         }
 
     def _point(self, overrides: Sequence[str]) -> Iterator[str]:
-        """The overrides in which a trial differs from the others, short: `lr=1e-4`."""
+        """Yield the overrides in which a trial differs from others, short: `lr=1e-4`."""
         for override in overrides:
             key, _, value = override.lstrip("+").partition("=")
             if key in self.searched:
@@ -204,7 +206,7 @@ class _Run:
         return [*ARTIFACTS] if self.repeat is not None else [*ARTIFACTS, LOG]
 
     def twin(self) -> _Twin | None:
-        """The run of this sweep that has the same recipe and is complete, if there is one."""
+        """Return the complete run of this sweep that has the same recipe, if there is one."""
         try:
             name = self._announcement().read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -268,7 +270,7 @@ def _means_and_deviations(repeats: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _judge(handle: trial.Trial, returned: Any, objectives: Sequence[str]) -> None:
-    """Takes the run's final values from a task that returned a number, a tuple or a dict."""
+    """Take the run's final values from what the task returned: a number, a tuple or a dict."""
     values = _named(returned, objectives)
     if not set(objectives) <= set(values):
         handle.set_outcome(
@@ -284,7 +286,7 @@ def _judge(handle: trial.Trial, returned: Any, objectives: Sequence[str]) -> Non
 
 
 def _named(returned: Any, objectives: Sequence[str]) -> dict[str, float]:
-    """The numbers among what was returned; what else a dict has is ignored."""
+    """Return the numbers among what was returned, by name; other entries of a dict are ignored."""
     if isinstance(returned, Mapping):
         values = {str(name): _number(value) for name, value in returned.items()}
     else:

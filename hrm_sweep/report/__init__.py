@@ -12,8 +12,7 @@ from hrm_sweep.runs.study import Study
 
 
 def draw_report(folder: Path) -> list[str]:
-    """Draws the report of the study in `folder` where a study ends: it may lack a report, but not
-    fail for it.
+    """Draw the report of a study that has ended, which does not fail for its report.
 
     Returns:
         Names of the files below the folder; none if it cannot be drawn, and the log says why.

@@ -19,7 +19,7 @@ COLOURS = (BLUE, BEST, "#009e73", "#cc79a7", "#b08900", "#8b95a1")
 
 
 def draw(studies: Sequence[Study], path: Path) -> None:
-    """Writes the PNG file `path`."""
+    """Write the PNG file `path`."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 3.6), layout="constrained", facecolor="white")
         curves, history = figure.subplots(1, 2)

@@ -24,10 +24,12 @@ class Data:
 
     @property
     def objective(self) -> str:
+        """The first objective."""
         return self.study.objective_names[0]
 
     @property
     def is_maximized(self) -> bool:
+        """Whether the first objective is maximized."""
         return self.study.directions[0] == "maximize"
 
     @cached_property
@@ -50,6 +52,7 @@ class Data:
 
     @cached_property
     def best(self) -> Run | None:
+        """The best complete trial."""
         return self.ranked[0] if self.ranked else None
 
     @cached_property
@@ -71,16 +74,20 @@ class Data:
 
     @cached_property
     def params(self) -> dict[str, list[Value]]:
-        """The values of each searched key, in the order of `ranked`; a key that has only one
-        value, or that not every trial has, is left out."""
+        """The values of each searched key, in the order of `ranked`.
+
+        A key with a single value, or that some trial lacks, is left out.
+        """
         points = [self.study.params(run) for run in self.ranked]
         names = [name for name in self.study.searched if all(name in point for point in points)]
         columns = {name: [point[name] for point in points] for name in names}
         return {name: values for name, values in columns.items() if len(set(values)) > 1}
 
     def is_log(self, name: str) -> bool:
-        """Whether a parameter stands on a logarithmic scale: as it was searched, and a list of
-        numbers where it spans a decade."""
+        """Return whether a parameter has a logarithmic scale.
+
+        That is as it was searched; a list of numbers has one if it spans a decade.
+        """
         described, values = self.study.space.get(name, ""), self.params.get(name, [])
         if " to " in described:
             return described.endswith("log")

@@ -1,5 +1,8 @@
-"""The figures of a report. Each takes the data and returns a figure, or None where there is nothing
-to see. Ink is drawn in one colour of its own, so that a page can show it light on dark."""
+"""The figures of a report.
+
+Each function takes the data and returns a figure, or None where there is nothing to show. Ink has
+one colour of its own, which a page replaces to show it light on dark.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ Draw = Callable[[Data], Figure | None]
 
 
 def history(data: Data) -> Figure | None:
-    """The objective of each trial in the order of their numbers, and the best so far."""
+    """Draw the objective of each trial in the order of numbers, and the best so far."""
     if not data.ranked:
         return None
     figure, axes = _figure()
@@ -91,7 +94,7 @@ def history(data: Data) -> Figure | None:
 
 
 def curves(data: Data) -> Figure | None:
-    """The objective by step, of all trials, with the best marked."""
+    """Draw the objective by step of all trials, with the best one marked."""
     if not data.curves:
         return None
     figure, axes = _figure()
@@ -133,7 +136,7 @@ def importance(data: Data) -> Figure | None:
 
 
 def slices(data: Data) -> Figure | None:
-    """The objective by each parameter."""
+    """Draw the objective by each parameter."""
     if not data.params:
         return None
     columns = min(2, len(data.params))
@@ -157,7 +160,7 @@ def slices(data: Data) -> Figure | None:
 
 
 def heat_map(data: Data) -> Figure | None:
-    """The objective over two parameters, where they make a grid; equal points by their mean."""
+    """Draw the objective over two parameters that make a grid, with the mean at equal points."""
     if len(data.params) != 2:
         return None
     (down, rows), (along, columns) = data.params.items()
@@ -225,7 +228,7 @@ def parallel(data: Data) -> Figure | None:
 
 
 def parts(data: Data) -> Figure | None:
-    """The parts of the objective (exact match of each pattern) of the best trials."""
+    """Draw the parts of the objective (such as one for each pattern) of the best trials."""
     if len(data.parts) < 2:
         return None
     runs = data.ranked[:TOP][::-1]
@@ -264,7 +267,7 @@ def repeats(data: Data) -> Figure | None:
 
 
 def cost(data: Data) -> Figure | None:
-    """The objective by what a trial took."""
+    """Draw the objective by the time that a trial took."""
     runs = [run for run in data.ranked if run.seconds > 0]
     if len(runs) < 2:
         return None
@@ -320,22 +323,21 @@ FIGURES: dict[str, tuple[str, Draw]] = {
 
 
 def drawn(data: Data) -> dict[str, Figure]:
-    """The figures that there is something to see in, by name."""
+    """Return the figures that have something to show, by name."""
     with mpl.rc_context(STYLE):
         figures = {name: draw(data) for name, (_, draw) in FIGURES.items()}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def _figure(*, rows: float = 0) -> tuple[Figure, Axes]:
-    """A figure; one with rows of text grows with them."""
+    """Return a figure; one with rows of text grows with them."""
     height = max(1.4, 0.7 + 0.27 * rows) if rows else HEIGHT
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     return figure, figure.subplots()
 
 
 def as_objective(axes: Axes, data: Data, which: str = "y") -> None:
-    """An axis on which the objective stands: its name, per cent where it is a share, and limits
-    that leave out what is far off."""
+    """Label an axis with the objective, a share in per cent, and set limits without outliers."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_label_text(formatting.metric_label(data.objective))
     axis.set_major_formatter(lambda value, _: data.study.app.metrics.value(data.objective, value))
@@ -350,8 +352,7 @@ def as_objective(axes: Axes, data: Data, which: str = "y") -> None:
 
 
 def _placed(axes: Axes, column: Sequence[Value], *, is_log: bool, inches: float) -> list[float]:
-    """Places of values along an axis of some length, which is made logarithmic or named as they
-    need it."""
+    """Return the places of values along an axis, which becomes logarithmic or named as needed."""
     if is_numeric(column):
         numbers = [float(value) for value in column]  # type: ignore[arg-type]
         if is_log:
@@ -382,8 +383,10 @@ def _marks(column: Sequence[Any], *, is_log: bool) -> list[float]:
 def _with_room(
     marks: Sequence[float], numbers: Sequence[float], *, is_log: bool, inches: float
 ) -> list[str]:
-    """Labels of marks on an axis with these numbers, none where there is no room: the first and the
-    last have it before the others, then the shortest."""
+    """Return labels for the marks of an axis, empty where there is no room.
+
+    The first and the last have precedence, then the shortest.
+    """
     labels = [formatting.format_param(mark) for mark in marks]
     halves = [LETTER * (len(label) + 1) / 2 for label in labels]
     centres = inches * _heights([min(numbers), max(numbers), *marks], is_log=is_log)[2:]
@@ -399,7 +402,7 @@ def _with_room(
 
 
 def _name_each(axes: Axes, names: Sequence[str], *, inches: float) -> None:
-    """Marks the places 0, 1, … by names; where they have no room side by side they stand aslant."""
+    """Label the places 0, 1, … with names, aslant where they have no room side by side."""
     if len(names) * LETTER * (max(map(len, names)) + 1) <= inches:
         axes.set_xticks(range(len(names)), names)
         return

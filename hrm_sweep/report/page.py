@@ -32,7 +32,7 @@ MOST_PICTURES, MOST_BYTES = 4, 1_500_000
 
 
 def write(study: Study) -> list[str]:
-    """Writes `report.html` and `figures/*.png` into the study's folder.
+    """Write `report.html` and `figures/*.png` into the study's folder.
 
     Returns:
         The names of the files, below the folder.
@@ -113,7 +113,7 @@ def _commit(environment: dict[str, Any]) -> str:
 
 
 def _facts(data: Data) -> Iterator[tuple[str, str]]:
-    """What is said of the best trial."""
+    """Yield name and value of what the page shows of the best trial."""
     best, study = data.best, data.study
     if best is None:
         return
@@ -157,7 +157,7 @@ def _save_png(figure: Figure, path: Path) -> None:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """The figure to stand in a page: as wide as its place, in the page's colour of text."""
+    """Return a figure as SVG for a page: as wide as its place, in the page's colour of text."""
     text = StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
@@ -173,7 +173,7 @@ def _without_size(match: re.Match[str]) -> str:
 
 
 def _pictures(best: Run | None) -> Iterator[tuple[str, str]]:
-    """The pictures that the best trial (of repeats the first) left, as data for the page."""
+    """Yield the pictures of the best trial, or of its first repeat, as data for the page."""
     if best is None:
         return
     folder = (best.repeats[0] if best.repeats else best).trained.folder

@@ -1,5 +1,7 @@
-"""Whether a run came out again: what its record proves, what has changed since, and by how much
-the numbers drifted."""
+"""Comparison of a run with its reproduction.
+
+Compares what the records prove, what has changed since, and by how much numbers drifted.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ Curves = Mapping[int, Mapping[str, float]]
 
 
 def check(run: Run) -> None:
-    """Makes sure that the record of a run can be compared with.
+    """Check that a run's record can be compared with.
 
     Raises:
         RecordError: it was edited or is incomplete; what and where is named.
@@ -52,7 +54,7 @@ def check(run: Run) -> None:
 
 
 def measurements(run: Run) -> dict[int, dict[str, float]]:
-    """What can be compared, by step: everything but the clock's."""
+    """Return what can be compared, by step: all but metrics of the clock."""
     return {
         step: {name: value for name, value in values.items() if not name.startswith(NOT_COMPARED)}
         for step, values in run.curves.items()
@@ -71,8 +73,7 @@ class Drift:
 
     @property
     def size(self) -> float:
-        """Difference in units of the value, or of one for small values; inf where one is missing
-        or not finite."""
+        """Difference in units of the value, or of one for small values; inf if unknown."""
         if self.now is None or not (math.isfinite(self.before) and math.isfinite(self.now)):
             return math.inf
         return abs(self.now - self.before) / max(1.0, abs(self.before))
@@ -90,6 +91,7 @@ class Comparison:
 
     @property
     def is_identical(self) -> bool:
+        """Whether all values are the same bits, and the weights as far as known."""
         return not self.drifts and self.weights_equal is not False
 
     def is_within(self, tolerance: float) -> bool:
@@ -104,6 +106,7 @@ class Comparison:
 
     @property
     def largest(self) -> Drift:
+        """The largest drift."""
         return max(self.drifts, key=lambda drift: drift.size)
 
 
@@ -113,7 +116,7 @@ def compare(before: Run, now: Run) -> Comparison:
 
 
 def compare_values(before: Run, now: Curves, *, weights: str | None) -> Comparison:
-    """The same with a run whose record is not closed yet.
+    """Compare with a run whose record is not closed yet.
 
     Args:
         now: what it measured, by step.
@@ -132,7 +135,7 @@ def compare_values(before: Run, now: Curves, *, weights: str | None) -> Comparis
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """What has changed between two environments, in words; as far as the first one tells."""
+    """Yield the differences between two environments, as far as the first one is recorded."""
     for key, told in (("python", "Python"), ("platform", "platform"), ("cpu", "CPU")):
         if key in before and before[key] != now[key]:
             yield f"{told}: {before[key]}, now {now[key]}"
@@ -147,8 +150,9 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
 
 
 def other_work(before: Run, now: Run) -> Iterator[str]:
-    """In what two runs of one recipe did not do the same, in words; as far as the first one tells:
-    the files behind a data set may have changed, and the machine decides whether `auto` compiles.
+    """Yield in what two runs of one recipe did other work, as far as the first one recorded it.
+
+    The files of a data set may have changed, and the machine decides whether `auto` compiles.
     """
     digests = [run.dataset.get("digest") for run in (before, now)]
     if digests[0] and digests[0] != digests[1]:

@@ -15,7 +15,11 @@ from hrm_sweep.errors import RecordError
 
 
 def read_config(path: Path) -> DictConfig:
-    """Raises RecordError if that is no file, or none with a config in it."""
+    """Return the config in a YAML file.
+
+    Raises:
+        RecordError: there is no such file, or no config in it.
+    """
     try:
         tree = OmegaConf.load(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
@@ -27,10 +31,9 @@ def read_config(path: Path) -> DictConfig:
 
 
 def to_plain(value: Any) -> Any:
-    """The tree with its interpolations resolved, enums by their names, and paths and whatever else
-    JSON does not know as text.
+    """Return a config as JSON values: interpolations resolved, enums by name, the rest as text.
 
-    An interpolation that cannot be resolved stays as it is written: it hurts only who reads it.
+    Unresolvable interpolations are kept as text.
     """
     if isinstance(value, DictConfig):
         return {_name(key): _inner(value, key) for key in value}
@@ -46,14 +49,15 @@ def to_plain(value: Any) -> Any:
 
 
 def to_yaml(tree: Any) -> str:
-    """A plain tree as `OmegaConf.to_yaml` writes it, whatever its texts look like."""
-    return yaml.dump(
+    """Return a plain tree as `OmegaConf.to_yaml` writes it, whatever its texts look like."""
+    text: str = yaml.dump(
         tree,
         Dumper=yaml_dumper(),
         default_flow_style=False,
         allow_unicode=True,
         sort_keys=False,
     )
+    return text
 
 
 def _inner(parent: Any, key: Any) -> Any:

@@ -49,7 +49,7 @@ class Trial:
         self.outcome, self.reason = Outcome.COMPLETE, ""
 
     def log(self, values: Mapping[str, float], *, step: int) -> None:
-        """Writes measurements of one step durably; a step may be told in several calls.
+        """Write measurements of one step durably; a step may be logged in several calls.
 
         Raises:
             Interrupted: somebody asked the study to stop; what was logged is safe.
@@ -69,8 +69,10 @@ class Trial:
         self._record.append("expected", num_steps=num_steps)
 
     def set_status(self, text: str, **where: str) -> None:
-        """Says in a word or two what takes time before the next step; if that is a run with a
-        record of its own, in which `folder` below this one."""
+        """Set a short text on what takes time before the next step.
+
+        If that is a run with a record of its own, `folder` names its folder below this one.
+        """
         self._record.append("doing", text=text, **where)
 
     def log_dataset(self, **described: Any) -> None:
@@ -121,7 +123,7 @@ stop_requested: Callable[[], bool] = lambda: False  # noqa: E731 - a pool's work
 
 
 def current() -> Trial:
-    """The handle of the run that is going on in this process.
+    """Return the handle of the run in this process.
 
     Raises:
         LookupError: there is none; wrap the task function in `hrm_sweep.launch.job.Job`, or let
@@ -134,7 +136,7 @@ def current() -> Trial:
 
 @contextmanager
 def session(folder: Path, **started: Any) -> Iterator[Trial]:
-    """Keeps the record of one run in `folder`, from its `started` entry to its outcome."""
+    """Keep the record of one run in `folder`, from its `started` entry to its outcome."""
     global _current
     past = RecordReader(folder).new_entries()
     attempt = 1 + sum(entry.event == "started" for entry in past)
@@ -157,7 +159,7 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
 
 
 def finished_values(folder: Path) -> dict[str, float] | None:
-    """The final values of the run in `folder`, if it is complete."""
+    """Return the final values of the run in `folder` if it is complete."""
     try:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -50,8 +50,10 @@ class Outcome(Enum):
 
     @property
     def mlflow_status(self) -> str:
+        """Status of a run in MLflow."""
         return self.value[2]
 
     @classmethod
     def named(cls, word: str) -> Outcome:
+        """Return the outcome with this word."""
         return next(outcome for outcome in cls if outcome.word == word)

@@ -29,8 +29,10 @@ def complete(study: Study) -> list[Run]:
 
 
 def front(study: Study) -> list[Run]:
-    """The Pareto front: complete trials that no other one beats in one objective without being
-    worse in another, by their first objective."""
+    """Return the Pareto front, ordered by the first objective.
+
+    It has the complete trials that no other beats in one objective without being worse in another.
+    """
     found = study.objectives.front(complete(study), lambda run: run.values)
     sign = -1 if study.directions[0] == "maximize" else 1
     return sorted(found, key=lambda run: sign * run.values[study.objective_names[0]])
@@ -49,6 +51,7 @@ class Verdict:
 
     @property
     def words(self) -> str:
+        """The verdict in words."""
         if self.is_clear is None:
             return self.rule
         told = "clearly worse" if self.is_clear else "not clearly worse"
@@ -56,8 +59,10 @@ class Verdict:
 
 
 def next_best(study: Study, best_first: list[Run]) -> str:
-    """The second best trial of a study with one objective, and how sure the best one's lead is;
-    empty where nothing but broken constraints told the two apart."""
+    """Return the second best trial in words, and how certain the lead of the best one is.
+
+    Empty where only violated constraints separate the two.
+    """
     first, *others = best_first
     if not others or study.objectives.broken(first.values):
         return ""

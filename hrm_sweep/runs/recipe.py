@@ -32,7 +32,7 @@ def signature(flat: Mapping[str, Any], ignored_keys: Collection[str]) -> str:
 
 
 def digest(flat: Mapping[str, Any], ignored_keys: Collection[str]) -> str:
-    """The whole of the name that `signature` shortens, for who compares many."""
+    """Return the whole hash that `signature` shortens."""
     kept = {key: value for key, value in flat.items() if is_of_the_recipe(key, ignored_keys)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

@@ -90,7 +90,7 @@ class Record:
         self.close()
 
     def append(self, event: str, **fields: Any) -> None:
-        """Writes one entry durably; `fields` hold JSON values, secrets in them are masked.
+        """Write one entry durably; `fields` are JSON values, secrets in them are masked.
 
         Raises:
             RecordError: the disk is full or gone; the entries before this one are whole.
@@ -98,7 +98,7 @@ class Record:
         self._append(event, _marked(redacted_tree(fields)))
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the measurements of one step; values may be non-finite."""
+        """Write the measurements of one step; values may be non-finite."""
         self._append(
             "metrics", {"step": step, "values": {k: _number(v) for k, v in values.items()}}
         )
@@ -145,7 +145,7 @@ class RecordReader:
         """Bytes of the record that have been read as whole entries."""
 
     def new_entries(self) -> list[Entry]:
-        """The whole entries that came since the last call; a torn tail waits for its rest.
+        """Return the whole entries since the last call; a torn tail waits for its rest.
 
         Raises:
             RecordError: a line was changed or lost.
@@ -178,7 +178,7 @@ def read(folder: Path) -> list[Entry]:
 
 
 def ends(folder: Path) -> tuple[Entry, Entry]:
-    """The first and the last whole entry of the record in `folder`; what lies between is not read.
+    """Return the first and the last whole entry of a record, without reading those between.
 
     Raises:
         RecordError: there is no record, it is empty, or one of the two was changed.
@@ -203,7 +203,7 @@ def ends(folder: Path) -> tuple[Entry, Entry]:
 
 
 def values_of(entry: Entry) -> dict[str, float]:
-    """The measurements of a `metrics` entry; marked values come back as nan and infinities."""
+    """Return the measurements of a `metrics` entry, with nan and infinities as floats."""
     return {name: float(value) for name, value in entry.fields["values"].items()}
 
 
@@ -217,14 +217,17 @@ def curves(entries: list[Entry]) -> dict[int, dict[str, float]]:
 
 
 class Stopwatch:
-    """What all attempts took together, without the time between them; one that died is counted up
-    to the last that it wrote."""
+    """Time of all attempts together, without the time between them.
+
+    An attempt that died counts up to its last entry.
+    """
 
     def __init__(self) -> None:
         self._total, self._begin, self._last = 0.0, 0, 0
 
     @property
     def seconds(self) -> float:
+        """Seconds so far."""
         return self._total + (self._last - self._begin) / 1000
 
     def read(self, entry: Entry) -> None:
@@ -265,7 +268,7 @@ def is_held(folder: Path) -> bool:
 
 
 def settle(folder: Path, *, outcome: str = "killed", reason: str = DEATH) -> bool:
-    """Writes down how a run ended, if its process is gone without a word.
+    """Write how a run ended whose process is gone without a `finished` entry.
 
     Returns:
         True if it was written now; False if the run lives, has ended, or never started.
@@ -307,7 +310,7 @@ def _number(value: float) -> float | str:
 
 
 def _marked(value: Any) -> Any:
-    """A tree of JSON values without non-finite numbers, which JSON does not have."""
+    """Return a tree of JSON values with non-finite numbers as text, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _marked(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -336,7 +339,7 @@ def _parse(data: bytes, folder: Path, *, first: int = 0) -> tuple[list[Entry], i
 
 
 def _entry(line: bytes, number: int | None, folder: Path) -> Entry:
-    """An entry; `number` is the one it should have, None if that is not known."""
+    """Parse one line; `number` is the one it should have, None if that is not known."""
     body, _, crc = line.rpartition(b', "crc": "')
     place = "a line" if number is None else f"line {number + 1}"
     if crc != b'%08x"}' % zlib.crc32(body):

@@ -34,7 +34,11 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """Raises RecordError where no run is, or where its record was edited."""
+        """Return the run in a folder.
+
+        Raises:
+            RecordError: there is no run, or its record was edited.
+        """
         first, last = record.ends(folder)
         return cls(folder, first, last)
 
@@ -45,7 +49,9 @@ class Run:
 
     @property
     def tags(self) -> Mapping[str, str]:
-        return self.first.fields["tags"]
+        """Tags of the run in MLflow."""
+        tags: Mapping[str, str] = self.first.fields["tags"]
+        return tags
 
     @property
     def number(self) -> int | None:
@@ -70,13 +76,14 @@ class Run:
 
     @property
     def command(self) -> str:
-        """The line by which a person would run the same again."""
+        """The command that runs the same recipe again."""
         return str(self.first.fields["description"]).strip()
 
     @property
     def config(self) -> Mapping[str, Any]:
         """The composed config as flat keys."""
-        return self.first.fields["params"]
+        params: Mapping[str, Any] = self.first.fields["params"]
+        return params
 
     @functools.cached_property
     def outcome(self) -> Outcome | None:
@@ -110,9 +117,11 @@ class Run:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What the run noted: `weights` is the digest of its final weights, `compiled` names the
-        library of kernels that computed, or says no, `taken_from` is the folder, seen from its own,
-        whose recipe it has."""
+        """Tags that the run set itself.
+
+        `weights` is the digest of its final weights, `compiled` the library of kernels or "no",
+        `taken_from` the folder, relative to its own, of the run whose result it reuses.
+        """
         return dict(self.last.fields.get("facts", {}))
 
     @property
@@ -148,6 +157,7 @@ class Run:
 
     @property
     def attempts(self) -> int:
+        """Number of attempts."""
         return sum(entry.event == "started" for entry in self.entries)
 
     @property
@@ -177,13 +187,13 @@ class Run:
         return {}
 
     def params(self, names: Sequence[str]) -> dict[str, Value]:
-        """The values of searched keys in this run."""
+        """Return the values of searched keys in this run."""
         given = dict(text.lstrip("+").partition("=")[::2] for text in self.overrides)
         return {name: plain(given[name]) for name in names if name in given}
 
 
 def plain(text: str) -> Value:
-    """An override's value as a plain Python value: a number, true, false, null, or its text."""
+    """Return an override's value as a number, true, false, null, or its text."""
     words: dict[str, Value] = {"true": True, "false": False, "null": None}
     if text.lower() in words:
         return words[text.lower()]

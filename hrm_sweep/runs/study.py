@@ -27,10 +27,12 @@ class Study:
 
     @property
     def folder(self) -> Path:
+        """The study's folder."""
         return self.run.folder
 
     @property
     def name(self) -> str:
+        """The study's name."""
         return str(self._asked["name"])
 
     @functools.cached_property
@@ -50,11 +52,12 @@ class Study:
 
     @property
     def objective_names(self) -> list[str]:
+        """Names of the objectives."""
         return list(self._asked["judged"]["objectives"])
 
     @property
     def directions(self) -> list[str]:
-        """maximize or minimize, one for each objective."""
+        """Maximize or minimize, one for each objective."""
         return list(self._asked["judged"]["directions"])
 
     @functools.cached_property
@@ -78,7 +81,8 @@ class Study:
     @property
     def tie_breaker(self) -> str | None:
         """Name of a value that is lower for the better of two equal trials."""
-        return self._asked["judged"]["tie_breaker"]
+        name: str | None = self._asked["judged"]["tie_breaker"]
+        return name
 
     @property
     def columns(self) -> list[str]:
@@ -112,6 +116,7 @@ class Study:
 
     @property
     def is_running(self) -> bool:
+        """Whether a sweep works on it here."""
         return record.is_held(self.folder)
 
     @functools.cached_property
@@ -125,6 +130,7 @@ class Study:
         return sorted(found, key=lambda run: run.number or 0)
 
     def params(self, trial: Run) -> dict[str, Value]:
+        """Return the values of the searched keys in a trial."""
         return trial.params(self.searched)
 
     def counted(self) -> dict[str, int]:
@@ -152,7 +158,7 @@ class Study:
         return [entry.fields for entry in self.run.entries if entry.event == "started"][-1]
 
     def _trial_records(self) -> Iterator[Path]:
-        """Records of trials: below the folder, at whatever depth `hydra.sweep.subdir` puts them."""
+        """Yield records of trials, at whatever depth `hydra.sweep.subdir` puts them."""
         for path in sorted(self.folder.glob(f"*/**/{record.FILE_NAME}")):
             with contextlib.suppress(RecordError):
                 if "hrm_sweep.repeat" in record.ends(path.parent)[0].fields["tags"]:

@@ -72,7 +72,7 @@ def extend_for(sweeper: str) -> None:
         if not CALL.search(override) or compat.has_function("zip"):
             return False
         try:
-            is_ours = OmegaConf.select(compose(), "hydra.sweeper._target_") == sweeper
+            is_ours = bool(OmegaConf.select(compose(), "hydra.sweeper._target_") == sweeper)
         except (HydraException, OmegaConfBaseException):
             return False
         if is_ours:

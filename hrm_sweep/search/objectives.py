@@ -54,19 +54,22 @@ class Objectives:
 
     @property
     def is_multi_objective(self) -> bool:
+        """Whether there are several objectives."""
         return len(self.names) > 1
 
     def values_of(self, values: Values) -> list[float]:
-        """What Optuna is told."""
+        """Return the values that Optuna gets."""
         return [values[name] for name in self.names]
 
     def broken(self, values: Values) -> list[Constraint]:
-        """The constraints that a complete trial does not keep to."""
+        """Return the constraints that a complete trial violates."""
         return [constraint for constraint in self.constraints if constraint.excess(values) > 0]
 
     def betters(self, one: Values, other: Values) -> bool:
-        """Whether the first trial is better than the second; of two that break constraints, the
-        one that breaks them by less."""
+        """Return whether one trial is better than another.
+
+        Of two that violate constraints, the one with the smaller violation is better.
+        """
         excess, others = self._excess(one), self._excess(other)
         if excess or others:
             return excess < others
@@ -76,22 +79,24 @@ class Objectives:
         return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
 
     def front(self, trials: Iterable[T], values: Callable[[T], Values]) -> list[T]:
-        """The trials that none betters, without those that break a constraint; with one objective
-        the first of the best."""
+        """Return the trials that no other betters and that violate no constraint.
+
+        With one objective that is the first of the best.
+        """
         found: list[T] = []
         for trial in trials:
             found = self._joined(found, trial, values)
         return found
 
     def _joined(self, front: list[T], trial: T, values: Callable[[T], Values]) -> list[T]:
-        """The front with one more trial beside or instead of those in it."""
+        """Return the front with one more trial beside or instead of those in it."""
         new = values(trial)
         if self.broken(new) or any(not self._is_room(values(known), new) for known in front):
             return front
         return [known for known in front if not self.betters(new, values(known))] + [trial]
 
     def ranked(self, trials: Iterable[T], values: Callable[[T], Values]) -> list[T]:
-        """The front first, then the others by their objectives; broken constraints come last."""
+        """Return the front, then others by objectives, then those that violate constraints."""
         several = list(trials)
         front = {id(trial) for trial in self.front(several, values)}
 

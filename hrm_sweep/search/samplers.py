@@ -38,7 +38,7 @@ class Auto:
         self._seed = seed
 
     def choose(self, space: Space, objectives: Objectives, *, num_trials: int) -> tuple[Any, str]:
-        """The sampler and the reason for it."""
+        """Return the sampler and the reason for it."""
         name, reason = _suitable(space, objectives, num_trials)
         return getattr(optuna.samplers, name)(seed=self._seed), reason
 

@@ -48,10 +48,11 @@ class Dimension:
         return self.key.lstrip("+")
 
     def override(self, value: Value) -> str:
-        """The override that sets this value; plain Python numbers give the same bits back."""
+        """Return the override for a value; plain Python numbers give the same bits back."""
         return f"{self.key}={self.text(value)}"
 
     def text(self, value: Value) -> str:
+        """Return a value as text in the override grammar."""
         text = self.choices.get(value) if self.choices else None
         return repr(value) if text is None else text
 
@@ -64,10 +65,12 @@ class Space:
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
+        """The searched dimensions."""
         return tuple(part for part in self.parts if isinstance(part, Dimension))
 
     @property
     def is_finite(self) -> bool:
+        """Whether every dimension can be enumerated."""
         return all(dimension.choices is not None for dimension in self.dimensions)
 
     @property
@@ -83,7 +86,7 @@ class Space:
         }
 
     def overrides(self, params: Mapping[str, Value]) -> list[str]:
-        """The task overrides of one point, fixed ones in their place."""
+        """Return the task overrides of one point, fixed ones in their place."""
         return [
             part if isinstance(part, str) else part.override(params[part.name])
             for part in self.parts
@@ -98,7 +101,7 @@ class Space:
             yield dict(zip(names, itertools.chain.from_iterable(values), strict=True))
 
     def in_words(self) -> dict[str, list[str] | str]:
-        """What is searched, to compare: of a grid the steps of each axis, else what is sampled."""
+        """Return what is searched, to compare: the steps of a grid's axes, or what is sampled."""
         if not self.is_finite:
             return {each.name: str(each.distribution) for each in self.dimensions}
         return {
@@ -110,7 +113,7 @@ class Space:
         }
 
     def axes(self) -> list[list[Dimension]]:
-        """The dimensions, those together that are zipped."""
+        """Return the dimensions, zipped ones together."""
         axes: dict[Any, list[Dimension]] = {}
         for dimension in self.dimensions:
             axis = dimension.name if dimension.zipped is None else dimension.zipped
@@ -138,7 +141,7 @@ class Space:
 
 
 def parse_space(overrides: list[Override]) -> Space:
-    """The space of a sweep's overrides; of two for one key the later counts, as in Hydra.
+    """Return the space of a sweep's overrides; of two for one key the later counts, as in Hydra.
 
     Raises:
         SpaceError: a sweep that names nothing to search, or cannot be searched as written.
@@ -154,8 +157,13 @@ def parse_space(overrides: list[Override]) -> Space:
 
 
 def check_once(typed: list[Override]) -> None:
-    """Raises SpaceError where two lists are given for one key. A single value at the end is a
-    common way to replace a list, as in Hydra."""
+    """Check that no key has two lists.
+
+    A single value may follow a list and replaces it, as in Hydra.
+
+    Raises:
+        SpaceError: a key has two lists.
+    """
     known: dict[str, Override] = {}
     for override in filter(Override.is_sweep_override, typed):
         first = known.setdefault(override.get_key_element().lstrip("+"), override)
@@ -221,7 +229,7 @@ def _dimension(key: str, override: Override) -> Dimension:
 
 
 def _choices(override: Override, *, may_repeat: bool) -> tuple[list[Value], dict[Value, str]]:
-    """The values, and value -> text. Lists, dicts and the like are parameters by their text."""
+    """Return the values and the text of each; lists and dicts are values by their text."""
     elements = list(override.sweep_iterator())
     texts = [element_text(element) for element in elements]
     if not elements:

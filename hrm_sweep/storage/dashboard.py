@@ -23,7 +23,7 @@ Application = Callable[..., Iterable[bytes]]
 
 
 def server(storage: str, port: int, *, study: str, artifacts: Path) -> WSGIServer:
-    """A server that shows the storage at the URL; `serve_forever` runs it.
+    """Return a server for the storage at a URL; `serve_forever` runs it.
 
     Args:
         study: whose trials' pictures are shown with them.
@@ -51,7 +51,7 @@ def server(storage: str, port: int, *, study: str, artifacts: Path) -> WSGIServe
 
 
 def show_pictures(storage: BaseStorage, study: str, artifacts: Path) -> None:
-    """Gives the trials of a study the pictures in their folders, those of their repeats too.
+    """Attach the pictures in the folders of trials and repeats to the trials of a study.
 
     Optuna itself attaches a file to a running trial only, and pictures are drawn afterwards; the
     dashboard also reads what stands with the study under the trial's number.
@@ -97,4 +97,4 @@ class _Threaded(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *_: Any) -> None:
-        """A browser asks every few seconds; nobody reads that."""
+        """Log nothing: a browser polls every few seconds."""

@@ -42,13 +42,17 @@ TOO_MANY_PLACES = ("too many SQL variables", "number of parameters must be")
 
 
 def check(url: str) -> None:
-    """Raises StudyError if the URL is of no database that can keep studies."""
+    """Check that a URL names a database that can keep studies.
+
+    Raises:
+        StudyError: it does not.
+    """
     if not url.startswith(("sqlite:///", "postgresql")):
         raise unusable(url, "must be a database of SQLite or PostgreSQL")
 
 
 def unusable(url: str, why: str) -> StudyError:
-    """The line for a person whose database is no good from the beginning."""
+    """Return the error for a database that cannot be used from the start."""
     return StudyError(
         f"study.storage={shown(url)}: {why}; "
         "give a database that can be written, such as sqlite:///multirun/optuna.db"
@@ -56,7 +60,7 @@ def unusable(url: str, why: str) -> StudyError:
 
 
 def shown(url: str) -> str:
-    """The URL as a person may see it: without its password, wherever that stands."""
+    """Return a URL without its password, wherever that stands."""
     try:
         whole = sqlalchemy.make_url(url)
         secrets = [name for name in whole.query if is_secret(name)]
@@ -112,13 +116,13 @@ def first_start(url: str) -> Iterator[None]:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file of an SQLite database."""
+    """Return the file of an SQLite database, None for other databases."""
     prefix = "sqlite:///"
     return Path(url.removeprefix(prefix)) if url.startswith(prefix) else None
 
 
 def absolute(url: str) -> str:
-    """The same database for a process that works in another folder."""
+    """Return the URL of the same database for a process that works in another folder."""
     path = sqlite_path(url)
     return url if path is None else f"sqlite:///{path.absolute()}"
 
@@ -142,8 +146,11 @@ def _name_failures(engine: sqlalchemy.Engine, url: str) -> None:
 
 
 def _take_write_locks_early(engine: sqlalchemy.Engine) -> None:
-    """Optuna reads before it writes, and SQLite ignores its FOR UPDATE: two processes would be
-    handed the same waiting trial. BEGIN IMMEDIATE lets one of them wait."""
+    """Begin transactions with the write lock.
+
+    Optuna reads before it writes, and SQLite ignores its FOR UPDATE: two processes would get the
+    same waiting trial. With BEGIN IMMEDIATE one of them waits.
+    """
 
     @sqlalchemy.event.listens_for(engine, "connect")
     def manual_begin(connection: Any, _: Any) -> None:

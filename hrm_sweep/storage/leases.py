@@ -46,8 +46,10 @@ class LeaseState(Enum):
 
 
 def lease_state(told: Mapping[str, str]) -> LeaseState:
-    """Whether the owner still runs; nobody does not. Two machines may have one name; a lock file
-    that is not here says nothing then."""
+    """Return the state of a lease. A trial without a lease counts as expired.
+
+    Two machines may have one name, so a lock file that is missing here proves nothing then.
+    """
     if not told:
         return LeaseState.EXPIRED
     try:

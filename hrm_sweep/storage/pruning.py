@@ -15,8 +15,10 @@ Listener = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True)
 class Pruning:
-    """What a worker needs to judge a trial: Optuna keeps no pruner with the study, and would judge
-    by a default of its own."""
+    """What a worker needs to judge a trial.
+
+    Optuna does not store the pruner of a study, and would use a default instead.
+    """
 
     storage: str = field(repr=False)
     """URL; it may hold a password."""
@@ -26,13 +28,15 @@ class Pruning:
     """An Optuna pruner."""
 
     def listener(self, number: int) -> Listener:
-        """Reports a trial's objective to Optuna, and raises `optuna.TrialPruned` when the pruner
-        sees no hope. While the study's database does not answer the trial goes on; what could not
-        be reported meanwhile is, with a later report."""
+        """Return a listener that reports a trial's objective and raises `optuna.TrialPruned`.
+
+        While the study's database does not answer, the trial continues; what could not be reported
+        is reported with a later step.
+        """
         return _Judge(self, number)
 
     def trial(self, number: int) -> Any:
-        """The `optuna.Trial` of that number.
+        """Return the `optuna.Trial` of a number.
 
         Raises:
             DatabaseAway: it does not answer.
@@ -93,7 +97,7 @@ class _Judge:
 
 @functools.cache
 def _storage(url: str) -> Any:
-    """A worker opens the storage once."""
+    """Open the storage, once per worker."""
     from hrm_sweep.storage.database import shown
     from hrm_sweep.storage.optuna_storage import SharedStorage
 

@@ -37,7 +37,7 @@ class RetryPolicy:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Ends a block in which the database does not answer, and remembers it."""
+        """Leave the block when the database does not answer, and remember it."""
         began = self._monotonic()
         try:
             yield

@@ -21,7 +21,7 @@ PACKAGES = ("hrm-sweep", "torch", "numpy", "hydra-core", "omegaconf", "optuna", 
 
 @functools.cache
 def environment(source: Path = PACKAGE) -> dict[str, Any]:
-    """What a number may depend on beside the recipe.
+    """Return what a number may depend on beside the recipe.
 
     Args:
         source: folder of the code that computes it, whose commit is told; a folder that its
@@ -45,7 +45,7 @@ def environment(source: Path = PACKAGE) -> dict[str, Any]:
 
 
 def environment_tags(source: Path = PACKAGE) -> dict[str, str]:
-    """The same as tags of a run in MLflow."""
+    """Return the environment as tags of a run in MLflow."""
     facts = environment(source)
     versions = {"python": facts["python"], **facts["packages"]}
     told = {

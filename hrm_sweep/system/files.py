@@ -17,7 +17,7 @@ from hrm_sweep.errors import InputError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary neighbour of `path` that takes its place when the block ends well.
+    """Yield a temporary neighbour of `path` that replaces it when the block ends well.
 
     A killed process or a full disk leaves the old file or the new one, never a part.
     """
@@ -30,21 +30,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by `text`."""
+    """Replace `path` by `text`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_note(path: Path, text: str) -> None:
-    """Replaces `path` by `text`, for what can be made again: after a power cut the file may be the
-    old one, or empty. Nothing waits for the disk."""
+    """Replace `path` by `text`, without waiting for the disk.
+
+    For content that can be made again: after a power cut the file may be the old one, or empty.
+    """
     with _neighbour(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces `path` by `value` as indented JSON; refuses nan and infinities, JSON has none."""
+    """Replace `path` by `value` as indented JSON; nan and infinities are refused, JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
@@ -58,7 +60,7 @@ def sha256(path: Path) -> str:
 
 
 def check_writable(folder: Path) -> None:
-    """Makes sure that `folder` can be created and written, without creating it.
+    """Check that `folder` can be created and written, without creating it.
 
     Raises:
         InputError: it cannot.
@@ -75,7 +77,7 @@ def check_writable(folder: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Renames `path` to the first free of `path.1`, `path.2`, … and returns that."""
+    """Rename `path` to the first free of `path.1`, `path.2`, … and return that."""
     for number in itertools.count(1):
         target = path.with_name(f"{path.name}.{number}")
         if not target.exists():
@@ -93,7 +95,7 @@ def _neighbour(path: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes names that were added to or removed from the folder durable."""
+    """Make names that were added to or removed from a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -24,8 +24,9 @@ _ANIMALS = (
 
 
 def new_name(*places: Path) -> str:
-    """A date and two words, such as `2026-11-22-brisk-otter`, and a word more where a folder
-    of that name is in one of the places already.
+    """Return a date and two words, such as `2026-11-22-brisk-otter`.
+
+    Another word follows where a folder of that name is in one of the places already.
 
     The words come from the system's randomness: studies that start in the same second, or in
     processes seeded alike, seldom draw the same.

@@ -108,7 +108,7 @@ def defer_interrupts() -> Iterator[None]:
 
 
 def silence_stdout() -> None:
-    """What is printed from now on goes nowhere: who read a pipe has enough."""
+    """Discard further output: the reader of a pipe has left."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -52,7 +52,7 @@ def is_secret(key: str) -> bool:
 
 
 def redacted_tree(value: Any) -> Any:
-    """A JSON value with `redacted` applied to each string, and values under secret keys masked."""
+    """Return a JSON value with each string redacted and values under secret keys masked."""
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, dict):

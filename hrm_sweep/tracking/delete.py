@@ -19,7 +19,7 @@ AT_ONCE = 500
 
 
 def delete(uri: str, run_ids: Sequence[str]) -> bool:
-    """Deletes runs; ids that are gone already are no error.
+    """Delete runs; ids that are gone already are no error.
 
     Returns:
         Whether they are gone for good, files and all: a server only marks them as deleted, and its
@@ -40,7 +40,7 @@ def delete(uri: str, run_ids: Sequence[str]) -> bool:
 
 
 def _mark(client: MlflowClient, run_id: str) -> bool:
-    """Marks a run as deleted; False if there is none to delete."""
+    """Mark a run as deleted; return False if there is none."""
     try:
         with translated():
             client.delete_run(run_id)

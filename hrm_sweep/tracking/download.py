@@ -17,7 +17,7 @@ from hrm_sweep.tracking.errors import Gone, Refused, translated
 
 
 def fetch(uri: str | None, run_id: str, folder: Path) -> Path:
-    """Writes what MLflow has of the run into `folder`, which then is a run folder like any other.
+    """Write what MLflow has of a run into `folder`, which is a run folder then.
 
     Raises:
         TrackingError: MLflow knows no such run, or the run left no record there.

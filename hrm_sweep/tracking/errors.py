@@ -28,11 +28,12 @@ class Gone(Refused):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns what MLflow and the libraries below it raise into these errors."""
+    """Translate what MLflow and the libraries below it raise into these errors."""
     try:
         yield
     except MlflowException as error:
-        raise _translation(error.get_http_status_code(), error.error_code, str(error)) from None
+        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        raise _translation(status, error.error_code, str(error)) from None
     except requests.HTTPError as error:
         status = 500 if error.response is None else error.response.status_code
         raise _translation(status, "", str(error)) from None
@@ -65,7 +66,7 @@ _PLAIN = {
 
 
 def plain(text: str) -> str:
-    """The cause in a few words where it is known, else the first line; without secrets."""
+    """Return the cause in a few words where it is known, else the first line; without secrets."""
     for sign, words in _PLAIN.items():
         if sign in text:
             return words

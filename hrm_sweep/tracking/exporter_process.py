@@ -98,18 +98,18 @@ class ExporterProcess:
         return self.backlog
 
     def begin(self, _: Any) -> None:
-        """The study begins."""
+        """Do nothing: the process runs already."""
 
     def tick(self) -> None:
-        """Starts the process again if somebody has killed it."""
+        """Start the process again if it was killed."""
         if self._process.poll() is not None and self._starts < MAX_STARTS:
             self._process = self._start()
 
     def settled(self, _: Any) -> None:
-        """A trial has ended."""
+        """Do nothing: the process reads the record."""
 
     def end(self) -> None:
-        """The study has ended."""
+        """Wait for what is left to send."""
         self.close()
 
     def _waiting(self, reason: str) -> Backlog:
@@ -150,7 +150,9 @@ def sync(
     state_file: str = FILE_NAME,
     pictures: str | None = None,
 ) -> Backlog:
-    """Sends what is not in MLflow yet, and the ends of runs that died; returns what is left.
+    """Send what is not in MLflow yet, and the ends of runs that died; return what is left.
+
+    Continues as long as it makes progress. A study that another process is sending is left to that.
 
     Goes on as long as it gets on. A study that another process sends just now is left to that.
     """
@@ -216,13 +218,13 @@ class _Work:
                 self.closing.wait(TICK_SECONDS)
 
     def _step(self, exporter: Exporter) -> bool:
-        """False if nothing could be done."""
+        """Take one step; return whether it did something."""
         before = exporter.progress
         self.reason = exporter.step().reason
         return exporter.progress > before
 
     def finish(self) -> None:
-        """Waits for the thread, as long as it gets on."""
+        """Wait for the thread, as long as it makes progress."""
         self.closing.set()
         progress, since = self.progress(), time.monotonic()
         while self.thread.is_alive():
@@ -235,8 +237,11 @@ class _Work:
 
 
 def _give_way() -> None:
-    """Lets the processes that train go first. Linux compares sessions before it compares the
-    processes in them, so this one's session has a nice value of its own: sched(7)."""
+    """Lower the priority, so that processes that train go first.
+
+    Linux compares sessions before the processes in them, so the session gets a nice value:
+    sched(7).
+    """
     os.nice(NICE)
     with contextlib.suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(NICE))
@@ -249,7 +254,7 @@ def _has_begun(root: Path) -> bool:
 
 
 def _wait_for_the_end(thread: threading.Thread) -> None:
-    """Returns at the end of the input, at the parent's death, or with the thread."""
+    """Wait for the end of the input, the parent's death or the thread."""
     parent = os.getppid()
     while thread.is_alive() and os.getppid() == parent:
         readable, _, _ = select.select([sys.stdin.fileno()], [], [], 0.5)
@@ -258,7 +263,7 @@ def _wait_for_the_end(thread: threading.Thread) -> None:
 
 
 def main() -> None:
-    """The process: reads its settings, works until its input ends, tells what is left."""
+    """Read the settings, work until the input ends, and print what is left."""
     parser = argparse.ArgumentParser(
         prog="python -m hrm_sweep.tracking.exporter_process", description=__doc__
     )

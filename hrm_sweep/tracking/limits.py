@@ -22,6 +22,7 @@ class Names:
         self._taken: dict[str, str] = {}
 
     def __call__(self, name: str) -> str:
+        """Return the legal form of a name."""
         legal = legal_name(name)
         if self._taken.setdefault(legal, name) != name:
             legal = legal_name(f"{legal}-{name.encode().hex()}")
@@ -55,10 +56,11 @@ def shown(text: str, length: int) -> str:
 
 
 def legal_tags(values: Mapping[str, str]) -> dict[str, str]:
+    """Return tags with legal names and texts."""
     return {legal_name(name): shown(str(value), MAX_TAG) for name, value in values.items()}
 
 
 def param_text(value: Any) -> str:
-    """A value as a person types it in an override: true, null, 0.0001."""
+    """Return a value as the user would type it in an override: true, null, 0.0001."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return shown(text, MAX_PARAM)

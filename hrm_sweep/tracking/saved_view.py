@@ -20,12 +20,12 @@ MODEL_TRAINING = "workflowType=machine_learning"
 
 
 def best_name(metric: str) -> str:
-    """The name under which MLflow has the final value of a metric."""
+    """Return the name under which MLflow has the final value of a metric."""
     return metric if metric.startswith("best/") else f"best/{metric}"
 
 
 def tag_of_view(study: Mapping[str, Any], run_id: str) -> tuple[str, str]:
-    """The experiment's tag that makes `path_of_view` a table of one study's trials, best first.
+    """Return the experiment tag that makes `path_of_view` a table of a study's trials, best first.
 
     Args:
         study: the `started` fields of the study's record.

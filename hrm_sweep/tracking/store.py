@@ -23,7 +23,7 @@ _SQLITE = "sqlite:///"
 
 
 def resolve_uri(uri: str | None) -> str:
-    """The address that runs are sent to, with an absolute path where it has one.
+    """Return the address that runs are sent to, with an absolute path where it has one.
 
     Args:
         uri: None takes MLFLOW_TRACKING_URI from the environment, or, where that is not set, a
@@ -54,15 +54,14 @@ def resolve_uri(uri: str | None) -> str:
 
 
 def database_path(uri: str) -> Path | None:
-    """The absolute path of a SQLite database, None if the address is none."""
+    """Return the absolute path of a SQLite database, None if the address is none."""
     if not uri.startswith(_SQLITE):
         return None
     return Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
 
 
 def check(uri: str) -> None:
-    """Makes sure that the installed MLflow, which is not imported, can use a database that exists,
-    or make one.
+    """Check that the installed MLflow, which is not imported, can use a database or create it.
 
     Raises:
         TrackingError: it was made by another version; the message has the command that helps.
@@ -106,7 +105,7 @@ def may_hold(uri: str, identity: str) -> bool:
 
 
 def identity_of(experiment_id: object, creation_time: object) -> str:
-    """What tells an experiment from every other, wherever its server moves to."""
+    """Return text that no other experiment has, wherever its server moves to."""
     return f"{experiment_id}/{creation_time}"
 
 
@@ -120,7 +119,7 @@ def ui_hint(uri: str | None) -> str:
 
 
 def build(path: Path) -> None:
-    """Creates the database `path` if there is none, whole or not at all.
+    """Create the database `path` if there is none, whole or not at all.
 
     Any number of processes may call this at once, and any of them may be killed inside: MLflow's
     own first start survives neither, so it happens in a temporary file, once, under a lock.
@@ -145,7 +144,7 @@ def build(path: Path) -> None:
 
 
 def artifact_root(database: Path) -> str:
-    """The URI of the folder for artifacts beside a database."""
+    """Return the URI of the folder for artifacts beside a database."""
     return (database.parent / "artifacts").as_uri()
 
 

@@ -101,8 +101,7 @@ class Translation:
         return update
 
     def _measure(self, entry: Entry, update: Update) -> None:
-        """Add finite values as metrics; MLflow would store others as 0 or 1.8e308, so they are
-        tags."""
+        """Add finite values as metrics and others as tags: MLflow would store 0 or 1.8e308."""
         step = entry.fields["step"]
         for name, value in entry.fields["values"].items():
             if self._earlier.get((name, step)) == value:

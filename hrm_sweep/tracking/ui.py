@@ -24,7 +24,7 @@ TELLING = 2000
 
 @contextmanager
 def serving(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs the UI as a child process from the moment it answers until the block ends.
+    """Run the UI as a child process, from its first answer until the block ends.
 
     It answers requests for this host and port only: its own defaults accept hosts that merely look
     like ours. The address of the database goes by the environment, since a password is not for the

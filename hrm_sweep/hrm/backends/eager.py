@@ -234,6 +234,6 @@ def apply_rope_backward(grads: Tensor, table: Tensor | None) -> None:
 
 
 def _pairs(heads: Tensor) -> Tensor:
-    """Queries and keys as complex numbers [2, B, N, T, K / 2], a view."""
+    """Return a view of queries and keys as complex numbers [2, B, N, T, K / 2]."""
     qk = heads[:2]
     return torch.view_as_complex(qk.view(*qk.shape[:-1], -1, 2))
