@@ -32,14 +32,13 @@ def trained(small, folder, *, stop_after=None, kill_after=None):
         if step == kill_after:
             raise MemoryError  # nothing is caught, nothing is saved: as if the process were gone
 
-    requested = trial.stop_requested
     with trial.session(folder, name="run", params={}, tags={}) as handle:
         handle.listeners.append(watch)
-        trial.stop_requested = lambda: handle.last_step == stop_after
+        before = trial.set_stop_check(lambda: handle.last_step == stop_after)
         try:
             train.run(small, handle)
         finally:
-            trial.stop_requested = requested
+            trial.set_stop_check(before)
     return measured(folder)
 
 

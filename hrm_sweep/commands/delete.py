@@ -12,6 +12,7 @@ from hrm_sweep.commands.addresses import storage_of, with_password
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import InputError, StudyError
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import files
@@ -55,7 +56,7 @@ def _confirmed(name: str) -> bool:
 
 def _run_ids(study: Study) -> list[str]:
     """Return the MLflow run ids of the study, its trials and their repeats."""
-    folders = [path.parent for path in study.folder.rglob("mlflow.json")]
+    folders = [path.parent for path in study.folder.rglob(layout.EXPORT_STATE)]
     return [run_id for folder in folders if (run_id := ExportState.load(folder).run_id)]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import console, plain_table
-from hrm_sweep.commands.resolve import MULTIRUN, stopped_runs, studies, unreadable_records
+from hrm_sweep.commands.resolve import stopped_runs, studies, unreadable_records
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.ranking import ranked
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process
@@ -31,7 +32,7 @@ def _run(arguments: argparse.Namespace) -> None:
         _print_table(found)
     else:
         start = process.hrm_sweep_command("-m", "lr=1e-4,1e-3")
-        print(f"No study in {MULTIRUN}/ yet; start one: {start}")
+        print(f"No study in {layout.MULTIRUN}/ yet; start one: {start}")
     resumable = [study.name for study in found if study.can_go_on]
     for name in [*resumable, *(str(run.folder) for run in stopped_runs())]:
         print(f"  resume with: {process.hrm_sweep_command('resume', name)}")

@@ -8,6 +8,7 @@ from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import facts
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import StudyError
+from hrm_sweep.runs import layout
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -21,7 +22,7 @@ def _run(arguments: argparse.Namespace) -> None:
         facts(
             [
                 ("report", str(study.folder / page)),
-                ("figures", f"{study.folder / 'figures'}/ ({len(drawn)} PNG)"),
+                ("figures", f"{study.folder / layout.FIGURES}/ ({len(drawn)} PNG)"),
             ]
         )
     )

@@ -11,7 +11,6 @@ from hrm_sweep import formatting
 from hrm_sweep.commands import rerun
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.resolve import (
-    MULTIRUN,
     find,
     is_run_id,
     repeat_of,
@@ -20,9 +19,9 @@ from hrm_sweep.commands.resolve import (
     trial_of,
 )
 from hrm_sweep.errors import StudyError
-from hrm_sweep.runs import compare
+from hrm_sweep.runs import compare, layout
 from hrm_sweep.runs.app import FinalTags, Runner, runner_of
-from hrm_sweep.runs.handle import Trial
+from hrm_sweep.runs.handle import RunHandle
 from hrm_sweep.runs.run import Run
 from hrm_sweep.system import environment
 
@@ -109,7 +108,7 @@ def _run_and_compare(original: Run, tolerance: float, runner: Runner | None) -> 
 def _verdict_tag(original: Run, tolerance: float) -> FinalTags:
     """Return a function that tags the new run, also in MLflow, with the verdict."""
 
-    def final_tags(again: Trial) -> dict[str, str]:
+    def final_tags(again: RunHandle) -> dict[str, str]:
         curves = Run.open(again.folder).curves
         weights = again.tags.get("weights")
         compared = compare.compare_values(original, curves, weights=weights)
@@ -136,7 +135,7 @@ def _download(run_id: str) -> Run:
     """Return a run whose folder is gone, downloaded from MLflow."""
     from hrm_sweep.tracking.download import fetch
 
-    folder = fetch(None, run_id, MULTIRUN / "fetched" / run_id)
+    folder = fetch(None, run_id, layout.MULTIRUN / "fetched" / run_id)
     print(f"{run_id}: no folder of that run here; downloaded from MLflow to {folder}")
     return Run.open(folder)
 

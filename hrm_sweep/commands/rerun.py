@@ -16,9 +16,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep.commands.resolve import MULTIRUN, SINGLE_RUNS, resolve_study
+from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
-from hrm_sweep.runs import compare
+from hrm_sweep.runs import compare, layout
 from hrm_sweep.runs.app import FinalTags, Runner
 from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.outcomes import Outcome
@@ -43,7 +43,7 @@ def train_again(
         final_tags: returns tags of the new run when it ends.
     """
     overrides = recorded_recipe(original, runner)
-    folder = _new_folder(original, SINGLE_RUNS)
+    folder = _new_folder(original, layout.SINGLE_RUNS)
     tracking = "tracking=mlflow" if original.mlflow_run_id else "tracking=off"
     sys.argv[1:] = [*overrides, *changes, f"study.name={folder.name}", tracking]
     is_short = original.outcome is not Outcome.COMPLETE
@@ -65,7 +65,7 @@ def train_again(
 def run_app_again(original: Run) -> Run:
     """Run the app that made a trial again, as a study of one point, and return the new run."""
     study = _study_of(original)
-    folder = _new_folder(original, MULTIRUN / "reproduced")
+    folder = _new_folder(original, layout.MULTIRUN / "reproduced")
     program, _, _ = study.command.partition(" -m ")
     command = shlex.split(program)
     command = [sys.executable, *command[1:]] if command[0] == "python" else command
@@ -74,7 +74,7 @@ def run_app_again(original: Run) -> Run:
     overrides = [*study.hydra_overrides, *once, *where, *original.overrides]
     print(flush=True)
     done = subprocess.run([*command, "-m", *overrides], check=False)
-    if not (folder / "0" / "record.jsonl").exists():
+    if not (folder / "0" / layout.RECORD).exists():
         raise StudyError(f"{program}: exited with code {done.returncode} and left no run")
     return Run.open(folder / "0")
 
@@ -102,7 +102,7 @@ def recorded_recipe(run: Run, runner: Runner) -> list[str]:
 
 
 def _check_config_file(run: Run, recorded: Mapping[str, Any], runner: Runner) -> None:
-    path = run.folder / "config.yaml"
+    path = run.folder / layout.CONFIG
     if not path.exists():
         return  # the record has all of it
     try:
@@ -133,7 +133,7 @@ def _in_hydras_grammar(value: Any) -> str:
 
 def _study_of(run: Run) -> Study:
     for folder in run.folder.parents:
-        if (folder / "multirun.yaml").exists():
+        if (folder / layout.SWEEP_CONFIG).exists():
             return resolve_study(str(folder))
     name = run.tags.get("hrm_sweep.study")
     raise StudyError(f"{run.folder}: is not in the folder of its study {name}")

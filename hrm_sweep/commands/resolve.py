@@ -13,15 +13,13 @@ from pathlib import Path
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import RecordError, StudyError
-from hrm_sweep.runs import record
+from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.ranking import ranked
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process
 
-MULTIRUN = Path("multirun")
-SINGLE_RUNS = MULTIRUN / "train"
 MOST_NAMES = 5
 """Names that an error message lists."""
 
@@ -140,7 +138,7 @@ def studies() -> list[Study]:
     Hydra's own default puts a study two folders deep: `multirun/<date>/<time>`.
     """
     found = []
-    for folder in sorted(path for path in MULTIRUN.glob("*") if path.is_dir()):
+    for folder in sorted(path for path in layout.MULTIRUN.glob("*") if path.is_dir()):
         here = _valid_study(folder)
         below = [] if here else [_valid_study(path) for path in folder.glob("*") if path.is_dir()]
         found += [study for study in (here, *below) if study]
@@ -149,7 +147,7 @@ def studies() -> list[Study]:
 
 def single_run_folders() -> list[Path]:
     """Return the folders of the single runs below `multirun/train/`, by name."""
-    return [path.parent for path in sorted(SINGLE_RUNS.glob(f"*/{record.FILE_NAME}"))]
+    return [path.parent for path in sorted(layout.SINGLE_RUNS.glob(f"*/{layout.RECORD}"))]
 
 
 def stopped_runs() -> list[Run]:
@@ -164,7 +162,7 @@ def stopped_runs() -> list[Run]:
 
 def unreadable_records() -> Iterator[RecordError]:
     """Yield an error for each folder of `multirun/` whose record cannot be read."""
-    for path in sorted(MULTIRUN.glob(f"*/{record.FILE_NAME}")):
+    for path in sorted(layout.MULTIRUN.glob(f"*/{layout.RECORD}")):
         try:
             record.ends(path.parent)
         except RecordError as error:
@@ -172,8 +170,8 @@ def unreadable_records() -> Iterator[RecordError]:
 
 
 def _by_folder(text: str) -> Study | Run | None:
-    for folder in (Path(text), MULTIRUN / text):
-        if (folder / record.FILE_NAME).exists():
+    for folder in (Path(text), layout.MULTIRUN / text):
+        if (folder / layout.RECORD).exists():
             return open_folder(folder)
     return None
 
@@ -182,8 +180,8 @@ def _by_name(text: str) -> Study | Run | None:
     for study in studies():  # a study's folder may have another name than the study
         if study.name == text:
             return study
-    folder = SINGLE_RUNS / text
-    return Run.open(folder) if (folder / record.FILE_NAME).exists() else None
+    folder = layout.SINGLE_RUNS / text
+    return Run.open(folder) if (folder / layout.RECORD).exists() else None
 
 
 def _by_number(text: str) -> Run | None:
@@ -200,7 +198,7 @@ def _by_number(text: str) -> Run | None:
 def _by_run_id(text: str) -> Study | Run | None:
     """Return the run whose folder was exported to MLflow as that run; MLflow is not contacted."""
     if is_run_id(text):
-        for path in MULTIRUN.rglob("mlflow.json"):
+        for path in layout.MULTIRUN.rglob(layout.EXPORT_STATE):
             if ExportState.load(path.parent).run_id == text:
                 return open_folder(path.parent)
     return None
@@ -225,7 +223,7 @@ def _numbered(runs: Mapping[int, Run], number: int, name: str, *, kind: str, emp
 def _newest_study() -> Study:
     for study in studies():
         return study
-    raise StudyError(f"there is no study in {MULTIRUN}/ yet; {_how_to_start()}")
+    raise StudyError(f"there is no study in {layout.MULTIRUN}/ yet; {_how_to_start()}")
 
 
 def _not_found(text: str) -> StudyError:
@@ -239,7 +237,7 @@ def _not_found(text: str) -> StudyError:
         if names
         else f"there is none yet; {_how_to_start()}"
     )
-    return StudyError(f"{name}: no study or run of that name in {MULTIRUN}/; {hint}")
+    return StudyError(f"{name}: no study or run of that name in {layout.MULTIRUN}/; {hint}")
 
 
 def _how_to_start() -> str:

@@ -12,6 +12,7 @@ from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.resolve import resolve_whole
 from hrm_sweep.engine.plugin_config import FOR_ONCE, TAKE_FROM, resume_overrides
 from hrm_sweep.errors import RecordError, StudyError
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.app import registered
 from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.run import Run
@@ -62,7 +63,7 @@ def _made_by_another_app(name: str, command: str, overrides: list[str]) -> Study
 
 def _saved(study: Study) -> tuple[list[str], list[str]]:
     """Return the overrides for Hydra and those for the app that the study was started with."""
-    path = study.folder / "multirun.yaml"
+    path = study.folder / layout.SWEEP_CONFIG
     try:
         saved = read_config(path).hydra.overrides
         for_hydra = [text for text in saved.hydra if not text.startswith(FOR_ONCE)]

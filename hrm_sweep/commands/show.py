@@ -10,6 +10,7 @@ from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import curve, facts
 from hrm_sweep.commands.resolve import resolve_run
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.run import Run
 from hrm_sweep.system import process
 
@@ -76,7 +77,7 @@ def _final(run: Run) -> list[str]:
 
 
 def _log(folder: Path) -> list[str]:
-    path = folder / "run.log"
+    path = folder / layout.LOG
     if not path.is_file():
         return []
     return path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]

@@ -13,7 +13,7 @@ from hrm_sweep.commands.addresses import with_password
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.resolve import resolve_whole, single_run_folders, studies
 from hrm_sweep.errors import RecordError, StudyError, TrackingError
-from hrm_sweep.runs import export_state, record
+from hrm_sweep.runs import export_state, layout, record
 from hrm_sweep.runs.app import App, trusted_pictures
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
@@ -132,7 +132,7 @@ def _uri(source: _Source, to: str | None) -> str:
 
 
 def _state_file(to: str | None) -> str:
-    return export_state.name_for_copy(to) if to else export_state.FILE_NAME
+    return export_state.name_for_copy(to) if to else layout.EXPORT_STATE
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hrm_sweep.errors import StudyError
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.configs import to_yaml
-from hrm_sweep.runs.export_state import OF_A_STUDY
 from hrm_sweep.storage.leases import is_worked_in
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted_tree
@@ -23,9 +23,9 @@ def resume_in(folder: str, config: DictConfig) -> None:
 
     Hydra's default has today's date in it.
     """
-    is_here = Path(str(config.hydra.sweep.dir), OF_A_STUDY).exists()
+    is_here = Path(str(config.hydra.sweep.dir), layout.SWEEP_CONFIG).exists()
     is_chosen = any(text.startswith(SWEEP_DIR) for text in config.hydra.overrides.hydra)
-    if folder and not (is_here or is_chosen) and Path(folder, OF_A_STUDY).exists():
+    if folder and not (is_here or is_chosen) and Path(folder, layout.SWEEP_CONFIG).exists():
         with open_dict(config):
             config.hydra.sweep.dir = folder
             config.hydra.overrides.hydra.append(f"{SWEEP_DIR}{folder}")
@@ -92,10 +92,10 @@ class StudyDir:
             StudyError: the other one works there now.
         """
         self.check_is_free()
-        if (self.path / OF_A_STUDY).exists():
+        if (self.path / layout.SWEEP_CONFIG).exists():
             files.set_aside(self.path)
 
     def write_config(self) -> None:
         """Write the config of the sweep, without secrets."""
         tree = OmegaConf.to_container(self._config, enum_to_str=True)
-        files.write_text(self.path / OF_A_STUDY, to_yaml(redacted_tree(tree)))
+        files.write_text(self.path / layout.SWEEP_CONFIG, to_yaml(redacted_tree(tree)))

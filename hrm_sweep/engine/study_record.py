@@ -11,14 +11,12 @@ from omegaconf import OmegaConf
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.errors import RecordError
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.record import FILE_NAME as RECORD
 from hrm_sweep.runs.record import Record, RecordReader, curves, is_held
 from hrm_sweep.search.space import Space
 from hrm_sweep.system import files
-
-FILE_NAME = "optimization_results.yaml"
 
 
 def is_recorded(folder: Path, **started: Any) -> bool:
@@ -107,7 +105,7 @@ class StudyRecord:
         state = self._state
         counts = {outcome.word: number for outcome, number in state.outcomes().items()}
         results = _results(state, self._space, self._reproduce) | {"trials": counts}
-        files.write_text(self._folder / FILE_NAME, OmegaConf.to_yaml(results))
+        files.write_text(self._folder / layout.STUDY_RESULTS, OmegaConf.to_yaml(results))
         self._open()
         if self._record is None:
             return
@@ -118,7 +116,7 @@ class StudyRecord:
             outcome=(Outcome.INTERRUPTED if state.is_stopped else outcome).word,
             best=self._objectives_of(state.best) if state.best else {},
             reason=", ".join(f"{number} {word}" for word, number in counts.items()),
-            artifacts=["multirun.yaml", FILE_NAME, *self._report.files],
+            artifacts=[layout.SWEEP_CONFIG, layout.STUDY_RESULTS, *self._report.files],
         )
         self._record.close()
 
@@ -152,7 +150,7 @@ class StudyRecord:
         self._record.append("started", kind="study", **self._started)
 
     def _is_held(self) -> bool:
-        return (self._folder / RECORD).exists() and is_held(self._folder)
+        return (self._folder / layout.RECORD).exists() and is_held(self._folder)
 
 
 def _last_step_of_best(folder: Path) -> int:

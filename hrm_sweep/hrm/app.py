@@ -20,7 +20,7 @@ from hrm_sweep.errors import StudyError
 from hrm_sweep.hrm import config, single_run
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.launch.job import Job
-from hrm_sweep.runs import record
+from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.app import FinalTags
 from hrm_sweep.runs.compare import changed_config
 from hrm_sweep.runs.outcomes import Outcome
@@ -142,7 +142,7 @@ def _typed(value: Any) -> Any:
 def _check_resumable(cfg: DictConfig) -> None:
     """Refuse a run folder that is complete or has another recipe; any other run is resumed."""
     folder = Path(cfg.hydra.run.dir)
-    if not (folder / record.FILE_NAME).exists():
+    if not (folder / layout.RECORD).exists():
         return
     entries = record.read(folder)
     made = next(entry.fields for entry in reversed(entries) if entry.event == "started")

@@ -18,8 +18,8 @@ from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training.checkpoint import load_weights
 from hrm_sweep.hrm.training.evaluate import solve
 from hrm_sweep.hrm.training.optim import FlatParams, compute_dtype
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.configs import read_config
-from hrm_sweep.runs.record import FILE_NAME
 from hrm_sweep.runs.run import Run
 
 
@@ -67,11 +67,11 @@ def load_run(folder: str | Path) -> LoadedRun:
 
 def _trained(folder: Path) -> Path:
     """Return the folder with the weights: a trial may have a cached result of another run."""
-    return Run.open(folder).trained.folder if (folder / FILE_NAME).exists() else folder
+    return Run.open(folder).trained.folder if (folder / layout.RECORD).exists() else folder
 
 
 def _config(folder: Path) -> DictConfig:
-    path = folder / "config.yaml"
+    path = folder / layout.CONFIG
     if not path.is_file():
         runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
         way_out = f"it has those of {', '.join(runs)}" if runs else "give the folder of a run"

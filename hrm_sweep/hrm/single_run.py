@@ -87,7 +87,7 @@ def end() -> None:
 
 
 @contextmanager
-def _stops_gently(handle: trial.Trial, folder: str) -> Iterator[None]:
+def _stops_gently(handle: trial.RunHandle, folder: str) -> Iterator[None]:
     """Ctrl-C lets the run reach the end of its epoch, where it is saved; a second one does not."""
     stop: list[int] = []
 
@@ -97,12 +97,12 @@ def _stops_gently(handle: trial.Trial, folder: str) -> Iterator[None]:
         stop.append(number)
         print("Stopping at the end of this epoch; Ctrl-C again stops at once", flush=True)
 
-    kept, requested = signal.getsignal(signal.SIGINT), trial.stop_requested
+    kept = signal.getsignal(signal.SIGINT)
     if kept is signal.SIG_IGN:  # a shell's background job
         yield
         return
     signal.signal(signal.SIGINT, ask)
-    trial.stop_requested = lambda: bool(stop)
+    checked_before = trial.set_stop_check(lambda: bool(stop))
     try:
         yield
     except (Interrupted, KeyboardInterrupt) as error:
@@ -114,7 +114,7 @@ def _stops_gently(handle: trial.Trial, folder: str) -> Iterator[None]:
         raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGINT, kept)
-        trial.stop_requested = requested
+        trial.set_stop_check(checked_before)
 
 
 def _stopper(last_step: int) -> Callable[[int, Mapping[str, float]], None]:

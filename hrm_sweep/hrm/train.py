@@ -47,7 +47,7 @@ def task(cfg: DictConfig) -> dict[str, float]:
     return run(configuration.check(cfg), trial.current())
 
 
-def run(config: Config, handle: trial.Trial) -> dict[str, float]:
+def run(config: Config, handle: trial.RunHandle) -> dict[str, float]:
     """Trains one model; its best and final weights, history and examples go into the run's folder.
 
     A folder with a checkpoint in it goes on from there, to the same numbers bit for bit.
@@ -89,7 +89,7 @@ def make_trainer(config: Config) -> Trainer:
     )
 
 
-def _train(trainer: Trainer, history: History, handle: trial.Trial) -> None:
+def _train(trainer: Trainer, history: History, handle: trial.RunHandle) -> None:
     saved = time.monotonic()
     for measurement in trainer.epochs():
         history.append({"epoch": measurement.step, **measurement.values})
@@ -136,7 +136,7 @@ def _remove_checkpoints(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _leave(trainer: Trainer, history: History, handle: trial.Trial) -> None:
+def _leave(trainer: Trainer, history: History, handle: trial.RunHandle) -> None:
     """Write what a run leaves, however it ended."""
     folder = handle.folder
     told = [{**epoch, "is_best": epoch["epoch"] == trainer.best.epoch} for epoch in history]

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from hrm_sweep import formatting
 from hrm_sweep.errors import HrmSweepError
 from hrm_sweep.runs import handle as trial
-from hrm_sweep.runs import recipe
+from hrm_sweep.runs import layout, recipe
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.configs import to_plain, to_yaml
 from hrm_sweep.runs.outcomes import Outcome
@@ -30,14 +30,12 @@ from hrm_sweep.system import environment, files
 from hrm_sweep.system.redact import redacted_tree
 
 ARTIFACTS = (
-    "record.jsonl",
-    "config.yaml",
-    "overrides.yaml",
-    "environment.json",
-    "result.json",
+    layout.RECORD,
+    layout.CONFIG,
+    layout.OVERRIDES,
+    layout.ENVIRONMENT,
+    layout.RESULT,
 )
-LOG = "run.log"
-"""Of a job; the repeats of a trial share their trial's."""
 
 
 @dataclass
@@ -90,7 +88,7 @@ class Job:
                 return self._repeat(run, handle)
             return self._call(run, handle)
 
-    def _call(self, run: _Run, handle: trial.Trial) -> Any:
+    def _call(self, run: _Run, handle: trial.RunHandle) -> Any:
         """Run the task, unless a complete run of the study has the same recipe."""
         if self.study is not None and (twin := run.twin()) is not None:
             handle.set_outcome(
@@ -108,7 +106,7 @@ class Job:
             run.announce()
         return returned
 
-    def _repeat(self, run: _Run, handle: trial.Trial) -> dict[str, float]:
+    def _repeat(self, run: _Run, handle: trial.RunHandle) -> dict[str, float]:
         """Run the recipe with seed, seed + 1, …, each in a folder below the trial's.
 
         Repeats are the trial's steps: a pruner judges it between two of them.
@@ -125,7 +123,7 @@ class Job:
         handle.values = _means_and_deviations(values)
         return handle.values
 
-    def _values_of(self, run: _Run, trial_handle: trial.Trial) -> dict[str, float]:
+    def _values_of(self, run: _Run, trial_handle: trial.RunHandle) -> dict[str, float]:
         """Return the final values of one repeat, from its folder if it has been run.
 
         There are none if the task returned none; the trial then ends like its repeat.
@@ -140,7 +138,7 @@ class Job:
         return _finite(handle.values)  # as its folder keeps them
 
     @contextmanager
-    def _session(self, run: _Run) -> Iterator[trial.Trial]:
+    def _session(self, run: _Run) -> Iterator[trial.RunHandle]:
         run.write_recipe(self.source)
         with trial.session(run.folder, **self._identity(run)) as handle:
             handle.artifact(*run.artifacts)
@@ -203,7 +201,7 @@ class _Run:
 
     @property
     def artifacts(self) -> list[str]:
-        return [*ARTIFACTS] if self.repeat is not None else [*ARTIFACTS, LOG]
+        return [*ARTIFACTS] if self.repeat is not None else [*ARTIFACTS, layout.LOG]
 
     def twin(self) -> _Twin | None:
         """Return the complete run of this sweep that has the same recipe, if there is one."""
@@ -223,7 +221,7 @@ class _Run:
         files.write_text(self._announcement(), os.path.relpath(self.folder, self.sweep))
 
     def _announcement(self) -> Path:
-        folder = self.sweep / ".recipes"
+        folder = self.sweep / layout.CACHED_RESULTS
         folder.mkdir(exist_ok=True)
         return folder / recipe.digest(self.flat, self.ignored_keys)
 
@@ -240,10 +238,10 @@ class _Run:
 
     def write_recipe(self, source: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(self.folder / "config.yaml", to_yaml(redacted_tree(self._tree)))
+        files.write_text(self.folder / layout.CONFIG, to_yaml(redacted_tree(self._tree)))
         overrides = OmegaConf.to_yaml(OmegaConf.create(self.overrides))
-        files.write_text(self.folder / "overrides.yaml", overrides)
-        files.write_json(self.folder / "environment.json", environment.environment(source))
+        files.write_text(self.folder / layout.OVERRIDES, overrides)
+        files.write_json(self.folder / layout.ENVIRONMENT, environment.environment(source))
 
 
 def _number_or_text(text: str) -> int | float | str:
@@ -269,7 +267,7 @@ def _means_and_deviations(repeats: list[dict[str, float]]) -> dict[str, float]:
     return values
 
 
-def _judge(handle: trial.Trial, returned: Any, objectives: Sequence[str]) -> None:
+def _judge(handle: trial.RunHandle, returned: Any, objectives: Sequence[str]) -> None:
     """Take the run's final values from what the task returned: a number, a tuple or a dict."""
     values = _named(returned, objectives)
     if not set(objectives) <= set(values):

@@ -29,7 +29,7 @@ from pebble import ProcessExpired, ProcessPool
 from hrm_sweep.compat.pebble import worker_processes
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
 from hrm_sweep.launch.compose import Composer
-from hrm_sweep.runs import handle
+from hrm_sweep.runs import handle, layout
 from hrm_sweep.system import process
 
 
@@ -144,7 +144,7 @@ def _start_worker(payload: bytes, stop: Any, threads: int, preload: tuple[str, .
     _hydra, config, _task, singletons = pickle.loads(payload)
     Singleton.set_state(singletons)
     _compose = Composer(_hydra.config_loader, config)
-    handle.stop_requested = lambda: bool(stop.value)
+    handle.set_stop_check(lambda: bool(stop.value))
     gc.freeze()  # looking for garbage among what is imported takes 0.1 s, between two trials
 
 
@@ -170,7 +170,7 @@ def _run(overrides: list[str], job_idx: int) -> bytes:
         job_config.hydra.job.id = str(job_idx)
         job_config.hydra.job.num = job_idx
     folder = Path(str(job_config.hydra.sweep.dir), str(job_config.hydra.sweep.subdir))
-    with _output_to(folder / "run.log"):
+    with _output_to(folder / layout.LOG):
         done = run_job(
             hydra_context=_hydra,
             task_function=_task,

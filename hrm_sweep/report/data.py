@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.ranking import front, ranked
 from hrm_sweep.runs.run import Run, Value
 from hrm_sweep.runs.study import Study
+from hrm_sweep.search.scale import is_logarithmic, is_numeric
 
 Curve = Mapping[int, float]
 
@@ -91,8 +93,8 @@ class Data:
         described, values = self.study.space.get(name, ""), self.params.get(name, [])
         if " to " in described:
             return described.endswith("log")
-        numbers = [float(value) for value in values if is_numeric([value])]  # type: ignore[arg-type]
-        return len(numbers) == len(values) > 0 < min(numbers) and max(numbers) >= 10 * min(numbers)
+        numbers: list[Any] = list(values)
+        return bool(numbers) and is_numeric(numbers) and is_logarithmic(min(numbers), max(numbers))
 
     @cached_property
     def values(self) -> list[float]:
@@ -116,8 +118,3 @@ class Data:
 
     def _of_one(self, run: Run) -> Curve:
         return {s: v[self.objective] for s, v in run.curves.items() if self.objective in v}
-
-
-def is_numeric(column: Sequence[Value]) -> bool:
-    """Whether the values of a parameter are numbers; true and false are not."""
-    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in column)

@@ -16,15 +16,13 @@ from matplotlib.figure import Figure
 from hrm_sweep import formatting
 from hrm_sweep.report import figures
 from hrm_sweep.report.data import Data
-from hrm_sweep.runs import pictures
+from hrm_sweep.runs import layout, pictures
 from hrm_sweep.runs.app import trusted_pictures
 from hrm_sweep.runs.ranking import next_best
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import files, process
 
-FILE_NAME = "report.html"
-FOLDER = "figures"
 SHOWN_ROWS = 25
 """Trials in the table that is open; the others can be unfolded."""
 MOST_PICTURES, MOST_BYTES = 4, 1_500_000
@@ -39,15 +37,15 @@ def write(study: Study) -> list[str]:
     """
     data = Data(study)
     found = figures.drawn(data)
-    folder = study.folder / FOLDER
+    folder = study.folder / layout.FIGURES
     folder.mkdir(exist_ok=True)
     for name, figure in found.items():
         _save_png(figure, folder / f"{name}.png")
         figure.set_layout_engine("none")  # drawn once more, everything stays where it is
     shown = [(figures.FIGURES[name][0], _svg(figure, name)) for name, figure in found.items()]
     page = _template().render(**_words(data), figures=shown, pictures=list(_pictures(data.best)))
-    files.write_text(study.folder / FILE_NAME, page)
-    return [FILE_NAME, *(f"{FOLDER}/{name}.png" for name in found)]
+    files.write_text(study.folder / layout.REPORT, page)
+    return [layout.REPORT, *(f"{layout.FIGURES}/{name}.png" for name in found)]
 
 
 def _template() -> Any:

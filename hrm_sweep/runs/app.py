@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 from hrm_sweep.formatting import MetricFormat
 
 if TYPE_CHECKING:
-    from hrm_sweep.runs.handle import Trial
+    from hrm_sweep.runs.handle import RunHandle
 
-FinalTags = Callable[["Trial"], Mapping[str, str]]
+FinalTags = Callable[["RunHandle"], Mapping[str, str]]
 """Returns tags of a run, which are written when it ends."""
 
 

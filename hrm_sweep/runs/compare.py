@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hrm_sweep.errors import RecordError
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.runs.run import Run
@@ -39,7 +40,7 @@ def check(run: Run) -> None:
     if run.last.event != "finished" or run.outcome is Outcome.KILLED:
         return  # a killed run has no result.json; its measurements are whole
     try:
-        result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
+        result = json.loads((run.folder / layout.RESULT).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecordError(f"{run.folder}: incomplete, result.json is missing") from None
     except ValueError:

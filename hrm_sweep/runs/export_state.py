@@ -17,13 +17,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from hrm_sweep.errors import RecordError
-from hrm_sweep.runs import record
+from hrm_sweep.runs import layout, record
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted
-
-FILE_NAME = "mlflow.json"
-OF_A_STUDY = "multirun.yaml"
-"""A file that only a study's folder has."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -49,7 +45,7 @@ class ExportState:
     """Nothing is left: MLflow has the run's end, or the run was deleted there."""
 
     @classmethod
-    def load(cls, folder: Path, name: str = FILE_NAME) -> ExportState:
+    def load(cls, folder: Path, name: str = layout.EXPORT_STATE) -> ExportState:
         """Return the export state of a run folder; a new one where none can be read."""
         try:
             kept = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -59,9 +55,9 @@ class ExportState:
 
     def is_done_with(self, folder: Path) -> bool:
         """Return whether the record has not grown since its end was sent."""
-        return self.finished and self.size == (folder / record.FILE_NAME).stat().st_size
+        return self.finished and self.size == (folder / layout.RECORD).stat().st_size
 
-    def save(self, folder: Path, name: str = FILE_NAME) -> None:
+    def save(self, folder: Path, name: str = layout.EXPORT_STATE) -> None:
         """Write the state; after a power cut the file may be the old one."""
         content = {_key(known): value for known, value in asdict(self).items()}
         files.write_note(folder / name, json.dumps(content, indent=2) + "\n")
@@ -102,7 +98,7 @@ def name_for_copy(uri: str) -> str:
 
 def run_folders(root: Path) -> Iterator[Path]:
     """Yield `root` and the run folders below it, parents first."""
-    if (root / record.FILE_NAME).exists():
+    if (root / layout.RECORD).exists():
         yield root
     for name in runs_below(root):
         yield from run_folders(root / name)
@@ -117,7 +113,7 @@ def runs_below(folder: Path, known: Collection[str] = ()) -> list[str]:
     Args:
         known: names to leave out.
     """
-    is_study = (folder / OF_A_STUDY).exists()
+    is_study = (folder / layout.SWEEP_CONFIG).exists()
     found = _trials_in(folder, "", known) if is_study else _numbers_in(folder, known)
     return sorted(found, key=lambda name: (len(name), name))
 
@@ -133,9 +129,9 @@ def _trials_in(folder: Path, prefix: str, known: Collection[str]) -> Iterator[st
         if name in known or entry.name.startswith(".") or not entry.is_dir():
             continue
         path = folder / entry.name
-        if (path / record.FILE_NAME).exists():
+        if (path / layout.RECORD).exists():
             yield name
-        elif not entry.is_symlink() and not (path / OF_A_STUDY).exists():
+        elif not entry.is_symlink() and not (path / layout.SWEEP_CONFIG).exists():
             yield from _trials_in(path, f"{name}/", known)
 
 
@@ -147,7 +143,7 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def waiting(root: Path, state_file: str = FILE_NAME, *, reason: str = "") -> Backlog:
+def waiting(root: Path, state_file: str = layout.EXPORT_STATE, *, reason: str = "") -> Backlog:
     """Return what of a study is not in MLflow, counted from its folders alone."""
     runs = measurements = kept = 0
     for folder in run_folders(root):

@@ -1,6 +1,6 @@
-"""The handle that a task function reports to, inside a study and outside.
+"""The handle that a task function reports to, in a study and in a single run.
 
-from hrm_sweep.study import trial
+from hrm_sweep import trial
 
 def task(cfg):
     for step in range(1, 11):
@@ -15,19 +15,31 @@ import math
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hrm_sweep.errors import Diverged, Interrupted
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record, RecordReader, curves, seconds_worked
 from hrm_sweep.system import files, process
 
+RENAMED = {
+    "conclude": "set_outcome",
+    "dataset": "log_dataset",
+    "doing": "set_status",
+    "expect": "set_num_steps",
+    "facts": "tags",
+    "note": "set_tags",
+}
+"""Old names of attributes of a handle, kept for one release."""
 
-class Trial:
-    """One run, seen from inside: where it writes, and to whom it tells its measurements."""
+
+class RunHandle:
+    """One run, seen from inside: where it writes and reports."""
 
     def __init__(
         self,
@@ -38,7 +50,7 @@ class Trial:
     ) -> None:
         self.folder = folder
         self.last_step = max(past, default=0)
-        """The last step that is written; a run that goes on has had some."""
+        """The last step that is in the record; a resumed run begins with some."""
         self.values: dict[str, float] = {}
         """The run's final values by name; the study's objective is one of them."""
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []
@@ -48,14 +60,24 @@ class Trial:
         self._tags: dict[str, str] = {}
         self.outcome, self.reason = Outcome.COMPLETE, ""
 
+    def __getattr__(self, name: str) -> Any:
+        if name not in RENAMED:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        warnings.warn(
+            f"trial.current().{name} is now {RENAMED[name]}; the old name goes in the next release",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return getattr(self, RENAMED[name])
+
     def log(self, values: Mapping[str, float], *, step: int) -> None:
         """Write measurements of one step durably; a step may be logged in several calls.
 
         Raises:
-            Interrupted: somebody asked the study to stop; what was logged is safe.
+            Interrupted: the user asked the study to stop; what was logged is safe.
             optuna.TrialPruned: the study's pruner sees no hope; let it pass through.
         """
-        known = self._past.get(step, {})  # a run that goes on does again what is already written
+        known = self._past.get(step, {})  # a resumed run measures again what is already written
         if new := {name: value for name, value in values.items() if name not in known}:
             self._record.metrics(step, new)
             self.last_step = max(self.last_step, step)
@@ -103,8 +125,8 @@ class Trial:
         told = {"outcome": self.outcome.word, "reason": self.reason}
         seconds = round(seconds, 3)
         result = told | {"values": values, "seconds": seconds}
-        try:  # whoever reads in the record that the run has ended finds its result too
-            files.write_json(self.folder / "result.json", result)
+        try:  # a reader of the `finished` entry finds the result too
+            files.write_json(self.folder / layout.RESULT, result)
         finally:
             self._record.append(
                 "finished",
@@ -118,11 +140,30 @@ class Trial:
             )
 
 
-_current: Trial | None = None
-stop_requested: Callable[[], bool] = lambda: False  # noqa: E731 - a pool's worker puts its own here
+_current: RunHandle | None = None
 
 
-def current() -> Trial:
+def _never() -> bool:
+    return False
+
+
+_stop_check: Callable[[], bool] = _never
+"""Returns whether the run should stop."""
+
+
+def stop_requested() -> bool:
+    """Return whether the user asked the study or the run to stop."""
+    return _stop_check()
+
+
+def set_stop_check(check: Callable[[], bool]) -> Callable[[], bool]:
+    """Let `check` decide whether to stop, for all runs of this process; return the one before."""
+    global _stop_check
+    before, _stop_check = _stop_check, check
+    return before
+
+
+def current() -> RunHandle:
     """Return the handle of the run in this process.
 
     Raises:
@@ -135,7 +176,7 @@ def current() -> Trial:
 
 
 @contextmanager
-def session(folder: Path, **started: Any) -> Iterator[Trial]:
+def session(folder: Path, **started: Any) -> Iterator[RunHandle]:
     """Keep the record of one run in `folder`, from its `started` entry to its outcome."""
     global _current
     past = RecordReader(folder).new_entries()
@@ -144,7 +185,7 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
     record.append("started", **_with_attempt(started, attempt))
     outer, begin, error = _current, time.monotonic() - seconds_worked(past), None
     usage = process.ResourceUsage(outer=outer._usage if outer else None)  # noqa: SLF001
-    _current = handle = Trial(folder, record, usage, curves(past))
+    _current = handle = RunHandle(folder, record, usage, curves(past))
     try:
         yield handle
     except BaseException as caught:
@@ -161,7 +202,7 @@ def session(folder: Path, **started: Any) -> Iterator[Trial]:
 def finished_values(folder: Path) -> dict[str, float] | None:
     """Return the final values of the run in `folder` if it is complete."""
     try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        result = json.loads((folder / layout.RESULT).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     return result["values"] if result["outcome"] == Outcome.COMPLETE.word else None

@@ -9,7 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
-LOG = "projector.log"
+from hrm_sweep.runs import layout
+
 FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 """What drawing may raise for a file that is not what it should be."""
 
@@ -55,5 +56,8 @@ class BackgroundDrawing:
 
 def log(folder: Path, text: str) -> None:
     """Append to the log of a folder what went wrong beside its runs."""
-    with contextlib.suppress(OSError), (folder / LOG).open("a", encoding="utf-8") as file:
+    with (
+        contextlib.suppress(OSError),
+        (folder / layout.EXPORTER_LOG).open("a", encoding="utf-8") as file,
+    ):
         file.write(text)

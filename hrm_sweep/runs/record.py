@@ -34,10 +34,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hrm_sweep.errors import RecordError
+from hrm_sweep.runs import layout
 from hrm_sweep.system import files, locks
 from hrm_sweep.system.redact import redacted_tree
 
-FILE_NAME = "record.jsonl"
 PATIENCE_SECONDS = 2.0
 """How long opening waits for a holder that only looks whether the run still lives."""
 TAIL_BYTES = 1 << 16
@@ -64,7 +64,7 @@ class Record:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE_NAME
+        self._path = folder / layout.RECORD
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", 0)
@@ -151,10 +151,10 @@ class RecordReader:
             RecordError: a line was changed or lost.
         """
         try:
-            with (self._folder / FILE_NAME).open("rb") as file:
+            with (self._folder / layout.RECORD).open("rb") as file:
                 if file.seek(0, os.SEEK_END) < self.offset:
                     raise RecordError(
-                        f"{self._folder / FILE_NAME}: lines are missing at its end; "
+                        f"{self._folder / layout.RECORD}: lines are missing at its end; "
                         "somebody has cut or replaced this record"
                     )
                 file.seek(self.offset)
@@ -172,8 +172,8 @@ def read(folder: Path) -> list[Entry]:
     Raises:
         RecordError: there is no record, or a line before the last was changed or lost.
     """
-    if not (folder / FILE_NAME).exists():
-        raise RecordError(f"{folder}: no {FILE_NAME} here; a run folder has one")
+    if not (folder / layout.RECORD).exists():
+        raise RecordError(f"{folder}: no {layout.RECORD} here; a run folder has one")
     return RecordReader(folder).new_entries()
 
 
@@ -184,16 +184,16 @@ def ends(folder: Path) -> tuple[Entry, Entry]:
         RecordError: there is no record, it is empty, or one of the two was changed.
     """
     try:
-        with (folder / FILE_NAME).open("rb") as file:
+        with (folder / layout.RECORD).open("rb") as file:
             first = file.readline()
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - TAIL_BYTES))
             tail = file.read()
     except FileNotFoundError:
-        raise RecordError(f"{folder}: no {FILE_NAME} here; a run folder has one") from None
+        raise RecordError(f"{folder}: no {layout.RECORD} here; a run folder has one") from None
     lines = tail[: tail.rfind(b"\n") + 1].splitlines()
     if not first.endswith(b"\n"):
-        raise RecordError(f"{folder / FILE_NAME}: has no whole entry yet")
+        raise RecordError(f"{folder / layout.RECORD}: has no whole entry yet")
     begin = _entry(first[:-1], None, folder)
     if lines[-1] == first[:-1]:
         return begin, begin
@@ -258,7 +258,7 @@ def is_held(folder: Path) -> bool:
 
     True on a disk without locks.
     """
-    path = folder / FILE_NAME
+    path = folder / layout.RECORD
     try:
         return locks.is_held(path)
     except FileNotFoundError:
@@ -273,7 +273,7 @@ def settle(folder: Path, *, outcome: str = "killed", reason: str = DEATH) -> boo
     Returns:
         True if it was written now; False if the run lives, has ended, or never started.
     """
-    if not (folder / FILE_NAME).exists() or is_held(folder) or not is_open(read(folder)):
+    if not (folder / layout.RECORD).exists() or is_held(folder) or not is_open(read(folder)):
         return False
     with Record(folder) as record:
         if record.attempt is None:  # somebody else was faster
@@ -344,11 +344,11 @@ def _entry(line: bytes, number: int | None, folder: Path) -> Entry:
     place = "a line" if number is None else f"line {number + 1}"
     if crc != b'%08x"}' % zlib.crc32(body):
         raise RecordError(
-            f"{folder / FILE_NAME}, {place}: changed after it was written "
+            f"{folder / layout.RECORD}, {place}: changed after it was written "
             "(its checksum does not fit); this record proves nothing any more"
         )
     fields = json.loads(body + b"}")
     found = fields.pop("n")
     if number is not None and found != number:
-        raise RecordError(f"{folder / FILE_NAME}, {place}: lines are missing before it")
+        raise RecordError(f"{folder / layout.RECORD}, {place}: lines are missing before it")
     return Entry(found, fields.pop("time"), fields.pop("event"), fields)

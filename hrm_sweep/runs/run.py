@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hrm_sweep.runs import record
+from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
@@ -175,7 +175,7 @@ class Run:
     @functools.cached_property
     def repeats(self) -> list[Run]:
         """The runs of a trial that was repeated with other seeds, in order; else none."""
-        folders = [path.parent for path in self.folder.glob(f"*/{record.FILE_NAME}")]
+        folders = [path.parent for path in self.folder.glob(f"*/{layout.RECORD}")]
         numbered = [folder for folder in folders if folder.name.isdecimal()]
         return [Run.open(folder) for folder in sorted(numbered, key=lambda path: int(path.name))]
 
@@ -183,7 +183,7 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """The machine it ran on, as far as it wrote that down."""
         with contextlib.suppress(OSError, ValueError):
-            return dict(json.loads((self.folder / "environment.json").read_text("utf-8")))
+            return dict(json.loads((self.folder / layout.ENVIRONMENT).read_text("utf-8")))
         return {}
 
     def params(self, names: Sequence[str]) -> dict[str, Value]:

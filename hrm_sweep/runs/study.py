@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep.errors import RecordError, StudyError
-from hrm_sweep.runs import record
+from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
@@ -159,7 +159,7 @@ class Study:
 
     def _trial_records(self) -> Iterator[Path]:
         """Yield records of trials, at whatever depth `hydra.sweep.subdir` puts them."""
-        for path in sorted(self.folder.glob(f"*/**/{record.FILE_NAME}")):
+        for path in sorted(self.folder.glob(f"*/**/{layout.RECORD}")):
             with contextlib.suppress(RecordError):
                 if "hrm_sweep.repeat" in record.ends(path.parent)[0].fields["tags"]:
                     continue

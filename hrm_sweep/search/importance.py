@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from hrm_sweep.search.scale import is_logarithmic, is_numeric
 from hrm_sweep.system.process import hide_modules
 
 ENOUGH = 5
@@ -49,7 +50,7 @@ def importances(
 def _distribution(values: list[Any]) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+    if is_numeric(values):
         low, high = float(min(values)), float(max(values))
-        return FloatDistribution(low, high, log=low > 0 and high >= 10 * low)
+        return FloatDistribution(low, high, log=is_logarithmic(low, high))
     return CategoricalDistribution(sorted(set(values), key=str))

@@ -18,6 +18,7 @@ from hydra.errors import HydraException
 from hrm_sweep.compat.hydra import element_text
 from hrm_sweep.errors import SpaceError
 from hrm_sweep.search.grammar import Zip
+from hrm_sweep.search.scale import is_logarithmic, is_numeric
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -281,10 +282,10 @@ def _ordered(dimension: Dimension) -> BaseDistribution:
     from optuna.distributions import FloatDistribution, IntDistribution
 
     values: list[Any] = list(dimension.choices or ())
-    if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in values):
+    if not is_numeric(values):
         return dimension.distribution
     low, high = min(values), max(values)
-    log = low > 0 and high >= 10 * low
+    log = is_logarithmic(low, high)
     if all(isinstance(value, int) for value in values):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(low, high, log=log)

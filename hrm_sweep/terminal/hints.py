@@ -14,6 +14,7 @@ from hrm_sweep.engine.plugin_config import TAKE_FROM, SweeperConfig, resume_over
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.trial_queue import num_to_run
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import recipe_overrides
@@ -102,7 +103,7 @@ def next_commands(
     ignored_keys: Collection[str],
 ) -> Iterator[str]:
     """Yield what to type when a study has ended; our commands take the newest study by default."""
-    report = folder / "report.html"
+    report = folder / layout.REPORT
     if report.exists():
         yield f"  report      {report}"
     if state.best is not None:

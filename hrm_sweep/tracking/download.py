@@ -10,7 +10,7 @@ from pathlib import Path
 from mlflow.artifacts import download_artifacts
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.runs import record
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.tracking import client, store
 from hrm_sweep.tracking.errors import Gone, Refused, translated
@@ -33,9 +33,9 @@ def fetch(uri: str | None, run_id: str, folder: Path) -> Path:
                 download_artifacts(run_id=run_id, dst_path=temporary, tracking_uri=address)
         except (Gone, Refused) as error:
             raise TrackingError(f"{run_id}: MLflow has no such run ({error})") from None
-        if not Path(temporary, record.FILE_NAME).exists():
-            raise TrackingError(f"{run_id}: MLflow has the run, but no {record.FILE_NAME} of it")
+        if not Path(temporary, layout.RECORD).exists():
+            raise TrackingError(f"{run_id}: MLflow has the run, but no {layout.RECORD} of it")
         shutil.copytree(temporary, folder, dirs_exist_ok=True)
-    size = (folder / record.FILE_NAME).stat().st_size
+    size = (folder / layout.RECORD).stat().st_size
     ExportState(run_id=run_id, finished=True, size=size).save(folder)  # it is in MLflow, whole
     return folder

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.runs import export_state, record
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.export_state import Backlog, runs_below, waiting
 from hrm_sweep.system.locks import FileLock
 from hrm_sweep.system.redact import redacted
@@ -52,7 +52,7 @@ class Exporter:
         tracking_uri: str | None,
         experiment: str,
         pictures: Pictures = no_pictures,
-        state_file: str = export_state.FILE_NAME,
+        state_file: str = layout.EXPORT_STATE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root, self._experiment, self._pictures = root, experiment, pictures
@@ -177,7 +177,7 @@ class Exporter:
     def _locked(self) -> bool:
         """Lock the folder: two exporters at once would create each run twice."""
         if self._lock is None and self._root.is_dir():
-            lock = FileLock(self._root / ".mlflow.lock")
+            lock = FileLock(self._root / layout.EXPORTER_LOCK)
             if not lock.acquire(timeout=0):
                 lock.release()
                 raise Unreachable("another process is sending these runs")
@@ -186,7 +186,7 @@ class Exporter:
 
     def _add(self, folder: Path, parent: RunExporter | None) -> bool:
         assert self._destination is not None
-        if folder in self._runs or not (folder / record.FILE_NAME).exists():
+        if folder in self._runs or not (folder / layout.RECORD).exists():
             return folder in self._runs
         run = RunExporter(
             folder,

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.runs import pictures, record
-from hrm_sweep.runs.export_state import FILE_NAME, OF_A_STUDY, Backlog, settle_dead, waiting
+from hrm_sweep.runs import layout, pictures
+from hrm_sweep.runs.export_state import Backlog, settle_dead, waiting
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import store
 
@@ -68,7 +68,7 @@ class ExporterProcess:
         uri: str | None,
         experiment: str,
         *,
-        state_file: str = FILE_NAME,
+        state_file: str = layout.EXPORT_STATE,
         pictures: str | None = None,
     ) -> None:
         self.root, self._experiment, self._state_file = root.absolute(), experiment, state_file
@@ -147,7 +147,7 @@ def sync(
     uri: str | None,
     experiment: str,
     *,
-    state_file: str = FILE_NAME,
+    state_file: str = layout.EXPORT_STATE,
     pictures: str | None = None,
 ) -> Backlog:
     """Send what is not in MLflow yet, and the ends of runs that died; return what is left.
@@ -187,7 +187,9 @@ class _Work:
         except BaseException as error:  # told, here and to the parent, and the thread ends
             pictures.log(self._root, redacted(traceback.format_exc()))
             what = f"{type(error).__name__}: {error}"
-            self.reason = redacted(f"the exporter failed: {what}; see {pictures.LOG} in the folder")
+            self.reason = redacted(
+                f"the exporter failed: {what}; see {layout.EXPORTER_LOG} in the folder"
+            )
 
     def _export(self) -> None:
         settle_dead(self._root)
@@ -249,8 +251,8 @@ def _give_way() -> None:
 
 def _has_begun(root: Path) -> bool:
     """Whether a run has: a worker that has come that far has imported what it needs."""
-    is_study = (root / OF_A_STUDY).exists()
-    return any(not is_study or path.parent != root for path in root.rglob(record.FILE_NAME))
+    is_study = (root / layout.SWEEP_CONFIG).exists()
+    return any(not is_study or path.parent != root for path in root.rglob(layout.RECORD))
 
 
 def _wait_for_the_end(thread: threading.Thread) -> None:

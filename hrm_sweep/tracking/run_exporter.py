@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from hrm_sweep.errors import RecordError
-from hrm_sweep.runs import record
+from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.record import Entry, RecordReader
 from hrm_sweep.tracking import artifacts
@@ -309,7 +309,7 @@ class RunExporter:
         if self.run_id:
             run = destination.open(self.run_id)
             run.tags({"hrm_sweep.outcome": "failed", "hrm_sweep.reason": reason})
-            run.finish("FAILED", int((self.folder / record.FILE_NAME).stat().st_mtime * 1000))
+            run.finish("FAILED", int((self.folder / layout.RECORD).stat().st_mtime * 1000))
 
 
 def _typed(folder: Path) -> Path:
@@ -319,6 +319,6 @@ def _typed(folder: Path) -> Path:
 
 def _size(folder: Path) -> int:
     try:
-        return (folder / record.FILE_NAME).stat().st_size
+        return (folder / layout.RECORD).stat().st_size
     except FileNotFoundError:
         return 0

@@ -10,6 +10,7 @@ from hrm_sweep.engine import study_record
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record, is_held, read
 from hrm_sweep.search.objectives import parse_objectives
@@ -45,7 +46,7 @@ class Kept:
         """Ends the study; its results."""
         self.report.end()
         self.record.end()
-        return yaml.safe_load((self.folder / study_record.FILE_NAME).read_text())
+        return yaml.safe_load((self.folder / layout.STUDY_RESULTS).read_text())
 
     def metrics(self) -> list[tuple[int, dict]]:
         entries = [entry for entry in read(self.folder) if entry.event == "metrics"]

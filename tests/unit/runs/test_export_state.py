@@ -2,9 +2,9 @@
 
 import pytest
 
-from hrm_sweep.runs import export_state, record
+from hrm_sweep.runs import export_state, layout
 
-MARKS = {"study": export_state.OF_A_STUDY, "run": record.FILE_NAME}
+MARKS = {"study": layout.SWEEP_CONFIG, "run": layout.RECORD}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,6 @@ def test_runs_below_a_folder(tmp_path, folders, names):
 
 
 def test_a_folder_that_leads_back_to_its_parent_is_not_walked(tmp_path):
-    (tmp_path / export_state.OF_A_STUDY).touch()
+    (tmp_path / layout.SWEEP_CONFIG).touch()
     (tmp_path / "again").symlink_to(tmp_path)
     assert export_state.runs_below(tmp_path / "again") == []

@@ -1,8 +1,12 @@
 """The handle of a run: what its task says is in the record, once."""
 
+import pytest
+
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
+from hrm_sweep.errors import Interrupted
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import record
+from hrm_sweep.runs.outcomes import Outcome
 
 STARTED = {"kind": "trial", "name": "0", "params": {}, "tags": {}, "description": ""}
 
@@ -37,3 +41,36 @@ def test_a_row_shows_all_of_its_newest_step(tmp_path):
         handle.log({"accuracy": 0.5}, step=2)
         tail.read()
     assert (progress.step, progress.values) == (2, {"loss": 2.0, "accuracy": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("old", "arguments", "new"),
+    [
+        pytest.param("expect", (10,), "set_num_steps", id="expect"),
+        pytest.param("doing", ("warms up",), "set_status", id="doing"),
+        pytest.param("conclude", (Outcome.FAILED, "no"), "set_outcome", id="conclude"),
+    ],
+)
+def test_an_old_name_works_and_names_the_new_one(old, arguments, new, tmp_path):
+    with trial.session(tmp_path, **STARTED) as handle:
+        with pytest.warns(DeprecationWarning, match=f"{old} is now {new}"):
+            method = getattr(handle, old)
+        assert method == getattr(handle, new)
+        method(*arguments)
+
+
+def test_a_name_that_never_was_is_none_of_the_handle(tmp_path):
+    no_attribute = pytest.raises(AttributeError, match="no attribute 'exspect'")
+    with trial.session(tmp_path, **STARTED) as handle, no_attribute:
+        handle.exspect(10)
+
+
+def test_a_stop_that_is_asked_for_ends_the_run_after_its_measurement(tmp_path):
+    before = trial.set_stop_check(lambda: True)
+    try:
+        with pytest.raises(Interrupted), trial.session(tmp_path, **STARTED) as handle:
+            handle.log({"loss": 1.0}, step=1)
+    finally:
+        trial.set_stop_check(before)
+    assert record.curves(record.read(tmp_path)) == {1: {"loss": 1.0}}
+    assert not trial.stop_requested()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hrm_sweep.errors import RecordError
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.record import (
-    FILE_NAME,
     Entry,
     Record,
     RecordReader,
@@ -42,7 +42,7 @@ def test_what_is_appended_is_read_in_order(tmp_path):
 
 def test_a_line_is_json_with_a_checksum_of_its_own(tmp_path):
     write(tmp_path, 1)
-    line = (tmp_path / FILE_NAME).read_bytes().splitlines()[1]
+    line = (tmp_path / layout.RECORD).read_bytes().splitlines()[1]
     body, crc = line.split(b', "crc": "')
     assert json.loads(line)["values"] == {"train/loss": 1.0}
     assert crc == f'{zlib.crc32(body):08x}"}}'.encode()
@@ -51,7 +51,7 @@ def test_a_line_is_json_with_a_checksum_of_its_own(tmp_path):
 def test_a_record_keeps_its_name_when_it_is_copied_and_reopened(tmp_path):
     write(tmp_path / "a", 1)
     (tmp_path / "b").mkdir()
-    (tmp_path / "b" / FILE_NAME).write_bytes((tmp_path / "a" / FILE_NAME).read_bytes())
+    (tmp_path / "b" / layout.RECORD).write_bytes((tmp_path / "a" / layout.RECORD).read_bytes())
     write(tmp_path / "b", 2)
     write(tmp_path / "c", 1)
     a, b, c = (read(tmp_path / name)[0].fields["record"] for name in "abc")
@@ -79,7 +79,7 @@ def test_no_password_reaches_the_file(tmp_path):
     with Record(tmp_path) as record:
         record.append("started", params={"storage": "postgresql://me:c4n4ry@h/db"})
         record.append("finished", traceback="OperationalError: mysql://me:c4n4ry@h/db is down")
-    assert "c4n4ry" not in (tmp_path / FILE_NAME).read_text()
+    assert "c4n4ry" not in (tmp_path / layout.RECORD).read_text()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_no_password_reaches_the_file(tmp_path):
 )
 def test_a_torn_tail_waits_for_readers_and_is_repaired_by_the_next_writer(tmp_path, tail):
     write(tmp_path, 1, 2)
-    path = tmp_path / FILE_NAME
+    path = tmp_path / layout.RECORD
     whole = path.read_bytes()
     path.write_bytes(whole + tail)
     reader = RecordReader(tmp_path)
@@ -110,7 +110,7 @@ def test_a_torn_tail_waits_for_readers_and_is_repaired_by_the_next_writer(tmp_pa
 
 def test_every_cut_leaves_the_whole_lines(tmp_path):
     write(tmp_path, 1, 2)
-    path = tmp_path / FILE_NAME
+    path = tmp_path / layout.RECORD
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
@@ -120,7 +120,7 @@ def test_every_cut_leaves_the_whole_lines(tmp_path):
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_a_changed_line_is_named(tmp_path, number):
     write(tmp_path, 1, 2, 4)
-    path = tmp_path / FILE_NAME
+    path = tmp_path / layout.RECORD
     lines = path.read_bytes().splitlines(keepends=True)
     lines[number] = lines[number].replace(b'"time": 1', b'"time": 2')
     path.write_bytes(b"".join(lines))
@@ -133,7 +133,7 @@ def test_a_changed_line_is_named(tmp_path, number):
 
 def test_a_missing_line_is_named(tmp_path):
     write(tmp_path, 1, 2, 4)
-    path = tmp_path / FILE_NAME
+    path = tmp_path / layout.RECORD
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:2] + lines[3:]))
     with pytest.raises(RecordError, match="line 3: lines are missing before it"):
@@ -144,7 +144,7 @@ def test_lines_lost_at_the_end_are_noticed_by_who_has_read_them(tmp_path):
     write(tmp_path, 1, 2)
     reader = RecordReader(tmp_path)
     reader.new_entries()
-    path = tmp_path / FILE_NAME
+    path = tmp_path / layout.RECORD
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
     with pytest.raises(RecordError, match="lines are missing at its end"):
         reader.new_entries()

@@ -1,0 +1,37 @@
+"""Names of the files and folders of runs and studies: the one place where they stand.
+
+multirun/                     studies, and below `train/` single runs
+    <study>/                  RECORD, SWEEP_CONFIG, STUDY_RESULTS, REPORT, FIGURES
+        <trial>/              RECORD, RESULT, CONFIG, OVERRIDES, ENVIRONMENT, LOG
+            <repeat>/         the same, but for the log
+"""
+
+from pathlib import Path
+
+MULTIRUN = Path("multirun")
+SINGLE_RUNS = MULTIRUN / "train"
+
+RECORD = "record.jsonl"
+"""What a run or a study wrote down: see `hrm_sweep.runs.record`."""
+RESULT = "result.json"
+"""Outcome and final values of a run."""
+CONFIG = "config.yaml"
+OVERRIDES = "overrides.yaml"
+ENVIRONMENT = "environment.json"
+LOG = "run.log"
+"""Output of a Hydra job; the repeats of a trial share their trial's."""
+
+SWEEP_CONFIG = "multirun.yaml"
+"""Hydra's config of a sweep, in a study's folder only."""
+STUDY_RESULTS = "optimization_results.yaml"
+"""The best trials, in the form of Hydra's own Optuna sweeper."""
+REPORT = "report.html"
+FIGURES = "figures"
+CACHED_RESULTS = ".recipes"
+"""Folder with a file for each complete recipe of a study."""
+
+EXPORT_STATE = "mlflow.json"
+"""How far a run was exported: see `hrm_sweep.runs.export_state`."""
+EXPORTER_LOCK = ".mlflow.lock"
+EXPORTER_LOG = "projector.log"
+"""What went wrong beside the runs: in the exporter, and in drawing."""

@@ -1,0 +1,105 @@
+"""Optuna's storage as several processes share it: whole transactions, trials that wait again."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+
+from hrm_sweep.errors import StudyError
+from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
+
+X = {"x": FloatDistribution(0, 1)}
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/optuna.db"
+
+
+@pytest.fixture
+def storage(url: str) -> SharedStorage:
+    return SharedStorage(url)
+
+
+@pytest.fixture
+def study(storage: SharedStorage) -> optuna.Study:
+    return storage.open_study("otter", ["minimize"])
+
+
+def fresh(url: str) -> optuna.Study:
+    """The study as another process reads it, by Optuna's own means."""
+    return optuna.load_study(study_name="otter", storage=url)
+
+
+def test_what_is_done_in_a_transaction_is_there_as_a_whole(storage, study, url):
+    with storage.exclusive_transaction():
+        trial = study.ask(X)
+        storage.set_user_attrs(trial, {"folder": "multirun/otter/0", "attempt": 1})
+        study.tell(trial, 0.5)
+    (kept,) = fresh(url).trials
+    assert kept.state is TrialState.COMPLETE
+    assert kept.user_attrs == {"folder": "multirun/otter/0", "attempt": 1}
+
+
+def test_a_transaction_that_fails_leaves_nothing(storage, study, url):
+    def stop_half_way() -> None:
+        with storage.exclusive_transaction():
+            study.tell(study.ask(X), 0.5)
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        stop_half_way()
+    assert fresh(url).trials == []
+    assert study.trials == []
+
+
+def test_a_trial_that_waits_again_keeps_its_number_params_and_curve(storage, study, url):
+    trial = study.ask(X)
+    trial.report(3.0, 1)
+    storage.requeue(trial)
+    (waiting,) = fresh(url).trials
+    assert waiting.state is TrialState.WAITING
+    assert (waiting.number, waiting.params) == (trial.number, trial.params)
+    assert waiting.intermediate_values == {1: 3.0}
+
+
+def test_a_waiting_trial_is_started_once(storage, study):
+    trial = study.ask(X)
+    storage.requeue(trial)
+    started = storage.start(study, trial._trial_id)
+    assert started is not None
+    assert started.number == trial.number
+    assert storage.start(study, trial._trial_id) is None
+
+
+def test_only_steps_that_a_curve_lacks_are_added(storage, study, url):
+    trial = study.ask(X)
+    trial.report(3.0, 1)
+    storage.report(trial, {1: 9.0, 2: 2.0})
+    (kept,) = fresh(url).trials
+    assert kept.intermediate_values == {1: 3.0, 2: 2.0}
+
+
+def test_looking_for_a_study_creates_nothing(url, tmp_path):
+    assert existing_study(url, "otter") is None
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_study_is_found_by_its_name(study, url):
+    found = existing_study(url, "otter")
+    assert found is not None
+    assert found.study_name == study.study_name
+    assert existing_study(url, "weasel") is None
+
+
+def test_a_study_keeps_its_direction(storage, study):
+    with pytest.raises(StudyError, match="study otter was made to minimize"):
+        storage.open_study("otter", ["maximize"])
+
+
+def test_a_removed_study_is_gone_and_may_be_removed_again(storage, study, url):
+    storage.remove_study("otter")
+    storage.remove_study("otter")
+    assert optuna.get_all_study_names(url) == []
