@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name == "load_run":
-        from hrm_sweep.hrm.load import load_run  # torch: only for who asks for it
+        from hrm_sweep.hrm.load import load_run  # imports torch
 
         return load_run
     if name == "load_study":

@@ -1,6 +1,6 @@
-"""The command line: Hydra's, with mistakes told in one line.
+"""The command line: Hydra's, with errors in one line.
 
-Exit codes: 0 done, 1 nothing came out (the run failed, no trial is complete), 2 bad input,
+Exit codes: 0 done, 1 no result (the run failed, no trial is complete), 2 bad input,
 130 interrupted, 141 the reader of a pipe left.
 """
 

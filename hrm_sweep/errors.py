@@ -1,7 +1,7 @@
 """Every error this package raises on purpose.
 
     HrmSweepError
-    ├── InputError (also ValueError)   what a person gave us cannot be used: one line, exit code 2
+    ├── InputError (also ValueError)   bad input of the user: one line, exit code 2
     │   ├── ConfigError                a config key
     │   ├── SpaceError                 a search space
     │   ├── StudyError                 a study, its storage or its name
@@ -9,8 +9,8 @@
     │   ├── CheckpointError            a checkpoint
     │   ├── RecordError                the record in a run folder
     │   └── TrackingError              the tracking server or its database
-    ├── Diverged                       a loss is not finite any more; the study goes on
-    ├── Interrupted                    somebody asked the run to stop
+    ├── Diverged                       a loss is not finite; the study continues
+    ├── Interrupted                    the user asked the run to stop
     ├── WorkerDied                     the process of a run is gone: a signal, no memory left
     ├── BatchLost                      a launcher raised, and does not say for which run
     ├── TimedOut                       a run took longer than it may
@@ -100,7 +100,7 @@ class DatabaseAway(HrmSweepError):
     """The database of a study does not answer: stopped, locked, its disk is full.
 
     Args:
-        where: the database, as a person may see it.
+        where: the database, without its password.
         reason: what it said.
         way_out: what to do about it.
     """

@@ -1,6 +1,6 @@
 """The commands of hrm_sweep, such as `python -m hrm_sweep resume my-study`; one module each.
 
-`command` says what a command is, `resolve` finds the study or run that the user named.
+`command` defines what a command is, `resolve` finds the study or run that the user named.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ SECONDS_BETWEEN_REPORTS = 1.0
 SECONDS_BETWEEN_QUERIES = 1.0
 """How often an empty queue is asked again: another sweep may have put a trial back."""
 SECONDS_FOR_RUN_ID = 10.0
-"""How long the result of a trial waits for its MLflow run id before Optuna is told without it."""
+"""How long the result of a trial waits for its MLflow run id before Optuna gets it without one."""
 SHORT_SECONDS = 10.0
 """Trials shorter than that are taken ahead, so that no worker waits for the next one. Longer ones
 are not: another sweep on the study may be free first."""
@@ -105,7 +105,7 @@ class Scheduler:
         self._slots.close()
         self._opened.lease.release()
         for observer in self._observers:
-            self._read_other_sweeps()  # they go on while an observer ends
+            self._read_other_sweeps()  # they continue while an observer ends
             observer.end()
 
     def _read_other_sweeps(self) -> None:
@@ -169,7 +169,7 @@ class Scheduler:
         self._settle(flight)
 
     def _settle(self, flight: InFlightTrial) -> None:
-        """Move a trial from those in flight to those that ended; Optuna is told later."""
+        """Move a trial from those in flight to those that ended; Optuna gets the result later."""
         trial = flight.progress
         self._state.in_flight.pop(trial.number, None)
         if trial.has_begun or trial.outcome is not Outcome.INTERRUPTED:

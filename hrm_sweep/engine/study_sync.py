@@ -35,7 +35,7 @@ class InFlightTrial:
     run_id: str = ""
     """In MLflow; "" until it is known."""
     tell_deadline: float = 0.0
-    """Time on the scheduler's clock when Optuna is told the result without waiting for `run_id`."""
+    """Time on the scheduler's clock when Optuna gets the result without waiting for `run_id`."""
 
     def __post_init__(self) -> None:
         self._extend_curve(self.tail.earlier)
@@ -72,7 +72,7 @@ class StudySync:
     def __init__(self, opened: OpenStudy) -> None:
         self._study, self._storage, self._queue = opened.study, opened.storage, opened.queue
         self._opened, self._objectives = opened, opened.objectives
-        self._owner = opened.lease.told
+        self._owner = opened.lease.fields
         self._is_unconfirmed = False
         """The last commit failed; the database may have it nevertheless."""
 

@@ -43,7 +43,7 @@ def run(
     Args:
         tags: for the run in MLflow, beside those it has anyway.
         last_step: ends a single run after this step; None lets it go to its end.
-        final_tags: is asked at the end of a single run what is to be noted of it.
+        final_tags: returns further tags of a single run when it ends.
 
     Raises:
         InputError: the config cannot run; nothing has been created.
@@ -103,7 +103,7 @@ def _searches_elsewhere(arguments: Namespace) -> bool:
 
 
 class _Task:
-    """The task function; a single run talks to a person, a trial of a study does not."""
+    """The task function; a single run prints its progress, a trial of a study does not."""
 
     def __init__(self, last_step: int | None, final_tags: FinalTags | None) -> None:
         self._last_step, self._facts = last_step, final_tags

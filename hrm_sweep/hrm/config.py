@@ -38,7 +38,7 @@ LONGEST_NAME = 200
 
 @dataclass(kw_only=True, slots=True)
 class RootConfig:
-    """The keys a person types most; the groups read them."""
+    """The keys that users set most; the groups read them."""
 
     lr: float
     hidden_dim: int
@@ -126,7 +126,7 @@ def build(cfg: DictConfig) -> Config:
     """Check a composed config, and its groups against each other.
 
     Raises:
-        ConfigError: a key breaks a rule; it bears the name that a person would type.
+        ConfigError: a key breaks a rule; it is named as the user would type it.
     """
     for group in ("model", "data", "optimizer", "trainer", "study", "tracking"):
         if not isinstance(cfg.get(group), DictConfig):
@@ -152,7 +152,7 @@ READ_BY = {
     "batch_size": "data.batch_size",
     "epochs": "trainer.epochs",
 }
-"""Root key -> who reads it, unless a file or a person gives that a value of its own."""
+"""Root key -> the key that reads it, unless that is set itself."""
 EVAL_METRICS = (
     "eval/loss",
     "eval/token_accuracy",
@@ -288,7 +288,7 @@ def _typed_as(cfg: DictConfig, key: str) -> str:
 
 
 def _with_typed_keys(cfg: DictConfig, prefix: str, schema: type, text: str) -> str:
-    """`num_heads=4` in the words of its owner is `model.num_heads=4` to a person."""
+    """Return the text with keys as the user types them: `model.num_heads=4` for `num_heads=4`."""
     names = "|".join(field.name for field in fields(schema))
     return re.sub(rf"\b({names})=", lambda match: f"{_typed_as(cfg, prefix + match[1])}=", text)
 

@@ -1,4 +1,4 @@
-"""A single run as a person follows it: `python -m hrm_sweep` without `-m`."""
+"""A single run in the terminal: `python -m hrm_sweep` without `-m`."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def train(
     last_step: int | None = None,
     final_tags: FinalTags | None = None,
 ) -> dict[str, float]:
-    """Trains once, prints a line for each epoch, and says what came out and where it is.
+    """Train once; print a line for each epoch, the result and where it is.
 
     Args:
-        folder: of the run, as a person types it.
+        folder: of the run, as the user would type it.
         columns: metrics to show, by name; `*` stands for any rest.
         last_step: the epoch after which the run is stopped; None lets it go to its end.
-        final_tags: is asked at the end, however that came, what is to be noted of the run.
+        final_tags: returns further tags of the run when it ends, however that is.
 
     Raises:
         Interrupted: `last_step` was reached.
-        KeyboardInterrupt: Ctrl-C; it has said how to continue.
+        KeyboardInterrupt: Ctrl-C; the command that continues is printed.
     """
     global _projector
     handle = trial.current()

@@ -50,7 +50,7 @@ def task(cfg: DictConfig) -> dict[str, float]:
 def run(config: Config, handle: trial.RunHandle) -> dict[str, float]:
     """Trains one model; its best and final weights, history and examples go into the run's folder.
 
-    A folder with a checkpoint in it goes on from there, to the same numbers bit for bit.
+    A run whose folder has a checkpoint resumes from it, to the same numbers bit for bit.
 
     Returns:
         The evaluation metrics of the best epoch: the one with the best `trainer.monitor`, of equal
@@ -58,18 +58,18 @@ def run(config: Config, handle: trial.RunHandle) -> dict[str, float]:
 
     Raises:
         Diverged: a loss is not finite; history and the best weights so far are kept.
-        Interrupted: somebody asked for it; a checkpoint has been written.
+        Interrupted: the user asked for it; a checkpoint has been written.
     """
     trainer = make_trainer(config)
     handle.log_dataset(**trainer.task.describe())
     handle.set_num_steps(config.trainer.epochs)
     handle.set_tags(compiled=trainer.backend.name)
     handle.artifact(*ARTIFACTS)
-    history = _go_on_from_checkpoint(trainer, handle.folder)
+    history = _resume_from_checkpoint(trainer, handle.folder)
     try:
         _train(trainer, history, handle)
     finally:
-        _leave(trainer, history, handle)
+        _write_results(trainer, history, handle)
     _remove_checkpoints(handle.folder)
     return {name: value for name, value in trainer.best.values.items() if name.startswith("eval/")}
 
@@ -114,7 +114,7 @@ def _age(path: Path) -> float:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def _go_on_from_checkpoint(trainer: Trainer, folder: Path) -> History:
+def _resume_from_checkpoint(trainer: Trainer, folder: Path) -> History:
     """Load the newest whole checkpoint and return the history up to it."""
     found = []
     for path in (folder / name for name in CHECKPOINTS if (folder / name).exists()):
@@ -126,7 +126,7 @@ def _go_on_from_checkpoint(trainer: Trainer, folder: Path) -> History:
         return []
     newest = max(found, key=lambda content: content["trainer"]["epoch"])
     trainer.load_state(newest["trainer"])
-    log.info("goes on after epoch %d", trainer.epoch)
+    log.info("resumes after epoch %d", trainer.epoch)
     return newest["history"]
 
 
@@ -136,11 +136,11 @@ def _remove_checkpoints(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _leave(trainer: Trainer, history: History, handle: trial.RunHandle) -> None:
+def _write_results(trainer: Trainer, history: History, handle: trial.RunHandle) -> None:
     """Write what a run leaves, however it ended."""
     folder = handle.folder
-    told = [{**epoch, "is_best": epoch["epoch"] == trainer.best.epoch} for epoch in history]
-    files.write_json(folder / "training_history.json", told)
+    epochs = [{**epoch, "is_best": epoch["epoch"] == trainer.best.epoch} for epoch in history]
+    files.write_json(folder / "training_history.json", epochs)
     final, epoch, best = trainer.weights(), trainer.weights_epoch, trainer.best
     if epoch is not None and trainer.epoch == handle.last_step:
         handle.set_tags(weights=checkpoint.fingerprint(final))  # those that a repetition arrives at

@@ -58,7 +58,7 @@ class Job:
 
     @property
     def source(self) -> Path:
-        """The folder that the task's code lies in."""
+        """Folder of the task's code."""
         task = inspect.unwrap(self.task)
         code = getattr(task, "__code__", None) or getattr(type(task).__call__, "__code__", None)
         return Path(code.co_filename).resolve().parent if code else environment.PACKAGE
@@ -66,7 +66,7 @@ class Job:
     def __call__(self, cfg: DictConfig) -> Any:
         """Run the task in Hydra's output folder and return what it returned.
 
-        The record says how it ended: a task that returns no finite objective has not completed.
+        The record keeps how it ended: a task that returns no finite objective is not complete.
 
         Raises:
             HrmSweepError: the task called sys.exit. Other exceptions are the task's own.

@@ -15,7 +15,7 @@ def draw_report(folder: Path) -> list[str]:
     """Draw the report of a study that has ended, which does not fail for its report.
 
     Returns:
-        Names of the files below the folder; none if it cannot be drawn, and the log says why.
+        Names of the files below the folder; none if it cannot be drawn; the reason is in the log.
     """
     try:
         from hrm_sweep.report.page import write  # matplotlib: only where something is drawn

@@ -59,7 +59,7 @@ def _template() -> Any:
 
 
 def _words(data: Data) -> dict[str, Any]:
-    """Everything on the page but figures and pictures."""
+    """Return the values of the template, without figures and pictures."""
     study, best = data.study, data.best
     rows = [_row(data, run) for run in data.ranked]
     seconds = sum(run.seconds for run in study.trials)
@@ -74,14 +74,11 @@ def _words(data: Data) -> dict[str, Any]:
         "label": formatting.metric_label(data.objective),
         "point": formatting.format_point(study.params(best)) if best else "",
         "facts": list(_facts(data)),
-        "command": " ".join(process.launch_command()),
         "columns": [*study.searched, *map(formatting.metric_label, _metrics(data)), "time"],
-        "num_params": len(study.searched),
         "rows": rows[:SHOWN_ROWS],
         "further_rows": rows[SHOWN_ROWS:],
         "failed": [(run.number, run.word, run.reason) for run in data.failed],
         "took": formatting.format_duration(seconds),
-        "num_trials": len(study.trials),
     }
 
 
@@ -90,7 +87,7 @@ def _asked(data: Data) -> Iterator[tuple[str, str]]:
     objectives = zip(study.directions, study.objective_names, strict=True)
     yield "objective", ", ".join(f"{direction} {name}" for direction, name in objectives)
     if study.objectives.constraints:
-        yield "kept to", ", ".join(map(str, study.objectives.constraints))
+        yield "constraints", ", ".join(map(str, study.objectives.constraints))
     yield from study.space.items()
     if data.best and data.best.repeats:
         yield "repeats", formatting.pluralize(len(data.best.repeats), "seed")
@@ -100,7 +97,7 @@ def _asked(data: Data) -> Iterator[tuple[str, str]]:
             "machine",
             f"{environment['cpu']}, {environment['cores']} usable, {_commit(environment)}",
         )
-    yield "asked by", study.command
+    yield "command", study.command
 
 
 def _commit(environment: dict[str, Any]) -> str:

@@ -53,8 +53,8 @@ class App:
         if "app" not in started:
             return _of_old_record(started)
         known = {field.name for field in fields(cls)}
-        told = {name: value for name, value in started["app"].items() if name in known}
-        return cls(**{name: _frozen(value) for name, value in told.items()})
+        given = {name: value for name, value in started["app"].items() if name in known}
+        return cls(**{name: _frozen(value) for name, value in given.items()})
 
     def to_record(self) -> dict[str, Any]:
         """Return the app as the JSON object that a record keeps."""

@@ -137,9 +137,9 @@ def compare_values(before: Run, now: Curves, *, weights: str | None) -> Comparis
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Yield the differences between two environments, as far as the first one is recorded."""
-    for key, told in (("python", "Python"), ("platform", "platform"), ("cpu", "CPU")):
+    for key, label in (("python", "Python"), ("platform", "platform"), ("cpu", "CPU")):
         if key in before and before[key] != now[key]:
-            yield f"{told}: {before[key]}, now {now[key]}"
+            yield f"{label}: {before[key]}, now {now[key]}"
     had, has = (set(side.get("cpu_features") or ()) for side in (before, now))
     if "cpu_features" in before and had != has:
         yield f"CPU features: {_changed(had, has)}"

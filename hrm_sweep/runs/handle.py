@@ -87,7 +87,7 @@ class RunHandle:
             raise Interrupted(f"stopped after step {step}")
 
     def set_num_steps(self, num_steps: int) -> None:
-        """Says how many steps the run will have, so that a person sees how much is left."""
+        """Set the number of steps that the run will have, for progress and time left."""
         self._record.append("expected", num_steps=num_steps)
 
     def set_status(self, text: str, **where: str) -> None:
@@ -122,15 +122,15 @@ class RunHandle:
         if error is not None:
             self.set_outcome(*_ending(error))
         values = {name: value for name, value in self.values.items() if math.isfinite(value)}
-        told = {"outcome": self.outcome.word, "reason": self.reason}
+        ending = {"outcome": self.outcome.word, "reason": self.reason}
         seconds = round(seconds, 3)
-        result = told | {"values": values, "seconds": seconds}
+        result = ending | {"values": values, "seconds": seconds}
         try:  # a reader of the `finished` entry finds the result too
             files.write_json(self.folder / layout.RESULT, result)
         finally:
             self._record.append(
                 "finished",
-                **told,
+                **ending,
                 best=values,
                 seconds=seconds,
                 system=self._usage.measured(),
@@ -225,5 +225,5 @@ def _ending(error: BaseException) -> tuple[Outcome, str]:
 
 
 def _may_be_stopped() -> bool:
-    """Whether somebody may have asked for it: Ctrl-C does not reach a pool's worker."""
+    """Return whether the user may have asked for it: Ctrl-C does not reach a pool's worker."""
     return stop_requested() or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN

@@ -40,7 +40,7 @@ class Outcome(Enum):
 
     @property
     def spoken(self) -> str:
-        """To a person."""
+        """In text for the user."""
         return self.word.replace("_", " ")
 
     @property

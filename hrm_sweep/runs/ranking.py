@@ -10,7 +10,7 @@ from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 
 SURE = 0.05
-"""A second best that would look this good by chance less often than this is clearly worse."""
+"""Significance level: below it, the second best is clearly worse."""
 
 
 def ranked(study: Study) -> list[Run]:
@@ -43,7 +43,7 @@ class Verdict:
     """Whether the best trial is better than the next by more than noise."""
 
     is_clear: bool | None
-    """None: it cannot be told."""
+    """None: unknown."""
     p_value: float | None
     """Chance of a lead this large, or larger, between two equally good trials."""
     rule: str
@@ -54,8 +54,8 @@ class Verdict:
         """The verdict in words."""
         if self.is_clear is None:
             return self.rule
-        told = "clearly worse" if self.is_clear else "not clearly worse"
-        return f"{told}: {self.rule}"
+        verdict = "clearly worse" if self.is_clear else "not clearly worse"
+        return f"{verdict}: {self.rule}"
 
 
 def next_best(study: Study, best_first: list[Run]) -> str:
@@ -72,10 +72,10 @@ def next_best(study: Study, best_first: list[Run]) -> str:
         return "none, no other trial keeps to the constraints"
     value = study.app.metrics.metric(second.values, objective)
     verdict = compared(first, second, objective, study.directions[0])
-    told = f"{value} (trial {second.number}), {verdict.words}"
+    text = f"{value} (trial {second.number}), {verdict.words}"
     if first.values[objective] == second.values[objective] and study.tie_breaker:
-        told += f"; the lower {study.tie_breaker} decides"
-    return told
+        text += f"; the lower {study.tie_breaker} decides"
+    return text
 
 
 def compared(best: Run, other: Run, metric: str, direction: str) -> Verdict:

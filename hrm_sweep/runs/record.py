@@ -9,7 +9,7 @@ figures) uses it, so that a replay adds nothing. Line 0 also has `record`, which
 among all others, wherever its folder is copied to. Events, in the order they come:
 
 * `started`: who the run is (`name`, `kind`, `params`, `tags`, `description`), once an attempt; a
-  study also says how its trials are `judged` and where Optuna's `dashboard` shows it;
+  study also has how its trials are `judged` and its address in Optuna's `dashboard`;
 * `dataset`: what it learns from (`name`, `train_size`, `eval_size`, `digest`);
 * `expected`: the `num_steps` it will have;
 * `doing`: what it does before its next step, as a `text`, where that takes long; if that is a run
@@ -155,7 +155,7 @@ class RecordReader:
                 if file.seek(0, os.SEEK_END) < self.offset:
                     raise RecordError(
                         f"{self._folder / layout.RECORD}: lines are missing at its end; "
-                        "somebody has cut or replaced this record"
+                        "this record was cut or replaced"
                     )
                 file.seek(self.offset)
                 entries, whole = _parse(file.read(), self._folder, first=self._next)
@@ -208,12 +208,12 @@ def values_of(entry: Entry) -> dict[str, float]:
 
 
 def curves(entries: list[Entry]) -> dict[int, dict[str, float]]:
-    """Everything measured, by step; a step may have been told in several entries."""
-    told: dict[int, dict[str, float]] = {}
+    """Return everything measured, by step; a step may have several entries."""
+    found: dict[int, dict[str, float]] = {}
     for entry in entries:
         if entry.event == "metrics":
-            told.setdefault(entry.fields["step"], {}).update(values_of(entry))
-    return told
+            found.setdefault(entry.fields["step"], {}).update(values_of(entry))
+    return found
 
 
 class Stopwatch:
@@ -276,7 +276,7 @@ def settle(folder: Path, *, outcome: str = "killed", reason: str = DEATH) -> boo
     if not (folder / layout.RECORD).exists() or is_held(folder) or not is_open(read(folder)):
         return False
     with Record(folder) as record:
-        if record.attempt is None:  # somebody else was faster
+        if record.attempt is None:  # another process was faster
             return False
         record.append(
             "finished",

@@ -25,7 +25,7 @@ class Run:
     """A single run, a trial, or one repeat of a trial.
 
     What many runs are asked for (how it ended, its values) comes from the two ends of the record;
-    curves are read when somebody wants them.
+    curves are read on demand.
     """
 
     folder: Path
@@ -94,7 +94,7 @@ class Run:
 
     @property
     def word(self) -> str:
-        """How it ended, as a person reads it."""
+        """How it ended, in text for the user."""
         return self.outcome.spoken if self.outcome else "running"
 
     @property
@@ -106,7 +106,7 @@ class Run:
 
     @property
     def can_go_on(self) -> bool:
-        """A single run that somebody or something stopped; trials go on with their study."""
+        """Whether it is a single run that was stopped; trials are resumed with their study."""
         return self.kind == "train" and self.outcome in (Outcome.INTERRUPTED, Outcome.KILLED)
 
     @property
@@ -127,8 +127,8 @@ class Run:
     @property
     def seconds(self) -> float:
         """What all attempts took together, without the time between them."""
-        told = self.last.fields.get("seconds")
-        return record.seconds_worked(self.entries) if told is None else float(told)
+        seconds = self.last.fields.get("seconds")
+        return record.seconds_worked(self.entries) if seconds is None else float(seconds)
 
     @property
     def mlflow_run_id(self) -> str:

@@ -69,11 +69,11 @@ class Study:
         """
         if "constraints" not in self._asked.get("judged", {}):
             raise StudyError(
-                f"{self.name}: made by an older hrm_sweep, whose record says less; "
-                f"once resumed it says everything: {process.hrm_sweep_command('resume', self.name)}"
+                f"{self.name}: made by an older hrm_sweep, whose record lacks this; "
+                f"to complete it, run: {process.hrm_sweep_command('resume', self.name)}"
             )
-        told = (text.rsplit(maxsplit=2) for text in self._asked["judged"]["constraints"])
-        rules = {name: f"{way} {bound}" for name, way, bound in told}
+        rules_as_text = (text.rsplit(maxsplit=2) for text in self._asked["judged"]["constraints"])
+        rules = {name: f"{way} {bound}" for name, way, bound in rules_as_text}
         return parse_objectives(
             self.objective_names, self.directions, rules, tie_breaker=self.tie_breaker
         )
@@ -97,7 +97,7 @@ class Study:
     @property
     def space(self) -> dict[str, str]:
         """Each searched key and what it may be, in words."""
-        return {name: str(told) for name, told in self._asked["params"].items()}
+        return {name: str(text) for name, text in self._asked["params"].items()}
 
     @property
     def num_trials(self) -> int:
@@ -136,12 +136,12 @@ class Study:
     def counted(self) -> dict[str, int]:
         """How many trials ended how, in the order of the table of outcomes; then those to go."""
         counted = Counter(run.outcome for run in self.trials)
-        told = {kind.spoken: counted[kind] for kind in Outcome if counted[kind]}
+        counts = {kind.spoken: counted[kind] for kind in Outcome if counted[kind]}
         if counted[None]:
-            told["running"] = counted[None]
+            counts["running"] = counted[None]
         if waiting := self.num_trials - len(self.trials):
-            told["to go"] = waiting
-        return told
+            counts["to go"] = waiting
+        return counts
 
     @property
     def can_go_on(self) -> bool:

@@ -18,8 +18,8 @@ def importances(
 ) -> dict[str, float]:
     """Share of each parameter in what made the good trials good, the largest first; they sum to 1.
 
-    By PED-ANOVA (Watanabe et al., arXiv:2304.10255), Optuna's default. Nothing where it cannot be
-    told: too few trials, one parameter, or equal values.
+    By PED-ANOVA (Watanabe et al., arXiv:2304.10255), Optuna's default. Empty where it cannot be
+    computed: too few trials, one parameter, or equal values.
 
     Args:
         points: the parameters of each complete trial; all have the same keys.

@@ -1,7 +1,7 @@
 """What a study is after: its objectives, what they must keep to, and which of two trials is better.
 
 With one objective the better trials form a line, and the best one is its head. With several a trial
-is better only if it is so in nothing worse; those that nobody betters are the Pareto front.
+is better only if it is worse in none; the trials that no other betters are the Pareto front.
 """
 
 from __future__ import annotations

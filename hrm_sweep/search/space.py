@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 MOST_POINTS = 100_000
-"""Of a grid: Optuna is told each of them before the first trial."""
+"""Upper bound of a grid, whose points are enqueued in Optuna before the first trial."""
 Value = bool | int | float | str | None
 """What Optuna can store as a parameter."""
 
@@ -76,7 +76,7 @@ class Space:
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """What Optuna is told, by parameter name.
+        """Optuna's distributions, by parameter name.
 
         A sampler may propose only the numbers of a list, so there it is categorical. A grid has no
         sampler: its lists of numbers keep their order and scale, and may grow later.
@@ -240,9 +240,7 @@ def _choices(override: Override, *, may_repeat: bool) -> tuple[list[Value], dict
     for element, text in zip(elements, texts, strict=True):
         plain = element.text if isinstance(element, QuotedString) else element
         value = plain if isinstance(plain, (bool, int, float, str)) or plain is None else text
-        if (
-            value in choices and not may_repeat
-        ):  # 1 and 1.0 and True are one key to Python, and one point to a person
+        if value in choices and not may_repeat:  # 1, 1.0 and True are one key, and one point
             raise ValueError(f"the value {text} stands in it twice; name it once")
         walk.append(value)
         choices[value] = text

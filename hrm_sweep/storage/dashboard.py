@@ -67,8 +67,10 @@ def show_pictures(storage: BaseStorage, study: str, artifacts: Path) -> None:
             _link(picture, artifacts / identity)
             key = f"dashboard:artifacts:{trial_id(trial)}:{identity}"
             if key not in known:
-                told = {"artifact_id": identity, "filename": name, "mimetype": "image/png"}
-                storage.set_study_system_attr(study_id, key, json.dumps(told | {"encoding": None}))
+                artifact = {"artifact_id": identity, "filename": name, "mimetype": "image/png"}
+                storage.set_study_system_attr(
+                    study_id, key, json.dumps(artifact | {"encoding": None})
+                )
 
 
 def _link(picture: Path, path: Path) -> None:

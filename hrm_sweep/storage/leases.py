@@ -28,7 +28,7 @@ class Lease:
         self._path = folder.absolute() / name
         self._lock = FileLock(self._path)
         self._lock.acquire()
-        self.told = {**_machine(), "lock": str(self._path)}
+        self.fields = {**_machine(), "lock": str(self._path)}
         """What a trial keeps of its owner."""
 
     def release(self) -> None:
@@ -45,19 +45,19 @@ class LeaseState(Enum):
     UNKNOWN = "it is, or was, on another machine"
 
 
-def lease_state(told: Mapping[str, str]) -> LeaseState:
+def lease_state(lease: Mapping[str, str]) -> LeaseState:
     """Return the state of a lease. A trial without a lease counts as expired.
 
     Two machines may have one name, so a lock file that is missing here proves nothing then.
     """
-    if not told:
+    if not lease:
         return LeaseState.EXPIRED
     try:
-        if is_held(Path(told["lock"])):
+        if is_held(Path(lease["lock"])):
             return LeaseState.ALIVE
-        is_here = told["host"] == socket.gethostname()
+        is_here = lease["host"] == socket.gethostname()
     except FileNotFoundError:
-        is_here = all(told[key] == here for key, here in _machine().items())
+        is_here = all(lease[key] == here for key, here in _machine().items())
     return LeaseState.EXPIRED if is_here else LeaseState.UNKNOWN
 
 

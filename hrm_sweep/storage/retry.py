@@ -1,4 +1,4 @@
-"""What is done while the database of a study does not answer: go on without it, and try again."""
+"""Retries while the database of a study does not answer: continue without it, and try again."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class RetryPolicy:
             self.trouble, self._idle_since = None, None
 
     def wait(self) -> None:
-        """Is told each turn that there is nothing else left to do.
+        """Note a turn in which nothing else is left to do.
 
         Raises:
             DatabaseAway: for too long.

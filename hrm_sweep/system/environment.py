@@ -15,7 +15,7 @@ from typing import Any
 from hrm_sweep.system.process import usable_cores
 
 PACKAGE = Path(__file__).parents[1]
-"""Where hrm_sweep lies, the app that ships with it included."""
+"""Folder of this package."""
 PACKAGES = ("hrm-sweep", "torch", "numpy", "hydra-core", "omegaconf", "optuna", "mlflow")
 
 
@@ -24,7 +24,7 @@ def environment(source: Path = PACKAGE) -> dict[str, Any]:
     """Return what a number may depend on beside the recipe.
 
     Args:
-        source: folder of the code that computes it, whose commit is told; a folder that its
+        source: folder of the code that computes it, whose commit is recorded; a folder that its
             repository does not keep, such as an environment inside a project, has none.
     """
     is_kept = _git(source, "ls-files", "--error-unmatch", ".") is not None
@@ -48,15 +48,15 @@ def environment_tags(source: Path = PACKAGE) -> dict[str, str]:
     """Return the environment as tags of a run in MLflow."""
     facts = environment(source)
     versions = {"python": facts["python"], **facts["packages"]}
-    told = {
+    tags = {
         "hrm_sweep.cpu": f"{facts['cpu']}, usable cores: {facts['cores']}, {facts['platform']}",
         "hrm_sweep.threads": str(facts["threads"]),
         "hrm_sweep.versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
     if facts["git_commit"]:
-        told["mlflow.source.git.commit"] = facts["git_commit"]
-        told["hrm_sweep.git_dirty"] = str(facts["git_dirty"]).lower()
-    return told
+        tags["mlflow.source.git.commit"] = facts["git_commit"]
+        tags["hrm_sweep.git_dirty"] = str(facts["git_dirty"]).lower()
+    return tags
 
 
 def _cpu() -> str:

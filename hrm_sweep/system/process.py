@@ -62,7 +62,7 @@ def limit_threads(threads: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Lets the C library hold on to memory that is freed, where it can be told to (glibc).
+    """Let the C library keep memory that is freed, where it has a setting for that (glibc).
 
     Otherwise a large tensor's memory goes back to the system and comes again as zeroed pages: some
     900 page faults and 2 of 30 ms in a training step of hidden_dim=128, batch_size=8. And merging
@@ -116,7 +116,7 @@ class ResourceUsage:
     """What this process uses from now on.
 
     Args:
-        outer: one that goes on meanwhile; the kernel counts one peak of the memory at a time.
+        outer: one that is still measuring; the kernel counts one peak of the memory at a time.
     """
 
     def __init__(self, outer: ResourceUsage | None = None) -> None:

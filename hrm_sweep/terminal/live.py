@@ -212,4 +212,4 @@ def _study_status(state: StudyState, metrics: MetricFormat) -> str:
 def _about_database(error: str) -> str:
     if not error:
         return "The study's database answers again"
-    return f"The study's database does not answer ({error}); trials go on, trying again"
+    return f"The study's database does not answer ({error}); trials continue, trying again"

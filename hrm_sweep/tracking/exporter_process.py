@@ -84,7 +84,7 @@ class ExporterProcess:
         """Says goodbye, and waits until everything is sent or cannot be; returns what is left.
 
         Args:
-            timeout: seconds after which the process is left to go on alone.
+            timeout: seconds after which the process is left to finish alone.
         """
         try:
             output, _ = self._process.communicate(timeout=timeout)
@@ -184,7 +184,7 @@ class _Work:
             self._export()
         except TrackingError as error:
             self.reason = str(error)
-        except BaseException as error:  # told, here and to the parent, and the thread ends
+        except BaseException as error:  # logged, reported to the parent, and the thread ends
             pictures.log(self._root, redacted(traceback.format_exc()))
             what = f"{type(error).__name__}: {error}"
             self.reason = redacted(
@@ -271,7 +271,7 @@ def main() -> None:
     )
     parser.add_argument("root", type=Path, help="folder of a study or of a single run")
     parser.add_argument("--experiment", required=True, help="MLflow experiment")
-    parser.add_argument("--state-file", required=True, help="file that says how far a run was sent")
+    parser.add_argument("--state-file", required=True, help="name of the export state files")
     arguments = parser.parse_args()
     settings = json.loads(sys.stdin.buffer.readline() or b"{}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -45,7 +45,7 @@ def clean(text: str) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """`text`, or as much of its beginning as fits together with a mark that says so."""
+    """`text`, or as much of its beginning as fits, with a note that it was cut."""
     mark = f" ... (cut, {len(text)} characters)"
     return text if len(text) <= length else text[: length - len(mark)] + mark
 

@@ -110,7 +110,7 @@ def identity_of(experiment_id: object, creation_time: object) -> str:
 
 
 def ui_hint(uri: str | None) -> str:
-    """How a person looks at the runs that were sent to an address; None is the default one."""
+    """Return how to look at the runs at an address; None is the default one."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri and uri.startswith("http"):
         return f"{redacted(uri)} in a browser"

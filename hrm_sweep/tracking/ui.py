@@ -52,8 +52,8 @@ def serving(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         try:
             if not _answers(f"http://{HOST}:{port}/health", process):
                 said.seek(0)
-                told = said.read().decode(errors="replace")[-TELLING:]
-                raise TrackingError(f"MLflow did not start on port {port}; it said:\n{told}")
+                output = said.read().decode(errors="replace")[-TELLING:]
+                raise TrackingError(f"MLflow did not start on port {port}; its output:\n{output}")
             yield process
         finally:
             with contextlib.suppress(ProcessLookupError):

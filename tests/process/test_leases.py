@@ -13,17 +13,17 @@ DIES = """
 import os, sys, json
 from pathlib import Path
 from hrm_sweep.storage.leases import Lease
-print(json.dumps(Lease(Path(sys.argv[1])).told), flush=True)
+print(json.dumps(Lease(Path(sys.argv[1])).fields), flush=True)
 os.kill(os.getpid(), 9)
 """
 
 
 def test_a_living_owner_is_alive_until_it_releases(tmp_path):
     owner = Lease(tmp_path / "study")
-    assert lease_state(owner.told) is LeaseState.ALIVE
-    assert lease_state(owner.told | {"host": "other"}) is LeaseState.ALIVE  # on a disk of both
+    assert lease_state(owner.fields) is LeaseState.ALIVE
+    assert lease_state(owner.fields | {"host": "other"}) is LeaseState.ALIVE  # on a disk of both
     owner.release()
-    assert lease_state(owner.told) is LeaseState.EXPIRED
+    assert lease_state(owner.fields) is LeaseState.EXPIRED
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_a_run_stops_at_the_end_of_an_epoch_and_goes_on():
     assert f"  resume     python -m hrm_sweep resume {FOLDER}\n" in shown
 
     printed, errors = start("resume", "mine").communicate(timeout=PATIENCE_SECONDS)
-    assert f"goes on after epoch {last}\n" in printed, errors
+    assert f"resumes after epoch {last}\n" in printed, errors
     assert epochs() == [*range(1, 21)]
     assert load_run(FOLDER)
 

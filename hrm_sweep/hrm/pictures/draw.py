@@ -19,7 +19,7 @@ def draw(folder: Path) -> list[str]:
     """Draws the pictures of a run that has ended, as far as it left what they show.
 
     Returns:
-        Names of the pictures. One that cannot be drawn is missing; the log says why.
+        Names of the pictures. One that cannot be drawn is missing; the reason is in the log.
     """
     drawn = []
     for source, picture in PICTURES.items():

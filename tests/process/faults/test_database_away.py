@@ -97,7 +97,7 @@ def test_a_server_that_is_stopped_and_started_again(start, server, url, pruner):
     assert known.items() <= complete().items()
     printed = sweep.printed
     assert (printed.count(AWAY), printed.count(BACK)) == (1, 1)
-    assert "; trials go on, trying again\n" in printed
+    assert "; trials continue, trying again\n" in printed
     assert f"{TRIALS} complete" in printed
     assert "Traceback" not in printed
     assert PASSWORD not in printed
@@ -167,7 +167,7 @@ def test_a_database_that_somebody_has_locked(start):
     other.execute("BEGIN IMMEDIATE")
     Path("locked").touch()
     until(lambda: AWAY in sweep.printed)
-    assert f"{AWAY}database is locked); trials go on" in sweep.printed
+    assert f"{AWAY}database is locked); trials continue" in sweep.printed
     other.rollback()
     Path("unlocked").touch()
     assert sweep.ends() == 0, sweep.printed
@@ -196,7 +196,7 @@ def test_a_disk_that_is_full(start, small_disk):
         filler.write_bytes(bytes(1 << 20))
     Path("go").touch()
     until(lambda: AWAY in sweep.printed)
-    assert f"{AWAY}database or disk is full); trials go on" in sweep.printed
+    assert f"{AWAY}database or disk is full); trials continue" in sweep.printed
     filler.unlink()
     assert sweep.ends() == 0, sweep.printed
     check_whole(url)

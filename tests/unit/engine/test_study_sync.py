@@ -40,7 +40,7 @@ def test_a_trial_is_taken_with_lease_folder_and_attempt(tmp_path):
     assert flight.overrides == ["+a=fixed", "x=5"]
     assert flight.progress.folder == tmp_path / "study" / "0"
     assert kept(opened) == {
-        OWNER: opened.lease.told,
+        OWNER: opened.lease.fields,
         FOLDER: str(tmp_path / "study" / "0"),
         ATTEMPT: 1,
     }
@@ -140,7 +140,7 @@ def test_trials_that_another_sweep_has_taken_over_are_left_to_it(tmp_path):
     tell(sync, ended(flight, "complete", objective=1.0))
     (trial,) = heir.study.get_trials()
     assert trial.state is TrialState.RUNNING
-    assert trial.user_attrs[OWNER] == heir.lease.told
+    assert trial.user_attrs[OWNER] == heir.lease.fields
     assert StudySync(open_in(tmp_path, "x=1")).running_of_others().total() == 1
 
 

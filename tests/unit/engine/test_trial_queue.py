@@ -119,28 +119,28 @@ def test_a_trial_is_taken_over_when_its_owner_has_gone_wherever_that_ran(tmp_pat
     storage, queue = opened.storage, opened.queue
     here, there = Lease(tmp_path / "here"), Lease(tmp_path / "there")
     trial = queue.next()
-    storage.set_user_attrs(trial, {OWNER: there.told})
-    assert queue.recover(here.told) == []
+    storage.set_user_attrs(trial, {OWNER: there.fields})
+    assert queue.recover(here.fields) == []
     there.release()
-    (taken,) = queue.recover(here.told)
+    (taken,) = queue.recover(here.fields)
     assert taken.number == trial.number
-    assert queue.recover(here.told) == []
-    assert [each.number for each in queue.running_of(here.told)] == [0]
-    assert opened.study.get_trials()[0].user_attrs[OWNER] == here.told
+    assert queue.recover(here.fields) == []
+    assert [each.number for each in queue.running_of(here.fields)] == [0]
+    assert opened.study.get_trials()[0].user_attrs[OWNER] == here.fields
     here.release()
 
 
 def test_a_trial_that_runs_by_optunas_own_means_is_left_alone(tmp_path):
     opened = open_in(tmp_path, "x=interval(0,1)")
     opened.study.ask(opened.space.distributions)
-    assert opened.queue.recover(opened.lease.told) == []
+    assert opened.queue.recover(opened.lease.fields) == []
 
 
 def test_trials_of_another_machine_are_taken_if_the_user_names_it(tmp_path):
     opened = open_in(tmp_path, "x=1,2")
     far = {"host": "node7", "boot": "b", "lock": "/nowhere/.node7-1-aaaaaaaa.lock"}
     opened.storage.set_user_attrs(opened.queue.next(), {OWNER: far})
-    assert opened.queue.recover(opened.lease.told) == []
-    assert opened.queue.recover(opened.lease.told, take_from="node8") == []
-    (taken,) = opened.queue.recover(opened.lease.told, take_from="node7")
+    assert opened.queue.recover(opened.lease.fields) == []
+    assert opened.queue.recover(opened.lease.fields, take_from="node8") == []
+    (taken,) = opened.queue.recover(opened.lease.fields, take_from="node7")
     assert taken.number == 0

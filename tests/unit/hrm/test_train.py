@@ -51,7 +51,7 @@ def test_of_two_checkpoints_the_whole_one_is_taken(small, whole, tmp_path, monke
     damaged[len(damaged) // 2] ^= 1
     newest.write_bytes(damaged)
     trained(small, tmp_path)
-    assert "goes on after epoch 1" in caplog.text
+    assert "resumes after epoch 1" in caplog.text
     assert_same(tmp_path, whole)
 
 

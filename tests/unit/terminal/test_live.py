@@ -157,7 +157,7 @@ def test_a_database_that_is_away_is_announced_once_and_its_return_too():
         shown.state.database_error = error
         shown.view.tick()
     assert shown.new_lines() == [
-        "The study's database does not answer (locked); trials go on, trying again",
+        "The study's database does not answer (locked); trials continue, trying again",
         "The study's database answers again",
     ]
 
