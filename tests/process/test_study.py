@@ -354,7 +354,7 @@ def give_to(machine: str, *, x: int) -> None:
     """A trial that a sweep on another machine runs."""
     first = study().get_trials()[0]
     theirs = optuna.trial.create_trial(
-        state=optuna.trial.RunHandleState.RUNNING,
+        state=optuna.trial.TrialState.RUNNING,
         params={"x": x},
         distributions=first.distributions,
         user_attrs={
