@@ -45,7 +45,7 @@ class App:
     @classmethod
     def of_command(cls, command: Sequence[str]) -> App:
         """Return the description of an app of which only its command is known."""
-        return cls(name=Path(command[-1]).stem, command=tuple(command))
+        return cls(name=Path(command[-1]).name, command=tuple(command))
 
     @classmethod
     def of_record(cls, started: Mapping[str, Any]) -> App:
@@ -102,8 +102,8 @@ _runners: dict[str, Runner] = {}
 def register(app: App, runner: Runner | None = None) -> None:
     """Make an app known to this process, by its name.
 
-    A record may come from anybody, so a function that it names is called only if the app that runs
-    in this process hands in the same.
+    A record may come from another user, so a function that it names is called only if this process
+    runs the app and was handed the same function.
     """
     _registered[app.name] = app
     if runner is not None:
