@@ -1,18 +1,15 @@
-"""A Hydra job is a run: whatever launcher calls the task function, its record is kept."""
+"""The task function of an app as Hydra calls it: whatever launcher does, each call has a record."""
 
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import shlex
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -20,22 +17,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import HrmSweepError
+from hrm_sweep.launch import cached_results
+from hrm_sweep.launch.cached_results import CachedResult
+from hrm_sweep.launch.job_run import JobRun
+from hrm_sweep.launch.returned_values import finite, means_and_deviations, take_values
 from hrm_sweep.runs import handle as trial
-from hrm_sweep.runs import layout, recipe
+from hrm_sweep.runs import recipe
 from hrm_sweep.runs.app import App
-from hrm_sweep.runs.configs import to_plain, to_yaml
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.storage.pruning import Pruning
-from hrm_sweep.system import environment, files
-from hrm_sweep.system.redact import redacted_tree
-
-ARTIFACTS = (
-    layout.RECORD,
-    layout.CONFIG,
-    layout.OVERRIDES,
-    layout.ENVIRONMENT,
-    layout.RESULT,
-)
+from hrm_sweep.system import environment
 
 
 @dataclass
@@ -73,7 +64,7 @@ class Job:
         """
         hydra = HydraConfig.get()
         number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
-        run = _Run(
+        run = JobRun(
             Path(hydra.runtime.output_dir),
             cfg,
             list(hydra.overrides.task),
@@ -88,25 +79,27 @@ class Job:
                 return self._repeat(run, handle)
             return self._call(run, handle)
 
-    def _call(self, run: _Run, handle: trial.RunHandle) -> Any:
+    def _call(self, run: JobRun, handle: trial.RunHandle) -> Any:
         """Run the task, unless a complete run of the study has the same recipe."""
-        if self.study is not None and (twin := run.twin()) is not None:
-            handle.set_outcome(
-                Outcome.COMPLETE, f"the recipe of {twin.name}, whose values these are"
-            )
-            handle.values = twin.values
-            handle.set_tags(taken_from=os.path.relpath(twin.folder, run.folder))
-            return dict(twin.values)
+        if self.study is not None and (cached := self._cached(run)) is not None:
+            reason = f"the recipe of {cached.name}, whose values these are"
+            handle.set_outcome(Outcome.COMPLETE, reason)
+            handle.values = cached.values
+            handle.set_tags(taken_from=os.path.relpath(cached.folder, run.folder))
+            return dict(cached.values)
         try:
             returned = self.task(run.cfg)
         except SystemExit as error:
             raise HrmSweepError(f"the task called sys.exit({error.code})") from error
-        _judge(handle, returned, self.values)
+        take_values(handle, returned, self.values)
         if self.study is not None and handle.outcome is Outcome.COMPLETE:
-            run.announce()
+            cached_results.add(run.sweep, run.digest, run.folder)
         return returned
 
-    def _repeat(self, run: _Run, handle: trial.RunHandle) -> dict[str, float]:
+    def _cached(self, run: JobRun) -> CachedResult | None:
+        return cached_results.find(run.sweep, run.digest, asking=run.folder)
+
+    def _repeat(self, run: JobRun, handle: trial.RunHandle) -> dict[str, float]:
         """Run the recipe with seed, seed + 1, …, each in a folder below the trial's.
 
         Repeats are the trial's steps: a pruner judges it between two of them.
@@ -120,10 +113,10 @@ class Job:
             if len(values[-1]) == 0:
                 return {}
             handle.log(values[-1], step=repeat + 1)
-        handle.values = _means_and_deviations(values)
+        handle.values = means_and_deviations(values)
         return handle.values
 
-    def _values_of(self, run: _Run, trial_handle: trial.RunHandle) -> dict[str, float]:
+    def _values_of(self, run: JobRun, trial_handle: trial.RunHandle) -> dict[str, float]:
         """Return the final values of one repeat, from its folder if it has been run.
 
         There are none if the task returned none; the trial then ends like its repeat.
@@ -135,16 +128,16 @@ class Job:
         if handle.outcome is not Outcome.COMPLETE:
             trial_handle.set_outcome(handle.outcome, f"repeat {run.repeat}: {handle.reason}")
             return {}
-        return _finite(handle.values)  # as its folder keeps them
+        return finite(handle.values)  # as its folder keeps them
 
     @contextmanager
-    def _session(self, run: _Run) -> Iterator[trial.RunHandle]:
+    def _session(self, run: JobRun) -> Iterator[trial.RunHandle]:
         run.write_recipe(self.source)
         with trial.session(run.folder, **self._identity(run)) as handle:
             handle.artifact(*run.artifacts)
             yield handle
 
-    def _identity(self, run: _Run) -> dict[str, Any]:
+    def _identity(self, run: JobRun) -> dict[str, Any]:
         flat = run.flat
         tags = (
             dict(self.tags)
@@ -181,126 +174,8 @@ class Job:
                 yield f"{key}={formatting.format_param(_number_or_text(value))}"
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What is run where."""
-
-    folder: Path
-    cfg: DictConfig
-    overrides: list[str]
-    number: int | None
-    """Of the trial, in a study."""
-    sweep: Path
-    """The study's folder."""
-    ignored_keys: Sequence[str] = ()
-    repeat: int | None = None
-
-    def repeated(self, repeat: int) -> _Run:
-        overrides = [*self.overrides, f"seed={self.cfg.seed}"]
-        return replace(self, folder=self.folder / str(repeat), overrides=overrides, repeat=repeat)
-
-    @property
-    def artifacts(self) -> list[str]:
-        return [*ARTIFACTS] if self.repeat is not None else [*ARTIFACTS, layout.LOG]
-
-    def twin(self) -> _Twin | None:
-        """Return the complete run of this sweep that has the same recipe, if there is one."""
-        try:
-            name = self._announcement().read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        folder = self.sweep / name
-        values = trial.finished_values(folder)
-        is_other = folder.absolute() != self.folder.absolute()
-        if not (values and is_other):
-            return None
-        return _Twin(f"trial {name.replace('/', ', repeat ')}", folder, values)
-
-    def announce(self) -> None:
-        """Lets runs to come know that this recipe is done."""
-        files.write_text(self._announcement(), os.path.relpath(self.folder, self.sweep))
-
-    def _announcement(self) -> Path:
-        folder = self.sweep / layout.CACHED_RESULTS
-        folder.mkdir(exist_ok=True)
-        return folder / recipe.digest(self.flat, self.ignored_keys)
-
-    @cached_property
-    def flat(self) -> dict[str, Any]:
-        """The recipe as it was before the task saw it."""
-        return recipe.flatten(self._tree)
-
-    @cached_property
-    def _tree(self) -> dict[str, Any]:
-        tree = to_plain(self.cfg)
-        assert isinstance(tree, dict)
-        return tree
-
-    def write_recipe(self, source: Path) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(self.folder / layout.CONFIG, to_yaml(redacted_tree(self._tree)))
-        overrides = OmegaConf.to_yaml(OmegaConf.create(self.overrides))
-        files.write_text(self.folder / layout.OVERRIDES, overrides)
-        files.write_json(self.folder / layout.ENVIRONMENT, environment.environment(source))
-
-
 def _number_or_text(text: str) -> int | float | str:
     for number in (int, float):
         with suppress(ValueError):
             return number(text)
     return text
-
-
-class _Twin(NamedTuple):
-    name: str
-    folder: Path
-    values: dict[str, float]
-
-
-def _means_and_deviations(repeats: list[dict[str, float]]) -> dict[str, float]:
-    """Of each value that all have its mean and, as `<name>/std`, its standard deviation (n - 1)."""
-    values: dict[str, float] = {}
-    for name in [name for name in repeats[0] if all(name in repeat for repeat in repeats)]:
-        of_all = [repeat[name] for repeat in repeats]
-        values[name] = statistics.fmean(of_all)
-        values[f"{name}/std"] = statistics.stdev(of_all)
-    return values
-
-
-def _judge(handle: trial.RunHandle, returned: Any, objectives: Sequence[str]) -> None:
-    """Take the run's final values from what the task returned: a number, a tuple or a dict."""
-    values = _named(returned, objectives)
-    if not set(objectives) <= set(values):
-        handle.set_outcome(
-            Outcome.UNJUDGED,
-            f"the task returned {returned!r}; it must return {', '.join(objectives)}: "
-            "a number, a tuple of numbers or a dict of named numbers",
-        )
-        return
-    handle.values = values
-    for name in objectives:
-        if not math.isfinite(values[name]):
-            handle.set_outcome(Outcome.DIVERGED, f"{name} is {values[name]}")
-
-
-def _named(returned: Any, objectives: Sequence[str]) -> dict[str, float]:
-    """Return the numbers among what was returned, by name; other entries of a dict are ignored."""
-    if isinstance(returned, Mapping):
-        values = {str(name): _number(value) for name, value in returned.items()}
-    else:
-        several = returned if isinstance(returned, (tuple, list)) else [returned]
-        values = dict(zip(objectives, map(_number, several), strict=False))
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _number(value: Any) -> float | None:
-    """Also NumPy's and PyTorch's, and arrays of one; None for what is no number."""
-    if not hasattr(value, "__float__"):  # a text has none, though float() would read it
-        return None
-    with suppress(TypeError, ValueError, RuntimeError):  # arrays of several
-        return float(value)
-    return None
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -83,8 +83,8 @@ def compared(best: Run, other: Run, metric: str, direction: str) -> Verdict:
 
     Repeated trials by Welch's t-test on the repeats (Welch 1947, Biometrika 34), one-sided. Single
     runs, and repeats that are all equal, by the two-proportion z-test with the pooled share, where
-    the metric is a share of held-out puzzles: of those of one run, and that both were measured on
-    the same puzzles makes the test cautious. Neither corrects for the best having been picked from
+    the metric is a share of held-out examples: of those of one run, and that both were measured on
+    the same examples makes the test cautious. Neither corrects for the best having been picked from
     many.
     """
     sign = -1 if direction == "minimize" else 1
@@ -121,7 +121,7 @@ def _two_shares(best: Run, other: Run, metric: str, lead: float) -> Verdict:
     pooled = sum(size * share for size, share in zip(sizes, shares, strict=True)) / sum(sizes)
     error = math.sqrt(pooled * (1 - pooled) * sum(1 / size for size in sizes))
     chance = math.erfc(lead / error / math.sqrt(2)) / 2
-    rule = f"two shares of {min(sizes):.0f} held-out puzzles, p = {_rounded(chance)}"
+    rule = f"two shares of {min(sizes):.0f} held-out examples, p = {_rounded(chance)}"
     return Verdict(chance < SURE, chance, rule)
 
 

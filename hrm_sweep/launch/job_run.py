@@ -1,0 +1,73 @@
+"""One run of a job: its folder, its config as it was before the task saw it, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from hrm_sweep.runs import layout, recipe
+from hrm_sweep.runs.configs import to_plain, to_yaml
+from hrm_sweep.system import environment, files
+from hrm_sweep.system.redact import redacted_tree
+
+ARTIFACTS = (
+    layout.RECORD,
+    layout.CONFIG,
+    layout.OVERRIDES,
+    layout.ENVIRONMENT,
+    layout.RESULT,
+)
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """A single run, a trial, or one repeat of a trial, before it is run."""
+
+    folder: Path
+    cfg: DictConfig
+    overrides: list[str]
+    number: int | None
+    """Of the trial; None for a single run."""
+    sweep: Path
+    """The study's folder."""
+    ignored_keys: Sequence[str] = ()
+    repeat: int | None = None
+
+    def repeated(self, repeat: int) -> JobRun:
+        """Return one repeat of the trial, with the seed that its config has now."""
+        overrides = [*self.overrides, f"seed={self.cfg.seed}"]
+        return replace(self, folder=self.folder / str(repeat), overrides=overrides, repeat=repeat)
+
+    @property
+    def artifacts(self) -> list[str]:
+        """Files to keep in MLflow; the repeats of a trial share its log."""
+        return [*ARTIFACTS] if self.repeat is not None else [*ARTIFACTS, layout.LOG]
+
+    @cached_property
+    def flat(self) -> dict[str, Any]:
+        """The config as flat keys."""
+        return recipe.flatten(self._tree)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the recipe."""
+        return recipe.digest(self.flat, self.ignored_keys)
+
+    @cached_property
+    def _tree(self) -> dict[str, Any]:
+        tree = to_plain(self.cfg)
+        assert isinstance(tree, dict)
+        return tree
+
+    def write_recipe(self, source: Path) -> None:
+        """Write config, overrides and environment; `source` is the folder of the task's code."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(self.folder / layout.CONFIG, to_yaml(redacted_tree(self._tree)))
+        overrides = OmegaConf.to_yaml(OmegaConf.create(self.overrides))
+        files.write_text(self.folder / layout.OVERRIDES, overrides)
+        files.write_json(self.folder / layout.ENVIRONMENT, environment.environment(source))

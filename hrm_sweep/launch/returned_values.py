@@ -1,0 +1,68 @@
+"""What a task returned, as the final values of its run."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from hrm_sweep.runs.handle import RunHandle
+from hrm_sweep.runs.outcomes import Outcome
+
+
+def take_values(handle: RunHandle, returned: Any, objectives: Sequence[str]) -> None:
+    """Take a run's final values from what its task returned: a number, a tuple or a dict.
+
+    Without all objectives the run is unjudged; with one that is not finite it has diverged.
+    """
+    values = _named(returned, objectives)
+    if not set(objectives) <= set(values):
+        handle.set_outcome(
+            Outcome.UNJUDGED,
+            f"the task returned {returned!r}; it must return {', '.join(objectives)}: "
+            "a number, a tuple of numbers or a dict of named numbers",
+        )
+        return
+    handle.values = values
+    for name in objectives:
+        if not math.isfinite(values[name]):
+            handle.set_outcome(Outcome.DIVERGED, f"{name} is {values[name]}")
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the finite values, as the run folder keeps them."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def means_and_deviations(repeats: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each value that all repeats have.
+
+    `<name>/std` is its standard deviation with n - 1 degrees of freedom.
+    """
+    values: dict[str, float] = {}
+    for name in [name for name in repeats[0] if all(name in repeat for repeat in repeats)]:
+        of_all = [repeat[name] for repeat in repeats]
+        values[name] = statistics.fmean(of_all)
+        values[f"{name}/std"] = statistics.stdev(of_all)
+    return values
+
+
+def _named(returned: Any, objectives: Sequence[str]) -> dict[str, float]:
+    """Return the numbers among what was returned, by name; other entries of a dict are ignored."""
+    if isinstance(returned, Mapping):
+        values = {str(name): _number(value) for name, value in returned.items()}
+    else:
+        several = returned if isinstance(returned, (tuple, list)) else [returned]
+        values = dict(zip(objectives, map(_number, several), strict=False))
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, also of NumPy or PyTorch or an array of one; None for anything else."""
+    if not hasattr(value, "__float__"):  # text has none, though float() would read it
+        return None
+    with suppress(TypeError, ValueError, RuntimeError):  # arrays of several
+        return float(value)
+    return None
