@@ -119,3 +119,12 @@ def complete() -> dict[int, bytes]:
     numbers = [int(folder.name) for folder in begun()]
     done = [number for number in numbers if endings(number)[-1:] == ["complete"]]
     return {number: (STUDY / str(number) / "result.json").read_bytes() for number in done}
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has waited for yet has."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").exists() and " Z " in Path(f"/proc/{pid}/stat").read_text()

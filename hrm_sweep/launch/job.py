@@ -1,4 +1,4 @@
-"""The task function of an app as Hydra calls it: whatever launcher does, each call has a record."""
+"""The task function of an app as Hydra calls it: each call keeps a record, in any launcher."""
 
 from __future__ import annotations
 

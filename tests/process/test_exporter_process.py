@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from studies import until
+from studies import is_gone, until
 from truth import Truth, fresh_database
 
 from hrm_sweep.errors import TrackingError
@@ -23,14 +23,6 @@ HISTORY = [
     {"epoch": epoch, "train/loss": 1 / epoch, "eval/loss": 1 / epoch, "eval/exact_match": 0.5}
     for epoch in range(1, 4)
 ]
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return Path(f"/proc/{pid}/stat").exists() and " Z " in Path(f"/proc/{pid}/stat").read_text()
 
 
 @pytest.fixture

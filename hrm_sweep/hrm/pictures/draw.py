@@ -1,4 +1,4 @@
-"""The pictures of a run's folder, drawn from what the run left there, while others train."""
+"""The pictures of a run folder, drawn from the files that the run left there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICTURES = {
 
 
 def draw(folder: Path) -> list[str]:
-    """Draws the pictures of a run that has ended, as far as it left what they show.
+    """Draw the pictures of a run that has ended, as far as it left what they show.
 
     Returns:
         Names of the pictures. One that cannot be drawn is missing; the reason is in the log.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from studies import until
+from studies import is_gone, until
 from truth import Truth, fresh_database
 
 from hrm_sweep.runs.export_state import Backlog, waiting
@@ -47,14 +47,6 @@ def parent(root: Path, uri: str, steps: int) -> tuple[subprocess.Popen[str], int
     )
     assert process.stdout is not None
     return process, int(process.stdout.readline())
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return Path(f"/proc/{pid}/stat").exists() and " Z " in Path(f"/proc/{pid}/stat").read_text()
 
 
 @pytest.fixture
