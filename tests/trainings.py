@@ -1,11 +1,19 @@
 """Short trainings of the shipped app, for tests that stop, kill, resume and reproduce them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import hydra
 import torch
+from small import adamw_config, hrm_config, small_task, trainer_config
 
 from hrm_sweep.hrm import config, train
+from hrm_sweep.hrm.data.task import Task
 from hrm_sweep.hrm.models.act import ACT
+from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import checkpoint
+from hrm_sweep.hrm.training.trainer import Trainer
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import record
 
@@ -73,3 +81,26 @@ class AmidAnEpoch:
             self.segments += 1
             if self.segments == 2:
                 raise KeyboardInterrupt
+
+
+def build(
+    *,
+    task: Task | None = None,
+    model: Any = None,
+    optimizer: Any = None,
+    batch_size: int = 4,
+    seed: int = 0,
+    **trainer: Any,
+) -> Trainer:
+    """A trainer of a small model, equal for equal arguments."""
+    task = task or small_task()  # the same for every seed of the weights
+    torch.manual_seed(seed)
+    built = build_model(model or hrm_config(halt_exploration_prob=0.3), task)
+    return Trainer(
+        built,
+        task,
+        optimizer or adamw_config(),
+        trainer_config(**trainer),
+        batch_size=batch_size,
+        seed=seed,
+    )

@@ -10,26 +10,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from paths import TESTS
-from small import (
-    adamw_config,
-    hrm_config,
-    small_task,
-    trainer_config,
-)
 from studies import until, written
 from torch import Tensor
-from trainings import assert_same, composed, trained, weights
+from trainings import assert_same, build, composed, trained, weights
 
 from hrm_sweep.hrm import config, train
-from hrm_sweep.hrm.data.task import Task
-from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import checkpoint
-from hrm_sweep.hrm.training.trainer import Trainer
 
 KILLS = 20
 
@@ -113,28 +103,6 @@ def test_a_writer_killed_at_any_moment_leaves_a_checkpoint_that_loads(tmp_path):
         content = checkpoint.load(path)
         assert content["number"] in (number, number + 1)
         assert (content["weight"] == content["number"]).all()
-
-
-def build(
-    *,
-    task: Task | None = None,
-    model: Any = None,
-    optimizer: Any = None,
-    batch_size: int = 4,
-    seed: int = 0,
-    **trainer: Any,
-) -> Trainer:
-    task = task or small_task()  # the same for every seed of the weights
-    torch.manual_seed(seed)
-    built = build_model(model or hrm_config(halt_exploration_prob=0.3), task)
-    return Trainer(
-        built,
-        task,
-        optimizer or adamw_config(),
-        trainer_config(**trainer),
-        batch_size=batch_size,
-        seed=seed,
-    )
 
 
 def same_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

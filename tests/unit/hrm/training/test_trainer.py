@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 import torch
 from small import (
-    adamw_config,
     atan2_config,
     hrm_config,
     small_task,
-    trainer_config,
     transformer_config,
     trm_config,
 )
 from torch import Tensor
+from trainings import build
 
 from hrm_sweep.errors import Diverged
 from hrm_sweep.hrm.data.task import IGNORE, Batch, Task
@@ -26,29 +25,6 @@ from hrm_sweep.hrm.training.configs import EarlyStoppingConfig
 from hrm_sweep.hrm.training.losses import score_predictions
 from hrm_sweep.hrm.training.metrics import Measurement
 from hrm_sweep.hrm.training.optim import schedule
-from hrm_sweep.hrm.training.trainer import Trainer
-
-
-def build(
-    *,
-    task: Task | None = None,
-    model: Any = None,
-    optimizer: Any = None,
-    batch_size: int = 4,
-    seed: int = 0,
-    **trainer: Any,
-) -> Trainer:
-    task = task or small_task()  # the same for every seed of the weights
-    torch.manual_seed(seed)
-    built = build_model(model or hrm_config(halt_exploration_prob=0.3), task)
-    return Trainer(
-        built,
-        task,
-        optimizer or adamw_config(),
-        trainer_config(**trainer),
-        batch_size=batch_size,
-        seed=seed,
-    )
 
 
 def timeless(measurements: list[Measurement]) -> list[Measurement]:
