@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,12 +17,15 @@ from hrm_sweep.compat.optuna import study_id
 from hrm_sweep.engine.attributes import FOLDER
 from hrm_sweep.engine.checks import check_sweep
 from hrm_sweep.engine.description import describe_study
+from hrm_sweep.engine.identity import check_identity, recorded_study
 from hrm_sweep.engine.interfaces import Observer, Slots, SystemClock
 from hrm_sweep.engine.open_study import OpenStudy, find_study, open_study
 from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperConfig
+from hrm_sweep.engine.rebuild import lacks_trials, recorded_trials
 from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_dir import StudyDir, resume_in
+from hrm_sweep.engine.study_recipe import check_recipe, recipe_of
 from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
 from hrm_sweep.engine.trial_queue import num_to_run
 from hrm_sweep.errors import DatabaseAway
@@ -32,6 +36,8 @@ from hrm_sweep.launch.job_returns import Batch, in_batches
 from hrm_sweep.report import draw_report
 from hrm_sweep.runs.app import App, register
 from hrm_sweep.runs.export_state import waiting
+from hrm_sweep.runs.find import studies_below
+from hrm_sweep.runs.places import Place
 from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.search.pruners import make_pruner
 from hrm_sweep.search.space import Space, check_once, parse_space
@@ -73,7 +79,7 @@ class Sweep:
         check_no_secrets([*self._for_hydra, *_unresolved_overrides(hydra_config, "task")])
         self._config, self._arguments = config, arguments
         self._known = find_study(config)
-        resume_in(self._known.user_attrs.get(FOLDER, "") if self._known else "", hydra_config)
+        resume_in(_known_folder(config, self._known), hydra_config)
         self._compose = Composer(hydra_context.config_loader, hydra_config)
         self._dir = StudyDir(hydra_config, self._compose)
         self._name = config.study_name or names.new_name()
@@ -82,7 +88,14 @@ class Sweep:
         )
         self._pruning = _make_pruning(config, self._objectives, self._name)
         self._space = _parse_space(hydra_context, config, arguments)
-        self._trials = self._known.get_trials(deepcopy=False) if self._known else []
+        self._recipe = recipe_of(
+            self._space,
+            self._objectives,
+            repeats=config.repeats,
+            ignored_keys=_app_of(task).ignored_keys,
+        )
+        self._recorded = recorded_study(self._dir.path, self._name)
+        self._trials = self._known_trials()
         self._num_to_run = num_to_run(self._space, self._trials, num_trials=config.n_trials)
         self._job = self._make_job(task)
         self._launcher: Any = Plugins.instance().instantiate_launcher(
@@ -126,13 +139,11 @@ class Sweep:
         return in_batches(scheduler.jobs, self._config.max_batch_size)
 
     def _make_job(self, task: TaskFunction) -> Job:
-        single = (
-            task if isinstance(task, Job) else Job(task, App.of_command(process.launch_command()))
-        )
-        register(single.app)
+        app = _app_of(task)
+        register(app)
         return Job(
-            single.task,
-            single.app,
+            task.task if isinstance(task, Job) else task,
+            app,
             values=self._objectives.required,
             study=self._name,
             pruning=self._pruning,
@@ -153,17 +164,38 @@ class Sweep:
         check_sweep(
             self._config, self._space, self._objectives, self._dir, self._known, self._compose
         )
+        if self._known is not None and self._recorded is not None:
+            check_identity(self._known, self._recorded)
+
+    def _known_trials(self) -> list[Any]:
+        """Return the trials that Optuna has, or would get from the study's folder."""
+        known = self._known.get_trials(deepcopy=False) if self._known else []
+        if self._recorded is None or not lacks_trials(len(known), self._recorded):
+            return known
+        if self._known is None:
+            check_recipe(self._name, self._recorded.recipe, self._recipe)
+        return known + recorded_trials(
+            self._recorded,
+            self._space,
+            self._objectives,
+            known=known,
+            max_attempts=self._config.max_attempts,
+        )
 
     def _open(self) -> OpenStudy:
-        return open_study(
+        opened = open_study(
             self._name,
             self._config,
             self._space,
             self._objectives,
             self._dir,
+            recipe=self._recipe,
             pruner=self._pruning.pruner if self._pruning else None,
-            ignored_keys=self._job.app.ignored_keys,
         )
+        if opened.num_rebuilt:
+            trials = formatting.pluralize(opened.num_rebuilt, "trial")
+            print(f"Optuna lacked {trials} of {self._dir.path}: rebuilt from the folder")
+        return opened
 
     def _observers(self, opened: OpenStudy, state: StudyState, slots: Slots) -> list[Observer]:
         """Return the live view and, unless nothing is left to do, what keeps the results."""
@@ -198,7 +230,7 @@ class Sweep:
             reproduce=partial(hints.reproduce, self._name),
             dashboard=f"{DASHBOARD}/studies/{study_id(opened.study)}",
             **described,
-            **self._identity(),
+            **self._identity(opened),
         )
         return [view, report, record, *exporters]
 
@@ -208,14 +240,17 @@ class Sweep:
             return False
         return not (self._config.is_tracked and waiting(self._dir.path).runs)
 
-    def _identity(self) -> dict[str, Any]:
+    def _identity(self, opened: OpenStudy) -> dict[str, Any]:
         """Return the fields of the study's record that name it and how it was started."""
         for_hydra = [text for text in self._for_hydra if not text.startswith(FOR_ONCE)]
         command = process.shell_command("-m", *for_hydra, *self._arguments)
         tags = environment.environment_tags(self._job.source)
         return {
+            "id": opened.id,
             "name": self._name,
-            "tags": tags | {"hrm_sweep.study": self._name},
+            "place": Place.here(self._dir.path).to_record() | {"cwd": str(Path.cwd())},
+            "recipe": self._recipe,
+            "tags": tags | opened.tags,
             "description": f"    {command}\n",
             "hydra_overrides": for_hydra,
             "app": self._job.app.to_record(),
@@ -253,6 +288,22 @@ class Sweep:
         kept = f"what was measured is kept in {self._dir.path}"
         once = f"once it does, continue with: {self._how_to_continue()}"
         return DatabaseAway(error.where, error.reason, f"{kept}; {once}")
+
+
+def _app_of(task: TaskFunction) -> App:
+    """Return the app that handed the task in; of any other one its command is known."""
+    return task.app if isinstance(task, Job) else App.of_command(process.launch_command())
+
+
+def _known_folder(config: SweeperConfig, known: Any) -> str:
+    """Return the folder of the study that a sweep was asked to resume; "" if none is known."""
+    if known is not None:
+        return str(known.user_attrs.get(FOLDER, ""))
+    if config.study_name is None:
+        return ""
+    return next(
+        (str(each.folder) for each in studies_below() if each.name == config.study_name), ""
+    )
 
 
 def _make_pruning(config: SweeperConfig, objectives: Objectives, study: str) -> Pruning | None:

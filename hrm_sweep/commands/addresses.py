@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from pathlib import Path
 
+from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.runs.study import Study
+
+DEFAULT_STORAGE = "sqlite:///multirun/optuna.db"
 
 
 def storage_of(study: Study) -> str:
-    """Return the URL of a study's Optuna storage."""
-    return with_password(study.storage, "HRM_SWEEP_STORAGE") or study.storage
+    """Return the URL of a study's Optuna storage.
+
+    A path is taken as it was typed, or where it is now if the study's project was moved, or is not
+    the current folder.
+    """
+    from hrm_sweep.storage.database import sqlite_path  # imports SQLAlchemy
+
+    url = with_password(study.storage, "HRM_SWEEP_STORAGE") or study.storage
+    path = sqlite_path(url)
+    if path is None or path.is_absolute() or study.place is None:
+        return url
+    start = Path(study.place["cwd"]), Path(study.place["folder"])
+    from_folder = os.path.relpath(start[0] / path, start[1])
+    beside = Path(os.path.normpath(study.folder.resolve() / from_folder))
+    return url if beside == path.resolve() or not beside.exists() else f"sqlite:///{beside}"
+
+
+def folders_in_storage() -> list[Path]:
+    """Return the folders of this machine that studies in the project's Optuna database name."""
+    url = os.environ.get("HRM_SWEEP_STORAGE") or DEFAULT_STORAGE
+    if url == DEFAULT_STORAGE and not Path(DEFAULT_STORAGE.removeprefix("sqlite:///")).exists():
+        return []
+    from hrm_sweep.engine.identity import folders_of
+    from hrm_sweep.storage.studies import study_attributes
+
+    with contextlib.suppress(StudyError, DatabaseAway):  # they are named when a study is asked for
+        return [folder for attrs in study_attributes(url) for folder in folders_of(attrs)]
+    return []
 
 
 def with_password(recorded: str | None, variable: str) -> str | None:

@@ -12,9 +12,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hrm_sweep import formatting
+from hrm_sweep.commands.addresses import folders_in_storage, storage_of
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.export_state import ExportState
+from hrm_sweep.runs.find import (
+    newest_first,
+    open_folder,
+    single_run_folders,
+    studies_below,
+    study_in,
+)
 from hrm_sweep.runs.ranking import ranked
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
@@ -35,10 +43,25 @@ def resolve(text: str | None) -> Study | Run:
         RecordError: its record was edited.
     """
     if text is None:
-        return _newest_study()
+        return with_others(_newest_study())
     if (found := find(text)) is None:
         raise _not_found(text)
-    return found
+    return with_others(found) if isinstance(found, Study) else found
+
+
+def with_others(study: Study) -> Study:
+    """Return the study with the trials that its folder lacks, as Optuna knows them."""
+    if _is_complete_here(study):
+        return study
+    from hrm_sweep.engine.elsewhere import whole  # imports optuna
+
+    return whole(study, storage_of(study))
+
+
+def _is_complete_here(study: Study) -> bool:
+    """Return whether all trials are in the folder, and no other project can have added any."""
+    is_private = study.storage.startswith(f"sqlite:///{layout.MULTIRUN}/")
+    return is_private and len(study.trials) >= study.num_trials
 
 
 def resolve_whole(text: str | None) -> Study | Run:
@@ -96,16 +119,6 @@ def find(text: str) -> Study | Run | None:
     return None
 
 
-def open_folder(folder: Path) -> Study | Run:
-    """Return the study or the run whose record is in the folder.
-
-    Raises:
-        RecordError: there is no record, or it was edited.
-    """
-    run = Run.open(folder)
-    return Study(run) if run.kind == "study" else run
-
-
 def trial_of(study: Study, number: int) -> Run:
     """Return the trial of that number.
 
@@ -133,21 +146,15 @@ def is_run_id(text: str) -> bool:
 
 
 def studies() -> list[Study]:
-    """Return the studies below `multirun/`, the newest first, without those with an edited record.
+    """Return the studies below `multirun/` and those that its Optuna database names, newest first.
 
-    Hydra's own default puts a study two folders deep: `multirun/<date>/<time>`.
+    Left out are studies whose record was edited.
     """
-    found = []
-    for folder in sorted(path for path in layout.MULTIRUN.glob("*") if path.is_dir()):
-        here = _valid_study(folder)
-        below = [] if here else [_valid_study(path) for path in folder.glob("*") if path.is_dir()]
-        found += [study for study in (here, *below) if study]
-    return sorted(found, key=lambda study: -study.run.last.time_ms)
-
-
-def single_run_folders() -> list[Path]:
-    """Return the folders of the single runs below `multirun/train/`, by name."""
-    return [path.parent for path in sorted(layout.SINGLE_RUNS.glob(f"*/{layout.RECORD}"))]
+    found = studies_below()
+    known = {study.folder.resolve() for study in found}
+    outside = {folder.resolve(): folder for folder in folders_in_storage()}
+    named = [study_in(folder) for place, folder in outside.items() if place not in known]
+    return newest_first([*found, *filter(None, named)])
 
 
 def stopped_runs() -> list[Run]:
@@ -242,11 +249,3 @@ def _not_found(text: str) -> StudyError:
 
 def _how_to_start() -> str:
     return f"start one: {process.hrm_sweep_command('-m', 'lr=1e-4,1e-3')}"
-
-
-def _valid_study(folder: Path) -> Study | None:
-    with contextlib.suppress(RecordError, StudyError, KeyError):
-        study = open_folder(folder)
-        if isinstance(study, Study) and study.objectives:
-            return study
-    return None

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from hrm_sweep import formatting
 from hrm_sweep.commands.addresses import with_password
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.resolve import resolve_whole, single_run_folders, studies
+from hrm_sweep.commands.resolve import resolve_whole, studies
 from hrm_sweep.errors import RecordError, StudyError, TrackingError
 from hrm_sweep.runs import export_state, layout, record
 from hrm_sweep.runs.app import App, trusted_pictures
+from hrm_sweep.runs.find import single_run_folders
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process

@@ -1,5 +1,10 @@
 """Names of the user attributes that a study and its trials have in Optuna."""
 
+STUDY_ID = "hrm_sweep.study_id"
+"""Of a study: its id, which its folder and its runs in MLflow have too."""
+PLACES = "hrm_sweep.places"
+"""Of a study: the places of its folders, see `hrm_sweep.runs.places`."""
+
 RECIPE = "recipe"
 """Of a study: what may not change when it is resumed."""
 FOLDER = "folder"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import redirect_stderr
 from io import StringIO
@@ -34,10 +34,15 @@ def ending(trial: TrialProgress, future: Future[Any]) -> tuple[Outcome, str]:
     return Outcome.FAILED, _describe(error or future.result())
 
 
-def write_missing_record(trial: TrialProgress, study: str, overrides: Sequence[str]) -> None:
+def write_missing_record(
+    trial: TrialProgress, tags: Mapping[str, str], overrides: Sequence[str]
+) -> None:
     """Write the record of a trial that ended before it had one.
 
     The study's folder then has every trial that Optuna has.
+
+    Args:
+        tags: of each trial of the study.
     """
     assert trial.outcome is not None
     with session(
@@ -46,7 +51,7 @@ def write_missing_record(trial: TrialProgress, study: str, overrides: Sequence[s
         name=f"{trial.number} {formatting.format_point(trial.params)}".strip(),
         params=dict(trial.params),
         overrides=[*overrides],
-        tags={"hrm_sweep.study": study, "hrm_sweep.trial": str(trial.number)},
+        tags={**tags, "hrm_sweep.trial": str(trial.number)},
         description="",
     ) as run:
         run.set_outcome(trial.outcome, trial.reason)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 
-from hrm_sweep.engine.attributes import FOLDER
+from hrm_sweep.engine.identity import (
+    check_identity,
+    new_id,
+    recorded_study,
+    register,
+    study_id,
+)
 from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.engine.progress import TrialProgress
+from hrm_sweep.engine.rebuild import lacks_trials, recorded_trials
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_dir import StudyDir
 from hrm_sweep.engine.study_recipe import agree_on_recipe
 from hrm_sweep.engine.trial_queue import TrialQueue, finished_trials
+from hrm_sweep.runs.study import Study
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.samplers import make_sampler
 from hrm_sweep.search.space import Space
@@ -39,17 +47,37 @@ class OpenStudy:
     sampler: str = ""
     """What proposes the trials, for the user."""
     has_pruner: bool = False
+    num_rebuilt: int = 0
+    """Trials that Optuna lacked and got from the study's folder."""
+
+    @property
+    def id(self) -> str:
+        """The study's id."""
+        return study_id(self.study)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags that all runs of the study have."""
+        return {"hrm_sweep.study": self.study.study_name, "hrm_sweep.study_id": self.id}
 
     def state(self) -> StudyState:
         """Return the state of the study before this sweep has done anything."""
-        known = map(TrialProgress.from_finished, finished_trials(self.study))
         return StudyState(
             name=self.study.study_name,
             objectives=self.objectives,
             num_trials=self.queue.num_trials,
             num_added=self.queue.num_added(),
-            ended={trial.number: trial for trial in known},
+            ended={trial.number: trial for trial in self.finished()},
         )
+
+    def finished(self) -> list[TrialProgress]:
+        """Return the finished trials of all sweeps on the study."""
+        found = [TrialProgress.from_finished(trial) for trial in finished_trials(self.study)]
+        for trial in found:
+            if not trial.folder.exists():  # the study's folder was moved, or it ran elsewhere
+                folder = self.folder_of(trial.number, self.space.overrides(trial.params))
+                trial.folder = folder if folder.exists() else trial.folder
+        return found
 
 
 def find_study(config: SweeperConfig) -> optuna.Study | None:
@@ -66,14 +94,14 @@ def open_study(
     objectives: Objectives,
     study_dir: StudyDir,
     *,
+    recipe: Mapping[str, Any],
     pruner: Any,
-    ignored_keys: Collection[str],
 ) -> OpenStudy:
-    """Open a study, or create it with its folder.
+    """Open a study, or create it with its folder. What Optuna lacks is taken from the folder.
 
     Args:
+        recipe: see `recipe_of`.
         pruner: Optuna's; None: no trial is pruned.
-        ignored_keys: top-level config keys that cannot change a result.
 
     Raises:
         StudyError: the study is about something else, or another one works in the folder.
@@ -81,14 +109,20 @@ def open_study(
     """
     storage = SharedStorage(config.storage)
     study = storage.open_study(name, objectives.directions)
+    num_rebuilt = 0
     with storage.exclusive_transaction():
         # of sweeps that start a study together, one creates its folder
-        if agree_on_recipe(
-            study, space, objectives, repeats=config.repeats, ignored_keys=ignored_keys
-        ):
+        recorded = recorded_study(study_dir.path, name)
+        is_new = agree_on_recipe(study, recipe, recorded.recipe if recorded else None)
+        if recorded is None and is_new:
             study_dir.clear()
-            study.set_user_attr(FOLDER, str(study_dir.path))
+        if recorded is not None:
+            check_identity(study, recorded)
+            if is_new:
+                study_dir.check_is_free()
+            num_rebuilt = _rebuild(storage, study, recorded, space, objectives, config)
         study_dir.path.mkdir(parents=True, exist_ok=True)
+        register(study, study_id(study) or (recorded and recorded.id) or new_id(), study_dir.path)
         lease = Lease(study_dir.path)
     study_dir.write_config()
     num_known = len(study.get_trials(deepcopy=False))
@@ -106,7 +140,29 @@ def open_study(
         folder_of=study_dir.of_trial,
         sampler=sampler,
         has_pruner=pruner is not None,
+        num_rebuilt=num_rebuilt,
     )
+
+
+def _rebuild(
+    storage: SharedStorage,
+    study: optuna.Study,
+    recorded: Study,
+    space: Space,
+    objectives: Objectives,
+    config: SweeperConfig,
+) -> int:
+    """Give Optuna the trials of the study's folder that it lacks, and return their number."""
+    known = study.get_trials(deepcopy=False)
+    if not lacks_trials(len(known), recorded):
+        return 0
+    found = recorded_trials(
+        recorded, space, objectives, known=known, max_attempts=config.max_attempts
+    )
+    if known and space.is_finite:
+        storage.widen(study, space.distributions)
+    study.add_trials(found)
+    return len(found)
 
 
 def sampler_of(

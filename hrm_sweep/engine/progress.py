@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 
+from hrm_sweep.engine.attributes import ATTEMPT
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry, RecordReader, Stopwatch, values_of
 
@@ -86,6 +88,29 @@ class TrialProgress:
             outcome=Outcome.named(kept["outcome"]),
             reason=kept.get("reason", ""),
         )
+
+    def optuna_state(self, *, max_attempts: int) -> TrialState:
+        """Return the state that a trial with an outcome gets in Optuna."""
+        assert self.outcome is not None
+        if self.outcome.is_failure and self.attempt >= max_attempts:
+            return TrialState.FAIL
+        return TrialState[self.outcome.optuna_state]
+
+    def to_user_attrs(self, mlflow_run_id: str = "") -> dict[str, Any]:
+        """Return the user attributes that Optuna keeps of an attempt that has ended."""
+        assert self.outcome is not None
+        kept: dict[str, Any] = {
+            "outcome": self.outcome.word,
+            "reason": self.reason,
+            "seconds": round(self.seconds, 3),
+        }
+        if mlflow_run_id:
+            kept["mlflow_run_id"] = mlflow_run_id
+        if self.outcome is Outcome.COMPLETE:
+            kept["values"] = self.values
+        if self.outcome is Outcome.INTERRUPTED:
+            kept[ATTEMPT] = self.attempt - 1
+        return kept
 
 
 class RecordTail:

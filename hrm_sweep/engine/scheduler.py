@@ -174,7 +174,7 @@ class Scheduler:
         self._state.in_flight.pop(trial.number, None)
         if trial.has_begun or trial.outcome is not Outcome.INTERRUPTED:
             if not trial.has_begun:
-                write_missing_record(trial, self._state.name, flight.overrides)
+                write_missing_record(trial, self._opened.tags, flight.overrides)
             self._state.ended[trial.number] = trial
             for observer in self._observers:
                 observer.settled(trial)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import optuna
@@ -16,50 +16,64 @@ from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Space
 
 
-def agree_on_recipe(
-    study: optuna.Study,
-    space: Space,
-    objectives: Objectives,
-    *,
-    repeats: int,
-    ignored_keys: Collection[str],
-) -> bool:
-    """Keep the recipe of a new study, or check that of a known one.
-
-    A longer list of values and a larger number of trials are no difference: they extend the study.
+def recipe_of(
+    space: Space, objectives: Objectives, *, repeats: int, ignored_keys: Collection[str]
+) -> dict[str, Any]:
+    """Return the recipe of a study.
 
     Args:
         ignored_keys: top-level config keys that cannot change a result.
-
-    Returns:
-        Whether the study is new.
-
-    Raises:
-        StudyError: the recipe differs; the message names the first difference.
     """
     fixed = [part for part in space.parts if isinstance(part, str)]
-    recipe = {
+    return {
         "objective": list(objectives.names),
         "constraints": [str(constraint) for constraint in objectives.constraints],
         "fixed": [part for part in fixed if is_of_the_recipe(part, ignored_keys)],
         "repeats": repeats,
         "space": space.in_words(),
     }
+
+
+def agree_on_recipe(
+    study: optuna.Study, recipe: Mapping[str, Any], recorded: Mapping[str, Any] | None = None
+) -> bool:
+    """Keep the recipe of a new study, or check that of a known one.
+
+    A longer list of values and a larger number of trials are no difference: they extend the study.
+
+    Args:
+        recorded: the recipe in the study's folder, for a study that is new in Optuna only.
+
+    Returns:
+        Whether the study is new in Optuna.
+
+    Raises:
+        StudyError: the recipe differs; the message names the first difference.
+    """
     kept = study.user_attrs.get(RECIPE)
-    if kept is not None and (difference := _difference(kept, recipe)):
-        raise StudyError(
-            f"study.name={study.study_name}: it was made with {difference}; "
-            "keep to that, or take another study.name"
-        )
+    check_recipe(study.study_name, kept or recorded, recipe)
     study.set_user_attr(RECIPE, recipe)
     if kept is None:
         with warnings.catch_warnings():  # Optuna calls it experimental; the dashboard reads it
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(list(objectives.names))
+            study.set_metric_names(list(recipe["objective"]))
     return kept is None
 
 
-def _difference(kept: dict[str, Any], recipe: dict[str, Any]) -> str:
+def check_recipe(name: str, kept: Mapping[str, Any] | None, recipe: Mapping[str, Any]) -> None:
+    """Check that a study may be resumed with a recipe; None fits any.
+
+    Raises:
+        StudyError: the recipe differs; the message names the first difference.
+    """
+    if kept is not None and (difference := _difference(kept, recipe)):
+        raise StudyError(
+            f"study.name={name}: it was made with {difference}; "
+            "keep to that, or take another study.name"
+        )
+
+
+def _difference(kept: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     for key in ("objective", "constraints"):
         if kept[key] != recipe[key]:
             return f"study.{key}={_joined(kept[key], 'none')}, not {_joined(recipe[key], 'none')}"

@@ -16,7 +16,6 @@ from hrm_sweep.engine.attributes import ATTEMPT, FOLDER, OWNER
 from hrm_sweep.engine.open_study import OpenStudy
 from hrm_sweep.engine.other_sweeps import Others, running_of_others
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
-from hrm_sweep.engine.trial_queue import finished_trials
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
 
@@ -123,11 +122,12 @@ class StudySync:
 
     def will_retry(self, trial: TrialProgress) -> bool:
         """Return whether a trial that has ended goes back to the queue."""
-        return self._state(trial) is TrialState.WAITING
+        state = trial.optuna_state(max_attempts=self._opened.config.max_attempts)
+        return state is TrialState.WAITING
 
     def finished(self) -> list[TrialProgress]:
         """Return the finished trials of all sweeps on the study."""
-        return [TrialProgress.from_finished(trial) for trial in finished_trials(self._study)]
+        return self._opened.finished()
 
     def running_of_others(self) -> Others:
         """Return what other sweeps run now."""
@@ -178,35 +178,10 @@ class StudySync:
         if is_complete:
             for constraint in self._objectives.constraints:
                 trial.set_constraint(constraint.name, constraint.excess(progress.values))
-        self._storage.set_user_attrs(trial, _attributes(flight))
-        state = self._state(progress)
+        self._storage.set_user_attrs(trial, progress.to_user_attrs(flight.run_id))
+        state = progress.optuna_state(max_attempts=self._opened.config.max_attempts)
         if state is TrialState.WAITING:
             self._queue.put_back(trial)
         else:
             values = self._objectives.values_of(progress.values) if is_complete else None
             self._study.tell(trial, values, state=state)
-
-    def _state(self, progress: TrialProgress) -> TrialState:
-        assert progress.outcome is not None
-        is_last = progress.attempt >= self._opened.config.max_attempts
-        if progress.outcome.is_failure and is_last:
-            return TrialState.FAIL
-        return TrialState[progress.outcome.optuna_state]
-
-
-def _attributes(flight: InFlightTrial) -> dict[str, object]:
-    """Return the user attributes that Optuna keeps of an attempt that has ended."""
-    progress = flight.progress
-    assert progress.outcome is not None
-    kept: dict[str, object] = {
-        "outcome": progress.outcome.word,
-        "reason": progress.reason,
-        "seconds": round(progress.seconds, 3),
-    }
-    if flight.run_id:
-        kept["mlflow_run_id"] = flight.run_id
-    if progress.outcome is Outcome.COMPLETE:
-        kept["values"] = progress.values
-    if progress.outcome is Outcome.INTERRUPTED:
-        kept[ATTEMPT] = progress.attempt - 1
-    return kept

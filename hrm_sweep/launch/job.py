@@ -25,6 +25,7 @@ from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import recipe
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.study import id_of
 from hrm_sweep.storage.pruning import Pruning
 from hrm_sweep.system import environment
 
@@ -150,7 +151,11 @@ class Job:
         recipe_alone = recipe.recipe_overrides(run.overrides, self.app.ignored_keys)
         name = run.folder.name
         if self.study is not None:
-            tags |= {"hrm_sweep.study": self.study, "hrm_sweep.trial": str(run.number)}
+            tags |= {
+                "hrm_sweep.study": self.study,
+                "hrm_sweep.study_id": id_of(run.sweep),
+                "hrm_sweep.trial": str(run.number),
+            }
             name = f"{run.number} {' '.join(self._point(run.overrides))}".strip()
         if run.repeat is not None:
             tags["hrm_sweep.repeat"] = str(run.repeat)

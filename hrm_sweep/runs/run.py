@@ -54,6 +54,11 @@ class Run:
         return tags
 
     @property
+    def where(self) -> str:
+        """Where its folder is, for a run whose folder is not here; else empty."""
+        return ""
+
+    @property
     def number(self) -> int | None:
         """Of the trial, None for a single run."""
         text = self.tags.get("hrm_sweep.trial")

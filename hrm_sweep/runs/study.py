@@ -24,6 +24,12 @@ class Study:
     """A study folder: its own record, and the runs of its trials."""
 
     run: Run
+    elsewhere: tuple[Run, ...] = ()
+    """Trials that the folder does not have, as Optuna knows them; see `engine.elsewhere`."""
+    num_known: int = 0
+    """Trials that Optuna has, waiting ones included; 0 if it was not asked."""
+    unknown: str = ""
+    """Why Optuna could not be asked, in one line."""
 
     @property
     def folder(self) -> Path:
@@ -34,6 +40,23 @@ class Study:
     def name(self) -> str:
         """The study's name."""
         return str(self._asked["name"])
+
+    @property
+    def id(self) -> str:
+        """The study's id; empty if an older version made it."""
+        return str(self._asked.get("id", ""))
+
+    @property
+    def place(self) -> dict[str, str] | None:
+        """Machine `host`, absolute `folder` and `cwd` of its last start; None in older records."""
+        place: dict[str, str] | None = self._asked.get("place")
+        return place
+
+    @property
+    def recipe(self) -> dict[str, Any] | None:
+        """What may not change when it is resumed; None if an older version made it."""
+        recipe: dict[str, Any] | None = self._asked.get("recipe")
+        return recipe
 
     @functools.cached_property
     def app(self) -> App:
@@ -102,7 +125,7 @@ class Study:
     @property
     def num_trials(self) -> int:
         """How many trials the study is to have."""
-        return max(int(self._asked["num_trials"]), len(self.trials))
+        return max(int(self._asked["num_trials"]), len(self.trials), self.num_known)
 
     @property
     def storage(self) -> str:
@@ -126,7 +149,7 @@ class Study:
         Raises:
             RecordError: a record was edited.
         """
-        found = [Run.open(path.parent) for path in self._trial_records()]
+        found = [*(Run.open(path.parent) for path in self._trial_records()), *self.elsewhere]
         return sorted(found, key=lambda run: run.number or 0)
 
     def params(self, trial: Run) -> dict[str, Value]:
@@ -164,3 +187,11 @@ class Study:
                 if "hrm_sweep.repeat" in record.ends(path.parent)[0].fields["tags"]:
                     continue
             yield path
+
+
+def id_of(folder: Path) -> str:
+    """Return the id of the study whose record is in the folder; empty if there is none."""
+    with contextlib.suppress(RecordError, IndexError):
+        run = Run.open(folder)
+        return str(run.first.fields.get("id") or Study(run).id)
+    return ""

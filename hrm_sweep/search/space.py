@@ -6,9 +6,10 @@ is a grid; one with an `interval` is searched by sampling. Zipped dimensions are
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,23 @@ class Dimension:
         text = self.choices.get(value) if self.choices else None
         return repr(value) if text is None else text
 
+    def value_of(self, text: str) -> Value:
+        """Return the value that `text` writes as this text.
+
+        Raises:
+            SpaceError: the dimension has no such value.
+        """
+        for value, known in (self.choices or {}).items():
+            if known == text:
+                return value
+        if self.choices is None:
+            ends: Any = _ends(self)
+            with contextlib.suppress(ValueError):
+                number: Value = type(ends[0])(text)
+                if ends[0] <= number <= ends[1]:
+                    return number
+        raise SpaceError(f"{self.key}={text}: is not in the search space")
+
 
 @dataclass(frozen=True)
 class Space:
@@ -92,6 +110,15 @@ class Space:
             part if isinstance(part, str) else part.override(params[part.name])
             for part in self.parts
         ]
+
+    def params_of(self, overrides: Iterable[str]) -> dict[str, Value]:
+        """Return the point whose task overrides these are: the inverse of `overrides`.
+
+        Raises:
+            SpaceError: a value is not in the space.
+        """
+        texts = dict(text.partition("=")[::2] for text in overrides)
+        return {each.name: each.value_of(texts.get(each.key, "")) for each in self.dimensions}
 
     def points(self) -> Iterator[dict[str, Value]]:
         """Every point of a finite space, in Hydra's order: the last key turns fastest."""

@@ -1,0 +1,136 @@
+"""Trials of a study that its folder here does not have: another machine ran them, or they are gone.
+
+Optuna knows what came of them, so that no command answers from a part of a study as if it were all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from hrm_sweep.engine.attributes import FOLDER, OWNER
+from hrm_sweep.engine.identity import study_id
+from hrm_sweep.errors import DatabaseAway, StudyError
+from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.runs.places import Place
+from hrm_sweep.runs.record import Entry
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import Study
+from hrm_sweep.storage.optuna_storage import existing_study
+
+
+@dataclass(frozen=True)
+class RunElsewhere(Run):
+    """A trial without a folder here, as Optuna keeps it: entries as its record would have them."""
+
+    kept: tuple[Entry, ...] = ()
+    place: Place | None = None
+    run_id: str = ""
+
+    @property
+    def where(self) -> str:
+        """Machine and folder of its study there, or that its folder is gone."""
+        if self.place is None or self.place.is_local:
+            return f"nowhere: {self.folder} is gone"
+        return str(self.place)
+
+    @functools.cached_property
+    def entries(self) -> list[Entry]:
+        """What its record would say."""
+        return list(self.kept)
+
+    @functools.cached_property
+    def outcome(self) -> Outcome | None:
+        """None while it runs."""
+        ended = self.last.event == "finished"
+        return Outcome.named(self.last.fields["outcome"]) if ended else None
+
+    @functools.cached_property
+    def repeats(self) -> list[Run]:
+        """None of them: Optuna keeps their means."""
+        return []
+
+    @property
+    def mlflow_run_id(self) -> str:
+        """Id of its run in MLflow; empty if Optuna does not have it."""
+        return self.run_id
+
+
+def whole(study: Study, url: str) -> Study:
+    """Return the study with the trials that its folder lacks.
+
+    If the database does not answer, the study is returned as it is, with the reason.
+
+    Args:
+        url: of Optuna's storage.
+    """
+    try:
+        known = existing_study(url, study.name)
+    except (StudyError, DatabaseAway) as error:
+        return dataclasses.replace(study, unknown=" ".join(str(error).split()))
+    if known is None or study_id(known) != study.id:
+        return study
+    here = {run.number for run in study.trials}
+    trials = known.get_trials(deepcopy=False)
+    away = [_run(study, each) for each in trials if each.number not in here and _was_begun(each)]
+    return dataclasses.replace(study, elsewhere=tuple(away), num_known=len(trials))
+
+
+def _was_begun(trial: FrozenTrial) -> bool:
+    return FOLDER in trial.user_attrs and trial.state is not TrialState.WAITING
+
+
+def _run(study: Study, trial: FrozenTrial) -> RunElsewhere:
+    attrs = trial.user_attrs
+    place = _place(study, attrs)
+    overrides = [f"{name}={value}" for name, value in trial.params.items()]
+    begun = round(trial.datetime_start.timestamp() * 1000) if trial.datetime_start else 0
+    started = {
+        "kind": "trial",
+        "name": str(trial.number),
+        "params": dict(trial.params),
+        "overrides": overrides,
+        "tags": {"hrm_sweep.study": study.name, "hrm_sweep.trial": str(trial.number)},
+        "description": shlex.join([*study.app.command, *overrides]),
+        "app": study.app.to_record(),
+    }
+    entries = [Entry(0, begun, "started", started), *_curve(study, trial, begun)]
+    if trial.state.is_finished():
+        finished = {
+            "outcome": attrs["outcome"],
+            "reason": attrs.get("reason", ""),
+            "best": attrs.get("values", {}),
+            "seconds": attrs.get("seconds", 0.0),
+        }
+        entries.append(Entry(len(entries), begun, "finished", finished))
+    return RunElsewhere(
+        Path(attrs[FOLDER]),
+        entries[0],
+        entries[-1],
+        tuple(entries),
+        place,
+        attrs.get("mlflow_run_id", ""),
+    )
+
+
+def _curve(study: Study, trial: FrozenTrial, begun: int) -> list[Entry]:
+    name = study.objective_names[0]
+    return [
+        Entry(number, begun, "metrics", {"step": step, "values": {name: value}})
+        for number, (step, value) in enumerate(sorted(trial.intermediate_values.items()), start=1)
+    ]
+
+
+def _place(study: Study, attrs: Mapping[str, Any]) -> Place:
+    """Return the machine and the study's folder there."""
+    owner = attrs.get(OWNER)
+    if not owner:
+        return Place.here(study.folder)
+    return Place(owner["host"], Path(owner["lock"]).parent)

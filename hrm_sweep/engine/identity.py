@@ -1,0 +1,107 @@
+"""Identity of a study: one id in its folder and in Optuna, compared before the study is opened."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hrm_sweep.engine.attributes import FOLDER, PLACES, STUDY_ID
+from hrm_sweep.errors import StudyError
+from hrm_sweep.runs import layout
+from hrm_sweep.runs.places import Place
+from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.study import Study, id_of
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def recorded_study(folder: Path, name: str) -> Study | None:
+    """Return the study of that name whose record is in the folder.
+
+    Raises:
+        RecordError: the record was edited.
+    """
+    if not (folder / layout.RECORD).exists():
+        return None
+    run = Run.open(folder)
+    if run.kind != "study":
+        return None
+    study = Study(run)
+    return study if study.name == name else None
+
+
+def check_identity(known: optuna.Study, recorded: Study) -> None:
+    """Check that a study in Optuna and a folder of the same name are one study.
+
+    Raises:
+        StudyError: they are two, or the folder is a copy of the study's own.
+    """
+    kept = study_id(known)
+    if kept and recorded.id and kept != recorded.id:
+        raise StudyError(
+            f"study.name={recorded.name}: {recorded.folder} has another study of that name than "
+            f"{recorded.storage} ({recorded.id[:8]} and {kept[:8]}); take another study.name, or "
+            "another study.storage, where this one is built from its folder"
+        )
+    if original := _original(known, recorded):
+        raise StudyError(
+            f"{recorded.folder}: is a copy of study {recorded.name}, which is in {original}; "
+            f"continue that one, or repeat the study's command with "
+            f"hydra.sweep.dir={recorded.folder} and a study.storage of the copy's own, such as "
+            f"sqlite:///{recorded.folder}/optuna.db"
+        )
+
+
+def _original(known: optuna.Study, recorded: Study) -> Place | None:
+    """Return the place of the folder that `recorded` is a copy of; None if it is no copy."""
+    registered, here = places(known), Place.here(recorded.folder)
+    if here in registered:
+        return None
+    return next((place for place in registered if place.has(recorded.id)), None)
+
+
+def study_id(known: optuna.Study) -> str:
+    """Return the id of a study in Optuna; empty if an older version made it."""
+    return str(known.user_attrs.get(STUDY_ID, ""))
+
+
+def places(known: optuna.Study) -> list[Place]:
+    """Return where the folders of a study in Optuna are: one for each machine and project."""
+    kept = known.user_attrs
+    if PLACES not in kept and FOLDER in kept:  # an older version kept the folder alone
+        return [Place.here(Path(kept[FOLDER]))]
+    return [Place.of_record(each) for each in kept.get(PLACES, [])]
+
+
+def folders_of(attrs: Mapping[str, Any]) -> list[Path]:
+    """Return the folders that a study may have on this machine, by its attributes in Optuna."""
+    named = [Path(attrs[FOLDER])] if FOLDER in attrs else []
+    kept = map(Place.of_record, attrs.get(PLACES, []))
+    found = [*named, *(place.folder for place in kept if place.is_local)]
+    return [folder for folder in found if id_of(folder) == attrs.get(STUDY_ID, "")]
+
+
+def new_id() -> str:
+    """Return an id for a new study."""
+    return uuid.uuid4().hex
+
+
+def register(known: optuna.Study, study_id: str, folder: Path) -> None:
+    """Keep a study's id in Optuna, and where its folder is instead of where it was before."""
+    here = Place.here(folder)
+    others = [
+        place
+        for place in places(known)
+        if place != here and (not place.is_local or place.folder.is_dir())
+    ]
+    _set(known, STUDY_ID, study_id)
+    _set(known, FOLDER, str(folder))
+    _set(known, PLACES, [place.to_record() for place in (*others, here)])
+
+
+def _set(known: optuna.Study, name: str, value: Any) -> None:
+    if known.user_attrs.get(name) != value:
+        known.set_user_attr(name, value)
