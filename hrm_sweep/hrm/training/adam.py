@@ -74,28 +74,36 @@ class AdamW:
 
 
 class AdamAtan2:
-    """Adam with atan2 in place of the division by the root and epsilon: arXiv:2407.05872."""
+    """Adam with atan2 in place of the division by the root and epsilon: arXiv:2407.05872.
+
+    As in the package adam-atan2 0.0.3, with which HRM and TRM were trained: the update is atan2(m,
+    sqrt(v / bias2)) / bias1, without a scale. The bias of m is corrected outside of atan2, so that
+    the first steps are as long as later ones.
+    """
 
     def __init__(self, vector: nn.Parameter, config: OptimizerConfig) -> None:
-        # imported here, as it takes 0.1 s and few runs need it
-        from adam_atan2_pytorch import AdamAtan2 as Optimizer
+        self._vector, self._config = vector, config
+        self._mean, self._square = torch.zeros_like(vector.data), torch.zeros_like(vector.data)
+        self._steps = 0
 
-        self._optimizer = Optimizer(
-            [vector],
-            lr=config.lr,
-            betas=(config.beta1, config.beta2),
-            weight_decay=config.weight_decay,
-        )
-
+    @torch.no_grad()
     def step(self, lr: float) -> None:
         """Update the vector."""
-        self._optimizer.param_groups[0]["lr"] = lr
-        self._optimizer.step()
+        config, gradient = self._config, self._vector.grad
+        assert gradient is not None
+        self._steps += 1
+        bias1, bias2 = 1 - config.beta1**self._steps, 1 - config.beta2**self._steps
+        self._mean.lerp_(gradient, 1 - config.beta1)
+        self._square.lerp_(gradient.square(), 1 - config.beta2)
+        update = torch.atan2(self._mean, self._square.div(bias2).sqrt_())
+        self._vector.mul_(1 - lr * config.weight_decay).sub_(update, alpha=lr / bias1)
 
     def state(self) -> dict[str, Any]:
-        """Return the state dict of the package's optimizer."""
-        return self._optimizer.state_dict()
+        """Return both moments, not copies of them, and the number of steps."""
+        return {"mean": self._mean, "square": self._square, "steps": self._steps}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        self._optimizer.load_state_dict(state)
+        self._mean.copy_(state["mean"])
+        self._square.copy_(state["square"])
+        self._steps = state["steps"]

@@ -53,7 +53,10 @@ class AdamWConfig(_OptimizerConfig):
 
 @dataclass(kw_only=True, slots=True)
 class AdamAtan2Config(_OptimizerConfig):
-    """Adam with atan2 in place of epsilon, as HRM was trained: arXiv:2407.05872, section 3.4."""
+    """Adam with atan2 in place of epsilon, arXiv:2407.05872, section 3.4.
+
+    Its step is that of adam-atan2 0.0.3, with which HRM and TRM were trained.
+    """
 
 
 @dataclass(kw_only=True, slots=True)

@@ -9,6 +9,7 @@ from small import adamw_config, atan2_config, hrm_config, small_task
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.models.layers import PuzzleEmbedding
+from hrm_sweep.hrm.training.adam import make_optimizer
 from hrm_sweep.hrm.training.optim import (
     EMA,
     FlatParams,
@@ -153,19 +154,33 @@ def test_a_state_that_is_loaded_reaches_the_working_copies():
     assert torch.equal(projection.compute_copy, twin.weight.bfloat16())
 
 
-def test_atan2_makes_a_first_step_of_fixed_length():
+def test_atan2_steps_as_the_published_package():
     model = build()
     weights = FlatParams(model, torch.float32)
-    config = atan2_config(weight_decay=0.0, max_grad_norm=None)
-    before = weights.vector.detach().clone()
-    backward(model)
-    weights.collect_grads()
-    sign = weights.gradient.sign()
+    config = atan2_config(max_grad_norm=None)
     optimizer = OptimizerStep(model, weights, config)
-    optimizer.step(0.1)
-    # the first averages are g and g², and atan2(g, |g|) is 45 degrees; the library scales by 1.27
-    expected = before - optimizer.lr * 1.27 * math.pi / 4 * sign
-    torch.testing.assert_close(weights.vector.detach(), expected)
+    expected = weights.vector.detach().double()
+    mean, square = torch.zeros_like(expected), torch.zeros_like(expected)
+    for number in range(1, 6):  # adam-atan2 0.0.3, in float64
+        backward(model)
+        weights.collect_grads()
+        gradient = weights.gradient.double()
+        optimizer.step(number / 10)
+        lr = optimizer.lr
+        mean = config.beta1 * mean + (1 - config.beta1) * gradient
+        square = config.beta2 * square + (1 - config.beta2) * gradient**2
+        root = (square / (1 - config.beta2**number)).sqrt()
+        expected = expected * (1 - lr * config.weight_decay)
+        expected = expected - lr / (1 - config.beta1**number) * torch.atan2(mean, root)
+    torch.testing.assert_close(weights.vector.detach().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_first_step_of_atan2_is_nearly_as_long_as_the_learning_rate():
+    vector = torch.nn.Parameter(torch.zeros(2))
+    vector.grad = torch.tensor([3.0, -0.001])
+    make_optimizer(vector, atan2_config(weight_decay=0.0)).step(0.5)
+    length = 0.5 / 0.1 * math.atan(0.1)  # m is g / 10, sqrt(v / bias2) is |g|
+    torch.testing.assert_close(vector.detach(), torch.tensor([-length, length]))
 
 
 @pytest.mark.parametrize(
