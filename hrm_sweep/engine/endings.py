@@ -51,7 +51,11 @@ def write_missing_record(
         name=f"{trial.number} {formatting.format_point(trial.params)}".strip(),
         params=dict(trial.params),
         overrides=[*overrides],
-        tags={**tags, "hrm_sweep.trial": str(trial.number)},
+        tags={
+            **tags,
+            "hrm_sweep.trial": str(trial.number),
+            "hrm_sweep.folder": str(trial.folder),
+        },
         description="",
     ) as run:
         run.set_outcome(trial.outcome, trial.reason)

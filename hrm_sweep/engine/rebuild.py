@@ -14,10 +14,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hrm_sweep.engine.attributes import ATTEMPT, FOLDER
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
-from hrm_sweep.runs.export_state import runs_below
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.run_folders import runs_below
 from hrm_sweep.runs.study import Study
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Space, Value

@@ -11,13 +11,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import layout, record
+from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted
 
@@ -94,53 +93,6 @@ def name_for_copy(uri: str) -> str:
     """Return the name of the export state for a copy at another MLflow address."""
     digest = hashlib.sha256(redacted(uri).encode()).hexdigest()
     return f"mlflow_copy_{digest[:8]}.json"
-
-
-def run_folders(root: Path) -> Iterator[Path]:
-    """Yield `root` and the run folders below it, parents first."""
-    if (root / layout.RECORD).exists():
-        yield root
-    for name in runs_below(root):
-        yield from run_folders(root / name)
-
-
-def runs_below(folder: Path, known: Collection[str] = ()) -> list[str]:
-    """Return the names of the run folders that belong to the run in a folder, in order.
-
-    These are the trials of a study, wherever its `hydra.sweep.subdir` puts them, or the repeats of
-    a trial, which are numbered.
-
-    Args:
-        known: names to leave out.
-    """
-    is_study = (folder / layout.SWEEP_CONFIG).exists()
-    found = _trials_in(folder, "", known) if is_study else _numbers_in(folder, known)
-    return sorted(found, key=lambda name: (len(name), name))
-
-
-def _numbers_in(folder: Path, known: Collection[str]) -> list[str]:
-    entries = [entry for entry in _listed(folder) if entry.name not in known]
-    return [entry.name for entry in entries if entry.name.isdecimal() and entry.is_dir()]
-
-
-def _trials_in(folder: Path, prefix: str, known: Collection[str]) -> Iterator[str]:
-    for entry in _listed(folder):
-        name = prefix + entry.name
-        if name in known or entry.name.startswith(".") or not entry.is_dir():
-            continue
-        path = folder / entry.name
-        if (path / layout.RECORD).exists():
-            yield name
-        elif not entry.is_symlink() and not (path / layout.SWEEP_CONFIG).exists():
-            yield from _trials_in(path, f"{name}/", known)
-
-
-def _listed(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except (FileNotFoundError, PermissionError):
-        return []
 
 
 def waiting(root: Path, state_file: str = layout.EXPORT_STATE, *, reason: str = "") -> Backlog:

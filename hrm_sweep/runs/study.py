@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hrm_sweep.errors import RecordError, StudyError
-from hrm_sweep.runs import layout, record
+from hrm_sweep.runs import record
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
+from hrm_sweep.runs.run_folders import trials_below
 from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.system import process
 
@@ -149,7 +149,8 @@ class Study:
         Raises:
             RecordError: a record was edited.
         """
-        found = [*(Run.open(path.parent) for path in self._trial_records()), *self.elsewhere]
+        here = (Run.open(self.folder / name) for name in trials_below(self.folder))
+        found = [*here, *self.elsewhere]
         return sorted(found, key=lambda run: run.number or 0)
 
     def params(self, trial: Run) -> dict[str, Value]:
@@ -179,14 +180,6 @@ class Study:
         if self.run.last.event == "started":
             return self.run.last.fields
         return [entry.fields for entry in self.run.entries if entry.event == "started"][-1]
-
-    def _trial_records(self) -> Iterator[Path]:
-        """Yield records of trials, at whatever depth `hydra.sweep.subdir` puts them."""
-        for path in sorted(self.folder.glob(f"*/**/{layout.RECORD}")):
-            with contextlib.suppress(RecordError):
-                if "hrm_sweep.repeat" in record.ends(path.parent)[0].fields["tags"]:
-                    continue
-            yield path
 
 
 def id_of(folder: Path) -> str:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.runs import layout
-from hrm_sweep.runs.export_state import Backlog, runs_below, waiting
+from hrm_sweep.runs.export_state import Backlog, waiting
+from hrm_sweep.runs.run_folders import runs_below
 from hrm_sweep.system.locks import FileLock
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import client
 from hrm_sweep.tracking.errors import Gone, Refused, Unreachable, plain
 from hrm_sweep.tracking.run_exporter import Pictures, RunExporter
-from hrm_sweep.tracking.store import resolve_uri
+from hrm_sweep.tracking.store import ARTIFACTS, database_path, resolve_uri
 
 TURN_SECONDS = 0.5
 """How long a step works on ended runs before living ones have their turn again."""
@@ -125,6 +126,7 @@ class Exporter:
             if not self._locked():
                 return
             self._destination = client.connect(self._uri, self._experiment)
+            self._children[self._root] = self._files_of_mlflow()
             self.progress += 1
         self._add(self._root, None)
         self._add_children(self._root, self._runs.get(self._root))
@@ -205,6 +207,12 @@ class Exporter:
         for name in runs_below(folder, known):
             if self._add(folder / name, run):
                 known.add(name)
+
+    def _files_of_mlflow(self) -> set[str]:
+        """Return the folder, if it is below the root, where no run needs to be looked for."""
+        path = database_path(self._uri)
+        files = path.parent / ARTIFACTS if path else self._root
+        return {str(files.relative_to(self._root))} if files.is_relative_to(self._root) else set()
 
     def _start_over(self) -> None:
         """Begin again with another experiment: the database was replaced."""

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.runs import layout, pictures
 from hrm_sweep.runs.export_state import Backlog, settle_dead, waiting
+from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import store
 
@@ -252,7 +253,7 @@ def _give_way() -> None:
 def _has_begun(root: Path) -> bool:
     """Whether a run has: a worker that has come that far has imported what it needs."""
     is_study = (root / layout.SWEEP_CONFIG).exists()
-    return any(not is_study or path.parent != root for path in root.rglob(layout.RECORD))
+    return any(not is_study or folder != root for folder in run_folders(root))
 
 
 def _wait_for_the_end(thread: threading.Thread) -> None:

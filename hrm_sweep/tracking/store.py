@@ -19,6 +19,8 @@ from hrm_sweep.system.redact import redacted
 
 SERVERS = ("http", "https", "databricks")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+ARTIFACTS = "artifacts"
+"""Folder of the runs' files, beside a database."""
 _SQLITE = "sqlite:///"
 
 
@@ -145,7 +147,7 @@ def build(path: Path) -> None:
 
 def artifact_root(database: Path) -> str:
     """Return the URI of the folder for artifacts beside a database."""
-    return (database.parent / "artifacts").as_uri()
+    return (database.parent / ARTIFACTS).as_uri()
 
 
 def _revision(path: Path) -> str:

@@ -12,7 +12,8 @@ from hydra.test_utils.launcher_common_tests import (
 )
 from hydra.version import VersionBase
 
-UNTRACKED = ["hydra/sweeper=hrm_sweep", "hydra.sweeper.tracking.name=off"]
+OURS = "hydra/sweeper=hrm_sweep"
+UNTRACKED = [OURS, "hydra.sweeper.tracking.name=off"]
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,7 @@ def test_hydra_finds_both_plugins():
         pytest.param("pool", ["hydra.launcher.workers=1"], id="pool under Hydra's sweeper"),
         pytest.param("pool", ["hydra.launcher.workers=2", *UNTRACKED], id="pool under ours"),
         pytest.param("basic", UNTRACKED, id="Hydra's launcher under our sweeper"),
+        pytest.param("basic", [OURS], id="Hydra's launcher under ours, tracked"),
     ],
 )
 class TestLauncher(LauncherTestSuite):

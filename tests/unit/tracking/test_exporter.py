@@ -13,6 +13,7 @@ from mlflow.entities import ViewType
 from studies import until
 from truth import Truth, fresh_database
 
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.export_state import Backlog, settle_dead, waiting
 from hrm_sweep.runs.record import Record, read, values_of
 from hrm_sweep.tracking.exporter import Exporter
@@ -39,7 +40,7 @@ def write_run(folder: Path, *, name: str = "", steps: int = 3, **finished: Any) 
             name=name or folder.name,
             kind="trial",
             params={"lr": 1e-3, "model.name": "hrm"},
-            tags={"hrm_sweep.trial": folder.name},
+            tags={"hrm_sweep.trial": folder.name, "hrm_sweep.folder": str(folder)},
         )
         for step in range(1, steps + 1):
             record.metrics(step, {"train/loss": 1 / step, "eval/exact_match": step / 10})
@@ -47,11 +48,13 @@ def write_run(folder: Path, *, name: str = "", steps: int = 3, **finished: Any) 
             record.append("finished", **finished)
 
 
-def write_study(folder: Path, trials: int = 2) -> None:
+def write_study(folder: Path, trials: int = 2, **end: Any) -> None:
     with Record(folder) as record:
         record.append("started", name="otter", kind="study", description="    the command")
         for number in range(trials):
-            write_run(folder / str(number), outcome="complete", best={"eval/exact_match": 0.3})
+            write_run(
+                folder / str(number), outcome="complete", best={"eval/exact_match": 0.3}, **end
+            )
         record.append("finished", outcome="complete")
 
 
@@ -113,6 +116,18 @@ class TestAStudy:
         write_run(root / "0" / "1", name="repeat", outcome="complete")
         project(root, uri)
         assert truth.run("repeat").data.tags["mlflow.parentRunId"] == truth.run("0").info.run_id
+
+    @pytest.mark.parametrize("store", [".", "mlruns"])
+    def test_may_have_the_database_and_its_files_in_its_folder(self, tmp_path, store):
+        root = tmp_path / "otter"
+        uri = fresh_database(root / store)
+        (root / layout.SWEEP_CONFIG).touch()
+        write_study(root, trials=2, artifacts=[layout.RECORD])
+        for number in ("0", "1"):
+            shutil.copytree(root / number, root / f"{number}-old")
+        for _ in range(3):  # each time, MLflow's files have more records
+            assert not project(root, uri).runs
+        assert sorted(run.info.run_name for run in Truth(uri).runs()) == ["0", "1", "otter"]
 
     def test_is_projected_while_it_runs(self, tmp_path, uri, truth):
         root = tmp_path / "otter"
