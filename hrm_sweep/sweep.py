@@ -41,10 +41,10 @@ from hrm_sweep.runs.places import Place
 from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.search.pruners import make_pruner
 from hrm_sweep.search.space import Space, check_once, parse_space
-from hrm_sweep.storage.database import absolute
 from hrm_sweep.storage.pruning import Pruning
 from hrm_sweep.system import environment, names, process
 from hrm_sweep.system.redact import check_no_secrets
+from hrm_sweep.system.sqlite_urls import absolute
 from hrm_sweep.terminal import hints
 from hrm_sweep.terminal.live import LiveView, standard_console
 from hrm_sweep.terminal.study_tables import MetricColumns

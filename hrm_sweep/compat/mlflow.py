@@ -12,6 +12,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from hrm_sweep.system import sqlite_urls
+
 
 def drop_connections(uri: str) -> None:
     """Close the pooled connections to the database at a URI.
@@ -43,7 +45,7 @@ def create_tables(path: Path, artifact_root: str) -> None:
     event.listen(Engine, "connect", _disable_fsync)
     try:
         open_store: Any = SqlAlchemyStore  # without annotations
-        open_store(f"sqlite:///{path}", artifact_root).engine.dispose()
+        open_store(sqlite_urls.url_of(path), artifact_root).engine.dispose()
     finally:
         event.remove(Engine, "connect", _disable_fsync)
 

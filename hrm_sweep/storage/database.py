@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -19,6 +18,7 @@ from sqlalchemy.exc import (
 )
 
 from hrm_sweep.errors import DatabaseAway, StudyError
+from hrm_sweep.system import sqlite_urls
 from hrm_sweep.system.locks import locked
 from hrm_sweep.system.redact import is_secret, redacted
 
@@ -47,7 +47,7 @@ def check(url: str) -> None:
     Raises:
         StudyError: it does not.
     """
-    if not url.startswith(("sqlite:///", "postgresql")):
+    if not (sqlite_urls.path_of(url) or url.startswith("postgresql")):
         raise unusable(url, "must be a database of SQLite or PostgreSQL")
 
 
@@ -101,7 +101,7 @@ def guard(engine: sqlalchemy.Engine, url: str) -> str:
 @contextmanager
 def first_start(url: str) -> Iterator[None]:
     """Held by one process at a time; the kernel or the database frees it when the holder dies."""
-    path = sqlite_path(url)
+    path = sqlite_urls.path_of(url)
     if path is not None:
         with locked(path.with_name(f".{path.name}.lock")):
             yield
@@ -113,18 +113,6 @@ def first_start(url: str) -> Iterator[None]:
             yield
     finally:
         engine.dispose()
-
-
-def sqlite_path(url: str) -> Path | None:
-    """Return the file of an SQLite database, None for other databases."""
-    prefix = "sqlite:///"
-    return Path(url.removeprefix(prefix)) if url.startswith(prefix) else None
-
-
-def absolute(url: str) -> str:
-    """Return the URL of the same database for a process that works in another folder."""
-    path = sqlite_path(url)
-    return url if path is None else f"sqlite:///{path.absolute()}"
 
 
 def _lock(url: str) -> str:

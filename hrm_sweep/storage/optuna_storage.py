@@ -20,6 +20,7 @@ from hrm_sweep.compat import optuna_tables as tables
 from hrm_sweep.compat.optuna import clear_trial_cache, study_id, trial_id, with_trial_cache
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage import database
+from hrm_sweep.system import sqlite_urls
 
 Direction = Literal["maximize", "minimize"]
 
@@ -41,7 +42,8 @@ class SharedStorage(RDBStorage):
         database.check(url)
         try:
             with database.first_start(url):
-                super().__init__(url, engine_kwargs=database.options(url))
+                template = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
+                super().__init__(template, engine_kwargs=database.options(url))
         except (OSError, SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
             raise _cannot_be_opened(url, error) from None
         self._lock_statement = database.guard(self.engine, url)
@@ -159,7 +161,7 @@ def existing_study(url: str, name: str) -> optuna.Study | None:
         StudyError: The URL cannot be used.
     """
     database.check(url)
-    path = database.sqlite_path(url)
+    path = sqlite_urls.path_of(url)
     if path is not None and not path.exists():
         return None
     try:

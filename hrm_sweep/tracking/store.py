@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import shlex
 import sqlite3
 from pathlib import Path
 
 from hrm_sweep.compat import mlflow
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.system import files, process
+from hrm_sweep.system import files, process, sqlite_urls
 from hrm_sweep.system.locks import locked
 from hrm_sweep.system.redact import redacted
 
@@ -38,7 +39,8 @@ def resolve_uri(uri: str | None) -> str:
     scheme = re.split(r"[:+]", uri, maxsplit=1)[0] if ":" in uri else uri
     if scheme not in SERVERS + DATABASES:
         shown = redacted(uri)
-        way_out = f"{_SQLITE}{Path(shown.removeprefix('file://')).absolute()}/mlflow.db"
+        folder = Path(shown.removeprefix("file://")).absolute()
+        way_out = sqlite_urls.url_of(folder / "mlflow.db")
         if re.fullmatch(r"[\w.-]+:\d+", uri):
             way_out = f"http://{uri}"
         raise TrackingError(
@@ -47,19 +49,19 @@ def resolve_uri(uri: str | None) -> str:
         )
     if scheme != "sqlite":
         return uri.rstrip("/")
-    if ":memory:" in uri or not uri.removeprefix(_SQLITE) or not uri.startswith(_SQLITE):
+    path = sqlite_urls.path_of(uri)
+    if path is None or path.name in ("", ":memory:"):
         raise TrackingError(
             f"tracking.uri={uri}: must name a file that several processes can open; "
             f"try {_SQLITE}mlruns/mlflow.db"
         )
-    return _SQLITE + str(database_path(uri))
+    return sqlite_urls.url_of(path.absolute())
 
 
 def database_path(uri: str) -> Path | None:
     """Return the absolute path of a SQLite database, None if the address is none."""
-    if not uri.startswith(_SQLITE):
-        return None
-    return Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
+    path = sqlite_urls.path_of(uri)
+    return path.absolute() if path else None
 
 
 def check(uri: str) -> None:
@@ -86,7 +88,7 @@ def check(uri: str) -> None:
     if migrations > 1:
         raise TrackingError(
             f"{path}: made by an older MLflow than the {version} that is installed here; "
-            f"copy the file to keep it, then run: mlflow db upgrade {_SQLITE}{path}"
+            f"copy the file to keep it, then run: mlflow db upgrade {shlex.quote(uri)}"
         )
 
 
@@ -116,7 +118,7 @@ def ui_hint(uri: str | None) -> str:
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri and uri.startswith("http"):
         return f"{redacted(uri)} in a browser"
-    where = f"MLFLOW_TRACKING_URI={redacted(uri)} " if uri else ""
+    where = f"MLFLOW_TRACKING_URI={shlex.quote(redacted(uri))} " if uri else ""
     return where + process.hrm_sweep_command("ui")
 
 

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
+from hrm_sweep.system.sqlite_urls import url_of
 
 X = {"x": FloatDistribution(0, 1)}
 
@@ -103,3 +104,14 @@ def test_a_removed_study_is_gone_and_may_be_removed_again(storage, study, url):
     storage.remove_study("otter")
     storage.remove_study("otter")
     assert optuna.get_all_study_names(url) == []
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%41b", "a b;&", "{SCHEMA_VERSION}{}"])
+def test_a_database_lies_in_a_folder_of_any_name(tmp_path, name):
+    url = url_of(tmp_path / name / "optuna.db")
+    (tmp_path / name).mkdir()
+    SharedStorage(url).open_study("otter", ["minimize"])
+    found = existing_study(url, "otter")
+    assert found is not None
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "optuna.db").exists()

@@ -11,6 +11,7 @@ import pytest
 from truth import Truth, fresh_database
 
 from hrm_sweep.errors import TrackingError
+from hrm_sweep.tracking.client import MlflowClient, connect
 from hrm_sweep.tracking.store import build, check, database_path, resolve_uri
 
 
@@ -103,6 +104,22 @@ class TestBuilding:
         (tmp_path / "mlruns").write_text("a file")
         with pytest.raises(TrackingError, match=r"mlflow\.db: cannot be created"):
             build(tmp_path / "mlruns" / "mlflow.db")
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%41b", "a b'\"&;", "a{b}", "ä日本", "a\nb"])
+def test_a_folder_of_any_name_has_all_that_mlflow_writes(tmp_path, monkeypatch, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    uri = resolve_uri(None)
+    run = connect(uri, "any").create("record", name="run", start_ms=1, tags={})
+    (folder / "file.txt").write_text("content")
+    run.artifact(folder / "file.txt", "file.txt")
+    copied = MlflowClient(uri).download_artifacts(run.run_id, "file.txt", str(folder))
+    assert Path(copied).read_text() == "content"
+    assert names(tmp_path) == [name]
+    assert sorted(names(folder / "mlruns")) == [".mlflow.db.lock", "artifacts", "mlflow.db"]
 
 
 class TestADatabaseOfAnotherVersion:
