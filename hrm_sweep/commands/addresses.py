@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.runs.study import Study
+from hrm_sweep.system.sqlite_urls import path_of, url_of
 
 DEFAULT_STORAGE = "sqlite:///multirun/optuna.db"
 
@@ -18,16 +19,14 @@ def storage_of(study: Study) -> str:
     A path is taken as it was typed, or where it is now if the study's project was moved, or is not
     the current folder.
     """
-    from hrm_sweep.storage.database import sqlite_path  # imports SQLAlchemy
-
     url = with_password(study.storage, "HRM_SWEEP_STORAGE") or study.storage
-    path = sqlite_path(url)
+    path = path_of(url)
     if path is None or path.is_absolute() or study.place is None:
         return url
     start = Path(study.place["cwd"]), Path(study.place["folder"])
     from_folder = os.path.relpath(start[0] / path, start[1])
     beside = Path(os.path.normpath(study.folder.resolve() / from_folder))
-    return url if beside == path.resolve() or not beside.exists() else f"sqlite:///{beside}"
+    return url if beside == path.resolve() or not beside.exists() else url_of(beside)
 
 
 def folders_in_storage() -> list[Path]:

@@ -71,8 +71,8 @@ def _own(folder: Path, names: Collection[str], known: set[str]) -> list[str]:
 
 
 def _is_of_study(tags: Mapping[str, str], parent: Mapping[str, str]) -> bool:
-    named = [name for name in STUDY_TAGS if name in parent]
-    shared = [name for name in named if name in tags]
+    named = [name for name in STUDY_TAGS if parent.get(name)]
+    shared = [name for name in named if tags.get(name)]
     return tags[shared[0]] == parent[shared[0]] if shared else not (named and tags)
 
 
