@@ -72,7 +72,8 @@ class OpenStudy:
 
     def finished(self) -> list[TrialProgress]:
         """Return the finished trials of all sweeps on the study."""
-        found = [TrialProgress.from_finished(trial) for trial in finished_trials(self.study)]
+        trials = finished_trials(self.study)
+        found = [TrialProgress.from_finished(trial, self.space) for trial in trials]
         for trial in found:
             if not trial.folder.exists():  # the study's folder was moved, or it ran elsewhere
                 folder = self.folder_of(trial.number, self.space.overrides(trial.params))

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from hrm_sweep.engine.attributes import ATTEMPT
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry, RecordReader, Stopwatch, values_of
+from hrm_sweep.search.space import Space
 
 
 @dataclass
@@ -21,6 +22,7 @@ class TrialProgress:
 
     number: int
     params: Mapping[str, Any]
+    """In the order of the study's space."""
     folder: Path
     attempt: int = 1
     has_begun: bool = False
@@ -74,12 +76,12 @@ class TrialProgress:
         self.has_begun, self.outcome, self.reason = False, None, ""
 
     @classmethod
-    def from_finished(cls, trial: optuna.trial.FrozenTrial) -> TrialProgress:
+    def from_finished(cls, trial: optuna.trial.FrozenTrial, space: Space) -> TrialProgress:
         """Return the progress of a trial that a sweep has finished, as Optuna keeps it."""
         kept = trial.user_attrs
         return cls(
             trial.number,
-            trial.params,
+            space.in_order(trial.params),
             Path(kept["folder"]),
             has_begun=True,
             seconds=kept.get("seconds", 0.0),

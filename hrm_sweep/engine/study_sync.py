@@ -164,10 +164,11 @@ class StudySync:
         return flight
 
     def _in_flight(self, trial: optuna.Trial) -> InFlightTrial:
-        overrides = self._opened.space.overrides(trial.params)
+        params = self._opened.space.in_order(trial.params)
+        overrides = self._opened.space.overrides(params)
         folder = self._opened.folder_of(trial.number, overrides)
         attempt = trial.user_attrs.get(ATTEMPT, 0)
-        tail = RecordTail(TrialProgress(trial.number, trial.params, folder, attempt))
+        tail = RecordTail(TrialProgress(trial.number, params, folder, attempt))
         objective = None if self._objectives.is_multi_objective else self._objectives.names[0]
         return InFlightTrial(trial, overrides, tail, objective)
 

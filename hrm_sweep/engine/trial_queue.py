@@ -110,8 +110,9 @@ class TrialQueue:
             Whether the trial can be run.
         """
         try:
-            for name in self._distributions.keys() - trial.params.keys():
-                suggest(trial, name, self._distributions[name])
+            for name, distribution in self._distributions.items():
+                if name not in trial.params:
+                    suggest(trial, name, distribution)
         except ValueError as error:
             self._storage.set_user_attrs(
                 trial, {"outcome": Outcome.FAILED.word, "reason": str(error)}

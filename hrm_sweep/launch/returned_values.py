@@ -11,19 +11,18 @@ from typing import Any
 from hrm_sweep.runs.handle import RunHandle
 from hrm_sweep.runs.outcomes import Outcome
 
+FORMS = "a number, a tuple of numbers or a dict of named numbers"
+
 
 def take_values(handle: RunHandle, returned: Any, objectives: Sequence[str]) -> None:
     """Take a run's final values from what its task returned: a number, a tuple or a dict.
 
-    Without all objectives the run is unjudged; with one that is not finite it has diverged.
+    Without all objectives, or with a tuple of more, the run is unjudged; with one that is not
+    finite it has diverged.
     """
     values = _named(returned, objectives)
     if not set(objectives) <= set(values):
-        handle.set_outcome(
-            Outcome.UNJUDGED,
-            f"the task returned {returned!r}; it must return {', '.join(objectives)}: "
-            "a number, a tuple of numbers or a dict of named numbers",
-        )
+        handle.set_outcome(Outcome.UNJUDGED, _complaint(returned, objectives))
         return
     handle.values = values
     for name in objectives:
@@ -55,8 +54,21 @@ def _named(returned: Any, objectives: Sequence[str]) -> dict[str, float]:
         values = {str(name): _number(value) for name, value in returned.items()}
     else:
         several = returned if isinstance(returned, (tuple, list)) else [returned]
+        if len(several) > len(objectives):
+            return {}
         values = dict(zip(objectives, map(_number, several), strict=False))
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _complaint(returned: Any, objectives: Sequence[str]) -> str:
+    names = ", ".join(objectives)
+    if isinstance(returned, (tuple, list)) and len(returned) > len(objectives):
+        return (
+            f"the task returned {len(returned)} values, {returned!r}, and the study names "
+            f"{len(objectives)}: {names}; return as many, or a dict of named numbers, or name each "
+            "value as an objective with its direction"
+        )
+    return f"the task returned {returned!r}; it must return {names}: {FORMS}"
 
 
 def _number(value: Any) -> float | None:

@@ -111,6 +111,11 @@ class Space:
             for part in self.parts
         ]
 
+    def in_order(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """Return a trial's parameters in the order of the dimensions: Optuna has another one."""
+        names = [dimension.name for dimension in self.dimensions]
+        return {name: params[name] for name in names if name in params}
+
     def params_of(self, overrides: Iterable[str]) -> dict[str, Value]:
         """Return the point whose task overrides these are: the inverse of `overrides`.
 

@@ -53,13 +53,14 @@ def _live_table(
     metrics: Sequence[str],
     most: int | None,
 ) -> Table:
+    searched = _searched(trials)
     after = ["step", *map(formatting.metric_label, metrics), "left"]
-    table = table_of(["", "trial"], _param_names(trials, most), after)
+    table = table_of(["", "trial"], _headings(searched, most), after)
     for trial in trials:
         mark = ">" if trial.has_begun and trial.outcome is None else " "
         table.add_row(
             *(mark, str(trial.number)),
-            *cells(map(formatting.format_param, trial.params.values()), most),
+            *cells(_settings(trial, searched), most),
             trial_text.steps(trial),
             *(metric_format.metric(trial.latest_values, name) for name in metrics),
             trial_text.short_ending(trial),
@@ -87,12 +88,13 @@ def _final_table(
     metrics: Sequence[str],
     most: int | None,
 ) -> Table:
+    searched = _searched(ranked)
     after = [*map(formatting.metric_label, metrics), "time"]
-    table = table_of(["", "trial"], _param_names(ranked, most), after)
+    table = table_of(["", "trial"], _headings(searched, most), after)
     for trial in ranked[:FINAL_ROWS]:
         table.add_row(
             *("*" if trial.number in front else " ", str(trial.number)),
-            *cells(map(formatting.format_param, trial.params.values()), most),
+            *cells(_settings(trial, searched), most),
             *(metric_format.metric(trial.values, name) for name in metrics),
             formatting.format_duration(trial.seconds),
         )
@@ -101,6 +103,15 @@ def _final_table(
     return table
 
 
-def _param_names(trials: Sequence[TrialProgress], most: int | None) -> list[str]:
-    names = short_names(list(trials[0].params)) if trials else []
-    return [shorten_middle(name, most) for name in names]
+def _searched(trials: Iterable[TrialProgress]) -> list[str]:
+    """Return the keys that have a column."""
+    return list(dict.fromkeys(name for trial in trials for name in trial.params))
+
+
+def _headings(searched: Sequence[str], most: int | None) -> list[str]:
+    return [shorten_middle(name, most) for name in short_names(searched)]
+
+
+def _settings(trial: TrialProgress, searched: Iterable[str]) -> list[str]:
+    """Return what a trial has in the columns of the searched keys."""
+    return [formatting.format_param(trial.params.get(name, "-")) for name in searched]

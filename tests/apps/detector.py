@@ -60,6 +60,7 @@ def main(cfg: DictConfig) -> Any:
         "0-d array": np.array(value),
         "with a note": {"objective": value, "note": "well", "box": [1, 2]},
         "optional": {"objective": value + cfg.seed} | ({"first": 3.0} if cfg.seed == 0 else {}),
+        "pair": (value, 1.0),
         "text": str(value),
         "array": np.array([value, value]),
     }[cfg.returns]

@@ -85,6 +85,13 @@ def test_whatever_is_a_number_may_be_returned():
     assert reasons[1].startswith("the task returned array([3.5, 3.5]); it must return objective")
 
 
+def test_more_values_than_objectives_are_refused_as_too_few_are():
+    printed = sweep("returns=pair")
+    assert "1 unjudged" in printed
+    assert "the task returned 2 values, (3.5, 1.0), and the study names 1: objective; " in printed
+    assert trials()[0].state.name == "FAIL"
+
+
 def test_values_of_any_type_are_recorded_and_nobody_reads_what_cannot_be_resolved():
     sweep("colour=RED,BLUE", "data=/a,/b", "returns=optional")
     assert [trial.value for trial in trials()] == [3.5] * 4

@@ -1,8 +1,13 @@
 """The trial queue on a real database: grids that grow, searches, trials that others have added."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from fakes import open_in, space_of
 from optuna.trial import TrialState, create_trial
+from paths import ROOT, TESTS
 
 from hrm_sweep.engine.attributes import FOLDER, OWNER
 from hrm_sweep.engine.open_study import OpenStudy
@@ -61,6 +66,29 @@ def test_a_trial_enqueued_with_optuna_gets_its_other_parameters_from_the_sampler
     (params,) = params_in_order(opened)
     assert params["x"] == 0.25
     assert 5 <= params["y"] <= 6
+
+
+HASH_SEEDS = """
+from pathlib import Path
+from fakes import open_in
+from optuna.samplers import RandomSampler
+opened = open_in(Path("."), *(f"{name}=interval(0,1)" for name in "abcdef"), n_trials=1)
+opened.study.sampler = RandomSampler(seed=0)
+opened.study.enqueue_trial({"c": 0.25})
+with opened.storage.exclusive_transaction():
+    print(opened.queue.next().params)
+"""
+
+
+def test_equal_seeds_complete_an_enqueued_trial_equally_in_any_process(tmp_path):
+    printed = set()
+    for seed in "12345":
+        folder = tmp_path / seed
+        folder.mkdir()
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": f"{TESTS}:{ROOT}"}
+        command = [sys.executable, "-c", HASH_SEEDS]
+        printed.add(subprocess.check_output(command, cwd=folder, env=environment, text=True))
+    assert len(printed) == 1
 
 
 def test_an_added_value_that_the_space_does_not_have_fails_its_trial(tmp_path):

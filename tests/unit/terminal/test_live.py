@@ -102,6 +102,20 @@ def test_a_repeat_is_shown_with_its_steps():
     assert shown.new_lines() == ["trial 1  opt.lr=0.01  repeat 2/3  4/10  loss 2  16 s left"]
 
 
+def test_values_stand_below_their_own_names_whatever_the_order_of_a_trials_parameters():
+    shown = Shown()
+    for number, params in enumerate(({"x": 1, "k": 70}, {"k": 80, "x": 2}, {"x": 3})):
+        trial = TrialProgress(number, params, Path(str(number)), has_begun=True)
+        shown.end(trial, "complete", values={"loss": float(number)}, seconds=3.0)
+    shown.new_lines()
+    shown.view.end()
+    lines = [line.split() for line in shown.new_lines()]
+    head = next(index for index, line in enumerate(lines) if line[0] == "trial")
+    assert lines[head] == ["trial", "x", "k", "loss", "time"]
+    settings = [line[-5:-3] for line in lines[head + 1 : head + 4]]
+    assert settings == [["1", "70"], ["2", "80"], ["3", "-"]]
+
+
 def test_the_end_of_a_study_in_a_pipe():
     shown = Shown()
     shown.end(running(0, 0.1, step=2), "complete", values={"loss": 0.5}, seconds=3.0)
