@@ -28,7 +28,7 @@ def _arguments(parser: argparse.ArgumentParser, port: int) -> None:
 
 def _ui(arguments: argparse.Namespace) -> None:
     _end_by_signal()
-    from hrm_sweep.tracking import store, ui
+    from hrm_sweep.tracking import moved_store, store, ui
 
     is_named = arguments.study or not os.environ.get("MLFLOW_TRACKING_URI")
     study = _study_or_none(arguments.study) if is_named else None
@@ -40,6 +40,7 @@ def _ui(arguments: argparse.Namespace) -> None:
     if path is not None and not path.exists():
         raise TrackingError(f"{path}: does not exist yet; train something first")
     store.check(uri)
+    moved_store.follow(uri)
     port = free_port(arguments.port)
     with suppress(KeyboardInterrupt), ui.serving(uri, port) as process:
         address = f"http://127.0.0.1:{port}{_runs_page(study)}"

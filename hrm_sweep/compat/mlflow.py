@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from hrm_sweep.system import sqlite_urls
+
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("trace_tags", "value"),
+)
+"""Tables and columns with absolute addresses of artifacts."""
 
 
 def drop_connections(uri: str) -> None:
@@ -83,6 +94,42 @@ def experiments(path: Path) -> list[tuple[int, int]]:
     with closing(sqlite3.connect(path)) as connection:
         query = "SELECT experiment_id, creation_time FROM experiments"
         return connection.execute(query).fetchall()
+
+
+def experiment_locations(path: Path) -> list[str]:
+    """Return where the experiments of a SQLite file keep their artifacts.
+
+    Raises:
+        sqlite3.Error: The file is no MLflow database.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT artifact_location FROM experiments")
+        return [location for (location,) in rows if location]
+
+
+def replace_addresses(path: Path, changed: Callable[[str], str]) -> int:
+    """Replace the addresses of artifacts in a SQLite file, all in one transaction or none.
+
+    Args:
+        changed: returns the new address for an old one, which may be the same.
+
+    Returns:
+        How many were replaced.
+
+    Raises:
+        sqlite3.Error: The file cannot be written.
+    """
+    num_replaced = 0
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for table, column in ADDRESSES:
+            query = f"SELECT rowid, {column} FROM {table} WHERE {column} LIKE 'file:%'"
+            rows = connection.execute(query).fetchall()
+            new = [(changed(old), rowid) for rowid, old in rows if changed(old) != old]
+            connection.executemany(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", new)
+            num_replaced += len(new)
+        connection.execute("COMMIT")
+    return num_replaced
 
 
 def _disable_fsync(connection: sqlite3.Connection, _: object) -> None:

@@ -29,7 +29,7 @@ from mlflow.tracking import MlflowClient
 
 from hrm_sweep.compat import mlflow as compat
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.tracking import saved_view, store
+from hrm_sweep.tracking import moved_store, saved_view, store
 from hrm_sweep.tracking.errors import Gone, translated
 from hrm_sweep.tracking.limits import MAX_DIGEST, MAX_NAME, Names, legal_tags, param_text, shown
 from hrm_sweep.tracking.translate import Update
@@ -201,6 +201,7 @@ def connect(uri: str, experiment: str) -> Destination:
         store.build(path)
         compat.drop_connections(uri)  # they may be to a file that was replaced
     store.check(uri)
+    moved_store.follow(uri)
     with translated():
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(experiment)

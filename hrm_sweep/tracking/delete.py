@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.tracking import client as mlflow
-from hrm_sweep.tracking import store
+from hrm_sweep.tracking import moved_store, store
 from hrm_sweep.tracking.errors import Gone, Refused, translated
 
 AT_ONCE = 500
@@ -30,6 +30,7 @@ def delete(uri: str, run_ids: Sequence[str]) -> bool:
         TrackingError: the files could not be removed.
     """
     mlflow.be_patient(mlflow.TIMEOUT_SECONDS)
+    moved_store.follow(uri)
     client = MlflowClient(uri)
     there = [run_id for run_id in run_ids if _mark(client, run_id)]
     if store.database_path(uri) is None:

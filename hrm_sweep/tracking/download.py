@@ -12,7 +12,7 @@ from mlflow.artifacts import download_artifacts
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.export_state import ExportState
-from hrm_sweep.tracking import client, store
+from hrm_sweep.tracking import client, moved_store, store
 from hrm_sweep.tracking.errors import Gone, Refused, translated
 
 
@@ -25,6 +25,7 @@ def fetch(uri: str | None, run_id: str, folder: Path) -> Path:
     """
     address = store.resolve_uri(uri)
     client.be_patient(client.TIMEOUT_SECONDS)
+    moved_store.follow(address)
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:

@@ -31,7 +31,7 @@ from hrm_sweep.runs import layout, pictures
 from hrm_sweep.runs.export_state import Backlog, settle_dead, waiting
 from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.system.redact import redacted
-from hrm_sweep.tracking import store
+from hrm_sweep.tracking import moved_store, store
 
 if TYPE_CHECKING:
     from hrm_sweep.tracking.exporter import Exporter
@@ -76,6 +76,7 @@ class ExporterProcess:
         self._pictures = pictures
         self._uri = store.resolve_uri(uri)
         store.check(self._uri)
+        moved_store.follow(self._uri)
         self.backlog = Backlog()
         """What was left at the end."""
         self._starts = 0

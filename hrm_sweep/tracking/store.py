@@ -134,7 +134,7 @@ def build(path: Path) -> None:
     if path.exists():
         return
     try:
-        with locked(path.with_name(f".{path.name}.lock")):
+        with locked(lock_of(path)):
             for left_by_the_killed in path.parent.glob(f".{path.name}.[0-9]*"):
                 left_by_the_killed.unlink()
             if not path.exists():
@@ -145,6 +145,11 @@ def build(path: Path) -> None:
             f"{path}: cannot be created ({error.strerror}); run in a folder of yours, or name "
             f"another place: tracking.uri={_SQLITE}/PATH/mlflow.db"
         ) from error
+
+
+def lock_of(database: Path) -> Path:
+    """Return the file that is locked while a database is built or its addresses are changed."""
+    return database.with_name(f".{database.name}.lock")
 
 
 def artifact_root(database: Path) -> str:

@@ -55,3 +55,15 @@ def test_the_number_of_retries_is_a_module_constant_that_is_read_when_connecting
     compat.limit_connection_retries()
     assert utils.MAX_RETRY_COUNT == 1
     assert "MAX_RETRY_COUNT" in utils.create_sqlalchemy_engine_with_retry.__code__.co_names
+
+
+def test_addresses_are_in_columns_of_these_names(database):
+    with sqlite3.connect(database) as connection:
+        for table, column in compat.ADDRESSES:
+            connection.execute(f"SELECT {column} FROM {table}")
+    connection.close()
+    client = MlflowClient(f"sqlite:///{database}")
+    client.create_run(client.create_experiment("with a run", "file:///before/artifacts"))
+    changed = compat.replace_addresses(database, lambda old: old.replace("/before/", "/now/"))
+    assert changed == 2, "MLflow keeps addresses elsewhere"
+    assert "file:///now/artifacts" in compat.experiment_locations(database)
