@@ -13,7 +13,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
-from hrm_sweep.compat.optuna import study_id
 from hrm_sweep.engine.attributes import FOLDER
 from hrm_sweep.engine.checks import check_sweep
 from hrm_sweep.engine.description import describe_study
@@ -49,9 +48,6 @@ from hrm_sweep.terminal import hints
 from hrm_sweep.terminal.live import LiveView, standard_console
 from hrm_sweep.terminal.study_tables import MetricColumns
 from hrm_sweep.tracking.exporter_process import ExporterProcess
-
-DASHBOARD = "http://127.0.0.1:8080/dashboard"
-"""Address of Optuna's dashboard, if it is started as the last lines of a study propose."""
 
 
 class Sweep:
@@ -228,7 +224,6 @@ class Sweep:
             self._space,
             report,
             reproduce=partial(hints.reproduce, self._name),
-            dashboard=f"{DASHBOARD}/studies/{study_id(opened.study)}",
             **described,
             **self._identity(opened),
         )

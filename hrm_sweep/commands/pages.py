@@ -56,7 +56,7 @@ def _dashboard(arguments: argparse.Namespace) -> None:
     artifacts = study.folder.parent / "artifacts"
     port = free_port(arguments.port)
     with server(storage_of(study), port, study=study.name, artifacts=artifacts) as running:
-        print(f"Optuna: http://127.0.0.1:{port}/dashboard/  (Ctrl-C to stop)", flush=True)
+        print(f"Optuna: {running.page}  (Ctrl-C to stop)", flush=True)
         with suppress(KeyboardInterrupt):
             running.serve_forever()
 
@@ -124,8 +124,8 @@ DASHBOARD = Command(
     name="dashboard",
     summary="Serve the Optuna dashboard on this machine, with the storage of a study.",
     examples=(
-        ("", "http://127.0.0.1:8080/dashboard/, until Ctrl-C"),
-        ("my-study", "the storage of that study; the dashboard lists all studies in it"),
+        ("", "the newest study, on http://127.0.0.1:8080 or the next free port, until Ctrl-C"),
+        ("my-study", "that study; the dashboard also lists the others in its storage"),
     ),
     arguments=lambda parser: _arguments(parser, 8080),
     run=_dashboard,

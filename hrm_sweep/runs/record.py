@@ -9,7 +9,7 @@ figures) uses it, so that a replay adds nothing. Line 0 also has `record`, which
 among all others, wherever its folder is copied to. Events, in the order they come:
 
 * `started`: who the run is (`name`, `kind`, `params`, `tags`, `description`), once an attempt; a
-  study also has how its trials are `judged` and its address in Optuna's `dashboard`;
+  study also has how its trials are `judged`;
 * `dataset`: what it learns from (`name`, `train_size`, `eval_size`, `digest`);
 * `expected`: the `num_steps` it will have;
 * `doing`: what it does before its next step, as a `text`, where that takes long; if that is a run

@@ -13,7 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from optuna.storages import BaseStorage
 
-from hrm_sweep.compat.optuna import trial_id
+from hrm_sweep.compat.optuna import study_id, trial_id
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage.database import shown
 from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
@@ -22,7 +22,7 @@ HOST = "127.0.0.1"
 Application = Callable[..., Iterable[bytes]]
 
 
-def server(storage: str, port: int, *, study: str, artifacts: Path) -> WSGIServer:
+def server(storage: str, port: int, *, study: str, artifacts: Path) -> DashboardServer:
     """Return a server for the storage at a URL; `serve_forever` runs it.
 
     Args:
@@ -36,7 +36,8 @@ def server(storage: str, port: int, *, study: str, artifacts: Path) -> WSGIServe
     from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
-    if existing_study(storage, study) is None:
+    found = existing_study(storage, study)
+    if found is None:
         raise StudyError(
             f"{study}: not in Optuna's storage {shown(storage)} any more; its folder has it all: "
             "see best, show and report"
@@ -45,9 +46,11 @@ def server(storage: str, port: int, *, study: str, artifacts: Path) -> WSGIServe
     show_pictures(opened, study, artifacts)
     application: Any = wsgi(opened, artifact_store=FileSystemArtifactStore(artifacts))
     hosts = {f"localhost:{port}", f"{HOST}:{port}"}
-    return make_server(
-        HOST, port, guarded(application, hosts), server_class=_Threaded, handler_class=_Quiet
+    served = make_server(
+        HOST, port, guarded(application, hosts), server_class=DashboardServer, handler_class=_Quiet
     )
+    served.page = f"http://{HOST}:{served.server_port}/dashboard/studies/{study_id(found)}"
+    return served
 
 
 def show_pictures(storage: BaseStorage, study: str, artifacts: Path) -> None:
@@ -93,8 +96,12 @@ def guarded(application: Application, hosts: set[str]) -> Application:
     return answer
 
 
-class _Threaded(ThreadingMixIn, WSGIServer):
+class DashboardServer(ThreadingMixIn, WSGIServer):
+    """Server of the dashboard."""
+
     daemon_threads = True
+    page = ""
+    """Address of the study's page, which nobody knows before: port and number may be any."""
 
 
 class _Quiet(WSGIRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -25,18 +26,24 @@ class Names:
         """Return the legal form of a name."""
         legal = legal_name(name)
         if self._taken.setdefault(legal, name) != name:
-            legal = legal_name(f"{legal}-{name.encode().hex()}")
+            legal = legal_name(f"{legal}-{name.encode('utf-8', 'replace').hex()}")
             self._taken[legal] = name
         return legal
 
 
 def legal_name(name: str) -> str:
-    """`name` with what MLflow forbids replaced by `_`, cut to its longest name."""
+    """`name` with what MLflow forbids replaced by `_`; a longer one than MLflow's longest is cut.
+
+    A cut name ends with a digest of the whole one: metrics of a deep model differ at their ends.
+    """
     parts = [re.sub(r"[^\w.\- :]", "_", part) for part in name.split("/")]
     legal = "/".join("_" if part in ("", ".", "..") else part for part in parts)
     if legal.startswith(".."):
         legal = f"_{legal}"
-    return legal if len(legal) <= MAX_NAME else legal[: MAX_NAME - 3] + "..."
+    if len(legal) <= MAX_NAME:
+        return legal
+    end = f"...-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    return legal[: MAX_NAME - len(end)] + end
 
 
 def clean(text: str) -> str:
@@ -57,7 +64,8 @@ def shown(text: str, length: int) -> str:
 
 def legal_tags(values: Mapping[str, str]) -> dict[str, str]:
     """Return tags with legal names and texts."""
-    return {legal_name(name): shown(str(value), MAX_TAG) for name, value in values.items()}
+    names = Names()
+    return {names(name): shown(str(value), MAX_TAG) for name, value in values.items()}
 
 
 def param_text(value: Any) -> str:

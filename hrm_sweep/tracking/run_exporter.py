@@ -12,6 +12,7 @@ from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.record import Entry, RecordReader
+from hrm_sweep.runs.run_folders import runs_below
 from hrm_sweep.tracking import artifacts
 from hrm_sweep.tracking.client import Destination, MlflowRun
 from hrm_sweep.tracking.errors import Unreachable
@@ -192,6 +193,8 @@ class RunExporter:
         entries = self._reader.new_entries()
         if self._is_unread and entries:
             self._check_name(entries[0].fields["record"])
+        if self.parent and not self._translation.has_repeats:
+            self._translation.has_repeats = bool(runs_below(self.folder))
         for entry in entries:
             if entry.number < self._state.next:
                 self._accept(entry)
@@ -246,7 +249,7 @@ class RunExporter:
             self._state.run_id, self._state.experiment_id = run.run_id, destination.experiment_id
         is_study = "judged" in entry.fields
         view = destination.keep_view(entry.fields, run.run_id) if is_study else ""
-        further = links(entry.fields, view=view, dashboard=self._dashboard())
+        further = links(entry.fields, view=view)
         update.tags["mlflow.note.content"] = note(entry.fields, _typed(self.folder), further)
         run.add(update)
         self._state.artifacts, self._state.finished = [], False
@@ -268,13 +271,6 @@ class RunExporter:
     def _may_be_there(self) -> bool:
         """Whether MLflow may have a run of the record that the export state does not name."""
         return not self._is_new or self._state.unconfirmed_create_ms > 0
-
-    def _dashboard(self) -> str:
-        """Return the address of the study in Optuna's dashboard, from the study's own record."""
-        top = self
-        while top.parent:
-            top = top.parent
-        return str(record.read(top.folder)[0].fields.get("dashboard", ""))
 
     def _finish(self, end: Entry, destination: Destination, pictures: Pictures) -> bool:
         """Send files and, last, the status: a run that has ended in MLflow is whole there."""

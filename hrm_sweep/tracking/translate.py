@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry
+from hrm_sweep.system import process
 from hrm_sweep.tracking.limits import Names
 from hrm_sweep.tracking.saved_view import best_name
 
@@ -39,11 +41,14 @@ class Translation:
     `update` may be asked for the same entries again; `accept` moves on once they are in MLflow.
 
     Attributes:
+        has_repeats: whether the run is a trial whose steps are its repeats: MLflow gets the mean of
+            those so far, since it shows a metric as it was at its last step.
         attempts: `started` entries that were accepted.
         end: the `finished` entry of the last attempt, once it was accepted.
     """
 
     def __init__(self) -> None:
+        self.has_repeats = False
         self.attempts = 0
         self.end: Entry | None = None
         self._earlier: dict[tuple[str, int], float | str] = {}
@@ -51,6 +56,8 @@ class Translation:
         self._not_finite: set[str] = set()
         """Metrics that have a tag because some value of theirs is not finite."""
         self._names = Names()
+        self._repeats: dict[str, dict[int, float]] = {}
+        """Values of a trial's repeats, by metric and step."""
 
     def accept(self, entry: Entry) -> None:
         """Move past an entry that is in MLflow."""
@@ -60,6 +67,7 @@ class Translation:
         elif entry.event == "metrics":
             for name, value in entry.fields["values"].items():
                 self._names(name)
+                self._mean(name, entry.fields["step"], float(value))
                 if not math.isfinite(float(value)):
                     self._not_finite.add(name)
         elif entry.event == "finished":
@@ -106,10 +114,20 @@ class Translation:
         for name, value in entry.fields["values"].items():
             if self._earlier.get((name, step)) == value:
                 continue
+            value = self._mean(name, step, float(value))
             if math.isfinite(float(value)):
                 update.metrics.append(Point(self._names(name), float(value), entry.time_ms, step))
             elif name not in self._not_finite:
-                update.tags.setdefault(_not_finite_tag(name), f"{value} at step {step}")
+                tag = _not_finite_tag(self._names(name))
+                update.tags.setdefault(tag, f"{value} at step {step}")
+
+    def _mean(self, name: str, step: int, value: float) -> float:
+        """Return the mean of a metric over the repeats up to a step; without repeats its value."""
+        if not self.has_repeats:
+            return value
+        known = self._repeats.setdefault(name, {})
+        known[step] = value
+        return statistics.fmean(known[each] for each in known if each <= step)
 
     def _finish(self, entry: Entry, update: Update) -> None:
         """Add final values and how the attempt ended; its status follows after its files."""
@@ -120,7 +138,7 @@ class Translation:
             if math.isfinite(value):
                 update.metrics.append(Point(self._names(name), value, entry.time_ms, 0))
             else:
-                update.tags[_not_finite_tag(name)] = str(value)
+                update.tags[_not_finite_tag(self._names(name))] = str(value)
         update.tags["hrm_sweep.outcome"] = entry.fields["outcome"]
         if reason := entry.fields.get("reason"):
             update.tags["hrm_sweep.reason"] = reason
@@ -154,18 +172,17 @@ def note(started: Mapping[str, Any], folder: Path, links: Sequence[str]) -> str:
     return "\n\n".join(filter(None, [description, where, " · ".join(links)]))
 
 
-def links(started: Mapping[str, Any], *, view: str, dashboard: str) -> list[str]:
-    """Return the links in the description of a run.
+def links(started: Mapping[str, Any], *, view: str) -> list[str]:
+    """Return what leads on from the description of a run.
+
+    Optuna's dashboard has no address before it is served, so that is the command that serves it.
 
     Args:
         view: address of the table of a study's trials, "" for a run that is no study.
-        dashboard: address of the study in Optuna's dashboard, "" if it has none.
     """
     found = [f"[compare the trials]({view})"] if view else []
-    if dashboard:
-        trial = started.get("tags", {}).get("hrm_sweep.trial")
-        where = f"/trials?numbers={trial}" if trial else ""
-        found.append(f"[{'trial' if trial else 'study'} in Optuna]({dashboard}{where})")
+    if study := started.get("tags", {}).get("hrm_sweep.study"):
+        found.append(f"in Optuna: `{process.hrm_sweep_command('dashboard', study)}`")
     return found
 
 

@@ -21,6 +21,7 @@ def test_a_trial_has_the_pictures_of_its_folder(in_studies_folder, tmp_path, tim
     pages = server(storage_of(study), port, study=study.name, artifacts=tmp_path / "artifacts")
     threading.Thread(target=pages.serve_forever, daemon=True).start()
     try:
+        assert pages.page == f"http://127.0.0.1:{port}/dashboard/studies/{study_id(port)}"
         told = answer(port, f"/api/studies/{study_id(port)}")
         with_pictures = [trial for trial in json.loads(told)["trials"] if trial["artifacts"]]
         assert [trial["number"] for trial in with_pictures] == [1]

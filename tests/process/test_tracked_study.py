@@ -105,11 +105,13 @@ def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(runs)
     assert parent.data.params == {"lr": "1e-4, 1e-3, 3e-4"}
     view = f"#/experiments/{parent.info.experiment_id}/runs?viewStateShareKey={parent.info.run_id}"
     assert f"[compare the trials]({view}&workflowType=machine_learning)" in note
-    assert "[study in Optuna](http://127.0.0.1:8080/dashboard/studies/1)" in note
+    assert "in Optuna: `python -m hrm_sweep dashboard small`" in note
     note = children[1].data.tags["mlflow.note.content"]
     assert note.startswith("    python -m hrm_sweep lr=1e-3 trainer=smoke")
     assert "trial 1 of study small · folder `multirun/small/1` · git commit `" in note
-    assert "[trial in Optuna](http://127.0.0.1:8080/dashboard/studies/1/trials?numbers=1)" in note
+    assert "in Optuna: `python -m hrm_sweep dashboard small`" in note
+    assert "127.0.0.1" not in str(parent.data.tags)
+    assert "127.0.0.1" not in Path("multirun/small/record.jsonl").read_text()
     shared = client.get_experiment(parent.info.experiment_id).tags
     packed = shared[f"mlflow.sharedViewState.{parent.info.run_id}"].removeprefix("deflate;")
     state = json.loads(zlib.decompress(base64.b64decode(packed)))

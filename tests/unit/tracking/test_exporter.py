@@ -129,6 +129,28 @@ class TestAStudy:
             assert not project(root, uri).runs
         assert sorted(run.info.run_name for run in Truth(uri).runs()) == ["0", "1", "otter"]
 
+    def test_has_the_mean_of_its_repeats_in_each_trial(self, tmp_path, uri, truth):
+        root = tmp_path / "otter"
+        write_study(root, trials=0)
+        with Record(root / "0") as trial:
+            trial.append("started", name="trial", kind="trial")
+            for repeat, value in enumerate([1.0, 2.0, 6.0]):
+                with Record(root / "0" / str(repeat)) as record:
+                    record.append("started", name=f"repeat {repeat}", kind="trial")
+                    record.metrics(7, {"x": value})
+                    record.append("finished", outcome="complete", best={"x": value})
+                trial.metrics(repeat + 1, {"x": value})
+                project(root, uri)  # each time as a new process, which sends a part
+            trial.append("finished", outcome="complete", best={"x": 3.0, "x/std": 2.6})
+        project(root, uri)
+        assert truth.run("trial").data.metrics == {"x": 3.0, "best/x": 3.0, "best/x/std": 2.6}
+        assert [row[1:3] for row in truth.metrics("trial") if row[0] == "x"] == [
+            (1, 1.0),
+            (2, 1.5),
+            (3, 3.0),
+        ]
+        assert truth.run("repeat 2").data.metrics == {"x": 6.0, "best/x": 6.0}
+
     def test_is_projected_while_it_runs(self, tmp_path, uri, truth):
         root = tmp_path / "otter"
         projection = Exporter(root, tracking_uri=uri, experiment=EXPERIMENT)
@@ -380,7 +402,7 @@ class TestWhatMlflowCannotHold:
             ("", "_"),
             ("line\nfeed", "line_feed"),
             ("größe", "größe"),
-            ("n" * 300, "n" * 247 + "..."),
+            ("n" * 300, "n" * 238 + "...-230b0774"),
         ],
     )
     def test_names_are_made_legal(self, name, legal):
@@ -414,6 +436,24 @@ class TestWhatMlflowCannotHold:
             (1, 1.0),
             (2, 3.0),
         ]
+
+    def test_long_names_stay_apart(self, tmp_path, uri, truth):
+        names = [f"{'n' * 260}{end}" for end in "xyz"]
+        with Record(tmp_path / "run") as record:
+            record.append(
+                "started",
+                name="run",
+                params=dict.fromkeys(names, 1),
+                tags=dict.fromkeys([*names, "t+", "t@"], "of this test"),
+            )
+            record.metrics(1, dict(zip(names, (1.0, 2.0, 3.0), strict=True)))
+            record.metrics(2, dict.fromkeys(names, math.nan))
+        project(tmp_path / "run", uri)
+        data = truth.run("run").data
+        assert sorted(data.metrics.values()) == [1.0, 2.0, 3.0]
+        assert len(data.params) == 3
+        assert [*data.tags.values()].count("of this test") == 5
+        assert [*data.tags.values()].count("nan at step 2") == 3
 
     def test_params_look_as_a_person_types_them(self, tmp_path, uri, truth):
         values = {"a": True, "b": None, "c": 1e-4, "d": "", "e": [1], "f": math.inf, "g": "no"}

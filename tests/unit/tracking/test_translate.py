@@ -139,12 +139,12 @@ def test_the_description_names_command_place_commit_and_links():
             "hrm_sweep.git_dirty": "true",
         },
     }
-    found = links(started, view="", dashboard="http://host/studies/1")
+    found = links(started, view="")
     assert note(started, Path("multirun/otter/3"), found) == (
         "    python app.py lr=1e-3\n\n"
         "trial 3 of study otter · folder `multirun/otter/3` · "
         "git commit `0123456789` and changes after it\n\n"
-        "[trial in Optuna](http://host/studies/1/trials?numbers=3)"
+        "in Optuna: `python -m hrm_sweep dashboard otter`"
     )
 
 
