@@ -27,7 +27,7 @@ def machine(tmp_path, monkeypatch) -> Path:
 
 def write_study(folder: Path, *, uri: str | None = None) -> None:
     """A study of one trial as a sweep leaves it, of a machine with other folders."""
-    tags = {"hrm_sweep.study": folder.name, "hrm_sweep.folder": f"/home/bob/{folder}"}
+    tags = {"hrm_sweep.study": folder.name}
     judged = {"objectives": ["x"], "directions": ["minimize"], "constraints": []}
     with Record(folder) as study:
         study.append(
@@ -43,9 +43,8 @@ def write_study(folder: Path, *, uri: str | None = None) -> None:
             tracking={"uri": uri, "experiment": "theirs"},
         )
         with Record(folder / "0") as trial:
-            trial.append(
-                "started", kind="trial", name="0 n=1", tags=tags | {"hrm_sweep.trial": "0"}
-            )
+            tags |= {"hrm_sweep.trial": "0", "hrm_sweep.folder": f"/home/bob/{folder}/0"}
+            trial.append("started", kind="trial", name="0 n=1", tags=tags)
             for step in range(1, MEASUREMENTS + 1):
                 trial.metrics(step, {"x": 1 / step})
             (folder / "0" / "notes.txt").write_text("kept")

@@ -92,7 +92,7 @@ def test_a_study_is_a_parent_run_and_its_trials_are_the_children(runs):
     assert parent.info.status == "FINISHED"
 
 
-def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(runs):
+def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(folder, runs):
     client, parent, children = runs
     note = parent.data.tags["mlflow.note.content"]
     assert note.startswith("    python -m hrm_sweep -m lr=1e-4,1e-3,3e-4 study.name=small")
@@ -111,7 +111,7 @@ def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(runs)
     assert "trial 1 of study small · folder `multirun/small/1` · git commit `" in note
     assert "in Optuna: `python -m hrm_sweep dashboard small`" in note
     assert "127.0.0.1" not in str(parent.data.tags)
-    assert "127.0.0.1" not in Path("multirun/small/record.jsonl").read_text()
+    assert "127.0.0.1" not in Path(folder, "multirun/small/record.jsonl").read_text()
     shared = client.get_experiment(parent.info.experiment_id).tags
     packed = shared[f"mlflow.sharedViewState.{parent.info.run_id}"].removeprefix("deflate;")
     state = json.loads(zlib.decompress(base64.b64decode(packed)))
