@@ -19,6 +19,7 @@ from hrm_sweep.engine.description import describe_study
 from hrm_sweep.engine.identity import check_identity, recorded_study
 from hrm_sweep.engine.interfaces import Observer, Slots, SystemClock
 from hrm_sweep.engine.open_study import OpenStudy, find_study, open_study
+from hrm_sweep.engine.optuna_summary import OptunaSummary
 from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperConfig
 from hrm_sweep.engine.rebuild import lacks_trials, recorded_trials
 from hrm_sweep.engine.scheduler import Scheduler
@@ -211,7 +212,7 @@ class Sweep:
             self._config, self._space, self._objectives, num_trials=state.num_trials
         )
         if self._is_up_to_date(described):
-            return [view]
+            return [view, OptunaSummary(opened)]
         folder = self._dir.path
         uri, experiment = self._config.tracking_uri, self._config.experiment
         exporters = []
@@ -227,7 +228,7 @@ class Sweep:
             **described,
             **self._identity(opened),
         )
-        return [view, report, record, *exporters]
+        return [view, report, record, *exporters, OptunaSummary(opened)]
 
     def _is_up_to_date(self, described: Mapping[str, Any]) -> bool:
         """Return whether nothing is left to run, and the study's folder and MLflow have it all."""

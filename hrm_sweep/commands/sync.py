@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from hrm_sweep import formatting
-from hrm_sweep.commands.addresses import with_password
+from hrm_sweep.commands.addresses import storage_of, with_password
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.resolve import resolve_whole, studies
-from hrm_sweep.errors import RecordError, StudyError, TrackingError
+from hrm_sweep.errors import DatabaseAway, RecordError, StudyError, TrackingError
 from hrm_sweep.runs import export_state, layout, record
 from hrm_sweep.runs.app import App, trusted_pictures
 from hrm_sweep.runs.find import single_run_folders
@@ -40,6 +41,7 @@ class _Source(NamedTuple):
     home: _Destination | None
     """Where it was exported to; None if it was not tracked."""
     app: App
+    study: Study | None = None
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -72,7 +74,7 @@ def _all() -> Iterator[_Source]:
 def _study(study: Study) -> _Source:
     tracking = study.tracking
     home = _Destination(tracking["uri"], str(tracking["experiment"])) if tracking else None
-    return _Source(study.name, study.folder, home, study.app)
+    return _Source(study.name, study.folder, home, study.app, study)
 
 
 def _single(run: Run) -> _Source:
@@ -124,7 +126,23 @@ def _send(source: _Source, to: str | None) -> int:
         f"{source.name}: sent {formatting.pluralize(backlog.sent, 'measurement')}; {backlog}",
         flush=True,
     )
+    if source.study and not to:
+        _complete_in_optuna(source.study)
     return backlog.runs
+
+
+def _complete_in_optuna(study: Study) -> None:
+    """Let the trials in Optuna name their runs in MLflow; a database that is away is left alone."""
+    from hrm_sweep.engine.identity import study_id
+    from hrm_sweep.engine.optuna_summary import write_run_ids
+    from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
+
+    url = storage_of(study)
+    with contextlib.suppress(StudyError, DatabaseAway):
+        known = existing_study(url, study.name)
+        if known is not None and study_id(known) == study.id:
+            run_ids = {trial.number or 0: trial.mlflow_run_id for trial in study.trials}
+            write_run_ids(SharedStorage(url), known, run_ids)
 
 
 def _uri(source: _Source, to: str | None) -> str:

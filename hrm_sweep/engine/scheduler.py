@@ -28,8 +28,6 @@ SECONDS_BETWEEN_REPORTS = 1.0
 """Age that the curve of a running trial may reach in Optuna."""
 SECONDS_BETWEEN_QUERIES = 1.0
 """How often an empty queue is asked again: another sweep may have put a trial back."""
-SECONDS_FOR_RUN_ID = 10.0
-"""How long the result of a trial waits for its MLflow run id before Optuna gets it without one."""
 SHORT_SECONDS = 10.0
 """Trials shorter than that are taken ahead, so that no worker waits for the next one. Longer ones
 are not: another sweep on the study may be free first."""
@@ -178,8 +176,6 @@ class Scheduler:
             self._state.ended[trial.number] = trial
             for observer in self._observers:
                 observer.settled(trial)
-        patience = SECONDS_FOR_RUN_ID if self._config.is_tracked and trial.has_begun else 0
-        flight.tell_deadline = self._clock.monotonic() + patience
         self._pending_tells.append(flight)
 
     def _exchange(self) -> None:
@@ -187,7 +183,7 @@ class Scheduler:
         now = self._clock.monotonic()
         for flight in self._pending_tells:
             flight.run_id = ExportState.load(flight.progress.folder).run_id
-        ended = [each for each in self._pending_tells if each.run_id or now >= each.tell_deadline]
+        ended = list(self._pending_tells)
         if any(self._sync.will_retry(flight.progress) for flight in ended):
             self._query_at = 0.0
         reporting = [flight for flight in self._in_flight.values() if flight.unreported]
@@ -252,6 +248,4 @@ class Scheduler:
                 flight.conclude(Outcome.INTERRUPTED, reason)
             self._settle(flight)
         self._in_flight = {}
-        for flight in self._pending_tells:
-            flight.tell_deadline = 0.0
         self._exchange()

@@ -32,9 +32,7 @@ class InFlightTrial:
     unreported: dict[int, float] = field(default_factory=dict)
     """Steps of the curve that Optuna lacks."""
     run_id: str = ""
-    """In MLflow; "" until it is known."""
-    tell_deadline: float = 0.0
-    """Time on the scheduler's clock when Optuna gets the result without waiting for `run_id`."""
+    """In MLflow; "" until it is known, which may be after the end: see `engine.optuna_summary`."""
 
     def __post_init__(self) -> None:
         self._extend_curve(self.tail.earlier)

@@ -114,8 +114,12 @@ class SharedStorage(RDBStorage):
         with self._committing() as session:
             tables.add_intermediate_values(session, trial_id(trial), curve)
 
-    def set_user_attrs(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
-        """Set user attributes of a trial in one statement; values are JSON."""
+    def set_user_attrs(self, trial: optuna.Trial | FrozenTrial, attrs: Mapping[str, Any]) -> None:
+        """Set user attributes of a trial in one statement; values are JSON.
+
+        Of a finished one too, which Optuna's own methods refuse. Studies that were loaded before
+        keep such a trial as they have it.
+        """
         with self._committing() as session:
             tables.set_user_attrs(session, trial_id(trial), attrs)
 

@@ -92,6 +92,15 @@ def test_a_study_is_a_parent_run_and_its_trials_are_the_children(runs):
     assert parent.info.status == "FINISHED"
 
 
+def test_optuna_names_the_runs_and_the_best_trial(folder, runs):
+    _, _, children = runs
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{folder}/multirun/optuna.db")
+    run_ids = {trial.number: trial.user_attrs["mlflow_run_id"] for trial in study.trials}
+    assert run_ids == {number: run.info.run_id for number, run in children.items()}
+    best = hrm_sweep("best", "--json", folder=folder)
+    assert study.user_attrs["best_trial"] == json.loads(best.stdout)["trial"]
+
+
 def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(folder, runs):
     client, parent, children = runs
     note = parent.data.tags["mlflow.note.content"]
