@@ -35,6 +35,7 @@ from hrm_sweep.tracking.limits import MAX_DIGEST, MAX_NAME, Names, legal_tags, p
 from hrm_sweep.tracking.translate import Update
 
 TIMEOUT_SECONDS = 5
+RUNS_A_PAGE = 1000
 RECORD_TAG = "hrm_sweep.record"
 """Name of the run's record, by which a run is found whose creation was not answered."""
 
@@ -95,6 +96,10 @@ class Destination:
             )
         return self.open(made.info.run_id)
 
+    def children(self, run_id: str) -> list[Run]:
+        """Return the runs whose parent is that run."""
+        return self._search(f"tags.`mlflow.parentRunId` = '{run_id}'", ViewType.ACTIVE_ONLY)
+
     def keep_view(self, study: Mapping[str, Any], run_id: str) -> str:
         """Make a table of a study's trials for the UI.
 
@@ -115,11 +120,21 @@ class Destination:
 
     def _runs_of(self, record: str) -> list[Run]:
         """Return all runs of a record, those that were not deleted first."""
-        with translated():
-            runs = self._client.search_runs(
-                [self.experiment_id], f"tags.`{RECORD_TAG}` = '{record}'", ViewType.ALL
-            )
+        runs = self._search(f"tags.`{RECORD_TAG}` = '{record}'", ViewType.ALL)
         return sorted(runs, key=lambda run: (run.info.lifecycle_stage != "active", run.info.run_id))
+
+    def _search(self, query: str, view: int) -> list[Run]:
+        """Return all runs that a query finds, page by page."""
+        found: list[Run] = []
+        token: str | None = None
+        while True:
+            with translated():
+                page = self._client.search_runs(
+                    [self.experiment_id], query, view, RUNS_A_PAGE, page_token=token
+                )
+            found, token = [*found, *page], page.token
+            if not token:
+                return found
 
 
 class MlflowRun:
@@ -157,6 +172,11 @@ class MlflowRun:
         with translated():
             self._client.log_batch(self.run_id, self._metrics, self._params, tags, synchronous=True)
         self._params, self._tags, self._metrics = [], {}, []
+
+    def log_rank(self, name: str, rank: int, *, step: int) -> None:
+        """Send one metric at once."""
+        with translated():
+            self._client.log_metric(self.run_id, name, rank, step=step, synchronous=True)
 
     def _log_dataset(self, described: Mapping[str, Any]) -> None:
         dataset = Dataset(

@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from hrm_sweep.errors import TrackingError
+from hrm_sweep.errors import RecordError, StudyError, TrackingError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.export_state import Backlog, waiting
+from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.run_folders import runs_below
+from hrm_sweep.runs.study import Study
+from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.system.locks import FileLock
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import client
 from hrm_sweep.tracking.errors import Gone, Refused, Unreachable, plain
+from hrm_sweep.tracking.ranks import write_ranks
 from hrm_sweep.tracking.run_exporter import Pictures, RunExporter
 from hrm_sweep.tracking.store import ARTIFACTS, database_path, resolve_uri
 
@@ -66,6 +70,7 @@ class Exporter:
         self._has_scanned = False
         """Runs found after the first scan are new, so MLflow need not be searched for them."""
         self._woken_up_to = 0
+        self._num_ranked = 0
         self._delay, self._retry_at, self._timeout = 0.0, 0.0, client.TIMEOUT_SECONDS
         self._progress_at_failure = -1
         self._unconnected = Backlog()
@@ -134,6 +139,7 @@ class Exporter:
             self._add_children(run.folder, run)
         self._has_scanned = True
         self._take_turns(list(self._runs.values()), self._destination)
+        self._rank_trials(self._destination)
         self.reason, self._progress_at_failure = "", -1
         self._timeout = client.TIMEOUT_SECONDS
         client.be_patient(self._timeout)
@@ -154,6 +160,17 @@ class Exporter:
         self._woken_up_to = (self._woken_up_to + WAKES_A_STEP) * (
             self._woken_up_to + WAKES_A_STEP < len(runs)
         )
+
+    def _rank_trials(self, destination: client.Destination) -> None:
+        """Rank the trials when all is sent, and until then whenever their number has doubled."""
+        study = self._runs.get(self._root)
+        num_ended = sum(run.is_done and run.parent is study for run in self._runs.values())
+        is_due = num_ended >= 2 * self._num_ranked or all(map(_is_done, self._runs.values()))
+        if study is None or not study.run_id or num_ended == self._num_ranked or not is_due:
+            return
+        if objectives := _objectives(self._root):
+            write_ranks(destination, study.run_id, objectives)
+        self._num_ranked = num_ended
 
     def _advance(self, run: RunExporter, destination: client.Destination) -> bool:
         """Send one batch, or the end, of one run; return whether there was something to send."""
@@ -216,7 +233,7 @@ class Exporter:
 
     def _start_over(self) -> None:
         """Begin again with another experiment: the database was replaced."""
-        self._destination, self._has_scanned = None, False
+        self._destination, self._has_scanned, self._num_ranked = None, False, 0
         self._runs.clear()
         self._children.clear()
 
@@ -236,3 +253,16 @@ class Exporter:
         self._retry_at = self._now() + self._delay * random.uniform(0.8, 1.2)
         if self._destination is None:
             self._unconnected = waiting(self._root, self._state_file, reason=self.reason)
+
+
+def _is_done(run: RunExporter) -> bool:
+    return run.is_done
+
+
+def _objectives(folder: Path) -> Objectives | None:
+    """Return how the trials of the study in a folder are judged; None for a run that is none."""
+    try:
+        run = Run.open(folder)
+        return Study(run).objectives if run.kind == "study" else None
+    except (RecordError, StudyError, KeyError):
+        return None  # damaged, or written by an older version

@@ -15,6 +15,8 @@ from typing import Any
 from hrm_sweep.tracking.limits import legal_name
 
 _TAG = "mlflow.sharedViewState."
+RANK = "hrm_sweep.rank"
+"""Metric of a complete trial: 1 for the best of the study."""
 MODEL_TRAINING = "workflowType=machine_learning"
 """Without it the UI shows what it has for language models."""
 
@@ -38,11 +40,11 @@ def tag_of_view(study: Mapping[str, Any], run_id: str) -> tuple[str, str]:
     if judged["tie_breaker"]:
         metrics.append(best_name(judged["tie_breaker"]))
     columns = [f"params.`{legal_name(name)}`" for name in study["params"]]
-    columns += [f"metrics.`{legal_name(name)}`" for name in metrics]
+    columns += [f"metrics.`{legal_name(name)}`" for name in [RANK, *metrics]]
     state = {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
-        "orderByKey": f"metrics.`{legal_name(metrics[0])}`",
-        "orderByAsc": judged["directions"][0] == "minimize",
+        "orderByKey": f"metrics.`{RANK}`",
+        "orderByAsc": True,  # runs without a rank come last either way
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],

@@ -101,6 +101,19 @@ def test_optuna_names_the_runs_and_the_best_trial(folder, runs):
     assert study.user_attrs["best_trial"] == json.loads(best.stdout)["trial"]
 
 
+def test_mlflow_sorts_the_trials_as_the_terminal_does(folder, printed, runs):
+    client, parent, children = runs
+    table = [line.split()[0] for line in printed.replace("*", " ").splitlines() if " s" in line]
+    sorted_by_mlflow = client.search_runs(
+        [parent.info.experiment_id],
+        f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'",
+        order_by=["metrics.`hrm_sweep.rank` ASC"],
+    )
+    numbers = [run.data.tags["hrm_sweep.trial"] for run in sorted_by_mlflow]
+    assert len({run.data.metrics["best/eval/exact_match"] for run in children.values()}) == 1
+    assert numbers == table[-3:]
+
+
 def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(folder, runs):
     client, parent, children = runs
     note = parent.data.tags["mlflow.note.content"]
@@ -125,9 +138,10 @@ def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(folde
     packed = shared[f"mlflow.sharedViewState.{parent.info.run_id}"].removeprefix("deflate;")
     state = json.loads(zlib.decompress(base64.b64decode(packed)))
     assert state["searchFilter"] == f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`best/eval/exact_match`", False)
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`hrm_sweep.rank`", True)
     assert state["selectedColumns"] == [
         "params.`lr`",
+        "metrics.`hrm_sweep.rank`",
         "metrics.`best/eval/exact_match`",
         "metrics.`best/eval/loss`",
         "tags.`hrm_sweep.outcome`",

@@ -151,6 +151,36 @@ class TestAStudy:
         ]
         assert truth.run("repeat 2").data.metrics == {"x": 6.0, "best/x": 6.0}
 
+    def test_has_the_rank_of_each_trial_by_the_one_rule(self, tmp_path, uri, truth):
+        root = tmp_path / "otter"
+        judged: dict[str, Any] = {
+            "objectives": ["x"],
+            "directions": ["maximize"],
+            "constraints": ["cost <= 5"],
+        }
+        with Record(root) as study:
+            judged |= {"tie_breaker": "loss", "repeats": 1}
+            study.append("started", kind="study", name="otter", params={}, judged=judged)
+            for number, best in enumerate(
+                [
+                    {"x": 1.0, "loss": 0.5, "cost": 1.0},
+                    {"x": 0.2, "loss": 0.1, "cost": 1.0},
+                    {"x": 1.0, "loss": 0.4, "cost": 1.0},
+                    {"x": 2.0, "loss": 0.0, "cost": 6.0},  # breaks the constraint
+                    {"x": 1.0, "loss": 0.4, "cost": 1.0},
+                ]
+            ):
+                write_run(root / str(number), outcome="complete", best=best)
+            write_run(root / "5", outcome="diverged", best={"x": 9.0, "loss": 0.0, "cost": 1.0})
+            study.append("finished", outcome="complete")
+        project(root, uri)
+        ranks = {
+            int(run.data.tags["hrm_sweep.trial"]): run.data.metrics.get("hrm_sweep.rank")
+            for run in truth.runs()
+            if "hrm_sweep.trial" in run.data.tags
+        }
+        assert ranks == {2: 1, 4: 2, 0: 3, 1: 4, 3: 5, 5: None}
+
     def test_is_projected_while_it_runs(self, tmp_path, uri, truth):
         root = tmp_path / "otter"
         projection = Exporter(root, tracking_uri=uri, experiment=EXPERIMENT)
