@@ -111,6 +111,17 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def ranges(numbers: Iterable[int]) -> str:
+    """Return sorted numbers as text, consecutive ones together: `0 to 4, 7`."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in spans)
+
+
 def pluralize(number: int, noun: str) -> str:
     """1 trial, 2 trials."""
     return f"{number} {noun}" + ("" if number == 1 else "s")

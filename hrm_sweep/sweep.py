@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -38,17 +37,19 @@ from hrm_sweep.runs.app import App, register
 from hrm_sweep.runs.export_state import waiting
 from hrm_sweep.runs.find import studies_below
 from hrm_sweep.runs.places import Place
+from hrm_sweep.runs.study import reference
 from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.search.pruners import make_pruner
 from hrm_sweep.search.space import Space, check_once, parse_space
 from hrm_sweep.storage.pruning import Pruning
 from hrm_sweep.system import environment, names, process
-from hrm_sweep.system.redact import check_no_secrets
+from hrm_sweep.system.redact import check_no_secrets, redacted
 from hrm_sweep.system.sqlite_urls import absolute
 from hrm_sweep.terminal import hints
 from hrm_sweep.terminal.live import LiveView, standard_console
 from hrm_sweep.terminal.study_tables import MetricColumns
 from hrm_sweep.tracking.exporter_process import ExporterProcess
+from hrm_sweep.tracking.store import resolve_uri
 
 
 class Sweep:
@@ -162,7 +163,7 @@ class Sweep:
             self._config, self._space, self._objectives, self._dir, self._known, self._compose
         )
         if self._known is not None and self._recorded is not None:
-            check_identity(self._known, self._recorded)
+            check_identity(self._known, self._recorded, self._config.storage)
 
     def _known_trials(self) -> list[Any]:
         """Return the trials that Optuna has, or would get from the study's folder."""
@@ -209,7 +210,7 @@ class Sweep:
             describe_others=partial(hints.describe_others, how_to_continue=self._how_to_continue),
         )
         described = describe_study(
-            self._config, self._space, self._objectives, num_trials=state.num_trials
+            self._config, self._space, self._objectives, num_trials=state.num_to_do
         )
         if self._is_up_to_date(described):
             return [view, OptunaSummary(opened)]
@@ -219,12 +220,12 @@ class Sweep:
         if self._config.is_tracked:
             pictures = self._job.app.pictures
             exporters = [ExporterProcess(folder, uri, experiment, pictures=pictures)]
-        report = Report(lambda: draw_report(folder))
+        report = Report(lambda: draw_report(folder, self._config.storage))
         record = StudyRecord(
             folder,
             self._space,
             report,
-            reproduce=partial(hints.reproduce, self._name),
+            reproduce=partial(hints.reproduce, self._name, folder),
             **described,
             **self._identity(opened),
         )
@@ -244,13 +245,21 @@ class Sweep:
         return {
             "id": opened.id,
             "name": self._name,
-            "place": Place.here(self._dir.path).to_record() | {"cwd": str(Path.cwd())},
+            "place": self._place().to_record(),
             "recipe": self._recipe,
             "tags": tags | opened.tags,
             "description": f"    {command}\n",
             "hydra_overrides": for_hydra,
             "app": self._job.app.to_record(),
         }
+
+    def _place(self) -> Place:
+        tracking = resolve_uri(self._config.tracking_uri) if self._config.is_tracked else ""
+        return Place.here(
+            self._dir.path,
+            storage=redacted(absolute(self._config.storage)),
+            tracking=redacted(tracking),
+        )
 
     def _print_plan(self) -> None:
         lines = hints.describe_plan(
@@ -274,7 +283,7 @@ class Sweep:
             print(line)
         for observer in observers:
             if isinstance(observer, ExporterProcess) and (backlog := observer.backlog).runs:
-                later = process.hrm_sweep_command("sync", self._name)
+                later = process.hrm_sweep_command("sync", reference(self._name, self._dir.path))
                 print(f"  tracking     {backlog}; later: {later}")
 
     def _how_to_continue(self, *, take_from: str | None = None) -> str:

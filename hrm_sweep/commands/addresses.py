@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
-from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system.sqlite_urls import path_of, url_of
 
@@ -23,23 +21,27 @@ def storage_of(study: Study) -> str:
     path = path_of(url)
     if path is None or path.is_absolute() or study.place is None:
         return url
-    start = Path(study.place["cwd"]), Path(study.place["folder"])
-    from_folder = os.path.relpath(start[0] / path, start[1])
+    last = path_of(study.place["storage"])
+    assert last is not None
+    from_folder = os.path.relpath(last, study.place["folder"])
     beside = Path(os.path.normpath(study.folder.resolve() / from_folder))
     return url if beside == path.resolve() or not beside.exists() else url_of(beside)
 
 
 def folders_in_storage() -> list[Path]:
-    """Return the folders of this machine that studies in the project's Optuna database name."""
+    """Return the folders of this machine that studies in the project's Optuna database name.
+
+    Raises:
+        StudyError: the database cannot be read.
+        DatabaseAway: it does not answer.
+    """
     url = os.environ.get("HRM_SWEEP_STORAGE") or DEFAULT_STORAGE
     if url == DEFAULT_STORAGE and not Path(DEFAULT_STORAGE.removeprefix("sqlite:///")).exists():
         return []
     from hrm_sweep.engine.identity import folders_of
     from hrm_sweep.storage.studies import study_attributes
 
-    with contextlib.suppress(StudyError, DatabaseAway):  # they are named when a study is asked for
-        return [folder for attrs in study_attributes(url) for folder in folders_of(attrs)]
-    return []
+    return [folder for attrs in study_attributes(url) for folder in folders_of(attrs)]
 
 
 def with_password(recorded: str | None, variable: str) -> str | None:

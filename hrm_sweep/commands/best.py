@@ -32,7 +32,7 @@ def _run(arguments: argparse.Namespace) -> None:
     study = resolve_study(arguments.study)
     best = front(study) if arguments.pareto else ranked(study)
     if not best:
-        counts = ", ".join(f"{number} {word}" for word, number in study.counted().items())
+        counts = study.describe_counts()
         raise StudyError(f"{study.name}: no trial is complete yet ({counts}), so there is no best")
     if arguments.json:
         shown = best if arguments.pareto else best[:1]
@@ -60,13 +60,19 @@ def _print_best(study: Study, best: list[Run]) -> None:
         pairs.append(("breaks", ", ".join(map(str, broken)) + ": no trial meets all constraints"))
     if study.objectives.is_multi_objective:
         number = formatting.pluralize(len(front(study)), "trial")
-        command = process.hrm_sweep_command("best", study.name, "--pareto")
+        command = process.hrm_sweep_command("best", study.reference, "--pareto")
         pairs.append(("front", f"{number}, this one first: {command}"))
     elif rival := next_best(study, best):
         pairs.append(("next best", rival))
+    if first.where:
+        pairs.append(("it ran", first.where))
+        print(facts(pairs))
+        return
+    if elsewhere := study.describe_elsewhere():
+        pairs.append(("counted too", elsewhere))
     pairs += [
         ("run again", first.command),
-        ("reproduce", process.hrm_sweep_command("reproduce", study.name)),
+        ("reproduce", process.hrm_sweep_command("reproduce", study.reference)),
         ("folder", str(first.folder)),
     ]
     if first.mlflow_run_id:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hrm_sweep import formatting
@@ -12,12 +14,16 @@ from hrm_sweep.commands.addresses import storage_of, with_password
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import InputError, StudyError
-from hrm_sweep.runs import layout
 from hrm_sweep.runs.export_state import ExportState
+from hrm_sweep.runs.places import Place, Whereabouts, whereabouts
+from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.runs.study import Study
-from hrm_sweep.system import files
+from hrm_sweep.storage.leases import LeaseState
+from hrm_sweep.system import files, process
+from hrm_sweep.system.redact import redacted
 
 if TYPE_CHECKING:
+    from hrm_sweep.engine.other_sweeps import Others
     from hrm_sweep.storage.optuna_storage import SharedStorage
 
 
@@ -31,21 +37,108 @@ def _run(arguments: argparse.Namespace) -> None:
     if study.is_running:
         raise StudyError(f"{study.name}: is running; stop it first (Ctrl-C where it runs)")
     files.check_writable(study.folder)
-    storage = _writable_storage(study)  # fails before anything is removed
-    run_ids = _run_ids(study)
-    parts = [f"the folder {study.folder}", "the study in Optuna"]
-    if run_ids:
-        parts.append(f"{formatting.pluralize(len(run_ids), 'run')} in MLflow")
-    trials = formatting.pluralize(len(study.trials), "trial")
-    print(f"{study.name}: {trials}; this removes {', '.join(parts)}.")
+    belongings = _belongings(study)  # fails before anything is removed
+    for line in _describe(study, belongings):
+        print(line)
     if not arguments.yes and not _confirmed(study.name):
         print("Nothing was removed.")
         return
-    if run_ids:
-        _delete_in_mlflow(study, run_ids)
-    storage.remove_study(study.name)
+    if belongings.run_ids and not (arguments.yes and belongings.are_runs_in_doubt):
+        _delete_in_mlflow(study, belongings.run_ids)
+    if belongings.storage is not None:
+        belongings.storage.remove_study(study.name)
     shutil.rmtree(study.folder)
     print(f"{study.name}: removed.")
+
+
+@dataclass(frozen=True)
+class _Belongings:
+    """What bears the identity of a study's folder outside of it."""
+
+    storage: SharedStorage | None
+    """Optuna's storage, if its study of that name is this one."""
+    run_ids: list[str]
+    """Of the runs in MLflow."""
+    original: Place | None = None
+    """The folder that this one is a copy of, to which Optuna's study and the runs belong."""
+    others: Sequence[Place] = ()
+    """Further folders of the study, of other machines or projects."""
+    are_runs_in_doubt: bool = False
+    """The folder came from another machine, where the runs may still be those of its original."""
+
+
+def _belongings(study: Study) -> _Belongings:
+    """Return what is to be removed with a study's folder.
+
+    Raises:
+        StudyError: another machine runs trials of it, or the storage cannot be opened or locked.
+    """
+    from hrm_sweep.engine.identity import original_of, places, study_id
+    from hrm_sweep.engine.other_sweeps import running_of_others
+    from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
+
+    lies, here, url = whereabouts(study), Place.here(study.folder), storage_of(study)
+    run_ids = [] if _shares_runs(study, lies) else _run_ids(study)
+    in_doubt = bool(run_ids) and lies is Whereabouts.RECEIVED
+    original = Place.of_record(study.place) if study.place and lies is Whereabouts.COPY else None
+    known = existing_study(url, study.name)
+    if known is None or study_id(known) != study.id or original_of(known, study, url):
+        return _Belongings(None, run_ids, original, are_runs_in_doubt=in_doubt)
+    registered = places(known)
+    _check_nobody_runs(study, running_of_others(known))
+    storage = SharedStorage(url)
+    with storage.exclusive_transaction():  # shows that it can be written
+        pass
+    others = [place for place in registered if place != here and _may_exist(place, study.id)]
+    return _Belongings(storage, run_ids, original, others, in_doubt)
+
+
+def _shares_runs(study: Study, lies: Whereabouts) -> bool:
+    """Return whether the MLflow of a copied folder is that of its original."""
+    if lies is not Whereabouts.COPY or not study.place or not study.tracking:
+        return False
+    return bool(redacted(_tracking_uri(study)) == study.place["tracking"])
+
+
+def _tracking_uri(study: Study) -> str:
+    from hrm_sweep.tracking.store import resolve_uri
+
+    return resolve_uri(with_password(study.tracking.get("uri"), "MLFLOW_TRACKING_URI"))
+
+
+def _may_exist(place: Place, study_id: str) -> bool:
+    return not place.is_local or place.has(study_id)
+
+
+def _check_nobody_runs(study: Study, running: Others) -> None:
+    for (machine, lease), number in running.items():
+        trials = formatting.pluralize(number, "trial")
+        if lease is LeaseState.ALIVE:
+            raise StudyError(f"{study.name}: a sweep on {machine} runs {trials}; stop it first")
+        if lease is LeaseState.UNKNOWN:
+            take = process.hrm_sweep_command("resume", study.reference, "--take-from", machine)
+            raise StudyError(
+                f"{study.name}: {trials} may still run on {machine}, which cannot be seen from "
+                f"here; stop that sweep there, or, if the machine is gone for good: {take}"
+            )
+
+
+def _describe(study: Study, belongings: _Belongings) -> Iterator[str]:
+    parts = [f"the folder {study.folder}"]
+    if belongings.storage is not None:
+        parts.append("the study in Optuna")
+    runs = formatting.pluralize(len(belongings.run_ids), "run") + " in MLflow"
+    if belongings.run_ids:
+        parts.append(runs)
+    trials = formatting.pluralize(len(study.trials), "trial")
+    yield f"{study.name}: {trials}; this removes {', '.join(parts)}."
+    if belongings.original is not None:
+        yield f"It is a copy of {belongings.original}, which stays whole."
+    for place in belongings.others:
+        yield f"{place} belongs to the same study and loses its trials in Optuna."
+    if belongings.are_runs_in_doubt:
+        place = Place.of_record(study.place or {})
+        yield f"The folder came from {place}; with --yes, the {runs} stay, which may be that one's."
 
 
 def _confirmed(name: str) -> bool:
@@ -56,32 +149,17 @@ def _confirmed(name: str) -> bool:
 
 def _run_ids(study: Study) -> list[str]:
     """Return the MLflow run ids of the study, its trials and their repeats."""
-    folders = [path.parent for path in study.folder.rglob(layout.EXPORT_STATE)]
-    return [run_id for folder in folders if (run_id := ExportState.load(folder).run_id)]
+    ids = (ExportState.load(folder).run_id for folder in run_folders(study.folder))
+    return list(filter(None, ids))
 
 
 def _delete_in_mlflow(study: Study, run_ids: list[str]) -> None:
     from hrm_sweep.tracking.delete import delete
-    from hrm_sweep.tracking.store import resolve_uri
 
-    uri = resolve_uri(with_password(study.tracking.get("uri"), "MLFLOW_TRACKING_URI"))
-    if not delete(uri, run_ids):
+    if not delete(_tracking_uri(study), run_ids):
         print(
             "The MLflow server keeps its runs as deleted; `mlflow gc` there removes them for good."
         )
-
-
-def _writable_storage(study: Study) -> SharedStorage:
-    """Return the study's Optuna storage.
-
-    Raises:
-        StudyError: it cannot be opened or locked.
-    """
-    from hrm_sweep.storage.optuna_storage import SharedStorage
-
-    storage = SharedStorage(storage_of(study))
-    with storage.exclusive_transaction():
-        return storage
 
 
 COMMAND = Command(

@@ -56,6 +56,8 @@ def _run(arguments: argparse.Namespace) -> None:
             raise InputError(f"--to {path}: must end in {' or '.join(FORMATS)}")
         files.check_writable(path.parent)
     table = to_frame(study)
+    if elsewhere := study.describe_elsewhere():
+        print(f"not in {study.folder}, and taken from Optuna: {elsewhere}")
     for path in paths:
         _write(table, path)
         print(f"{path}: {len(table)} rows, {len(table.columns)} columns")

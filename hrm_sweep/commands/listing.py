@@ -10,8 +10,9 @@ from typing import Any
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import console, plain_table
-from hrm_sweep.commands.resolve import stopped_runs, studies, unreadable_records
+from hrm_sweep.commands.resolve import stopped_runs, studies, unreadable, with_others
 from hrm_sweep.runs import layout
+from hrm_sweep.runs.places import Whereabouts, whereabouts
 from hrm_sweep.runs.ranking import ranked
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process
@@ -22,18 +23,18 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    found = studies()
+    found = [with_others(study) for study in studies()]
     if arguments.json:
         print(json.dumps([_described(study) for study in found], indent=2))
         return
-    for error in unreadable_records():
+    for error in unreadable():
         print(f"left out: {error}")
     if found:
         _print_table(found)
     else:
         start = process.hrm_sweep_command("-m", "lr=1e-4,1e-3")
         print(f"No study in {layout.MULTIRUN}/ yet; start one: {start}")
-    resumable = [study.name for study in found if study.can_go_on]
+    resumable = [study.reference for study in found if study.can_go_on]
     for name in [*resumable, *(str(run.folder) for run in stopped_runs())]:
         print(f"  resume with: {process.hrm_sweep_command('resume', name)}")
 
@@ -42,12 +43,21 @@ def _print_table(found: list[Study]) -> None:
     table = plain_table("study", "when", "trials", "best", "")
     for study in found:
         ago = formatting.format_age(time.time() - study.run.last.time_ms / 1000)
-        table.add_row(study.name, ago, _trials(study), _value(study), _point(study))
+        table.add_row(_name(study, found), ago, _trials(study), _value(study), _point(study))
     console().print(table)
 
 
+def _name(study: Study, found: list[Study]) -> str:
+    """Return the name of a study, with its folder where the name does not lead there."""
+    name = study.name if study.reference == study.name else f"{study.name} ({study.folder})"
+    has_original = any(other.id == study.id for other in found if other is not study)
+    is_copy = has_original and whereabouts(study) is Whereabouts.COPY
+    return f"{name}, a copy" if is_copy else name
+
+
 def _trials(study: Study) -> str:
-    return ", ".join(f"{number} {word}" for word, number in study.counted().items())
+    counts = study.describe_counts()
+    return f"{counts} ({elsewhere})" if (elsewhere := study.describe_elsewhere()) else counts
 
 
 def _value(study: Study) -> str:

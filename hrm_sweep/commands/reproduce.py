@@ -66,6 +66,8 @@ def _tolerance(text: str) -> float:
 
 def _run(arguments: argparse.Namespace) -> None:
     named = _named(arguments)
+    if named.where:
+        raise StudyError(f"{_label(named)}: it ran {named.where}; reproduce it there")
     original = named.trained
     if original is not named:
         print(f"{_label(named)} reused the values of a run with the same recipe:")

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.commands.resolve import resolve_study
+from hrm_sweep.engine.plugin_config import resume_overrides, without_place
 from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
 from hrm_sweep.runs import compare, layout
 from hrm_sweep.runs.app import FinalTags, Runner
@@ -70,8 +71,8 @@ def run_app_again(original: Run) -> Run:
     command = shlex.split(program)
     command = [sys.executable, *command[1:]] if command[0] == "python" else command
     once = ["hydra.sweeper.repeats=1", "hydra.sweeper.pruner=null", "hydra.sweeper.timeout=null"]
-    where = [f"hydra.sweep.dir={folder}", f"hydra.sweeper.study_name={folder.name}"]
-    overrides = [*study.hydra_overrides, *once, *where, *original.overrides]
+    where = resume_overrides(folder.name, folder)
+    overrides = [*without_place(study.hydra_overrides), *once, *where, *original.overrides]
     print(flush=True)
     done = subprocess.run([*command, "-m", *overrides], check=False)
     if not (folder / "0" / layout.RECORD).exists():

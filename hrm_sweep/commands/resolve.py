@@ -13,7 +13,8 @@ from pathlib import Path
 
 from hrm_sweep import formatting
 from hrm_sweep.commands.addresses import folders_in_storage, storage_of
-from hrm_sweep.errors import RecordError, StudyError
+from hrm_sweep.engine.elsewhere import whole
+from hrm_sweep.errors import DatabaseAway, RecordError, StudyError
 from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.find import (
@@ -23,6 +24,7 @@ from hrm_sweep.runs.find import (
     studies_below,
     study_in,
 )
+from hrm_sweep.runs.places import Whereabouts, whereabouts
 from hrm_sweep.runs.ranking import ranked
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
@@ -51,17 +53,7 @@ def resolve(text: str | None) -> Study | Run:
 
 def with_others(study: Study) -> Study:
     """Return the study with the trials that its folder lacks, as Optuna knows them."""
-    if _is_complete_here(study):
-        return study
-    from hrm_sweep.engine.elsewhere import whole  # imports optuna
-
     return whole(study, storage_of(study))
-
-
-def _is_complete_here(study: Study) -> bool:
-    """Return whether all trials are in the folder, and no other project can have added any."""
-    is_private = study.storage.startswith(f"sqlite:///{layout.MULTIRUN}/")
-    return is_private and len(study.trials) >= study.num_trials
 
 
 def resolve_whole(text: str | None) -> Study | Run:
@@ -152,9 +144,13 @@ def studies() -> list[Study]:
     """
     found = studies_below()
     known = {study.folder.resolve() for study in found}
-    outside = {folder.resolve(): folder for folder in folders_in_storage()}
-    named = [study_in(folder) for place, folder in outside.items() if place not in known]
-    return newest_first([*found, *filter(None, named)])
+    named: dict[Path, Path] = {}
+    with contextlib.suppress(StudyError, DatabaseAway):  # said where its answer is needed
+        for folder in folders_in_storage():
+            named.setdefault(folder.resolve(), folder)  # first as it was typed
+    outside = filter(None, (study_in(named[place]) for place in named.keys() - known))
+    ids = {study.id for study in found}
+    return newest_first([*found, *(study for study in outside if study.id not in ids)])
 
 
 def stopped_runs() -> list[Run]:
@@ -167,8 +163,12 @@ def stopped_runs() -> list[Run]:
     return found
 
 
-def unreadable_records() -> Iterator[RecordError]:
-    """Yield an error for each folder of `multirun/` whose record cannot be read."""
+def unreadable() -> Iterator[Exception]:
+    """Yield an error for each record below `multirun/`, and a database, that cannot be read."""
+    try:
+        folders_in_storage()
+    except (StudyError, DatabaseAway) as error:
+        yield error
     for path in sorted(layout.MULTIRUN.glob(f"*/{layout.RECORD}")):
         try:
             record.ends(path.parent)
@@ -198,7 +198,7 @@ def _by_number(text: str) -> Run | None:
     study = _by_folder(name) or _by_name(name)
     if not isinstance(study, Study):
         return None
-    run = trial_of(study, int(trial))
+    run = trial_of(with_others(study), int(trial))
     return run if repeat is None else repeat_of(run, int(repeat))
 
 
@@ -228,7 +228,9 @@ def _numbered(runs: Mapping[int, Run], number: int, name: str, *, kind: str, emp
 
 
 def _newest_study() -> Study:
-    for study in studies():
+    found = studies()
+    originals = (study for study in found if whereabouts(study) is not Whereabouts.COPY)
+    for study in (*originals, *found):
         return study
     raise StudyError(f"there is no study in {layout.MULTIRUN}/ yet; {_how_to_start()}")
 

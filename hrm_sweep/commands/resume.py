@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 
 from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.resolve import resolve_whole
-from hrm_sweep.engine.plugin_config import FOR_ONCE, TAKE_FROM, resume_overrides
+from hrm_sweep.compat.hydra import text_override
+from hrm_sweep.engine.plugin_config import (
+    FOR_ONCE,
+    SWEEP_DIR,
+    TAKE_FROM,
+    resume_overrides,
+    without_place,
+)
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.app import registered
@@ -42,7 +48,9 @@ def _study(study: Study, take_from: str | None) -> list[str]:
         raise _made_by_another_app(study.name, study.command, where)
     for_hydra, overrides = _saved(study)
     once = [f"{TAKE_FROM}{take_from}"] if take_from else []
-    return ["-m", *for_hydra, *once, *overrides, f"study.name={study.name}"]
+    if study.folder != layout.MULTIRUN / study.name:
+        once.append(text_override(SWEEP_DIR, str(study.folder)))
+    return ["-m", *for_hydra, *once, *overrides, text_override("study.name", study.name)]
 
 
 def _single_run(run: Run, take_from: str | None) -> list[str]:
@@ -51,13 +59,14 @@ def _single_run(run: Run, take_from: str | None) -> list[str]:
     if registered(run.app.name) is None:
         raise _made_by_another_app(run.folder.name, run.command, [f"hydra.run.dir={run.folder}"])
     overrides = [text for text in run.overrides if not text.startswith("study.name=")]
-    where = f"hydra.run.dir={json.dumps(str(run.folder))}"
-    return [*overrides, f"study.name={run.folder.name}", where]
+    where = text_override("hydra.run.dir", str(run.folder))
+    return [*overrides, text_override("study.name", run.folder.name), where]
 
 
 def _made_by_another_app(name: str, command: str, overrides: list[str]) -> StudyError:
     words = shlex.split(command)
-    words += [override for override in overrides if override not in words]
+    if not set(overrides) <= set(words):
+        words = [*without_place(words), *overrides]
     return StudyError(f"{name}: was made by another app; resume it with: {shlex.join(words)}")
 
 
@@ -67,6 +76,7 @@ def _saved(study: Study) -> tuple[list[str], list[str]]:
     try:
         saved = read_config(path).hydra.overrides
         for_hydra = [text for text in saved.hydra if not text.startswith(FOR_ONCE)]
+        for_hydra = without_place(for_hydra)
         return for_hydra, [text for text in saved.task if not text.startswith("study.name=")]
     except (RecordError, OmegaConfBaseException, AttributeError, TypeError):
         raise StudyError(

@@ -6,6 +6,7 @@ tests/unit/compat/test_hydra_canary.py holds each function to what is read here.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from hydra._internal.grammar.functions import Functions
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser import overrides_parser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -31,6 +32,13 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 def element_text(element: Any) -> str:
     """Return an element of a sweep as text in the override grammar, with its quotes."""
     return Override._get_value_element_as_str(element)
+
+
+def text_override(key: str, text: str) -> str:
+    """Return the override that sets a key to a text, quoted where the grammar needs it."""
+    if re.fullmatch(r"[\w./+%@:-]+", text, re.ASCII):
+        return f"{key}={text}"
+    return f"{key}={QuotedString(text, Quote.single).with_quotes()}"
 
 
 def has_function(name: str) -> bool:

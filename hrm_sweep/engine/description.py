@@ -27,6 +27,7 @@ def describe_study(
             "tie_breaker": config.tie_breaker,
             "columns": list(config.columns),
             "repeats": config.repeats,
+            "max_attempts": config.max_attempts,
         },
         "storage": shown(config.storage),
         "tracking": _tracking(config),

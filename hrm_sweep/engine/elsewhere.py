@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from optuna.trial import FrozenTrial, TrialState
+from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.engine.attributes import FOLDER, OWNER
 from hrm_sweep.engine.identity import study_id
 from hrm_sweep.errors import DatabaseAway, StudyError
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
-from hrm_sweep.storage.optuna_storage import existing_study
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,15 @@ class RunElsewhere(Run):
 
     kept: tuple[Entry, ...] = ()
     place: Place | None = None
+    """None if it ran in this folder, and its own is gone."""
     run_id: str = ""
 
     @property
     def where(self) -> str:
-        """Machine and folder of its study there, or that its folder is gone."""
-        if self.place is None or self.place.is_local:
-            return f"nowhere: {self.folder} is gone"
-        return str(self.place)
+        """Machine and folder of its study there, or that the trial's folder is gone."""
+        if self.place is None:
+            return "without a folder"
+        return f"{'in' if self.place.is_local else 'on'} {self.place}"
 
     @functools.cached_property
     def entries(self) -> list[Entry]:
@@ -64,13 +65,17 @@ class RunElsewhere(Run):
 
 
 def whole(study: Study, url: str) -> Study:
-    """Return the study with the trials that its folder lacks.
+    """Return the study with the trials that its folder lacks, as Optuna knows them.
 
     If the database does not answer, the study is returned as it is, with the reason.
 
     Args:
         url: of Optuna's storage.
     """
+    if _is_complete_here(study):
+        return study
+    from hrm_sweep.storage.optuna_storage import existing_study  # imports Optuna
+
     try:
         known = existing_study(url, study.name)
     except (StudyError, DatabaseAway) as error:
@@ -80,11 +85,18 @@ def whole(study: Study, url: str) -> Study:
     here = {run.number for run in study.trials}
     trials = known.get_trials(deepcopy=False)
     away = [_run(study, each) for each in trials if each.number not in here and _was_begun(each)]
-    return dataclasses.replace(study, elsewhere=tuple(away), num_known=len(trials))
+    num_known = sum(FOLDER in each.user_attrs or not each.state.is_finished() for each in trials)
+    return dataclasses.replace(study, elsewhere=tuple(away), num_known=num_known)
+
+
+def _is_complete_here(study: Study) -> bool:
+    """Return whether all trials are in the folder, and no other project can have added any."""
+    is_private = study.storage.startswith(f"sqlite:///{layout.MULTIRUN}/")
+    return is_private and len(study.trials) >= study.num_trials
 
 
 def _was_begun(trial: FrozenTrial) -> bool:
-    return FOLDER in trial.user_attrs and trial.state is not TrialState.WAITING
+    return FOLDER in trial.user_attrs and trial.state.name != "WAITING"
 
 
 def _run(study: Study, trial: FrozenTrial) -> RunElsewhere:
@@ -98,7 +110,7 @@ def _run(study: Study, trial: FrozenTrial) -> RunElsewhere:
         "params": dict(trial.params),
         "overrides": overrides,
         "tags": {"hrm_sweep.study": study.name, "hrm_sweep.trial": str(trial.number)},
-        "description": shlex.join([*study.app.command, *overrides]),
+        "description": "",
         "app": study.app.to_record(),
     }
     entries = [Entry(0, begun, "started", started), *_curve(study, trial, begun)]
@@ -111,7 +123,7 @@ def _run(study: Study, trial: FrozenTrial) -> RunElsewhere:
         }
         entries.append(Entry(len(entries), begun, "finished", finished))
     return RunElsewhere(
-        Path(attrs[FOLDER]),
+        _folder(Path(attrs[FOLDER]), place),
         entries[0],
         entries[-1],
         tuple(entries),
@@ -128,9 +140,17 @@ def _curve(study: Study, trial: FrozenTrial, begun: int) -> list[Entry]:
     ]
 
 
-def _place(study: Study, attrs: Mapping[str, Any]) -> Place:
-    """Return the machine and the study's folder there."""
+def _folder(typed: Path, place: Place | None) -> Path:
+    """Return a trial's folder, absolute if it was typed from another folder than this one."""
+    is_inside = place is not None and typed.parent.name == place.folder.name
+    return place.folder / typed.name if place is not None and is_inside else typed
+
+
+def _place(study: Study, attrs: Mapping[str, Any]) -> Place | None:
+    """Return the machine and the study's folder there; None if that is this folder."""
     owner = attrs.get(OWNER)
     if not owner:
-        return Place.here(study.folder)
-    return Place(owner["host"], Path(owner["lock"]).parent)
+        return None
+    place = Place(owner["host"], Path(owner["lock"]).parent)
+    is_gone = place.is_local and not place.has(study.id)  # the study was moved since
+    return None if is_gone or place == Place.here(study.folder) else place

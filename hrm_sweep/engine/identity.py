@@ -13,6 +13,8 @@ from hrm_sweep.runs import layout
 from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study, id_of
+from hrm_sweep.system.redact import redacted
+from hrm_sweep.system.sqlite_urls import absolute
 
 if TYPE_CHECKING:
     import optuna
@@ -33,8 +35,11 @@ def recorded_study(folder: Path, name: str) -> Study | None:
     return study if study.name == name else None
 
 
-def check_identity(known: optuna.Study, recorded: Study) -> None:
+def check_identity(known: optuna.Study, recorded: Study, storage: str) -> None:
     """Check that a study in Optuna and a folder of the same name are one study.
+
+    Args:
+        storage: URL of Optuna's.
 
     Raises:
         StudyError: they are two, or the folder is a copy of the study's own.
@@ -46,7 +51,7 @@ def check_identity(known: optuna.Study, recorded: Study) -> None:
             f"{recorded.storage} ({recorded.id[:8]} and {kept[:8]}); take another study.name, or "
             "another study.storage, where this one is built from its folder"
         )
-    if original := _original(known, recorded):
+    if original := original_of(known, recorded, storage):
         raise StudyError(
             f"{recorded.folder}: is a copy of study {recorded.name}, which is in {original}; "
             f"continue that one, or repeat the study's command with "
@@ -55,12 +60,20 @@ def check_identity(known: optuna.Study, recorded: Study) -> None:
         )
 
 
-def _original(known: optuna.Study, recorded: Study) -> Place | None:
-    """Return the place of the folder that `recorded` is a copy of; None if it is no copy."""
+def original_of(known: optuna.Study, recorded: Study, storage: str) -> Place | None:
+    """Return the place that a study in Optuna belongs to, if `recorded` is a mere copy of it.
+
+    A database that was copied with the folder belongs to the copy.
+
+    Args:
+        storage: URL of Optuna's.
+    """
     registered, here = places(known), Place.here(recorded.folder)
     if here in registered:
         return None
-    return next((place for place in registered if place.has(recorded.id)), None)
+    database = redacted(absolute(storage))
+    in_it = (place for place in registered if place.storage in ("", database))
+    return next((place for place in in_it if place.has(recorded.id)), None)
 
 
 def study_id(known: optuna.Study) -> str:
@@ -89,13 +102,15 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def register(known: optuna.Study, study_id: str, folder: Path) -> None:
+def register(known: optuna.Study, study_id: str, folder: Path, storage: str) -> None:
     """Keep a study's id in Optuna, and where its folder is instead of where it was before."""
-    here = Place.here(folder)
+    here = Place.here(folder, storage=redacted(absolute(storage)))
     others = [
         place
         for place in places(known)
-        if place != here and (not place.is_local or place.folder.is_dir())
+        if place != here
+        and place.storage in ("", here.storage)
+        and (not place.is_local or place.folder.is_dir())
     ]
     _set(known, STUDY_ID, study_id)
     _set(known, FOLDER, str(folder))

@@ -118,12 +118,13 @@ def open_study(
         if recorded is None and is_new:
             study_dir.clear()
         if recorded is not None:
-            check_identity(study, recorded)
+            check_identity(study, recorded, config.storage)
             if is_new:
                 study_dir.check_is_free()
             num_rebuilt = _rebuild(storage, study, recorded, space, objectives, config)
         study_dir.path.mkdir(parents=True, exist_ok=True)
-        register(study, study_id(study) or (recorded and recorded.id) or new_id(), study_dir.path)
+        the_id = study_id(study) or (recorded and recorded.id) or new_id()
+        register(study, the_id, study_dir.path, config.storage)
         lease = Lease(study_dir.path)
     study_dir.write_config()
     num_known = len(study.get_trials(deepcopy=False))

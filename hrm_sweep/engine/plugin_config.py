@@ -4,18 +4,28 @@ They are not in the plugins' own modules: Hydra executes those a second time, wh
 classes of each, and pickled configs need one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hrm_sweep.compat.hydra import text_override
+
+STUDY_NAME, SWEEP_DIR = "hydra.sweeper.study_name", "hydra.sweep.dir"
 TAKE_FROM = "hydra.sweeper.take_from="
 FOR_ONCE = ("hydra.mode=", TAKE_FROM)
 """Beginnings of overrides that belong to one command and not to the study it works on."""
 
 
+def without_place(overrides: Iterable[str]) -> list[str]:
+    """Return the overrides without those that say where and under which name a study is."""
+    keys = (STUDY_NAME, SWEEP_DIR)
+    return [text for text in overrides if text.partition("=")[0] not in keys]
+
+
 def resume_overrides(name: str, folder: Path, take_from: str | None = None) -> list[str]:
     """Return the overrides by which a sweep of any app resumes the study."""
-    where = [f"hydra.sweeper.study_name={name}", f"hydra.sweep.dir={folder}"]
+    where = [text_override(STUDY_NAME, name), text_override(SWEEP_DIR, str(folder))]
     return [*where, f"{TAKE_FROM}{take_from}"] if take_from else where
 
 

@@ -40,6 +40,8 @@ class TrialProgress:
     """Latest measurement; the final values once the trial is complete."""
     outcome: Outcome | None = None
     """None while the trial runs."""
+    goes_back: bool = False
+    """It has ended and waits to be run again under its number."""
     reason: str = ""
 
     @property

@@ -58,9 +58,11 @@ def recorded_trials(
     for number in range(len(known), max(runs, default=-1) + 1):
         if number in runs:
             run, params = runs[number], points[number]
-            found.append(_trial(run, params, space, objectives, max_attempts=max_attempts))
+            trial = _trial(run, params, space, objectives, max_attempts=max_attempts)
         else:
-            found.append(_create(space, next(unused, {}), TrialState.WAITING))
+            trial = _create(space, next(unused, {}), TrialState.WAITING)
+        trial.number = number
+        found.append(trial)
     return found
 
 
@@ -73,7 +75,7 @@ def _trial(
     max_attempts: int,
 ) -> FrozenTrial:
     entries = run.entries
-    progress = TrialProgress(run.number or 0, params, run.folder, _counted_attempts(entries))
+    progress = TrialProgress(run.number or 0, params, run.folder, run.counted_attempts)
     curve = RecordTail(progress).earlier
     if progress.outcome is None:
         progress.outcome = Outcome.INTERRUPTED
@@ -122,13 +124,6 @@ def _objective_curve(
         return {}
     (name,) = objectives.names
     return {step: values[name] for step, values in curve.items() if name in values}
-
-
-def _counted_attempts(entries: list[Entry]) -> int:
-    """Return how often a trial was started, interruptions not counted, but for the last one."""
-    ends = [each.fields["outcome"] for each in entries if each.event == "finished"]
-    started = sum(each.event == "started" for each in entries)
-    return started - ends[: started - 1].count(Outcome.INTERRUPTED.word)
 
 
 def _unused_points(space: Space, used: Iterable[Mapping[str, Value]]) -> Iterator[dict[str, Value]]:

@@ -169,6 +169,7 @@ class Scheduler:
     def _settle(self, flight: InFlightTrial) -> None:
         """Move a trial from those in flight to those that ended; Optuna gets the result later."""
         trial = flight.progress
+        trial.goes_back = self._sync.will_retry(trial)
         self._state.in_flight.pop(trial.number, None)
         if trial.has_begun or trial.outcome is not Outcome.INTERRUPTED:
             if not trial.has_begun:
@@ -184,7 +185,7 @@ class Scheduler:
         for flight in self._pending_tells:
             flight.run_id = ExportState.load(flight.progress.folder).run_id
         ended = list(self._pending_tells)
-        if any(self._sync.will_retry(flight.progress) for flight in ended):
+        if any(flight.progress.goes_back for flight in ended):
             self._query_at = 0.0
         reporting = [flight for flight in self._in_flight.values() if flight.unreported]
         if self._opened.has_pruner:  # each trial reports its curve itself, to be judged by it

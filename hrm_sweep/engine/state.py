@@ -61,9 +61,19 @@ class StudyState:
         return sum(number for outcome, number in counts if outcome.is_failure)
 
     @property
+    def num_to_do(self) -> int:
+        """Trials that sweeps are to run, those that have ended included."""
+        return self.num_trials - self.num_added
+
+    @property
+    def num_done(self) -> int:
+        """Trials that have ended for good."""
+        return sum(not trial.goes_back for trial in self.ended.values())
+
+    @property
     def num_left(self) -> int:
-        """Trials that have not ended, as far as this sweep knows."""
-        return max(0, self.num_trials - self.num_added - len(self.ended))
+        """Trials that have not ended for good, as far as this sweep knows."""
+        return max(0, self.num_to_do - self.num_done)
 
     @property
     def is_stopped(self) -> bool:

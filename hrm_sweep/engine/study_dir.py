@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from hrm_sweep.compat.hydra import text_override
+from hrm_sweep.engine.plugin_config import SWEEP_DIR
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.configs import to_yaml
 from hrm_sweep.storage.leases import is_worked_in
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted_tree
-
-SWEEP_DIR = "hydra.sweep.dir="
 
 
 def resume_in(folder: str, config: DictConfig) -> None:
@@ -24,11 +24,11 @@ def resume_in(folder: str, config: DictConfig) -> None:
     Hydra's default has today's date in it.
     """
     is_here = Path(str(config.hydra.sweep.dir), layout.SWEEP_CONFIG).exists()
-    is_chosen = any(text.startswith(SWEEP_DIR) for text in config.hydra.overrides.hydra)
+    is_chosen = any(text.startswith(f"{SWEEP_DIR}=") for text in config.hydra.overrides.hydra)
     if folder and not (is_here or is_chosen) and Path(folder, layout.SWEEP_CONFIG).exists():
         with open_dict(config):
             config.hydra.sweep.dir = folder
-            config.hydra.overrides.hydra.append(f"{SWEEP_DIR}{folder}")
+            config.hydra.overrides.hydra.append(text_override(SWEEP_DIR, folder))
 
 
 class StudyDir:

@@ -65,7 +65,7 @@ def _words(data: Data) -> dict[str, Any]:
     seconds = sum(run.seconds for run in study.trials)
     return {
         "study": study,
-        "outcomes": ", ".join(f"{number} {word}" for word, number in study.counted().items()),
+        "outcomes": study.describe_counts(),
         "asked": list(_asked(data)),
         "best": best,
         "headline": study.app.metrics.metric(best.values, data.objective)
@@ -97,6 +97,8 @@ def _asked(data: Data) -> Iterator[tuple[str, str]]:
             "machine",
             f"{environment['cpu']}, {environment['cores']} usable, {_commit(environment)}",
         )
+    if elsewhere := study.describe_elsewhere():
+        yield "not in this folder", elsewhere
     yield "command", study.command
 
 
@@ -125,7 +127,7 @@ def _facts(data: Data) -> Iterator[tuple[str, str]]:
     if best.mlflow_run_id:
         yield "MLflow run", best.mlflow_run_id
     yield "run again", best.command
-    yield "reproduce", process.hrm_sweep_command("reproduce", study.name)
+    yield "reproduce", process.hrm_sweep_command("reproduce", study.reference)
 
 
 def _metrics(data: Data) -> list[str]:
@@ -169,7 +171,7 @@ def _without_size(match: re.Match[str]) -> str:
 
 def _pictures(best: Run | None) -> Iterator[tuple[str, str]]:
     """Yield the pictures of the best trial, or of its first repeat, as data for the page."""
-    if best is None:
+    if best is None or best.where:
         return
     folder = (best.repeats[0] if best.repeats else best).trained.folder
     pictures.draw_function(trusted_pictures(best.app))(folder)

@@ -7,10 +7,10 @@ starts, so a folder that was moved, copied or received from another machine is k
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.study import Study, id_of
@@ -23,20 +23,24 @@ class Place:
     host: str
     folder: Path
     """Absolute."""
+    storage: str = field(default="", compare=False)
+    """Optuna's, without a password; a path in it is absolute."""
+    tracking: str = field(default="", compare=False)
+    """MLflow's likewise; empty if the study is not tracked."""
 
     @classmethod
-    def here(cls, folder: Path) -> Place:
+    def here(cls, folder: Path, *, storage: str = "", tracking: str = "") -> Place:
         """Return the place of a folder of this machine."""
-        return cls(socket.gethostname(), folder.resolve())
+        return cls(socket.gethostname(), folder.resolve(), storage, tracking)
 
     @classmethod
-    def of_record(cls, fields: Mapping[str, str]) -> Place:
+    def of_record(cls, fields: dict[str, Any]) -> Place:
         """Return the place that `to_record` has written."""
-        return cls(fields["host"], Path(fields["folder"]))
+        return cls(**fields | {"folder": Path(fields["folder"])})
 
     def to_record(self) -> dict[str, str]:
         """Return the place as JSON values."""
-        return {"host": self.host, "folder": str(self.folder)}
+        return asdict(self) | {"folder": str(self.folder)}
 
     def has(self, study_id: str) -> bool:
         """Return whether the study of that id is seen there from this machine."""

@@ -55,7 +55,7 @@ class Run:
 
     @property
     def where(self) -> str:
-        """Where its folder is, for a run whose folder is not here; else empty."""
+        """Where the run is whose folder is not here, such as `on node7`; else empty."""
         return ""
 
     @property
@@ -164,6 +164,12 @@ class Run:
     def attempts(self) -> int:
         """Number of attempts."""
         return sum(entry.event == "started" for entry in self.entries)
+
+    @property
+    def counted_attempts(self) -> int:
+        """Number of attempts without those that were interrupted, but for the last one."""
+        ends = [each.fields["outcome"] for each in self.entries if each.event == "finished"]
+        return self.attempts - ends[: self.attempts - 1].count(Outcome.INTERRUPTED.word)
 
     @property
     def dataset(self) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hrm_sweep import formatting
 from hrm_sweep.errors import RecordError, StudyError
-from hrm_sweep.runs import record
+from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
@@ -47,8 +48,13 @@ class Study:
         return str(self._asked.get("id", ""))
 
     @property
+    def reference(self) -> str:
+        """What names the study in a command: its name, or its folder where that is no use."""
+        return reference(self.name, self.folder)
+
+    @property
     def place(self) -> dict[str, str] | None:
-        """Machine `host`, absolute `folder` and `cwd` of its last start; None in older records."""
+        """The place of its last start, see `hrm_sweep.runs.places`; None in older records."""
         place: dict[str, str] | None = self._asked.get("place")
         return place
 
@@ -93,7 +99,7 @@ class Study:
         if "constraints" not in self._asked.get("judged", {}):
             raise StudyError(
                 f"{self.name}: made by an older hrm_sweep, whose record lacks this; "
-                f"to complete it, run: {process.hrm_sweep_command('resume', self.name)}"
+                f"to complete it, run: {process.hrm_sweep_command('resume', self.reference)}"
             )
         rules_as_text = (text.rsplit(maxsplit=2) for text in self._asked["judged"]["constraints"])
         rules = {name: f"{way} {bound}" for name, way, bound in rules_as_text}
@@ -158,21 +164,45 @@ class Study:
         return trial.params(self.searched)
 
     def counted(self) -> dict[str, int]:
-        """How many trials ended how, in the order of the table of outcomes; then those to go."""
-        counted = Counter(run.outcome for run in self.trials)
+        """How many trials ended how for good, in the order of `Outcome`; then those to go."""
+        counted = Counter(run.outcome for run in self.trials if not self.goes_back(run))
         counts = {kind.spoken: counted[kind] for kind in Outcome if counted[kind]}
         if counted[None]:
             counts["running"] = counted[None]
-        if waiting := self.num_trials - len(self.trials):
-            counts["to go"] = waiting
+        if to_go := self.num_trials - sum(counted.values()):
+            counts["to go"] = to_go
         return counts
+
+    def describe_counts(self) -> str:
+        """Return `counted` in words: `2 complete, 3 to go (1 interrupted)`."""
+        text = ", ".join(f"{number} {word}" for word, number in self.counted().items())
+        back = Counter(run.word for run in self.trials if self.goes_back(run))
+        ends = ", ".join(f"{number} {word}" for word, number in back.items())
+        return f"{text} ({ends})" if ends else text
+
+    def goes_back(self, run: Run) -> bool:
+        """Return whether a trial has ended and is to be run again under its number."""
+        if run.outcome is None or run.outcome.optuna_state != "WAITING":
+            return False
+        most: int | None = self._asked["judged"].get("max_attempts")
+        return most is None or not run.outcome.is_failure or run.counted_attempts < most
+
+    def describe_elsewhere(self) -> str:
+        """Return which trials are not in the folder, or may not be, in words; else nothing."""
+        if self.unknown:
+            return f"perhaps further ones elsewhere: {self.unknown}"
+        places: dict[str, list[int]] = {}
+        for run in self.elsewhere:
+            places.setdefault(run.where, []).append(run.number or 0)
+        return "; ".join(
+            f"{'trial' if len(numbers) == 1 else 'trials'} {formatting.ranges(numbers)} {where}"
+            for where, numbers in places.items()
+        )
 
     @property
     def can_go_on(self) -> bool:
         """Some trial waits, or would be put back."""
-        back = (Outcome.INTERRUPTED, Outcome.KILLED, Outcome.TIMED_OUT)
-        waits = any(run.outcome in back for run in self.trials)
-        return not self.is_running and (waits or len(self.trials) < self.num_trials)
+        return not self.is_running and "to go" in self.counted()
 
     @functools.cached_property
     def _asked(self) -> dict[str, Any]:
@@ -180,6 +210,12 @@ class Study:
         if self.run.last.event == "started":
             return self.run.last.fields
         return [entry.fields for entry in self.run.entries if entry.event == "started"][-1]
+
+
+def reference(name: str, folder: Path) -> str:
+    """Return what names a study in a command: see `Study.reference`."""
+    is_found_by_name = folder == layout.MULTIRUN / name or folder.parent.parent == layout.MULTIRUN
+    return name if is_found_by_name else str(folder)
 
 
 def id_of(folder: Path) -> str:

@@ -59,6 +59,29 @@ def unusable(url: str, why: str) -> StudyError:
     )
 
 
+def cannot_be_opened(url: str, error: BaseException) -> StudyError:
+    """Return the error for a database that cannot be opened, with the way out that it has."""
+    cause = getattr(error, "orig", None) or error  # without the text that SQLAlchemy adds
+    why = first_line(cause)
+    if is_damage(why):
+        return damaged(url, why)
+    return unusable(url, f"cannot be opened ({why})")
+
+
+def damaged(url: str, why: str) -> StudyError:
+    """Return the error for an SQLite file whose content is destroyed."""
+    path = sqlite_urls.path_of(url)
+    return StudyError(
+        f"study.storage={shown(url)}: is damaged ({why}); move it away, and each study is rebuilt "
+        f"from its folder when it is resumed: mv {path} {path}.damaged"
+    )
+
+
+def is_damage(why: str) -> bool:
+    """Return whether SQLite says that its file is destroyed, and not busy or out of reach."""
+    return "file is not a database" in why or "malformed" in why
+
+
 def shown(url: str) -> str:
     """Return a URL without its password, wherever that stands."""
     try:
@@ -129,6 +152,8 @@ def _name_failures(engine: sqlalchemy.Engine, url: str) -> None:
         if error is None or failure.is_pre_ping or isinstance(error, OF_THE_STATEMENT):
             return
         reason = first_line(failure.original_exception)
+        if is_damage(reason):
+            raise damaged(url, reason)
         if not any(words in reason for words in TOO_MANY_PLACES):
             raise DatabaseAway(shown(url), reason)
 

@@ -45,7 +45,7 @@ class SharedStorage(RDBStorage):
                 template = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
                 super().__init__(template, engine_kwargs=database.options(url))
         except (OSError, SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
-            raise _cannot_be_opened(url, error) from None
+            raise database.cannot_be_opened(url, error) from None
         self._lock_statement = database.guard(self.engine, url)
         sessions = sessionmaker(bind=self.engine, join_transaction_mode="rollback_only")
         self.scoped_session = scoped_session(sessions)  # Optuna's methods take theirs here
@@ -171,7 +171,7 @@ def existing_study(url: str, name: str) -> optuna.Study | None:
     try:
         exists = _has_study(url, name)  # opening the storage takes twenty times as long
     except (SQLAlchemyError, ImportError) as error:
-        raise _cannot_be_opened(url, error) from None
+        raise database.cannot_be_opened(url, error) from None
     return optuna.load_study(study_name=name, storage=SharedStorage(url)) if exists else None
 
 
@@ -182,8 +182,3 @@ def _has_study(url: str, name: str) -> bool:
             return tables.has_study(connection, name)
     finally:
         engine.dispose()
-
-
-def _cannot_be_opened(url: str, error: BaseException) -> StudyError:
-    cause = getattr(error, "orig", None) or error  # without the text that SQLAlchemy adds
-    return database.unusable(url, f"cannot be opened ({database.first_line(cause)})")

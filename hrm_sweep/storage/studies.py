@@ -18,9 +18,11 @@ def study_attributes(url: str) -> list[dict[str, Any]]:
         StudyError: the database cannot be read.
     """
     database.check(url)
+    engine = sqlalchemy.create_engine(url, **database.options(url))
     try:
-        engine = sqlalchemy.create_engine(url, **database.options(url))
         with engine.connect() as connection:
             return optuna_schema.study_attributes(connection)
     except (SQLAlchemyError, ImportError) as error:
-        raise database.unusable(url, f"cannot be read ({database.first_line(error)})") from None
+        raise database.cannot_be_opened(url, error) from None
+    finally:
+        engine.dispose()

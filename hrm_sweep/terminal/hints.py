@@ -10,7 +10,12 @@ from typing import Any
 from hrm_sweep import formatting
 from hrm_sweep.engine.description import format_values
 from hrm_sweep.engine.other_sweeps import Others
-from hrm_sweep.engine.plugin_config import TAKE_FROM, SweeperConfig, resume_overrides
+from hrm_sweep.engine.plugin_config import (
+    TAKE_FROM,
+    SweeperConfig,
+    resume_overrides,
+    without_place,
+)
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.trial_queue import num_to_run
@@ -18,6 +23,7 @@ from hrm_sweep.runs import layout
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import recipe_overrides
+from hrm_sweep.runs.study import reference
 from hrm_sweep.search.space import Dimension, Space
 from hrm_sweep.storage.leases import LeaseState
 from hrm_sweep.system import process
@@ -47,6 +53,9 @@ def head(state: StudyState, space: Space, *, sampler: str, workers: int) -> list
     if state.num_added:
         trials = formatting.pluralize(state.num_added, "trial")
         lines.append(f"{trials} in Optuna not run by a sweep: left out here")
+    away = sorted(trial.number for trial in state.ended.values() if not trial.folder.exists())
+    if away:
+        lines.append(f"Not in this folder, known from Optuna: trials {formatting.ranges(away)}")
     return lines
 
 
@@ -103,36 +112,38 @@ def next_commands(
     ignored_keys: Collection[str],
 ) -> Iterator[str]:
     """Yield what to type when a study has ended; our commands take the newest study by default."""
+    named = [] if reference(state.name, folder) == state.name else [str(folder)]
     report = folder / layout.REPORT
     if report.exists():
         yield f"  report      {report}"
     if state.best is not None:
         recipe = recipe_overrides(space.overrides(state.best.params), ignored_keys)
         yield f"  best        {state.best.folder}"
-        yield f"  reproduce   {process.hrm_sweep_command('reproduce')}"
+        yield f"  reproduce   {process.hrm_sweep_command('reproduce', *named)}"
         yield f"  once more   {process.shell_command(*recipe)}"
     elif state.front:
-        yield from _how_to_choose(state.front)
+        yield from _how_to_choose(state.front, named)
     elif state.outcomes().get(Outcome.COMPLETE):
         broken = " or ".join(map(str, state.objectives.constraints))
         yield f"  best        none: each complete trial breaks {broken}"
     if config.is_tracked:
         yield f"  compare     {store.ui_hint(config.tracking_uri)}"
-    yield f"  explore     {process.hrm_sweep_command('dashboard')}"
+    yield f"  explore     {process.hrm_sweep_command('dashboard', *named)}"
 
 
-def _how_to_choose(front: Sequence[TrialProgress]) -> Iterator[str]:
+def _how_to_choose(front: Sequence[TrialProgress], named: list[str]) -> Iterator[str]:
     """Yield the lines for several best trials, none of which is shown before the others."""
     numbers = ", ".join(str(trial.number) for trial in front)
     size = formatting.pluralize(len(front), "trial")
     yield f"  front       {size} that no other beats: {numbers}"
-    yield f"  choose      {process.hrm_sweep_command('best', '--pareto')}"
-    yield f"  reproduce   {process.hrm_sweep_command('reproduce', '--trial', 'N')}"
+    yield f"  choose      {process.hrm_sweep_command('best', *named, '--pareto')}"
+    yield f"  reproduce   {process.hrm_sweep_command('reproduce', *named, '--trial', 'N')}"
 
 
-def reproduce(study: str, trial: TrialProgress) -> str:
+def reproduce(name: str, folder: Path, trial: TrialProgress) -> str:
     """Return the command that runs a trial again and compares the results."""
-    return process.hrm_sweep_command("reproduce", study, "--trial", str(trial.number))
+    named = reference(name, folder)
+    return process.hrm_sweep_command("reproduce", named, "--trial", str(trial.number))
 
 
 def how_to_continue(name: str, folder: Path, app: App, *, take_from: str | None = None) -> str:
@@ -143,9 +154,10 @@ def how_to_continue(name: str, folder: Path, app: App, *, take_from: str | None 
     """
     if app.has_commands:
         from_there = ["--take-from", take_from] if take_from else []
-        return process.shell_command("resume", name, *from_there)
+        return process.shell_command("resume", reference(name, folder), *from_there)
     where = resume_overrides(name, folder, take_from)
-    same = [text for text in sys.argv[1:] if text not in where and not text.startswith(TAKE_FROM)]
+    typed = without_place(sys.argv[1:])
+    same = [text for text in typed if not text.startswith(TAKE_FROM)]
     return process.shell_command(*same, *where)
 
 

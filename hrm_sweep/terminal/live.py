@@ -198,7 +198,7 @@ class LiveView:
 
 
 def _study_status(state: StudyState, metrics: MetricFormat) -> str:
-    parts = [f"  {len(state.ended)} of {state.num_trials} done"]
+    parts = [f"  {state.num_done} of {state.num_to_do} done"]
     if state.objectives.is_multi_objective:
         parts.append(f"{formatting.pluralize(len(state.front), 'trial')} on the front")
     elif state.best is not None:

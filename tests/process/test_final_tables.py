@@ -113,7 +113,9 @@ def test_what_cannot_be_deleted_whole_is_left_whole(typed, copied, monkeypatch):
     (copied / "multirun/optuna.db").write_text("no database")
     code, said, error = typed("delete", "grid", "--yes")
     assert (code, said) == (2, "")
-    assert "study.storage=sqlite:///multirun/optuna.db: cannot be opened" in error
+    assert (
+        "study.storage=sqlite:///multirun/optuna.db: is damaged (file is not a database)" in error
+    )
     assert [left.info.run_id for left in truth.runs()] == [run.info.run_id]
     assert (copied / "multirun/grid/record.jsonl").exists()
 

@@ -180,7 +180,7 @@ def test_a_study_does_not_fail_for_its_report(tmp_path):
     shutil.copytree("multirun/grid", tmp_path / "grid")
     path = tmp_path / "grid/0/record.jsonl"
     path.write_text(path.read_text().replace("objective", "objectivf"))
-    assert draw_report(tmp_path / "grid") == []
+    assert draw_report(tmp_path / "grid", "sqlite:///multirun/optuna.db") == []
     assert "changed after it was written" in (tmp_path / "grid/projector.log").read_text()
 
 

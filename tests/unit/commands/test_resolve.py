@@ -186,4 +186,4 @@ def test_an_edited_record_is_named_where_its_study_is():
     with pytest.raises(RecordError, match=r"multirun/small/record.jsonl"):
         resolve.resolve("small")
     assert [study.name for study in resolve.studies()] == ["dated"]
-    assert [str(error).split(",")[0] for error in resolve.unreadable_records()] == [str(path)]
+    assert [str(error).split(",")[0] for error in resolve.unreadable()] == [str(path)]
