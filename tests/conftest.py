@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="further files of figures of the published HRM code, for test_parity",
+        help="further files of figures of the published HRM and TRM code, for test_parity",
     )
     parser.addoption(
         "--starts",

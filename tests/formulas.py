@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hrm_sweep.hrm.backends.backend import BlockWeights
+from hrm_sweep.hrm.backends.backend import BlockWeights, MixerWeights
 
 
 class Sizes(NamedTuple):
@@ -46,9 +46,22 @@ def plain_block(
     for x in x_RD.split(tokens):
         attn_out = plain_attention(x @ weights.qkv.T, heads, rotary)
         x = normed(x + attn_out @ weights.out.T)
-        gate, up = (x @ weights.gate_up.T).chunk(2, dim=-1)
-        rows.append(normed(x + (gate / (1 + (-gate).exp()) * up) @ weights.down.T))
+        rows.append(plain_swiglu(x, weights.gate_up, weights.down))
     return torch.cat(rows)
+
+
+def plain_mixer(x_RD: Tensor, weights: MixerWeights, tokens: int) -> Tensor:
+    """Return the states after a block that mixes over tokens, one sequence at a time."""
+    rows = []
+    for x in x_RD.split(tokens):
+        h = plain_swiglu(x.T, weights.token_gate_up, weights.token_down).T
+        rows.append(plain_swiglu(h, weights.gate_up, weights.down))
+    return torch.cat(rows)
+
+
+def plain_swiglu(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    gate, up = (x @ gate_up.T).chunk(2, dim=-1)
+    return normed(x + (gate / (1 + (-gate).exp()) * up) @ down.T)
 
 
 def normed(x: Tensor) -> Tensor:

@@ -75,10 +75,29 @@ static Results run(const Shape& s, bool rotary) {
     return r;
 }
 
+// Runs the second half of a block by itself, on columns of `tokens` numbers, odd ones too.
+static void run_swiglu(const Shape& block) {
+    const long T = block.tokens, M = block.width, row = block.bf16 ? (T + 1) / 2 * 2 : T;
+    const Shape s = {block.batch * block.hidden, 1, T, 1, M, 1, block.bf16, block.threads};
+    const auto gate_up = as_values(random_floats(2 * M * row), s.bf16);
+    const auto down = as_values(random_floats(T * M), s.bf16);
+    const auto x = random_floats(s.batch * T), grad_z = random_floats(s.batch * T);
+    std::vector<float> z(s.batch * T), grad_x(s.batch * T), grad_gate_up(2 * M * T), grad_down(T * M);
+    std::vector<char> packed(bytes_of_swiglu_weights(&s)), saved(bytes_saved_by_swiglu(&s));
+    check(pack_swiglu(&s, gate_up.data(), down.data(), packed.data()), OK);
+    check(swiglu_forward(&s, x.data(), packed.data(), z.data(), nullptr), OK);
+    check(swiglu_forward(&s, x.data(), packed.data(), z.data(), saved.data()), OK);
+    check(swiglu_backward(&s, grad_z.data(), z.data(), x.data(), packed.data(), saved.data(),
+                          grad_x.data(), grad_gate_up.data(), grad_down.data()),
+          OK);
+}
+
 int main(int, char** arguments) {
     const auto number = [&](int i) { return std::atol(arguments[i]); };
     const Shape s = {number(1), number(2), number(3), number(4),
                      number(5), number(2), number(6), number(7)};
+    run_swiglu(s);
+    state = 1;
     const Results r = run(s, number(8));
     for (const auto* result : {&r.z, &r.z_without_saving, &r.z_of_first_tokens, &r.grad_x})
         write(*result);

@@ -6,17 +6,20 @@ x of a batch of sequences to
     h = norm(x + W_out attention(W_qkv x)),    z = norm(h + W_down (silu(gate) · up)),
 
 where (gate, up) = W_gate_up h, norm(y) = y / sqrt(mean(y²) + 1e-5) and attention is softmax(q·k) v
-over all tokens of a sequence, after the rotation of queries and keys by their positions. `eager`
-computes it with PyTorch's operators, `native` with a library compiled for the CPU at hand; `select`
+over all tokens of a sequence, after the rotation of queries and keys by their positions. A block
+that mixes over tokens (`mlp_t` of TRM, arXiv:2510.04871) has another SwiGLU instead of attention:
+transposed, so on the T numbers of each feature, h = norm(x + W_down (silu(gate) · up)). `eager`
+computes with PyTorch's operators, `native` with a library compiled for the CPU at hand; `select`
 chooses one of them for a training.
 
 Shapes, in names of tensors: B sequences of a batch, T tokens, R = B · T both in one dimension,
-D hidden, N heads, K = D / N size of a head, E = 3 D queries, keys and values, M width of the MLP.
+D hidden, N heads, K = D / N size of a head, E = 3 D queries, keys and values, M width of the MLP,
+L that of the SwiGLU over tokens.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -35,6 +38,22 @@ class BlockWeights(NamedTuple):
     """[D, M]."""
 
 
+class MixerWeights(NamedTuple):
+    """The matrices of a block that mixes over tokens, [outputs, inputs], all of one dtype."""
+
+    token_gate_up: Tensor
+    """[2 L, T]."""
+    token_down: Tensor
+    """[T, L]."""
+    gate_up: Tensor
+    """[2 M, D]."""
+    down: Tensor
+    """[D, M]."""
+
+
+WeightsT = TypeVar("WeightsT", bound=tuple[Tensor, ...], contravariant=True)
+
+
 class SequenceLayout(NamedTuple):
     """The structure of flat states [R, D]: sequences of equal length, and heads."""
 
@@ -45,14 +64,14 @@ class SequenceLayout(NamedTuple):
     (`layers.rope_table`). None: no rotation, and the scale is applied by itself."""
 
 
-class BlockKernel(Protocol):
+class BlockKernel(Protocol[WeightsT]):
     """Forward and backward pass of one block, with weights prepared for it.
 
     A result is differentiable with respect to the states and to the parameters or weights that the
     kernel was given; not twice.
     """
 
-    def prepare(self, weights: BlockWeights) -> None:
+    def prepare(self, weights: WeightsT) -> None:
         """Take over the weights to compute with; to be repeated whenever they change."""
 
     def __call__(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
@@ -85,13 +104,16 @@ class Backend(Protocol):
             InputError: it cannot be used here.
         """
 
-    def block(self, parameters: BlockWeights, threads: int) -> BlockKernel:
+    def block(self, parameters: BlockWeights, threads: int) -> BlockKernel[BlockWeights]:
         """Return a kernel for one block of a model; `load` comes first.
 
         Args:
             parameters: fp32 parameters of the block. They are prepared as weights, too.
             threads: Number of threads that compute; it changes no bit of the results.
         """
+
+    def mixer(self, parameters: MixerWeights, threads: int) -> BlockKernel[MixerWeights]:
+        """Return a kernel for one block that mixes over tokens, as `block` does."""
 
 
 def refuse_second_derivative() -> None:

@@ -24,6 +24,9 @@
 //              grad_x = grad_out + W_qkvᵀ grad_qkv           (q and k rotated back)
 //     weights: grad_W = gradᵀ · input, summed over all rows, for each of the four layers
 //
+// The second half, from h to z, can be called by itself, on rows of any size: a block that mixes
+// over tokens without attention is two such halves (mixer.py), the first on columns of T numbers.
+//
 // WHY OUR OWN. At the sizes of a small recursive model (D = 64 to 256, R = 148 to 296) a product
 // takes 3 to 100 µs; what surrounds it costs as much again: calls (12 of the 19 µs of a 148 x 64
 // x 192 product in PyTorch), passes over memory that norms, SwiGLU and casts make one by one,
@@ -268,6 +271,12 @@ constexpr long units(long numbers) {
     return (numbers + Num::PER_UNIT - 1) / Num::PER_UNIT;
 }
 
+// Numbers from one row of a product's operand to the next: rows are padded to whole units.
+template <class Num>
+constexpr long row_of(long numbers) {
+    return units<Num>(numbers) * Num::PER_UNIT;
+}
+
 // ---- Matrix products, C = A · B, in units of the summed dimension (`depth`).
 
 struct PackedA {  // unit d of row i is at[i * row + d * stride]; plain rows and panels both fit
@@ -406,9 +415,9 @@ void pack_rows(const typename Num::Value* from, long rows, long columns, Unit* t
     for (long c = 0; c < columns; c += NR) {
         const long count = std::min(NR, columns - c);
         for (long r = 0; r < rows; r += Num::PER_UNIT, to += NR) {
-            const auto* row = from + r * columns + c;
+            const auto* row = from + r * row_of<Num>(columns) + c;
             std::fill(to + count, to + round_up(count, LANES), 0);
-            Num::pair(row, r + 1 < rows ? row + columns : zeros, count, to);
+            Num::pair(row, r + 1 < rows ? row + row_of<Num>(columns) : zeros, count, to);
         }
     }
 }
@@ -505,42 +514,41 @@ long qkv_row(const Shape& s) { return round_up(3 * s.hidden, LANES); }
 long one_head(const Shape& s) { return s.tokens * padded_head(s); }
 long all_heads(const Shape& s) { return s.heads * one_head(s); }
 
-// A block's weights, packed as B: transposed for the forward pass, as they are for the backward.
+// Weights are packed as B: transposed for the forward pass, as they are for the backward.
 template <class Num>
-struct Weights {
-    Unit *q, *kv, *out, *gate_up, *down;
-    Unit *qkv_backward, *out_backward, *gate_up_backward, *down_backward;
-    Weights(const Shape& s, Arena& arena) {
+struct SwiGLUWeights {
+    Unit *gate_up, *down, *gate_up_backward, *down_backward;
+    SwiGLUWeights(const Shape& s, Arena& arena) {
         const long D = s.hidden, M = s.width;
-        q = arena.take<Unit>(packed_units(D, units<Num>(D)));
-        kv = arena.take<Unit>(packed_units(2 * D, units<Num>(D)));
-        out = arena.take<Unit>(packed_units(D, units<Num>(D)));
         gate_up = arena.take<Unit>(gate_up_columns(M) * units<Num>(D));
         down = arena.take<Unit>(packed_units(D, units<Num>(M)));
-        qkv_backward = arena.take<Unit>(packed_units(D, units<Num>(3 * D)));
-        out_backward = arena.take<Unit>(packed_units(D, units<Num>(D)));
         gate_up_backward = arena.take<Unit>(packed_units(D, units<Num>(2 * M)));
         down_backward = arena.take<Unit>(packed_units(M, units<Num>(D)));
     }
 };
 
-// What the backward pass needs of the forward pass.
 template <class Num>
-struct Saved {
+struct Weights : SwiGLUWeights<Num> {
+    Unit *q, *kv, *out, *qkv_backward, *out_backward;
+    Weights(const Shape& s, Arena& arena) : SwiGLUWeights<Num>(s, arena) {
+        const long D = s.hidden;
+        q = arena.take<Unit>(packed_units(D, units<Num>(D)));
+        kv = arena.take<Unit>(packed_units(2 * D, units<Num>(D)));
+        out = arena.take<Unit>(packed_units(D, units<Num>(D)));
+        qkv_backward = arena.take<Unit>(packed_units(D, units<Num>(3 * D)));
+        out_backward = arena.take<Unit>(packed_units(D, units<Num>(D)));
+    }
+};
+
+// What the backward pass needs of the forward pass: of the second half, and of the whole block.
+template <class Num>
+struct SavedSwiGLU {
     using Value = typename Num::Value;
-    Value *x, *attn_out, *gate_up;
-    float *q, *k, *v, *h, *h_inverse, *out_inverse;
-    Saved(const Shape& s, Arena& arena) : columns(gate_up_columns(s.width)) {
-        const long R = s.batch * s.tokens;
-        x = arena.take<Value>(R * s.hidden);
-        attn_out = arena.take<Value>(R * s.hidden);
-        gate_up = arena.take<Value>(R * columns);
-        q = arena.take<float>(s.batch * all_heads(s));
-        k = arena.take<float>(s.batch * all_heads(s));
-        v = arena.take<float>(s.batch * all_heads(s));
-        h = arena.take<float>(R * s.hidden);
-        h_inverse = arena.take<float>(R);
-        out_inverse = arena.take<float>(R);
+    Value* gate_up;
+    float* out_inverse;
+    SavedSwiGLU(const Shape& s, Arena& arena) : columns(gate_up_columns(s.width)) {
+        gate_up = arena.take<Value>(s.batch * s.tokens * columns);
+        out_inverse = arena.take<float>(s.batch * s.tokens);
     }
     // Gates from column m on of row i in the block of `count` rows that begins at `first`; their
     // ups are NR / 2 behind. A row block's panels are in the order in which gemm computes them.
@@ -554,9 +562,35 @@ struct Saved {
 };
 
 template <class Num>
+struct Saved : SavedSwiGLU<Num> {
+    using Value = typename Num::Value;
+    Value *x, *attn_out;
+    float *q, *k, *v, *h, *h_inverse;
+    Saved(const Shape& s, Arena& arena) : SavedSwiGLU<Num>(s, arena) {
+        const long R = s.batch * s.tokens;
+        x = arena.take<Value>(R * s.hidden);
+        attn_out = arena.take<Value>(R * s.hidden);
+        q = arena.take<float>(s.batch * all_heads(s));
+        k = arena.take<float>(s.batch * all_heads(s));
+        v = arena.take<float>(s.batch * all_heads(s));
+        h = arena.take<float>(R * s.hidden);
+        h_inverse = arena.take<float>(R);
+    }
+};
+
+template <class Num>
 void cast(const float* from, long count, typename Num::Value* to) {
     for (long i = 0; i < count; i += LANES)
         Num::write(to + i, load(from + i, count - i), count - i);
+}
+
+// Rows of `size` numbers become rows of whole units, padded with zeros.
+template <class Num>
+void cast_rows(const float* from, long rows, long size, typename Num::Value* to) {
+    for (long r = 0; r < rows; ++r, from += size, to += row_of<Num>(size)) {
+        cast<Num>(from, size, to);
+        std::fill(to + size, to + row_of<Num>(size), 0);
+    }
 }
 
 // ---- RMSNorm, rotary positions, softmax.
@@ -765,7 +799,8 @@ void forward_attention(const Shape& s, long b, const float* x, const Weights<Num
 // act = silu(gate) · up of a block of rows, from y = h; gates and ups are saved on the way.
 template <class Num>
 void forward_swiglu(const Shape& s, long first, long count, const typename Num::Value* y,
-                    const Weights<Num>& w, const Saved<Num>* saved, typename Num::Value* act) {
+                    const SwiGLUWeights<Num>& w, const SavedSwiGLU<Num>* saved,
+                    typename Num::Value* act) {
     const long D = s.hidden, M = s.width;
     gemm<Num>({y, units<Num>(D), 1}, count, packed_b(w.gate_up, units<Num>(D)), units<Num>(D),
               gate_up_columns(M), [&](long i, long column, long, const float* sums) {
@@ -781,26 +816,44 @@ void forward_swiglu(const Shape& s, long first, long count, const typename Num::
               });
 }
 
+// Epilogue: writes to row i of `total` the sums and row before(i), each of D numbers.
+template <class Before>
+auto residual(float* total, long D, Before before) {
+    return [=](long i, long column, long size, const float* sums) {
+        const float* row = before(i) + column;
+        for (long c = 0; c < size; c += LANES)
+            store(total + i * D + column + c, load(row + c, size - c) + load(sums + c), size - c);
+    };
+}
+
+// The second half of a block for the `count` rows from `first` on, which are at h and z.
+template <class Num>
+void forward_second_half(const Shape& s, long first, long count, const float* h,
+                         const SwiGLUWeights<Num>& w, float* z, const SavedSwiGLU<Num>* saved) {
+    using Value = typename Num::Value;
+    const long D = s.hidden, M = s.width;
+    Scratch<float> total(count * D);
+    Scratch<Value> y(count * row_of<Num>(D)), act(count * M);
+    cast_rows<Num>(h, count, D, y);
+    forward_swiglu<Num>(s, first, count, y, w, saved, act);
+    gemm<Num>({act, units<Num>(M), 1}, count, packed_b(w.down, units<Num>(M)), units<Num>(M), D,
+              residual(total, D, [=](long i) { return h + i * D; }));
+    for (long i = 0; i < count; ++i) {
+        const float inverse = normalize(total + i * D, D, z + i * D);
+        if (saved) saved->out_inverse[first + i] = inverse;
+    }
+}
+
 // z of the `count` output rows from `first` on: everything behind attention, while in the cache.
 template <class Num>
 void forward_mlp(const Shape& s, long first, long count, const float* x,
                  const typename Num::Value* attn_out, const Weights<Num>& w, float* z,
                  const Saved<Num>* saved) {
-    using Value = typename Num::Value;
-    const long D = s.hidden, M = s.width;
+    const long D = s.hidden;
     Scratch<float> total(count * D), own_h(saved ? 0 : count * D);
-    Scratch<Value> y(count * D), act(count * M);
     float* const h = saved ? saved->h + first * D : own_h.at;
-    const auto residual = [&](auto row_of) {  // epilogue: total = row_of(i) + sums
-        return [&, row_of](long i, long column, long size, const float* sums) {
-            const float* before = row_of(i) + column;
-            for (long c = 0; c < size; c += LANES)
-                store(total + i * D + column + c, load(before + c, size - c) + load(sums + c),
-                      size - c);
-        };
-    };
     gemm<Num>({attn_out + first * D, units<Num>(D), 1}, count, packed_b(w.out, units<Num>(D)),
-              units<Num>(D), D, residual([&](long i) {
+              units<Num>(D), D, residual(total, D, [=, &s](long i) {
                   const long row = first + i;
                   return x + (row / s.queries * s.tokens + row % s.queries) * D;
               }));
@@ -808,14 +861,7 @@ void forward_mlp(const Shape& s, long first, long count, const float* x,
         const float inverse = normalize(total + i * D, D, h + i * D);
         if (saved) saved->h_inverse[first + i] = inverse;
     }
-    cast<Num>(h, count * D, y);
-    forward_swiglu<Num>(s, first, count, y, w, saved, act);
-    gemm<Num>({act, units<Num>(M), 1}, count, packed_b(w.down, units<Num>(M)), units<Num>(M), D,
-              residual([&](long i) { return h + i * D; }));
-    for (long i = 0; i < count; ++i) {
-        const float inverse = normalize(total + i * D, D, z + (first + i) * D);
-        if (saved) saved->out_inverse[first + i] = inverse;
-    }
+    forward_second_half<Num>(s, first, count, h, w, z + first * D, saved);
 }
 
 template <class Num>
@@ -834,26 +880,37 @@ void forward(const Shape& s, const float* x, const Weights<Num>& w, const float*
 
 // ---- Backward pass.
 
-// Gradients of the outputs of the four linear layers, and what the weights' gradients need besides.
+// Gradients of the outputs of the linear layers, and what the weights' gradients need besides: of
+// the second half, and of the whole block.
 template <class Num>
-struct BackwardScratch {
-    Scratch<typename Num::Value> grad_down, grad_gate_up, grad_out, grad_qkv, act, y;
+struct SwiGLUScratch {
+    Scratch<typename Num::Value> grad_down, grad_gate_up, act, y;
+    explicit SwiGLUScratch(const Shape& s) : SwiGLUScratch(s, s.batch * s.tokens) {}
+
+  private:
+    SwiGLUScratch(const Shape& s, long R)
+        : grad_down(R * row_of<Num>(s.hidden)), grad_gate_up(R * 2 * s.width), act(R * s.width),
+          y(R * row_of<Num>(s.hidden)) {}
+};
+
+template <class Num>
+struct BackwardScratch : SwiGLUScratch<Num> {
+    Scratch<typename Num::Value> grad_out, grad_qkv;
     Scratch<float> grad_attn_out;
     explicit BackwardScratch(const Shape& s) : BackwardScratch(s, s.batch * s.tokens) {}
 
   private:
     BackwardScratch(const Shape& s, long R)
-        : grad_down(R * s.hidden), grad_gate_up(R * 2 * s.width), grad_out(R * s.hidden),
-          grad_qkv(R * 3 * s.hidden), act(R * s.width), y(R * s.hidden),
+        : SwiGLUScratch<Num>(s), grad_out(R * s.hidden), grad_qkv(R * 3 * s.hidden),
           grad_attn_out(R * padded_hidden(s)) {}
 };
 
 // grad_gate_up and act of a block of rows, from grad_down.
 template <class Num>
-void backward_swiglu(const Shape& s, long first, long count, const Weights<Num>& w,
-                     const Saved<Num>& saved, const BackwardScratch<Num>& t) {
+void backward_swiglu(const Shape& s, long first, long count, const SwiGLUWeights<Num>& w,
+                     const SavedSwiGLU<Num>& saved, const SwiGLUScratch<Num>& t) {
     const long D = s.hidden, M = s.width;
-    gemm<Num>({t.grad_down + first * D, units<Num>(D), 1}, count,
+    gemm<Num>({t.grad_down + first * row_of<Num>(D), units<Num>(D), 1}, count,
               packed_b(w.down_backward, units<Num>(D)), units<Num>(D), M,
               [&](long i, long column, long size, const float* sums) {
                   const long r = first + i;
@@ -871,22 +928,32 @@ void backward_swiglu(const Shape& s, long first, long count, const Weights<Num>&
               });
 }
 
+// From grad_z to grad_h for a block of rows.
+template <class Num>
+void backward_second_half(const Shape& s, long first, long count, const float* grad_z,
+                          const float* z, const float* h, const SwiGLUWeights<Num>& w,
+                          const SavedSwiGLU<Num>& saved, const SwiGLUScratch<Num>& t,
+                          float* grad_h) {
+    const long D = s.hidden, M = s.width;
+    for (long r = first; r < first + count; ++r)
+        normalize_backward(grad_z + r * D, z + r * D, saved.out_inverse[r], D, grad_h + r * D);
+    cast_rows<Num>(grad_h + first * D, count, D, t.grad_down + first * row_of<Num>(D));
+    cast_rows<Num>(h + first * D, count, D, t.y + first * row_of<Num>(D));
+    backward_swiglu<Num>(s, first, count, w, saved, t);
+    gemm<Num>({t.grad_gate_up + first * 2 * M, units<Num>(2 * M), 1}, count,
+              packed_b(w.gate_up_backward, units<Num>(2 * M)), units<Num>(2 * M), D,
+              accumulate_into(grad_h + first * D, D));
+}
+
 // From grad_z to grad_attn_out for a block of rows; grad_x receives that of the residual path.
 template <class Num>
 void backward_mlp(const Shape& s, long first, long count, const float* grad_z, const float* z,
                   const Weights<Num>& w, const Saved<Num>& saved, const BackwardScratch<Num>& t,
                   float* grad_x) {
-    const long D = s.hidden, M = s.width;
-    for (long r = first; r < first + count; ++r)
-        normalize_backward(grad_z + r * D, z + r * D, saved.out_inverse[r], D, grad_x + r * D);
-    cast<Num>(grad_x + first * D, count * D, t.grad_down + first * D);
-    backward_swiglu<Num>(s, first, count, w, saved, t);
-    gemm<Num>({t.grad_gate_up + first * 2 * M, units<Num>(2 * M), 1}, count,
-              packed_b(w.gate_up_backward, units<Num>(2 * M)), units<Num>(2 * M), D,
-              accumulate_into(grad_x + first * D, D));
+    const long D = s.hidden;
+    backward_second_half<Num>(s, first, count, grad_z, z, saved.h, w, saved, t, grad_x);
     for (long r = first; r < first + count; ++r)
         normalize_backward(grad_x + r * D, saved.h + r * D, saved.h_inverse[r], D, grad_x + r * D);
-    cast<Num>(saved.h + first * D, count * D, t.y + first * D);
     cast<Num>(grad_x + first * D, count * D, t.grad_out + first * D);
     gemm_into<Num>(t.grad_attn_out + first * padded_hidden(s), padded_hidden(s),
                    {t.grad_out + first * D, units<Num>(D), 1}, count,
@@ -921,6 +988,14 @@ void add_weight_gradient(const typename Num::Value* grads, const typename Num::V
     });
 }
 
+template <class Num>
+void add_swiglu_gradients(const Shape& s, const SwiGLUScratch<Num>& t, float* gate_up,
+                          float* down) {
+    const long D = s.hidden, M = s.width, R = s.batch * s.tokens;
+    add_weight_gradient<Num>(t.grad_down, t.act, R, D, M, s.threads, down);
+    add_weight_gradient<Num>(t.grad_gate_up, t.y, R, 2 * M, D, s.threads, gate_up);
+}
+
 struct WeightGradients {
     float *qkv, *out, *gate_up, *down;  // shaped like the weights; added to; null: not wanted
 };
@@ -929,7 +1004,7 @@ template <class Num>
 void backward(const Shape& s, const float* grad_z, const float* z, const Weights<Num>& w,
               const float* rope_table, const Saved<Num>& saved, float* grad_x,
               const WeightGradients& to) {
-    const long D = s.hidden, M = s.width, R = s.batch * s.tokens;
+    const long D = s.hidden, R = s.batch * s.tokens;
     const BackwardScratch<Num> t(s);
     parallel_for(R, ROW_BLOCK, s.threads, [&](long first) {
         backward_mlp<Num>(s, first, std::min(ROW_BLOCK, R - first), grad_z, z, w, saved, t, grad_x);
@@ -937,23 +1012,39 @@ void backward(const Shape& s, const float* grad_z, const float* z, const Weights
     parallel_for(s.batch, 1, s.threads, [&](long b) {
         backward_attention<Num>(s, b, w, rope_table, saved, t, grad_x);
     });
-    add_weight_gradient<Num>(t.grad_down, t.act, R, D, M, s.threads, to.down);
-    add_weight_gradient<Num>(t.grad_gate_up, t.y, R, 2 * M, D, s.threads, to.gate_up);
+    add_swiglu_gradients<Num>(s, t, to.gate_up, to.down);
     add_weight_gradient<Num>(t.grad_out, saved.attn_out, R, D, D, s.threads, to.out);
     add_weight_gradient<Num>(t.grad_qkv, saved.x, R, 3 * D, D, s.threads, to.qkv);
 }
 
-// ---- Packing of a block's weights.
+// The second half of a block by itself, on s.batch rows.
+template <class Num>
+void second_half(const Shape& s, const float* x, const SwiGLUWeights<Num>& w, float* z,
+                 const SavedSwiGLU<Num>* saved) {
+    parallel_for(s.batch, ROW_BLOCK, s.threads, [&](long first) {
+        const long at = first * s.hidden, count = std::min(ROW_BLOCK, s.batch - first);
+        forward_second_half<Num>(s, first, count, x + at, w, z + at, saved);
+    });
+}
 
 template <class Num>
-void pack(const Shape& s, const void* qkv, const void* out, const void* gate_up, const void* down,
-          const Weights<Num>& to) {
+void second_half_backward(const Shape& s, const float* grad_z, const float* z, const float* x,
+                          const SwiGLUWeights<Num>& w, const SavedSwiGLU<Num>& saved, float* grad_x,
+                          float* grad_gate_up, float* grad_down) {
+    const SwiGLUScratch<Num> t(s);
+    parallel_for(s.batch, ROW_BLOCK, s.threads, [&](long first) {
+        const long count = std::min(ROW_BLOCK, s.batch - first);
+        backward_second_half<Num>(s, first, count, grad_z, z, x, w, saved, t, grad_x);
+    });
+    add_swiglu_gradients<Num>(s, t, grad_gate_up, grad_down);
+}
+
+// ---- Packing of weights, whose rows are padded to whole units.
+
+template <class Num>
+void pack(const Shape& s, const void* gate_up, const void* down, const SwiGLUWeights<Num>& to) {
     using Value = typename Num::Value;
     const long D = s.hidden, M = s.width, row = units<Num>(D), half = NR / 2;
-    const Unit* qkv_units = static_cast<const Unit*>(qkv);
-    pack_transposed(qkv_units, row, D, row, to.q);
-    pack_transposed(qkv_units + D * row, row, 2 * D, row, to.kv);
-    pack_transposed(out, row, D, row, to.out);
     pack_transposed(down, units<Num>(M), D, units<Num>(M), to.down);
     const Unit* gates = static_cast<const Unit*>(gate_up);
     for (long m = 0; m < M; m += half) {  // gates and their ups share a panel: see forward_swiglu
@@ -962,10 +1053,22 @@ void pack(const Shape& s, const void* qkv, const void* out, const void* gate_up,
         pack_panel(gates + m * row, row, count, row, panel);
         pack_panel(gates + (M + m) * row, row, count, row, panel + half);
     }
-    pack_rows<Num>(static_cast<const Value*>(qkv), 3 * D, D, to.qkv_backward);
-    pack_rows<Num>(static_cast<const Value*>(out), D, D, to.out_backward);
     pack_rows<Num>(static_cast<const Value*>(gate_up), 2 * M, D, to.gate_up_backward);
     pack_rows<Num>(static_cast<const Value*>(down), D, M, to.down_backward);
+}
+
+template <class Num>
+void pack(const Shape& s, const void* qkv, const void* out, const void* gate_up, const void* down,
+          const Weights<Num>& to) {
+    using Value = typename Num::Value;
+    const long D = s.hidden, row = units<Num>(D);
+    const Unit* qkv_units = static_cast<const Unit*>(qkv);
+    pack_transposed(qkv_units, row, D, row, to.q);
+    pack_transposed(qkv_units + D * row, row, 2 * D, row, to.kv);
+    pack_transposed(out, row, D, row, to.out);
+    pack_rows<Num>(static_cast<const Value*>(qkv), 3 * D, D, to.qkv_backward);
+    pack_rows<Num>(static_cast<const Value*>(out), D, D, to.out_backward);
+    pack<Num>(s, gate_up, down, to);
 }
 
 template <template <class> class Layout>
@@ -1046,6 +1149,43 @@ int block_backward(const Shape* s, const float* grad_z, const float* z, void* we
         const Saved<Num> all(*s, saved_arena);
         backward<Num>(*s, grad_z, z, w, rope_table, all, grad_x,
                       {grad_qkv, grad_out, grad_gate_up, grad_down});
+    });
+}
+
+// The same of the second half by itself, z = norm(x + W_down act): `batch` rows x of `hidden`
+// numbers, each a sequence of one token. Rows of gate_up are padded to whole units.
+
+int64_t bytes_of_swiglu_weights(const Shape* s) { return bytes_of<SwiGLUWeights>(*s); }
+
+int64_t bytes_saved_by_swiglu(const Shape* s) { return bytes_of<SavedSwiGLU>(*s); }
+
+int pack_swiglu(const Shape* s, const void* gate_up, const void* down, void* weights) {
+    return guarded(*s, [&](auto num) {
+        using Num = decltype(num);
+        Arena arena(weights);
+        pack<Num>(*s, gate_up, down, SwiGLUWeights<Num>(*s, arena));
+    });
+}
+
+int swiglu_forward(const Shape* s, const float* x, void* weights, float* z, void* saved) {
+    return guarded(*s, [&](auto num) {
+        using Num = decltype(num);
+        Arena weights_arena(weights), saved_arena(saved);
+        const SwiGLUWeights<Num> w(*s, weights_arena);
+        const SavedSwiGLU<Num> all(*s, saved_arena);
+        second_half<Num>(*s, x, w, z, saved ? &all : nullptr);
+    });
+}
+
+int swiglu_backward(const Shape* s, const float* grad_z, const float* z, const float* x,
+                    void* weights, void* saved, float* grad_x, float* grad_gate_up,
+                    float* grad_down) {
+    return guarded(*s, [&](auto num) {
+        using Num = decltype(num);
+        Arena weights_arena(weights), saved_arena(saved);
+        const SwiGLUWeights<Num> w(*s, weights_arena);
+        const SavedSwiGLU<Num> all(*s, saved_arena);
+        second_half_backward<Num>(*s, grad_z, z, x, w, all, grad_x, grad_gate_up, grad_down);
     });
 }
 

@@ -8,9 +8,12 @@ import functools
 from hrm_sweep.errors import InputError
 from hrm_sweep.hrm.backends import toolchain
 
-SIZES = ("bytes_of_weights", "bytes_saved")
+SIZES = ("bytes_of_weights", "bytes_saved", "bytes_of_swiglu_weights", "bytes_saved_by_swiglu")
 """Functions that take a `Shape` and return a number of bytes."""
-CALLS = {"pack_weights": 6, "block_forward": 6, "block_backward": 11}
+CALLS = {
+    **{"pack_weights": 6, "block_forward": 6, "block_backward": 11},
+    **{"pack_swiglu": 4, "swiglu_forward": 5, "swiglu_backward": 9},
+}
 """Functions that return a status -> number of their arguments, all of them pointers."""
 
 

@@ -12,16 +12,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from hrm_sweep.compat import torch as torch_compat
 from hrm_sweep.hrm.backends.backend import (
     BlockWeights,
+    MixerWeights,
     SequenceLayout,
     refuse_second_derivative,
 )
+from hrm_sweep.hrm.backends.eager_swiglu import (
+    EagerSwiGLU,
+    norm_backward,
+    norm_of_sum,
+    swiglu,
+    swiglu_backward,
+)
+from hrm_sweep.hrm.backends.mixer import Mixer
 
-NORM_EPSILON = torch.tensor(1e-5)  # as published; keeps the norm of a zero state finite
 LONGEST_PLAIN = 128
 """Tokens up to which materialized attention weights beat PyTorch's blockwise (flash) kernel. With
 backward, 8 sequences, 4 heads of 32: 0.6 against 1.0 ms at 37 tokens, 1.7 to 2.8 at 82, 28 to 15 at
@@ -42,6 +49,10 @@ class EagerBackend:
     def block(self, parameters: BlockWeights, threads: int) -> EagerBlock:  # noqa: ARG002
         """Return a kernel; PyTorch's own setting decides how many threads compute."""
         return EagerBlock(parameters)
+
+    def mixer(self, parameters: MixerWeights, threads: int) -> Mixer:  # noqa: ARG002
+        """Return a kernel for a block that mixes over tokens."""
+        return Mixer(EagerSwiGLU(*parameters[:2]), EagerSwiGLU(*parameters[2:]))
 
 
 class EagerBlock:
@@ -72,9 +83,9 @@ class EagerBlock:
         first_BD = x_RD.view(-1, layout.tokens, x_RD.shape[-1])[:, 0]
         qkv = torch.mm(x_RD.to(dtype), weights.qkv.t())
         attn_out, _ = _attention(qkv, layout, x_RD.dtype, queries=1)
-        h, _ = _norm_of_sum(first_BD, torch.mm(attn_out, weights.out.t()))
-        act, _ = _swiglu(torch.mm(h.to(dtype), weights.gate_up.t()))
-        return _norm_of_sum(h, torch.mm(act, weights.down.t()))[0]
+        h, _ = norm_of_sum(first_BD, torch.mm(attn_out, weights.out.t()))
+        act, _ = swiglu(torch.mm(h.to(dtype), weights.gate_up.t()))
+        return norm_of_sum(h, torch.mm(act, weights.down.t()))[0]
 
 
 class _Block(torch.autograd.Function):
@@ -99,13 +110,13 @@ class _Block(torch.autograd.Function):
         refuse_second_derivative()
         w_qkv, w_out, w_gate_up, w_down, *saved = ctx.saved_tensors
         x, attn_out, h, h_inverse, y, gate_up, silu, act, z, z_inverse, *attended = saved
-        grad = _norm_backward(grad, z, z_inverse)
+        grad = norm_backward(grad, z, z_inverse)
         down = grad.to(w_down.dtype)  # may be grad itself, which changes below
         grad_w_down = torch.mm(down.t(), act)
-        grad_gate_up = _swiglu_backward(torch.mm(down, w_down), gate_up, silu)
+        grad_gate_up = swiglu_backward(torch.mm(down, w_down), gate_up, silu)
         grad_w_gate_up = torch.mm(grad_gate_up.t(), y)
         grad.add_(torch.mm(grad_gate_up, w_gate_up))
-        grad = _norm_backward(grad, h, h_inverse)
+        grad = norm_backward(grad, h, h_inverse)
         out = grad.to(w_out.dtype)
         grad_w_out = torch.mm(out.t(), attn_out)
         grad_qkv = _attention_backward(torch.mm(out, w_out), attended, ctx.layout)
@@ -121,44 +132,15 @@ def _forward(
     dtype = weights.qkv.dtype
     a = x.to(dtype)
     attn_out, attended = _attention(torch.mm(a, weights.qkv.t()), layout, x.dtype)
-    h, h_inverse = _norm_of_sum(x, torch.mm(attn_out, weights.out.t()))
+    h, h_inverse = norm_of_sum(x, torch.mm(attn_out, weights.out.t()))
     y = h.to(dtype)
     gate_up = torch.mm(y, weights.gate_up.t())
-    act, silu = _swiglu(gate_up)
-    z, z_inverse = _norm_of_sum(h, torch.mm(act, weights.down.t()))
+    act, silu = swiglu(gate_up)
+    z, z_inverse = norm_of_sum(h, torch.mm(act, weights.down.t()))
     return z, (
         *(a, attn_out, h, h_inverse, y, gate_up, silu, act, z, z_inverse),
         *attended,
     )
-
-
-def _norm_of_sum(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return RMSNorm without a weight (arXiv:1910.07467) of x + y, and 1 / rms."""
-    total = x + y
-    length = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
-    inverse = torch.addcmul(NORM_EPSILON, length, length, value=1 / x.shape[-1]).rsqrt_()
-    return total.mul_(inverse), inverse
-
-
-def _norm_backward(grad: Tensor, out: Tensor, inverse: Tensor) -> Tensor:
-    along = (grad * out).sum(dim=-1, keepdim=True)
-    return torch.addcmul(grad, out, along, value=-1 / out.shape[-1]).mul_(inverse)
-
-
-def _swiglu(gate_up: Tensor) -> tuple[Tensor, Tensor]:
-    """Return SwiGLU (arXiv:2002.05202), silu(gate) · up, and silu(gate)."""
-    gate, up = gate_up.chunk(2, dim=-1)
-    silu = functional.silu(gate)
-    return silu * up, silu
-
-
-def _swiglu_backward(grad: Tensor, gate_up: Tensor, silu: Tensor) -> Tensor:
-    gate, up = gate_up.chunk(2, dim=-1)
-    grads = torch.empty_like(gate_up)
-    grad_gate, grad_up = grads.chunk(2, dim=-1)
-    torch.mul(grad, silu, out=grad_up)
-    torch_compat.silu_backward(grad * up, gate, out=grad_gate)
-    return grads
 
 
 def _attention(

@@ -12,12 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hrm_sweep.compat.torch import gradient_use
 from hrm_sweep.hrm.backends import block_library, toolchain
 from hrm_sweep.hrm.backends.backend import (
     BlockWeights,
+    MixerWeights,
     SequenceLayout,
     refuse_second_derivative,
+)
+from hrm_sweep.hrm.backends.mixer import Mixer
+from hrm_sweep.hrm.backends.native_swiglu import (
+    NativeSwiGLU,
+    as_returned,
+    check_weights,
+    described,
+    gradient_target,
+    is_plain,
+    pointer,
 )
 
 
@@ -44,6 +54,11 @@ class NativeBackend:
     def block(self, parameters: BlockWeights, threads: int) -> NativeBlock:
         """Return a kernel that adds the gradients of these parameters to their `.grad`."""
         return NativeBlock(parameters, threads)
+
+    def mixer(self, parameters: MixerWeights, threads: int) -> Mixer:
+        """Return a kernel for a block that mixes over tokens, as `block` does."""
+        halves = parameters[:2], parameters[2:]
+        return Mixer(*(NativeSwiGLU(*weights, threads) for weights in halves))
 
 
 class NativeBlock:
@@ -116,9 +131,9 @@ class NativeBlock:
             ctypes.byref(shape),
             x_RD.data_ptr(),
             self._packed.data_ptr(),
-            _pointer(layout.rope_table),
+            pointer(layout.rope_table),
             out.data_ptr(),
-            _pointer(saved),
+            pointer(saved),
         )
         return out
 
@@ -142,10 +157,10 @@ class NativeBlock:
             grad_out.data_ptr(),
             out.data_ptr(),
             self._packed.data_ptr(),
-            _pointer(layout.rope_table),
+            pointer(layout.rope_table),
             saved.data_ptr(),
             grad_x.data_ptr(),
-            *map(_pointer, weight_grads),
+            *map(pointer, weight_grads),
         )
         return grad_x
 
@@ -161,7 +176,7 @@ class NativeBlock:
         if layout is not self._layout:
             _check_layout(layout, len(self.parameters.out))
             self._layout, self._shapes = layout, {}
-        if x_RD.dtype != torch.float32 or not _is_plain(x_RD):
+        if x_RD.dtype != torch.float32 or not is_plain(x_RD):
             raise self._wrong_states(x_RD)
         key = x_RD.shape, queries, self._bf16
         if key not in self._shapes:
@@ -184,7 +199,7 @@ class NativeBlock:
         tokens, hidden = self._layout.tokens, len(self.parameters.out)
         return ValueError(
             f"the compiled block takes contiguous fp32 states [B * {tokens}, {hidden}] on the CPU, "
-            f"got {_described(x_RD)}"
+            f"got {described(x_RD)}"
         )
 
 
@@ -209,38 +224,15 @@ class _Block(torch.autograd.Function):
                 "the weights of the compiled block changed between its forward and backward pass"
             )
         nodes = [node for node, _ in ctx.next_functions[1:]]  # the first is that of x
-        targets = [_target(*pair) for pair in zip(block.parameters, nodes, strict=True)]
+        targets = [gradient_target(*pair) for pair in zip(block.parameters, nodes, strict=True)]
         grad_x = block.backward(grad_out, out, saved, ctx.layout, targets)
-        returned = [
-            None if target is parameter.grad else target
-            for target, parameter in zip(targets, block.parameters, strict=True)
-        ]
-        return grad_x, None, None, *returned
-
-
-def _target(parameter: Tensor, node: Any) -> Tensor | None:
-    """Return where a parameter's gradient is added: its own `.grad`, or zeros to be returned."""
-    use = gradient_use(node)
-    if use == "unused":
-        return None
-    own = parameter.grad
-    if use == "accumulated" and own is not None and own.is_contiguous():
-        return own
-    return torch.zeros_like(parameter, memory_format=torch.contiguous_format)
+        return grad_x, None, None, *as_returned(targets, block.parameters)
 
 
 def _check_weights(weights: BlockWeights, like: BlockWeights) -> None:
-    dtype = weights.qkv.dtype
-    if dtype not in (torch.float32, torch.bfloat16):
-        raise ValueError(f"the compiled block computes in fp32 or bf16, got weights of {dtype}")
-    for name, weight, parameter in zip(BlockWeights._fields, weights, like, strict=True):
-        if weight.shape != parameter.shape or weight.dtype != dtype or not _is_plain(weight):
-            raise ValueError(
-                f"the compiled block takes {name} as a contiguous {dtype} tensor "
-                f"{list(parameter.shape)} on the CPU, got {_described(weight)}"
-            )
+    check_weights(weights._asdict(), like)
     hidden, width = weights.down.shape
-    if dtype == torch.bfloat16 and (hidden % 2 or width % 2):
+    if weights.down.dtype == torch.bfloat16 and (hidden % 2 or width % 2):
         raise ValueError(
             f"the compiled block takes bf16 numbers in pairs, got hidden {hidden}, width {width}"
         )
@@ -256,21 +248,8 @@ def _check_layout(layout: SequenceLayout, hidden: int) -> None:
     if table is None:
         return
     expected = (tokens, hidden // heads / 2, 2)
-    if table.shape != expected or table.dtype != torch.float32 or not _is_plain(table):
+    if table.shape != expected or table.dtype != torch.float32 or not is_plain(table):
         raise ValueError(
             f"the compiled block takes a contiguous fp32 rope table [{tokens}, "
-            f"{hidden // heads} / 2, 2] on the CPU, got {_described(table)}"
+            f"{hidden // heads} / 2, 2] on the CPU, got {described(table)}"
         )
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    return tensor.is_contiguous() and tensor.is_cpu
-
-
-def _described(tensor: Tensor) -> str:
-    order = "" if tensor.is_contiguous() else "non-contiguous "
-    return f"{order}{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
-
-
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()

@@ -74,8 +74,8 @@ def _choose(config: TrainerConfig, model: ACT, puzzles: int, batch_size: int) ->
 
 def _check_sizes(config: TrainerConfig, model: ACT) -> None:
     """Check that sizes are even for bf16, whose numbers the native backend takes in pairs."""
-    linear = [part for part in model.modules() if isinstance(part, Linear)]
-    is_odd = any(size % 2 for part in linear for size in part.weight.shape)
+    blocks = [part for part in model.modules() if isinstance(part, Block)]
+    is_odd = any(size % 2 for block in blocks for size in block.sizes_of_products)
     if is_odd and compute_dtype(config.precision) == torch.bfloat16:
         rule = "in bf16 it takes an even hidden_dim and an MLP of even width"
         way_out = "try model.mlp_multiple_of=2, or trainer.precision=fp32"

@@ -28,7 +28,11 @@ class _ModelConfig:
     """The width of the SwiGLU is rounded up to a multiple of this. The published 256 hides small
     changes of hidden_dim."""
     pos_encodings: str = MISSING
-    """Position encodings: `rope` or `learned`."""
+    """Position encodings: `rope`, `learned` or `none`. Attention without any cannot tell positions
+    apart; `mlp_t` can, and rope, which turns queries and keys, changes nothing there."""
+    mlp_t: bool = False
+    """Whether blocks mix over tokens by a SwiGLU instead of attention, as in TRM's recipe for
+    Sudoku. Its weights fit one number of tokens."""
     puzzle_emb_ndim: int = MISSING
     """Size of the puzzle embedding, the vector learned for each identifier and put before the
     tokens; 0: the model does not see identifiers."""
@@ -120,13 +124,15 @@ def _check_model(config: _ModelConfig) -> None:
         at_least(key, getattr(config, key), 1)
     at_least("puzzle_emb_ndim", config.puzzle_emb_ndim, 0)
     _check_puzzle_embedding(config)
-    one_of("pos_encodings", config.pos_encodings, ("rope", "learned"))
+    one_of("pos_encodings", config.pos_encodings, ("rope", "learned", "none"))
     one_of("loss", config.loss, ("stablemax", "softmax"))
     positive("expansion", config.expansion, "try expansion=4")
     _check_heads(config)
 
 
 def _check_heads(config: _ModelConfig) -> None:
+    if config.mlp_t:
+        return
     hidden_dim, num_heads = config.hidden_dim, config.num_heads
     unit = 2 * num_heads if config.pos_encodings == "rope" else num_heads
     if hidden_dim % unit == 0:

@@ -59,10 +59,10 @@ class Core(nn.Module):
         tokens = self.prefix + sizes.seq_len
         self.positions = config.pos_encodings
         self.layout = SequenceLayout(tokens, config.num_heads, None)
-        if self.positions == "rope":
+        if self.positions == "rope" and not config.mlp_t:
             table = rope_table(tokens, width // config.num_heads)
             self.layout = self.layout._replace(rope_table=table)
-        else:
+        if self.positions == "learned":
             self.embed_pos = Embedding(tokens, width, std=width**-0.5)
         self.lm_head = Head(width, sizes.vocab_size)
 
@@ -113,7 +113,7 @@ class RecursiveCore(Core):
         self.L_init: Tensor
         self.register_buffer("H_init", truncated_normal(width, std=1.0))
         self.register_buffer("L_init", truncated_normal(width, std=1.0))
-        self.L_level = Level(config, config.L_layers)
+        self.L_level = Level(config, config.L_layers, self.layout.tokens)
 
     @property
     def high_level(self) -> Level:
@@ -165,7 +165,7 @@ class HRM(RecursiveCore):
 
     def __init__(self, config: HRMConfig, sizes: TaskSizes) -> None:
         super().__init__(config, sizes, grad_updates=1)
-        self.H_level = Level(config, config.H_layers)
+        self.H_level = Level(config, config.H_layers, self.layout.tokens)
 
     @property
     def high_level(self) -> Level:
@@ -194,7 +194,9 @@ class Transformer(Core):
 
     def __init__(self, config: TransformerConfig, sizes: TaskSizes) -> None:
         super().__init__(config, sizes)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(
+            Block(config, self.layout.tokens) for _ in range(config.num_layers)
+        )
 
     def run_segment(self, states: States, x_RD: Tensor) -> tuple[Tensor, States]:
         """Run all layers; there are no states."""

@@ -14,8 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hrm_sweep.hrm.backends.backend import Backend, BlockKernel, BlockWeights, SequenceLayout
-from hrm_sweep.hrm.backends.eager import EagerBlock
+from hrm_sweep.hrm.backends.backend import (
+    Backend,
+    BlockKernel,
+    BlockWeights,
+    MixerWeights,
+    SequenceLayout,
+)
+from hrm_sweep.hrm.backends.eager import EagerBackend
 from hrm_sweep.hrm.models.configs import ModelConfig
 
 ROPE_BASE = 10_000.0  # RoFormer, arXiv:2104.09864
@@ -160,34 +166,49 @@ def _from_published_order(
 
 
 class SwiGLU(nn.Module):
-    """The weights of down(silu(gate x) · up x), SwiGLU (arXiv:2002.05202)."""
+    """The weights of down(silu(gate x) · up x), SwiGLU (arXiv:2002.05202), x of `size` numbers."""
 
-    def __init__(self, hidden_dim: int, expansion: float, multiple_of: int) -> None:
+    def __init__(self, size: int, expansion: float, multiple_of: int) -> None:
         super().__init__()
-        width = mlp_width(hidden_dim, expansion, multiple_of)
-        self.gate_up_proj = Linear(hidden_dim, 2 * width)
-        self.down_proj = Linear(width, hidden_dim)
+        width = mlp_width(size, expansion, multiple_of)
+        self.gate_up_proj = Linear(size, 2 * width)
+        self.down_proj = Linear(width, size)
 
 
-def mlp_width(hidden_dim: int, expansion: float, multiple_of: int) -> int:
-    """Return the width of a SwiGLU with as many weights as an MLP of hidden_dim · expansion.
+def mlp_width(size: int, expansion: float, multiple_of: int) -> int:
+    """Return the width of a SwiGLU with as many weights as an MLP of width size · expansion.
 
     That is two thirds of it, as there are three matrices instead of two, rounded up to a multiple.
     """
-    return -(-round(expansion * hidden_dim * 2 / 3) // multiple_of) * multiple_of
+    return -(-round(expansion * size * 2 / 3) // multiple_of) * multiple_of
 
 
 class Block(nn.Module):
-    """A post-norm transformer block: attention, then SwiGLU, each with RMSNorm after the sum."""
+    """A post-norm transformer block: attention, then SwiGLU, each with RMSNorm after the sum.
 
-    def __init__(self, config: ModelConfig) -> None:
+    With `mlp_t` a SwiGLU over the tokens of each feature takes the place of attention.
+    """
+
+    def __init__(self, config: ModelConfig, tokens: int) -> None:
         super().__init__()
-        self.self_attn = Attention(config.hidden_dim, config.num_heads)
+        self._mixes_tokens = config.mlp_t
+        if config.mlp_t:
+            self.mlp_t = SwiGLU(tokens, config.expansion, config.mlp_multiple_of)
+            first = self.mlp_t.gate_up_proj, self.mlp_t.down_proj
+        else:
+            self.self_attn = Attention(config.hidden_dim, config.num_heads)
+            first = self.self_attn.qkv_proj, self.self_attn.o_proj
         self.mlp = SwiGLU(config.hidden_dim, config.expansion, config.mlp_multiple_of)
-        attention, mlp = self.self_attn, self.mlp
-        self._linear = attention.qkv_proj, attention.o_proj, mlp.gate_up_proj, mlp.down_proj
+        self._linear = *first, self.mlp.gate_up_proj, self.mlp.down_proj
         """Kept apart from the modules, whose attributes take longer to look up."""
-        self._kernel: BlockKernel = EagerBlock(self._weights())
+        self._kernel: BlockKernel[Any]
+        self.use_backend(EagerBackend(), threads=1)
+
+    @property
+    def sizes_of_products(self) -> list[int]:
+        """The hidden size and the widths of the MLPs, which the compiled block takes in pairs."""
+        mlps = [self.mlp, self.mlp_t] if self._mixes_tokens else [self.mlp]
+        return [len(self.mlp.down_proj.weight), *(m.down_proj.weight.shape[1] for m in mlps)]
 
     def forward(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
         """Return the states after the block, [R, D]."""
@@ -199,24 +220,25 @@ class Block(nn.Module):
 
     def use_backend(self, backend: Backend, threads: int) -> None:
         """Compute with this backend from now on."""
-        parameters = BlockWeights(*[linear.weight for linear in self._linear])
-        self._kernel = backend.block(parameters, threads)
+        parameters = [linear.weight for linear in self._linear]
+        if self._mixes_tokens:
+            self._kernel = backend.mixer(MixerWeights(*parameters), threads)
+        else:
+            self._kernel = backend.block(BlockWeights(*parameters), threads)
         self.refresh()
 
     def refresh(self) -> None:
         """Prepare the weights for the backend, after every change of `Linear.compute_weight`."""
-        self._kernel.prepare(self._weights())
-
-    def _weights(self) -> BlockWeights:
-        return BlockWeights(*[linear.compute_weight for linear in self._linear])
+        weights = MixerWeights if self._mixes_tokens else BlockWeights
+        self._kernel.prepare(weights(*[linear.compute_weight for linear in self._linear]))
 
 
 class Level(nn.Module):
     """A recurrent level: a stack of blocks that updates a state."""
 
-    def __init__(self, config: ModelConfig, num_layers: int) -> None:
+    def __init__(self, config: ModelConfig, num_layers: int, tokens: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Block(config) for _ in range(num_layers))
+        self.layers = nn.ModuleList(Block(config, tokens) for _ in range(num_layers))
 
     def forward(self, state_RD: Tensor, injection_RD: Tensor, layout: SequenceLayout) -> Tensor:
         """Return the blocks' output for the sum of state and input injection, [R, D]."""

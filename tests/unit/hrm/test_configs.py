@@ -65,6 +65,12 @@ CONF = ROOT / "conf"
             id="misspelt",
         ),
         pytest.param(
+            trm_config,
+            {"pos_encodings": "non"},
+            "pos_encodings=non: must be one of rope, learned, none; did you mean none?",
+            id="misspelt positions",
+        ),
+        pytest.param(
             hrm_config,
             {"H_cycles": 0},
             "H_cycles=0: must be at least 1; try H_cycles=1",
@@ -179,3 +185,7 @@ def test_omegaconf_can_hold_the_class(config):
     schema = OmegaConf.structured(type(config))
     merged = OmegaConf.merge(schema, OmegaConf.structured(config))
     assert OmegaConf.to_object(merged) == config
+
+
+def test_heads_matter_to_attention_alone():
+    assert trm_config(hidden_dim=15, num_heads=2, puzzle_emb_ndim=15, mlp_t=True).hidden_dim == 15

@@ -17,7 +17,7 @@ def _seed():
 
 
 def test_a_level_knows_its_first_tokens_too():
-    level = layers.Level(hrm_config(num_heads=2, hidden_dim=16), num_layers=2)
+    level = layers.Level(hrm_config(num_heads=2, hidden_dim=16), num_layers=2, tokens=5)
     layout = SequenceLayout(T, 2, layers.rope_table(T, 8))
     state, injection = torch.randn(2, B * T, 16)
     expected = level(state, injection, layout)[::T]

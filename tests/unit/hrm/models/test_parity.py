@@ -1,6 +1,6 @@
-"""Our HRM gives the figures of the published code, to 1e-4, on weights filled by a formula.
+"""HRM and TRM give the figures of the published code, to 1e-4, on weights filled by a formula.
 
-The files are made by running that code; one is looked for beside the checkout, more come with
+The files are made by running that code; they are looked for beside the checkout, more come with
 `--golden PATH`. What needs no file, a plain loop over the published equations, is in test_model.
 """
 
@@ -18,22 +18,25 @@ from benchmarks.plain_hrm import PlainHRM
 from paths import ROOT
 from torch import Tensor, nn
 
+from hrm_sweep.hrm.backends.eager import EagerBackend
+from hrm_sweep.hrm.backends.native import NativeBackend
 from hrm_sweep.hrm.models.act import ACT, Carry, SegmentOutput
 from hrm_sweep.hrm.models.build import build_model
-from hrm_sweep.hrm.models.configs import HRMConfig
+from hrm_sweep.hrm.models.configs import HRMConfig, TRMConfig
+from hrm_sweep.hrm.models.layers import Block
 from hrm_sweep.hrm.training.losses import Losses, score_predictions, segment_losses
 
-BESIDE_THE_CHECKOUT = ROOT.parent / "shared" / "golden" / "hrm_parity.json"
+BESIDE_THE_CHECKOUT = ROOT.parent / "shared" / "golden"
 TOLERANCE = 1e-4
 SAME_NAME = (
     *("num_heads", "expansion", "pos_encodings", "puzzle_emb_ndim", "H_cycles", "L_cycles"),
-    *("H_layers", "L_layers", "halt_max_steps", "halt_exploration_prob"),
+    *("L_layers", "halt_max_steps", "halt_exploration_prob"),
 )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     paths = [Path(path) for path in metafunc.config.getoption("golden")]
-    paths += [BESIDE_THE_CHECKOUT] if BESIDE_THE_CHECKOUT.exists() else []
+    paths += sorted(BESIDE_THE_CHECKOUT.glob("*_parity.json"))
     cases = [
         pytest.param(case, id=f"{path.stem}-{number}")
         for path in paths
@@ -45,8 +48,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("case", cases or [skipped])
 
 
-def test_our_figures_are_those_of_the_published_code(case):
+@pytest.mark.parametrize("backend", [EagerBackend(), NativeBackend()], ids=["eager", "native"])
+def test_our_figures_are_those_of_the_published_code(case, backend):
     model = published_model(case)
+    for module in model.modules():
+        if isinstance(module, Block):
+            module.use_backend(backend, threads=1)
     inputs, labels, identifiers = published_batch(case["config"])
     carry = model.initial_carry(len(inputs))
     for number, expected in enumerate(case["segments"]):
@@ -64,6 +71,8 @@ def test_our_figures_are_those_of_the_published_code(case):
 
 
 def test_the_plain_model_of_the_benchmarks_gives_them_too(case):
+    if not is_hrm(case):
+        pytest.skip("the benchmarks are of HRM")
     model = PlainHRM(case["config"], loss=case["loss"].removesuffix("_cross_entropy"))
     give_weights(model.train(case["train"]), case)
     inputs, labels, identifiers = published_batch(case["config"])
@@ -120,19 +129,30 @@ def gradient(model: nn.Module, name: str) -> Tensor:
     return model.get_parameter(name).grad
 
 
+def is_hrm(case: dict[str, Any]) -> bool:
+    """Whether a case is of HRM, whose levels have a network each; TRM has a single one."""
+    return any("H_level" in name for name in case["shapes"])
+
+
 def published_model(case: dict[str, Any]) -> ACT:
     published = case["config"]
-    config = HRMConfig(
-        name="hrm",
+    learns_to_continue = not published.get("no_ACT_continue", False)
+    values = dict(
         hidden_dim=published["hidden_size"],
         mlp_multiple_of=256,
         loss=case["loss"].removesuffix("_cross_entropy"),
-        halting="q_learning",
+        halting="q_learning" if learns_to_continue else "bce",
+        mlp_t=published.get("mlp_t", False),
+        puzzle_emb_len=published.get("puzzle_emb_len") or None,
         eval_halting="never",
         eval_max_steps=None,
         init_from=None,
         **{name: published[name] for name in SAME_NAME},
     )
+    if is_hrm(case):
+        config = HRMConfig(name="hrm", H_layers=published["H_layers"], **values)
+    else:
+        config = TRMConfig(name="trm", **values)
     sizes = SimpleNamespace(
         vocab_size=published["vocab_size"],
         seq_len=published["seq_len"],
