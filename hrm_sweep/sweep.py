@@ -22,6 +22,7 @@ from hrm_sweep.engine.optuna_summary import OptunaSummary
 from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperConfig
 from hrm_sweep.engine.rebuild import lacks_trials, recorded_trials
 from hrm_sweep.engine.scheduler import Scheduler
+from hrm_sweep.engine.shared_settings import SharedSettings
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_dir import StudyDir, resume_in
 from hrm_sweep.engine.study_recipe import check_recipe, recipe_of
@@ -80,6 +81,7 @@ class Sweep:
         resume_in(_known_folder(config, self._known), hydra_config)
         self._compose = Composer(hydra_context.config_loader, hydra_config)
         self._dir = StudyDir(hydra_config, self._compose)
+        self._shared = SharedSettings(hydra_config)
         self._name = config.study_name or names.new_name()
         self._objectives = parse_objectives(
             config.objective, config.direction, config.constraints, tie_breaker=config.tie_breaker
@@ -160,7 +162,13 @@ class Sweep:
 
     def _check(self) -> None:
         check_sweep(
-            self._config, self._space, self._objectives, self._dir, self._known, self._compose
+            self._config,
+            self._space,
+            self._objectives,
+            self._dir,
+            self._known,
+            self._compose,
+            self._shared,
         )
         if self._known is not None and self._recorded is not None:
             check_identity(self._known, self._recorded, self._config.storage)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
 
 import optuna
 from hydra.utils import get_method
@@ -12,6 +11,7 @@ from omegaconf import DictConfig
 from hrm_sweep.engine.open_study import find_study, sampler_of
 from hrm_sweep.engine.other_sweeps import check_take_from, running_of_others
 from hrm_sweep.engine.plugin_config import SweeperConfig
+from hrm_sweep.engine.shared_settings import Compose, SharedSettings
 from hrm_sweep.engine.study_dir import StudyDir
 from hrm_sweep.errors import StudyError
 from hrm_sweep.search.objectives import Objectives
@@ -29,20 +29,25 @@ def check_sweep(
     objectives: Objectives,
     study_dir: StudyDir,
     known: optuna.Study | None,
-    compose: Callable[[Sequence[str]], DictConfig],
+    compose: Compose,
+    shared: SharedSettings,
 ) -> None:
     """Check everything about a sweep that can be wrong without a trial.
 
     Args:
         known: the study, if it exists.
         compose: makes the config of a job from its overrides.
+        shared: what no point of the space may change.
 
     Raises:
         InputError: something cannot be used; the message says what and why.
         HydraException: a point of the space cannot be composed.
     """
     points = [space.overrides(point) for point in space.corners(at_most=CORNERS)]
-    _check_configs(config, (compose(point) for point in points))
+    for overrides in points:
+        job = compose(overrides)
+        shared.check(overrides, job, compose)
+        _check_config(config, job)
     study_dir.check(points)
     sampler_of(config, space, objectives, num_known=0)
     if config.take_from:
@@ -53,10 +58,8 @@ def check_sweep(
         store.check(store.resolve_uri(config.tracking_uri))
 
 
-def _check_configs(config: SweeperConfig, composed: Iterable[DictConfig]) -> None:
-    check = get_method(config.check) if config.check else None
-    for each in composed:
-        if config.repeats > 1 and "seed" not in each:
-            raise StudyError(f"repeats={config.repeats}: the config has no key `seed` for them")
-        if check is not None:
-            check(each)
+def _check_config(config: SweeperConfig, job: DictConfig) -> None:
+    if config.repeats > 1 and "seed" not in job:
+        raise StudyError(f"repeats={config.repeats}: the config has no key `seed` for them")
+    if config.check:
+        get_method(config.check)(job)

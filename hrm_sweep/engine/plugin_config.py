@@ -35,7 +35,7 @@ class SweeperConfig:
 
     _target_: str = "hydra_plugins.hrm_sweep_plugins.sweeper.HrmSweeper"
     _recursive_: bool = False
-    params: dict[str, str] | None = None
+    params: dict[str, str] | None = field(default_factory=dict)
     """Search space: key -> sweep as on the command line, which has precedence."""
     study_name: str | None = None
     """null: a new name, a date and two words. A study that has the name is resumed."""

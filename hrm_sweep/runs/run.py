@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,5 +211,6 @@ def plain(text: str) -> Value:
         return words[text.lower()]
     for kind in (int, float):
         with contextlib.suppress(ValueError):
-            return kind(text)
+            number = kind(text)
+            return number if math.isfinite(number) else text  # as the search space has it
     return text.strip("'\"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,8 +10,12 @@ DECADE = 10
 
 
 def is_numeric(values: Iterable[Any]) -> bool:
-    """Return whether all values are numbers; true and false are not."""
-    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    """Return whether all values are finite numbers; true and false are no numbers."""
+    return all(isinstance(value, (int, float)) and _is_number(value) for value in values)
+
+
+def _is_number(value: float) -> bool:
+    return not isinstance(value, bool) and (isinstance(value, int) or math.isfinite(value))
 
 
 def is_logarithmic(low: float, high: float) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 100_000
 """Upper bound of a grid, whose points are enqueued in Optuna before the first trial."""
+MOST_VALUES = 1_000_000
+"""Upper bound of a range beside an interval; its values are listed before the first trial."""
+EXACT = 2**53
+"""Largest whole number that Optuna keeps exactly: it stores numbers as 64-bit floats."""
 Value = bool | int | float | str | None
 """What Optuna can store as a parameter."""
 
@@ -156,20 +160,18 @@ class Space:
     def corners(self, *, at_most: int) -> list[dict[str, Value]]:
         """Points that show early what cannot be composed.
 
-        All of a finite space if they are few; else each end (of a categorical dimension: each
-        choice) on its own beside the first ends of the others, then combined as far as `at_most`
-        allows.
+        All of a finite space if they are few; else each listed value, and the ends of each interval
+        and of each longer range, beside the first ones of the other dimensions, then combined as
+        far as `at_most` allows.
         """
         if self.is_finite:
             points = list(itertools.islice(self.points(), at_most + 1))
             if len(points) <= at_most:
                 return points
-        ends = {dimension.name: _ends(dimension) for dimension in self.dimensions}
-        first = {name: values[0] for name, values in ends.items()}
-        singles = [first | {name: value} for name, values in ends.items() for value in values]
-        combined = (
-            dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())
-        )
+        axes = [_steps(axis, at_most=at_most) for axis in self.axes()]
+        first = _joined(steps[0] for steps in axes)
+        singles = [first | step for steps in axes for step in steps]
+        combined = map(_joined, itertools.product(*axes))
         return singles + list(itertools.islice(combined, max(0, at_most - len(singles))))
 
 
@@ -262,7 +264,9 @@ def _dimension(key: str, override: Override) -> Dimension:
 
 
 def _choices(override: Override, *, may_repeat: bool) -> tuple[list[Value], dict[Value, str]]:
-    """Return the values and the text of each; lists and dicts are values by their text."""
+    """Return the values and the text of each."""
+    if isinstance(sweep := override.value(), RangeSweep):
+        _check_size_of(sweep)
     elements = list(override.sweep_iterator())
     texts = [element_text(element) for element in elements]
     if not elements:
@@ -270,13 +274,42 @@ def _choices(override: Override, *, may_repeat: bool) -> tuple[list[Value], dict
     walk: list[Value] = []
     choices: dict[Value, str] = {}
     for element, text in zip(elements, texts, strict=True):
-        plain = element.text if isinstance(element, QuotedString) else element
-        value = plain if isinstance(plain, (bool, int, float, str)) or plain is None else text
-        if value in choices and not may_repeat:  # 1, 1.0 and True are one key, and one point
+        value = _stored(element, text)
+        known = choices.get(value, text)
+        if known != text:
+            raise ValueError(f"{known} and {text} are one value to Optuna; name one of them")
+        if value in choices and not may_repeat:
             raise ValueError(f"the value {text} stands in it twice; name it once")
         walk.append(value)
         choices[value] = text
     return walk, choices
+
+
+def _check_size_of(sweep: RangeSweep) -> None:
+    """Check that a range has an end, and not so many values that the memory would be full."""
+    low, high, step = sweep.start or 0, sweep.stop or 0, sweep.step or 1
+    if not (math.isfinite(step) and abs(high - low) <= MOST_VALUES * abs(step)):
+        raise ValueError(
+            f"a range needs finite numbers and at most {MOST_VALUES:,} values; take a larger step, "
+            "or interval(...) for a search"
+        )
+
+
+def _stored(element: Any, text: str) -> Value:
+    """Return what Optuna stores for an element of a list.
+
+    Lists, dicts, infinities and not-a-number, which equals nothing, are stored as their text.
+    """
+    plain = element.text if isinstance(element, QuotedString) else element
+    is_finite = isinstance(plain, int) or (isinstance(plain, float) and math.isfinite(plain))
+    return plain if is_finite or isinstance(plain, str) or plain is None else text
+
+
+def _is_exact(values: Iterable[Any]) -> bool:
+    """Return whether Optuna gives the same numbers back."""
+    return is_numeric(values) and all(
+        abs(value) <= EXACT for value in values if isinstance(value, int)
+    )
 
 
 def _interval(sweep: IntervalSweep, *, log: bool) -> BaseDistribution:
@@ -285,7 +318,11 @@ def _interval(sweep: IntervalSweep, *, log: bool) -> BaseDistribution:
     low, high = sweep.start, sweep.end
     if low is None or high is None or not low < high:
         raise ValueError(f"an interval needs low < high, got {low} and {high}")
+    if not math.isfinite(high - low):
+        raise ValueError(f"an interval needs finite bounds, got {low} and {high}")
     if isinstance(low, int) and isinstance(high, int):
+        if not _is_exact([low, high]):
+            raise ValueError(f"whole numbers beyond 2**53 = {EXACT} need a list: choice(a, b)")
         return IntDistribution(low, high, log=log)
     return FloatDistribution(low, high, log=log)
 
@@ -297,6 +334,8 @@ def _range(values: list[Any], sweep: RangeSweep, *, log: bool) -> BaseDistributi
     low, high, step = min(values), max(values), abs(sweep.step or 1)
     if log and step != 1:
         raise ValueError("a range with a step cannot be searched on a log scale; use an interval")
+    if not _is_exact(values):
+        return _choice(values)
     if all(isinstance(value, int) for value in values):
         return IntDistribution(low, high, step=int(step), log=log)
     return FloatDistribution(low, high, step=None if log else float(step), log=log)
@@ -312,8 +351,8 @@ def _ordered(dimension: Dimension) -> BaseDistribution:
     from optuna.distributions import FloatDistribution, IntDistribution
 
     values: list[Any] = list(dimension.choices or ())
-    if not is_numeric(values):
-        return dimension.distribution
+    if not _is_exact(values):
+        return _choice(values)
     low, high = min(values), max(values)
     log = is_logarithmic(low, high)
     if all(isinstance(value, int) for value in values):
@@ -327,3 +366,16 @@ def _ends(dimension: Dimension) -> list[Value]:
     if isinstance(dimension.distribution, CategoricalDistribution):
         return list(dimension.distribution.choices)
     return [dimension.distribution.low, dimension.distribution.high]  # type: ignore[attr-defined]
+
+
+def _steps(axis: list[Dimension], *, at_most: int) -> list[dict[str, Value]]:
+    """Return the points of an axis that are checked, each without the other axes."""
+    columns: list[Sequence[Value]] = [dimension.walk for dimension in axis]
+    if len(axis) == 1 and (not axis[0].walk or len(axis[0].walk) > at_most):
+        columns = [_ends(axis[0])]
+    names = [dimension.name for dimension in axis]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _joined(steps: Iterable[dict[str, Value]]) -> dict[str, Value]:
+    return {name: value for step in steps for name, value in step.items()}

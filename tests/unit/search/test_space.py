@@ -6,7 +6,13 @@ import re
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
 
 from hrm_sweep.errors import SpaceError
 from hrm_sweep.search import grammar
@@ -163,3 +169,61 @@ def test_the_corners_of_a_large_space_show_each_choice_and_both_ends():
     assert {corner["b"] for corner in corners} == {"x", "y", "z"}
     assert {corner["c"] for corner in corners} == {0.5, 2.0}
     assert {"a": 999, "b": "z", "c": 2.0} in corners
+
+
+def test_the_corners_of_a_large_grid_show_each_value_of_a_short_range_and_walk_zips_together():
+    space = space_of("a=range(0, 20)", "b=zip(1,2,3)", "c=zip(p,q,r)", "d=range(0, 20)")
+    corners = space.corners(at_most=64)
+    assert {corner["a"] for corner in corners} == set(range(20))
+    assert {(corner["b"], corner["c"]) for corner in corners} == {(1, "p"), (2, "q"), (3, "r")}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(["9007199254740992", "9007199254740993"], id="beyond 2**53"),
+        pytest.param(["12345678901234567890", "1"], id="beyond 2**64"),
+        pytest.param(["9007199254740993", "0.5"], id="beyond 2**53, with a fraction"),
+        pytest.param(["nan", "inf", "-inf", "1.0"], id="not finite"),
+        pytest.param(["1", "'1'"], id="a number and its text"),
+        pytest.param(["null", "'null'", "'None'"], id="null and its text"),
+        pytest.param(["true", "'true'", "0"], id="true and its text"),
+        pytest.param(["-0.0", "1.0"], id="minus zero"),
+        pytest.param(["[1,2]", "[2,1]", "{a:1}", "[]"], id="lists and dicts"),
+        pytest.param(["'a,b'", "'it\\'s'", "'é ü😀'", "''", f"'{'x' * 9000}'"], id="texts"),
+    ],
+)
+@pytest.mark.parametrize("other", ["y=1", "y=interval(0,1)"])
+def test_every_value_comes_back_from_optuna_as_it_was_typed(values, other):
+    space = space_of(f"x={','.join(values)}", other)
+    texts = []
+    for value in space.dimensions[0].walk:
+        distribution = json_to_distribution(distribution_to_json(space.distributions["x"]))
+        kept = distribution.to_external_repr(float(distribution.to_internal_repr(value)))
+        texts.append(space.overrides({"x": kept, "y": 1})[0].removeprefix("x="))
+    assert [text.lower() for text in texts] == [value.lower() for value in values]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "words"),
+    [
+        pytest.param("1,true", "1 and True are one value to Optuna", id="true is 1"),
+        pytest.param("1,1.0", "1 and 1.0 are one value to Optuna", id="1.0 is 1"),
+        pytest.param("0.0,-0.0", "0.0 and -0.0 are one value to Optuna", id="zeros"),
+        pytest.param("inf,'inf'", "inf and 'inf' are one value to Optuna", id="inf and its text"),
+        pytest.param("zip(1,true)", "1 and True are one value to Optuna", id="in a zip"),
+        pytest.param("nan,nan", "the value nan stands in it twice", id="nan twice"),
+        pytest.param("interval(1,inf)", "an interval needs finite bounds", id="no end"),
+        pytest.param("interval(-1e308,1e308)", "needs finite bounds", id="too wide to measure"),
+        pytest.param("interval(nan,1)", "an interval needs low < high", id="nan as a bound"),
+        pytest.param("int(interval(1,1e20))", "beyond 2**53", id="whole numbers beyond 2**53"),
+        pytest.param("range(0,inf)", "a range needs finite numbers", id="endless range"),
+        pytest.param("range(0,1e12)", "at most 1,000,000 values", id="long range"),
+        pytest.param("range(0,10,nan)", "a range needs finite numbers", id="nan as a step"),
+    ],
+)
+def test_values_that_would_not_survive_are_refused(sweep, words):
+    with pytest.raises(SpaceError) as caught:
+        space_of(f"x={sweep}")
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(f"x={sweep}: ")
