@@ -7,6 +7,7 @@ from typing import Any
 
 from hrm_sweep import formatting
 from hrm_sweep.engine.plugin_config import SweeperConfig
+from hrm_sweep.search.distributions import write_distributions
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Dimension, Space
 from hrm_sweep.storage.database import shown
@@ -20,6 +21,7 @@ def describe_study(
     return {
         "num_trials": num_trials,
         "params": {each.name: format_values(each) for each in space.dimensions},
+        "distributions": write_distributions(space.distributions),
         "judged": {
             "objectives": list(objectives.names),
             "directions": list(objectives.directions),

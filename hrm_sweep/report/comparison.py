@@ -23,16 +23,15 @@ def draw(studies: Sequence[Study], path: Path) -> None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 3.6), layout="constrained", facecolor="white")
         curves, history = figure.subplots(1, 2)
-        for data, colour in zip(map(Data, studies), cycle(COLOURS), strict=False):
-            if data.best is None:
-                continue
+        drawn = [data for data in map(Data, studies) if data.best is not None]
+        for data, colour in zip(drawn, cycle(COLOURS), strict=False):
+            assert data.best is not None
             curve = data.curves.get(data.best.number or 0, {})
             label = f"{data.study.name}, trial {data.best.number}"
             curves.plot(list(curve), list(curve.values()), color=colour, label=label)
             history.step(*data.so_far, where="post", color=colour, marker="o", markersize=3)
-            for axes in (curves, history):
-                as_objective(axes, data)
         for axes, title, name in ((curves, "Best trials", "step"), (history, "So far", "trial")):
+            as_objective(axes, drawn[0])  # fixes the limits, so everything is drawn before
             axes.set_title(title, loc="left", fontweight="bold")
             axes.set_xlabel(name)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -13,6 +13,7 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.ranking import front, ranked
 from hrm_sweep.runs.run import Run, Value
 from hrm_sweep.runs.study import Study
+from hrm_sweep.search.distributions import read_distributions, searched_log
 from hrm_sweep.search.scale import is_logarithmic, is_numeric
 
 Curve = Mapping[int, float]
@@ -40,10 +41,14 @@ class Data:
         return ranked(self.study)
 
     @cached_property
+    def complete(self) -> list[Run]:
+        """Complete trials in the order of their numbers."""
+        return sorted(self.ranked, key=lambda run: run.number or 0)
+
+    @cached_property
     def kept(self) -> list[Run]:
         """Complete trials that keep to the constraints, in the order of their numbers."""
-        kept = (run for run in self.ranked if not self.study.objectives.broken(run.values))
-        return sorted(kept, key=lambda run: run.number or 0)
+        return [run for run in self.complete if not self.study.objectives.broken(run.values)]
 
     @property
     def so_far(self) -> tuple[list[int], list[float]]:
@@ -85,14 +90,26 @@ class Data:
         columns = {name: [point[name] for point in points] for name in names}
         return {name: values for name, values in columns.items() if len(set(values)) > 1}
 
+    @cached_property
+    def distributions(self) -> Mapping[str, Any]:
+        """The study's search space in Optuna; nothing if its record lacks it."""
+        return read_distributions(self.study.distributions)
+
+    @property
+    def points(self) -> list[dict[str, Value]]:
+        """The searched keys of each complete trial, in the order of their numbers."""
+        return [self.study.params(run) for run in self.complete]
+
     def is_log(self, name: str) -> bool:
         """Return whether a parameter has a logarithmic scale.
 
         That is as it was searched; a list of numbers has one if it spans a decade.
         """
+        if (is_log := searched_log(self.distributions.get(name))) is not None:
+            return is_log
         described, values = self.study.space.get(name, ""), self.params.get(name, [])
-        if " to " in described:
-            return described.endswith("log")
+        if " to " in described:  # an older record
+            return described.endswith("(log)")
         numbers: list[Any] = list(values)
         return bool(numbers) and is_numeric(numbers) and is_logarithmic(min(numbers), max(numbers))
 

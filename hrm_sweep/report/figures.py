@@ -68,9 +68,8 @@ def history(data: Data) -> Figure | None:
     if not data.ranked:
         return None
     figure, axes = _figure()
-    complete = sorted(data.ranked, key=lambda run: run.number or 0)
-    numbers = [run.number or 0 for run in complete]
-    values = np.array([run.values[data.objective] for run in complete])
+    numbers = [run.number or 0 for run in data.complete]
+    values = np.array([run.values[data.objective] for run in data.complete])
     many = len(values) > MANY
     axes.plot(
         numbers, values, "o", color=BLUE, markersize=2.5 if many else 5, alpha=0.4 if many else 0.9,
@@ -119,11 +118,10 @@ def curves(data: Data) -> Figure | None:
 
 def importance(data: Data) -> Figure | None:
     """How much each parameter mattered."""
-    trials = zip(*data.params.values(), strict=True)
-    points = [dict(zip(data.params, point, strict=True)) for point in trials]
-    if not points:
-        return None
-    shares = importances(points, data.values, direction=data.study.directions[0])
+    values = [run.values[data.objective] for run in data.complete]
+    shares = importances(
+        data.points, values, direction=data.study.directions[0], space=data.distributions
+    )
     if not shares:
         return None
     figure, axes = _figure(rows=len(shares))

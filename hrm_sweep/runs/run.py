@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,13 +205,20 @@ class Run:
         return {name: plain(given[name]) for name in names if name in given}
 
 
+ZEROS = re.compile(r"[+-]?0[0-9_]")
+
+
 def plain(text: str) -> Value:
     """Return an override's value as a number, true, false, null, or its text."""
     words: dict[str, Value] = {"true": True, "false": False, "null": None}
     if text.lower() in words:
         return words[text.lower()]
+    if text[:1] in ("'", '"'):
+        return text[1:-1].replace(f"\\{text[0]}", text[0])
+    if ZEROS.match(text):  # Hydra reads 007 as text
+        return text
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             number = kind(text)
             return number if math.isfinite(number) else text  # as the search space has it
-    return text.strip("'\"")
+    return text

@@ -129,6 +129,11 @@ class Study:
         return {name: str(text) for name, text in self._asked["params"].items()}
 
     @property
+    def distributions(self) -> dict[str, str]:
+        """Optuna's distribution of each searched key, as JSON; none if an older version made it."""
+        return dict(self._asked.get("distributions", {}))
+
+    @property
     def num_trials(self) -> int:
         """How many trials the study is to have."""
         return max(int(self._asked["num_trials"]), len(self.trials), self.num_known)
