@@ -143,7 +143,24 @@ def build(cfg: DictConfig) -> Config:
         tracking=_typed(cfg, "tracking", TrackingConfig),
     )
     _check_metrics(cfg, config)
+    _check_batches(cfg, config)
     return config
+
+
+def _check_batches(cfg: DictConfig, config: Config) -> None:
+    """Check that the published loader, which drops incomplete batches, has a whole one."""
+    if config.trainer.batches != "published":
+        return
+    key = _typed_as(cfg, "data.batch_size")
+    interval = min(config.trainer.eval_every, config.trainer.epochs)
+    puzzles, rows = config.data.puzzles_per_epoch() * interval, config.data.batch_size
+    if puzzles < rows:
+        rule = (
+            f"makes no whole batch of the {puzzles} examples between two evaluations, "
+            "and trainer.batches=published drops an incomplete one"
+        )
+        way_out = f"try {key}={puzzles}, or a larger trainer.eval_every"
+        raise ConfigError(key, rows, rule, way_out)
 
 
 READ_BY = {

@@ -28,7 +28,7 @@ SPACE = ("hidden_dim=64,128", "batch_size=4,8", "lr=1e-4,5e-4,1e-3")
 OURS = [
     *(sys.executable, "-m", "hrm_sweep", "-m", *SPACE, "study.name=study", "study.workers=2"),
     *("epochs=20", "data.num_puzzles=64", "data.num_eval_puzzles=16", "trainer.eval_every=20"),
-    "trainer.batches=published",
+    "trainer.batches=padded",
 ]
 EQUAL = ["model.halting=q_learning", "model.mlp_multiple_of=256"]
 RECIPE = ["model.halting=bce", "model.mlp_multiple_of=32"]

@@ -80,6 +80,10 @@ class CopyIncrementConfig:
         """Number of held-out puzzles of each active pattern."""
         return apportion(self.num_eval_puzzles, [1.0] * len(self.active_patterns))
 
+    def puzzles_per_epoch(self) -> int:
+        """Return the number of training examples that an epoch draws."""
+        return self.num_puzzles
+
     def metric_names(self) -> list[str]:
         """Return the names of the evaluation metrics that only this task has."""
         return _pattern_metrics(self.active_patterns)
@@ -182,6 +186,10 @@ class SudokuConfig:
         """The range of the number of givens if `givens` is null."""
         return {"2x2": (5, 8), "2x3": (10, 16), "3x3": (24, 34)}[self.box]
 
+    def puzzles_per_epoch(self) -> int:
+        """Return the number of training examples that an epoch draws."""
+        return self.num_puzzles
+
     def metric_names(self) -> list[str]:
         """Return the names of the evaluation metrics that only this task has."""
         return ["eval/validity", *_pattern_metrics(["sudoku"])]
@@ -238,6 +246,15 @@ class PuzzlesConfig:
         """`path` with `~` expanded."""
         return Path(self.path).expanduser()
 
+    def puzzles_per_epoch(self) -> int:
+        """Return the number of examples that an epoch draws, as the header gives it: a mean.
+
+        Raises:
+            DataError: The folder has no readable header.
+        """
+        header = read_header(self.folder / "train")
+        return max(1, round(header.total_groups * header.mean_puzzle_examples))
+
     def metric_names(self) -> list[str]:
         """Return the names of the evaluation metrics that only this task has, from the header.
 
@@ -267,6 +284,10 @@ class SeedConfig:
         at_least("batch_size", self.batch_size, 1)
         at_least("puzzle_seed", self.puzzle_seed, 0)
         one_of("sampling", self.sampling, SAMPLINGS)
+
+    def puzzles_per_epoch(self) -> int:
+        """Return the number of training examples that an epoch draws."""
+        return 1 if self.sampling == "one_per_group" else 8
 
     def metric_names(self) -> list[str]:
         """Return the names of the evaluation metrics that only this task has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,13 @@ class GroupedTask(Task):
         """Return all examples, or those of one random puzzle of each group, shuffled."""
         if self._sampling == "all":
             return super().order(epoch)
+        return torch.cat(list(self.puzzles(epoch)))
+
+    def puzzles(self, epoch: int) -> Iterator[Tensor]:
+        """Yield the examples of one random puzzle of each group, or all, one by one."""
+        if self._sampling == "all":
+            yield from super().puzzles(epoch)
+            return
         stream = RandomStream(self.seed, epoch, "groups")
         starts, sizes = self._group_starts[:-1], np.diff(self._group_starts)
         puzzles = starts + (stream.uniform(len(starts)) * sizes).astype(np.int64)
@@ -45,4 +53,5 @@ class GroupedTask(Task):
         place = np.repeat(np.arange(len(puzzles)), sizes)
         first = np.repeat(self._puzzle_starts[puzzles] - np.cumsum(sizes) + sizes, sizes)
         examples = first + np.arange(sizes.sum())
-        return torch.from_numpy(examples[np.lexsort((stream.uniform(len(examples)), place))])
+        order = torch.from_numpy(examples[np.lexsort((stream.uniform(len(examples)), place))])
+        yield from order.split(sizes.tolist())

@@ -152,10 +152,14 @@ class Task:
         """Return the training puzzles at `indices` [B], with the epoch's noise and symmetries."""
         return self.train.take(indices)
 
+    def puzzles(self, epoch: int) -> Iterator[Tensor]:
+        """Yield the examples of each puzzle that the epoch draws, int64, all as in `order`."""
+        yield from self.order(epoch).split(1)
+
     def batches(self, epoch: int, rows: int) -> Iterator[Batch]:
         """Yield the epoch in batches of `rows` rows, the last one with padding rows.
 
-        This is the published loader. Continuous batching calls `order` and `draw` itself.
+        This is the loader of the original experiment; the other policies draw for themselves.
         """
         for indices in self.order(epoch).split(rows):
             yield self.draw(indices, epoch).padded(rows)

@@ -1,12 +1,14 @@
 """The rows of the training batch: which puzzle each holds, and which metrics its segments add to.
 
-Two policies: continuous batching (`trainer.batches=stream`) and the batching of the published code
-(`trainer.batches=published`).
+`trainer.batches` is one of three policies: continuous batching (`stream`), the loader of the
+published code (`published`), and that of the experiment which this project began with (`padded`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -27,6 +29,9 @@ class BatchSlots:
     The order of calls in an epoch: `start`, then for each segment `fill`, `release` and
     `add_metrics`, until `fill` returns False.
     """
+
+    trains_unfilled = False
+    """Whether an epoch whose first `fill` finds too few puzzles has a segment all the same."""
 
     def __init__(self, task: Task, rows: int) -> None:
         self._task = task
@@ -87,6 +92,8 @@ class ContinuousBatching(BatchSlots):
     rows, and nothing is learned from padding.
     """
 
+    trains_unfilled = True
+
     def __init__(self, task: Task, rows: int) -> None:
         super().__init__(task, rows)
         self._prefetched = self.batch
@@ -129,26 +136,25 @@ class ContinuousBatching(BatchSlots):
             getattr(self.batch, name)[rows] = getattr(empty, name)[rows]
 
 
-class EpochBatching(BatchSlots):
-    """One segment for each batch of the loader, its last batch filled up with padding rows.
+class LoaderBatching(BatchSlots):
+    """One segment for each batch of a loader; subclasses say which batches an epoch has.
 
     As in the published `pretrain.py` the carry is kept from batch to batch: a row that has not
-    halted keeps its puzzle, and the puzzle in its place in the new batch is skipped. A padding row
-    is trained like any other; its halting head learns that it is solved.
-
-    There are two sets of metrics: `train/…` of the rows with labels, and `reported/…` of all rows,
-    a padding row counted as solved and its halting loss included. Answers are scored after every
-    segment, as an epoch of few batches may pass without any row having halted.
+    halted keeps its puzzle, and the puzzle in its place in the new batch is skipped.
     """
 
     def __init__(self, task: Task, rows: int) -> None:
         super().__init__(task, rows)
         self._batches: Iterator[Batch] = iter(())
 
+    def loader(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, counted from 1."""
+        raise NotImplementedError
+
     def start(self, epoch: int) -> None:
         """Begin `epoch`, counted from 1, with the first batch of the loader."""
         super().start(epoch)
-        self._batches = self._task.batches(epoch, len(self.free))
+        self._batches = self.loader(epoch)
 
     def fill(self) -> bool:
         """Put the next batch's puzzles into the free rows; return False when there is no batch."""
@@ -160,14 +166,78 @@ class EpochBatching(BatchSlots):
         self.num_drawn = min(self.num_drawn + len(batch), len(self._order))
         return True
 
-    def training_loss(self, losses: Losses) -> Tensor:
-        """Return the total losses [rows], padding rows included."""
-        return losses.total + losses.padding
-
     def release(self, halted: Tensor, score: Score) -> Tensor:  # noqa: ARG002 - padding stays
         """Free halted rows."""
         self.free = halted.clone()
         return halted
+
+
+class PublishedBatching(LoaderBatching):
+    """The published loader, which has no padding rows in training.
+
+    Its batches run on from epoch to epoch until the next evaluation; one counts to the epoch that
+    completes it, and what then is left of an incomplete one is dropped. A puzzle's examples that
+    no longer fit into a batch are dropped, too. An epoch may therefore have no batch.
+
+    Args:
+        task: What is trained on.
+        rows: Rows of a batch.
+        interval: Epochs between two evaluations.
+    """
+
+    def __init__(self, task: Task, rows: int, *, interval: int) -> None:
+        super().__init__(task, rows)
+        self._interval = interval
+
+    def loader(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches that `epoch` completes."""
+        first = (epoch - 1) // self._interval * self._interval + 1
+        parts: list[tuple[int, Tensor]] = []
+        missing = len(self.free)
+        for number in range(first, epoch + 1):
+            for drawn in self._task.puzzles(number):
+                parts.append((number, drawn[:missing]))
+                missing -= len(parts[-1][1])
+                if missing:
+                    continue
+                if number == epoch:
+                    yield self._drawn(parts)
+                parts, missing = [], len(self.free)
+
+    def training_loss(self, losses: Losses) -> Tensor:
+        """Return the total losses [rows]."""
+        return losses.total
+
+    def add_metrics(self, metrics: MeanMetrics, losses: Losses, score: Score) -> None:
+        """Add the losses of every segment, and the accuracy of finished rows, as published."""
+        _add_train_metrics(metrics, losses, score, judged=self.free)
+
+    def _drawn(self, parts: list[tuple[int, Tensor]]) -> Batch:
+        """Return the examples of one batch, each as the epoch that drew it shows it."""
+        by_epoch = groupby(parts, key=itemgetter(0))
+        drawn = [
+            self._task.draw(torch.cat([indices for _, indices in group]), epoch)
+            for epoch, group in by_epoch
+        ]
+        return Batch(**{name: torch.cat([getattr(b, name) for b in drawn]) for name in FIELDS})
+
+
+class PaddedBatching(LoaderBatching):
+    """The loop of the original experiment: every epoch's last batch is filled up with padding rows.
+
+    A padding row is trained like any other; its halting head learns that it is solved. There are
+    two sets of metrics: `train/…` of the rows with labels, and `reported/…` of all rows, a padding
+    row counted as solved and its halting loss included. Answers are scored after every segment, as
+    an epoch of few batches may pass without any row having halted.
+    """
+
+    def loader(self, epoch: int) -> Iterator[Batch]:
+        """Yield all puzzles of `epoch`."""
+        return self._task.batches(epoch, len(self.free))
+
+    def training_loss(self, losses: Losses) -> Tensor:
+        """Return the total losses [rows], padding rows included."""
+        return losses.total + losses.padding
 
     def add_metrics(self, metrics: MeanMetrics, losses: Losses, score: Score) -> None:
         """Add both sets of metrics, with the accuracy of every row."""
@@ -181,7 +251,7 @@ class EpochBatching(BatchSlots):
                 (score.correct == score.tokens).sum(),
             ]
         ).tolist()
-        metrics.add({"reported/loss": loss}, 1)  # published: the loss of a batch is a sum over rows
+        metrics.add({"reported/loss": loss}, 1)  # as reported: a batch's loss is a sum over rows
         metrics.add({"reported/token_accuracy": correct}, tokens)
         metrics.add({"reported/exact_match": solved}, len(self.free))
         metrics.add({"reported/padding_share_of_loss": padding}, loss)

@@ -86,7 +86,9 @@ class TrainerConfig:
     """Number of times that every training puzzle is drawn."""
     batches: str = MISSING
     """Batching: `stream`, continuous: a row takes the next puzzle as soon as its own is finished;
-    `published`, as in the published loop: one segment for each batch of the loader."""
+    `published`, as in the published loop: one segment for each batch of the loader; batches run
+    across the epochs between two evaluations, then an incomplete one is dropped; `padded`, as in
+    the experiment that this project began with: an epoch's last batch has trained padding rows."""
     precision: str = MISSING
     """Precision of the blocks' linear layers: fp32, bf16, or auto: bf16 if the CPU supports it."""
     compile: str = MISSING
@@ -112,7 +114,7 @@ class TrainerConfig:
         one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         self.compile = {"True": "on", "False": "off"}.get(self.compile, self.compile)  # YAML's on
         one_of("compile", self.compile, ("auto", "on", "off"))
-        one_of("batches", self.batches, ("stream", "published"))
+        one_of("batches", self.batches, ("stream", "published", "padded"))
         if self.ema is not None:
             below_one("ema", self.ema, "try ema=0.999")
 

@@ -15,7 +15,12 @@ from hrm_sweep.errors import Diverged
 from hrm_sweep.hrm.backends.select import select_backend
 from hrm_sweep.hrm.data.task import Task
 from hrm_sweep.hrm.models.act import ACT, Carry
-from hrm_sweep.hrm.training.batching import BatchSlots, ContinuousBatching, EpochBatching
+from hrm_sweep.hrm.training.batching import (
+    BatchSlots,
+    ContinuousBatching,
+    PaddedBatching,
+    PublishedBatching,
+)
 from hrm_sweep.hrm.training.best import BestEpoch
 from hrm_sweep.hrm.training.configs import OptimizerConfig, TrainerConfig
 from hrm_sweep.hrm.training.evaluate import evaluate
@@ -54,8 +59,7 @@ class Trainer:
         self._ema: EMA | None = None
         if trainer_config.ema is not None:
             self._ema = EMA(self._params, trainer_config.ema)
-        batching = {"stream": ContinuousBatching, "published": EpochBatching}
-        self._slots: BatchSlots = batching[trainer_config.batches](task, batch_size)
+        self._slots = _batch_slots(trainer_config, task, batch_size)
         self._carry = model.initial_carry(batch_size)
         self._generator = torch.Generator().manual_seed(seed)
         self._steps = 0
@@ -148,11 +152,11 @@ class Trainer:
         metrics = MeanMetrics()
         self.model.train()
         self._slots.start(self.epoch + 1)
-        self._slots.fill()
-        while True:  # at least one segment, even if the task has fewer puzzles than there are rows
+        can_train = self._slots.fill() or self._slots.trains_unfilled
+        while can_train:
             self._train_segment(metrics)
-            if not self._slots.fill():
-                return metrics
+            can_train = self._slots.fill()
+        return metrics
 
     def _train_segment(self, metrics: MeanMetrics) -> None:
         """Run one segment of every row and one optimizer step."""
@@ -195,6 +199,12 @@ class Trainer:
             f"{name} is {value} at step {self._steps} (epoch {self.epoch + 1}); "
             f"last good: {self._last_good}"
         )
+
+
+def _batch_slots(config: TrainerConfig, task: Task, rows: int) -> BatchSlots:
+    if config.batches == "published":
+        return PublishedBatching(task, rows, interval=config.eval_every)
+    return (PaddedBatching if config.batches == "padded" else ContinuousBatching)(task, rows)
 
 
 def _copied(value: Any) -> Any:

@@ -83,6 +83,18 @@ def test_a_key_that_breaks_a_rule_has_the_name_a_person_types():
     assert str(caught.value).startswith("optimizer.lr=-1: must be finite and above 0")
 
 
+def test_the_published_loader_needs_a_whole_batch():
+    few = ("trainer.batches=published", "data.num_puzzles=3", "batch_size=8")
+    with pytest.raises(ConfigError) as caught:
+        config.build(compose(*few, "trainer.eval_every=2"))
+    assert str(caught.value) == (
+        "batch_size=8: makes no whole batch of the 6 examples between two evaluations, and "
+        "trainer.batches=published drops an incomplete one; try batch_size=6, or a larger "
+        "trainer.eval_every"
+    )
+    assert config.build(compose(*few, "trainer.eval_every=3")).trainer.batches == "published"
+
+
 def test_a_config_as_plain_values_is_what_omegaconf_makes_of_it():
     cfg = compose("experiment=seed_grid", "data=sudoku")
     assert to_plain(cfg) == OmegaConf.to_container(cfg, resolve=True)

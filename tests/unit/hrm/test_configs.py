@@ -133,7 +133,7 @@ CONF = ROOT / "conf"
         pytest.param(
             trainer_config,
             {"batches": "publised"},
-            "batches=publised: must be one of stream, published; did you mean published?",
+            "batches=publised: must be one of stream, published, padded; did you mean published?",
             id="batches",
         ),
         pytest.param(

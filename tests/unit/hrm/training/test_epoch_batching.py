@@ -7,14 +7,14 @@ import torch
 from small import hrm_config, small_task
 
 from hrm_sweep.hrm.models.build import build_model
-from hrm_sweep.hrm.training.batching import EpochBatching
+from hrm_sweep.hrm.training.batching import PaddedBatching
 from hrm_sweep.hrm.training.losses import score_predictions, segment_losses
 from hrm_sweep.hrm.training.metrics import MeanMetrics
 
 
 def test_a_row_keeps_its_puzzle_from_batch_to_batch_until_it_halts():
     task = small_task(num_puzzles=5)
-    rows = EpochBatching(task, rows=2)
+    rows = PaddedBatching(task, rows=2)
     rows.start(1)
     first, second, last = task.batches(1, 2)
     assert rows.fill()
@@ -37,7 +37,7 @@ def test_both_ways_of_counting_by_hand():
     task = small_task(num_puzzles=1)
     torch.manual_seed(0)
     model = build_model(hrm_config(loss="softmax"), task).train()
-    rows = EpochBatching(task, rows=3)
+    rows = PaddedBatching(task, rows=3)
     rows.start(1)
     rows.fill()
     labels = rows.batch.labels

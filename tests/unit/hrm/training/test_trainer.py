@@ -214,7 +214,8 @@ def test_equal_seeds_give_equal_numbers():
         pytest.param({"model": transformer_config()}, id="transformer"),
         pytest.param({"task": small_task(noise=0.3)}, id="noise"),
         pytest.param({"batch_size": 32}, id="padding rows"),
-        pytest.param({"batches": "published"}, id="a segment a batch"),
+        pytest.param({"batches": "padded"}, id="a segment a batch"),
+        pytest.param({"batches": "published", "eval_every": 4}, id="across epochs"),
         pytest.param({"eval_every": 3}, id="seldom evaluated"),
     ],
 )
@@ -234,6 +235,16 @@ def test_a_resumed_run_is_bit_for_bit_the_same(tmp_path, changes):
     assert same_tensors(second.weights(), whole.weights())
     assert second.best.epoch == whole.best.epoch
     assert same_tensors(second.best.weights, whole.best.weights)
+
+
+def test_an_epoch_without_a_whole_batch_trains_nothing():
+    trainer = build(
+        task=small_task(num_puzzles=3), batch_size=5, batches="published", eval_every=2, epochs=2
+    )
+    first, second = (measurement.values for measurement in trainer.epochs())
+    assert "train/loss" not in first
+    assert second["train/loss"] > 0
+    assert trainer.state()["steps"] == 1
 
 
 def test_a_state_does_not_change_when_training_goes_on():
