@@ -118,12 +118,12 @@ class Job:
         return handle.values
 
     def _values_of(self, run: JobRun, trial_handle: trial.RunHandle) -> dict[str, float]:
-        """Return the final values of one repeat, from its folder if it has been run.
+        """Return the final values of one repeat, from its record if it has been run.
 
         There are none if the task returned none; the trial then ends like its repeat.
         """
-        if (known := trial.finished_values(run.folder)) is not None:
-            return known
+        if (known := cached_results.complete_run(run.folder, run.digest)) is not None:
+            return known.values
         with self._session(run) as handle:
             self._call(run, handle)
         if handle.outcome is not Outcome.COMPLETE:

@@ -10,7 +10,6 @@ def task(cfg):
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
@@ -197,15 +196,6 @@ def session(folder: Path, **started: Any) -> Iterator[RunHandle]:
             handle._close(time.monotonic() - begin, error)  # noqa: SLF001
         finally:
             record.close()
-
-
-def finished_values(folder: Path) -> dict[str, float] | None:
-    """Return the final values of the run in `folder` if it is complete."""
-    try:
-        result = json.loads((folder / layout.RESULT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return result["values"] if result["outcome"] == Outcome.COMPLETE.word else None
 
 
 def _with_attempt(started: dict[str, Any], attempt: int) -> dict[str, Any]:

@@ -46,6 +46,17 @@ def trials_below(folder: Path, known: set[str] | None = None) -> list[str]:
     return _own(folder, _records_in(folder, "", known), known)
 
 
+def is_run_of(study: Path, folder: Path) -> bool:
+    """Return whether a folder below that of a study holds one of its trials or repeats."""
+    try:
+        name = folder.absolute().relative_to(study.absolute())
+    except ValueError:
+        return False
+    if ".." in name.parts or folder.is_symlink() or not _has_record(folder):
+        return False
+    return bool(_own(study, [str(name)], set()))
+
+
 def _numbers_in(folder: Path, known: set[str] | None) -> list[str]:
     known = set() if known is None else known
     names = [entry.name for entry in _listed(folder) if entry.name not in known]
