@@ -1,26 +1,36 @@
-"""A finished run as Python objects: its model with the best weights, and its task."""
+"""A finished run as Python objects: its model with the weights that it left, and its task."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from omegaconf import DictConfig
+import torch
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from hrm_sweep.errors import CheckpointError, RecordError
+from hrm_sweep.errors import CheckpointError, InputError, RecordError
 from hrm_sweep.hrm import config as configuration
+from hrm_sweep.hrm.backends.backend import Backend
+from hrm_sweep.hrm.backends.eager import EagerBackend
+from hrm_sweep.hrm.backends.select import recorded_backend, select_backend, use_backend
+from hrm_sweep.hrm.config import Config
 from hrm_sweep.hrm.data import build_task
 from hrm_sweep.hrm.data.task import Batch, Task
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training.checkpoint import load_weights
-from hrm_sweep.hrm.training.evaluate import solve
+from hrm_sweep.hrm.training.evaluate import evaluate, solve
 from hrm_sweep.hrm.training.optim import FlatParams, compute_dtype
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.configs import read_config
+from hrm_sweep.runs.recipe import nested
 from hrm_sweep.runs.run import Run
+
+Weights = Literal["best", "final"]
 
 
 class LoadedRun(NamedTuple):
@@ -36,47 +46,90 @@ class LoadedRun(NamedTuple):
         """
         return solve(self.model, batch).predictions
 
+    def evaluate(self) -> dict[str, float]:
+        """Return the metrics of the held-out puzzles, those that the run recorded."""
+        return evaluate(self.model, self.task)
 
-def load_run(folder: str | Path) -> LoadedRun:
-    """Return the model of a run with the weights of its best epoch, and its task.
 
-    The model computes in the run's precision, so on an equal CPU it predicts what it did then.
-    Its weights must not be moved to another device or type.
+def load_run(folder: str | Path, *, weights: Weights = "best") -> LoadedRun:
+    """Return the model of a run with the weights of its best or its final epoch, and its task.
+
+    The model computes as the run did: with its kernels, in its precision, on its number of threads,
+    to which this process is set. So on the same machine it predicts the same, bit for bit; where
+    that cannot be, a warning says why. The weights must not be moved to another device or type.
 
     Args:
         folder: such as `multirun/train/<name>` or `multirun/<study>/<trial>`.
+        weights: which of the two that a run leaves.
 
     Raises:
-        RecordError: no run was started in this folder, or its config cannot be read.
-        ConfigError: the config was edited, or is of another version.
+        RecordError: no run was started in this folder, or its record was edited.
+        ConfigError: the config is of another version.
         CheckpointError: the run has left no weights yet, or they are damaged or of another model.
     """
-    folder = Path(folder)
-    config = configuration.build(_config(folder))
-    weights = _trained(folder) / "best_model.pth"
-    if not weights.is_file():
+    run, tree = _recorded(Path(folder))
+    config = configuration.build(tree)
+    file = (run.folder if run else Path(folder)) / f"{weights}_model.pth"
+    if not file.is_file():
         raise CheckpointError(
-            f"{weights}: not there; a run leaves it when it ends, after one epoch at least"
+            f"{file}: not there; a run leaves it when it ends, after one epoch at least"
         )
+    facts = run.facts if run else {}
+    torch.set_num_threads(config.trainer.threads)
     task = build_task(config.data, seed=config.root.seed)
     model = build_model(replace(config.model, init_from=None), task).eval()
-    FlatParams(model, compute_dtype(config.trainer.precision))
-    load_weights(model, weights)
+    backend = _set_backend(model, task, config, facts.get("compiled"))
+    FlatParams(model, compute_dtype(facts.get("precision", config.trainer.precision)))
+    load_weights(model, file)
+    for difference in _differences(run, task, backend):
+        warnings.warn(f"{folder}: {difference}; predictions may differ", stacklevel=2)
     return LoadedRun(model, task)
 
 
-def _trained(folder: Path) -> Path:
-    """Return the folder with the weights: a trial may have a cached result of another run."""
-    return Run.open(folder).trained.folder if (folder / layout.RECORD).exists() else folder
+def _set_backend(model: ACT, task: Task, config: Config, recorded: str | None) -> Backend:
+    """Let the recorded backend compute the model; without a record, the one that would train it."""
+    if recorded is None:
+        return select_backend(config.trainer, model, len(task.train), config.data.batch_size)
+    try:
+        backend = recorded_backend(recorded)
+    except InputError:
+        backend = EagerBackend()
+    use_backend(backend, model, config.trainer.threads)
+    return backend
 
 
-def _config(folder: Path) -> DictConfig:
+def _differences(run: Run | None, task: Task, backend: Backend) -> Iterator[str]:
+    """Yield in what the loaded run is not what it was."""
+    then = run.facts.get("compiled", backend.name) if run else backend.name
+    if then != backend.name:
+        here = "PyTorch's own operators" if backend.name == EagerBackend.name else backend.name
+        yield f"the run computed with the kernels {then}, which cannot be had here, now {here}"
+    digest = run.dataset.get("digest") if run else None
+    if digest not in (None, task.describe()["digest"]):
+        yield "its puzzles are not those of the run: the data set has changed"
+
+
+def _recorded(folder: Path) -> tuple[Run | None, DictConfig]:
+    """Return the run that trained and its config, from the record; without one, from config.yaml.
+
+    A trial may have the cached result of another run, which then is the one that trained.
+    """
+    if not (folder / layout.RECORD).exists():
+        return None, _of_a_training(folder / layout.CONFIG, _config_file(folder))
+    run = Run.open(folder).trained
+    return run, _of_a_training(folder / layout.RECORD, OmegaConf.create(nested(run.config)))
+
+
+def _of_a_training(path: Path, config: DictConfig) -> DictConfig:
+    if "model" not in config:
+        raise RecordError(f"{path}: not the config of a training")
+    return config
+
+
+def _config_file(folder: Path) -> DictConfig:
     path = folder / layout.CONFIG
     if not path.is_file():
         runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
         way_out = f"it has those of {', '.join(runs)}" if runs else "give the folder of a run"
         raise RecordError(f"{folder}: not the folder of a run, it has no config.yaml; {way_out}")
-    tree = read_config(path)
-    if "model" not in tree:
-        raise RecordError(f"{path}: not the config of a training")
-    return tree
+    return read_config(path)

@@ -63,7 +63,7 @@ def run(config: Config, handle: trial.RunHandle) -> dict[str, float]:
     trainer = make_trainer(config)
     handle.log_dataset(**trainer.task.describe())
     handle.set_num_steps(config.trainer.epochs)
-    handle.set_tags(compiled=trainer.backend.name)
+    handle.set_tags(compiled=trainer.backend.name, precision=trainer.precision)
     handle.artifact(*ARTIFACTS)
     history = _resume_from_checkpoint(trainer, handle.folder)
     try:

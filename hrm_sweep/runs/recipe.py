@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -20,6 +21,18 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else value
     return flat
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tree that `flatten` made flat keys of; JSON text of a list is a list again."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, name = key.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[name] = _list_or_same(value)
+    return tree
 
 
 def signature(flat: Mapping[str, Any], ignored_keys: Collection[str]) -> str:
@@ -54,3 +67,10 @@ def recipe_overrides(overrides: Iterable[str], ignored_keys: Collection[str]) ->
         for override in overrides
         if is_of_the_recipe(override, ignored_keys)
     ]
+
+
+def _list_or_same(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("["):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return value

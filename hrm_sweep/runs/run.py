@@ -127,7 +127,8 @@ class Run:
         """Tags that the run set itself.
 
         `weights` is the digest of its final weights, `compiled` the library of kernels or "no",
-        `taken_from` the folder, relative to its own, of the run whose result it reuses.
+        `precision` fp32 or bf16, `taken_from` the folder, relative to its own, of the run whose
+        result it reuses.
         """
         return dict(self.last.fields.get("facts", {}))
 

@@ -14,7 +14,9 @@ import torch
 import hrm_sweep
 from hrm_sweep.errors import CheckpointError, ConfigError, RecordError
 from hrm_sweep.hrm.data.task import IGNORE
-from hrm_sweep.hrm.training.evaluate import evaluate
+from hrm_sweep.hrm.train import EXAMPLES_PER_PATTERN
+from hrm_sweep.hrm.training.evaluate import examples
+from hrm_sweep.runs.run import Run
 
 SMALL = "hidden_dim=32 epochs=2 data.num_puzzles=16 data.num_eval_puzzles=8 tracking=off"
 
@@ -22,18 +24,60 @@ SMALL = "hidden_dim=32 epochs=2 data.num_puzzles=16 data.num_eval_puzzles=8 trac
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A run of the real command, in the precision that this CPU has."""
-    here = tmp_path_factory.mktemp("trained")
-    line = [sys.executable, "-m", "hrm_sweep", *SMALL.split(), "study.name=one"]
+    return trained(tmp_path_factory.mktemp("trained"), "one")
+
+
+def trained(here: Path, name: str, *typed: str) -> Path:
+    line = [sys.executable, "-m", "hrm_sweep", *SMALL.split(), f"study.name={name}", *typed]
     done = subprocess.run(line, cwd=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return here / "multirun" / "train" / "one"
+    return here / "multirun" / "train" / name
 
 
-def test_the_loaded_model_scores_what_the_run_recorded(folder):
-    model, task = hrm_sweep.load_run(folder)
-    history = json.loads((folder / "training_history.json").read_text())
-    measured = evaluate(model, task)
-    assert any(all(row[name] == measured[name] for name in measured) for row in history)
+HERE = {
+    "eager, fp32": "trainer.compile=off trainer.precision=fp32",
+    "eager, bf16": "trainer.compile=off trainer.precision=bf16",
+    "compiled, fp32": "trainer.compile=on trainer.precision=fp32",
+    "compiled, bf16, two threads": "trainer.compile=on trainer.precision=bf16 trainer.threads=2",
+    "compiled, average": "trainer.compile=on trainer.ema=0.9",
+    "eager, two threads": "trainer.compile=off trainer.threads=2",
+    "trm": "model=trm trainer.compile=on",
+    "transformer": "model=transformer trainer.compile=on",
+}
+
+
+@pytest.mark.parametrize("typed", [pytest.param(typed, id=name) for name, typed in HERE.items()])
+def test_the_loaded_model_is_the_run_s_bit_for_bit(typed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = trained(tmp_path, "one", *typed.split())
+    recorded = Run.open(folder)
+    torch.set_num_threads(1)
+    best = hrm_sweep.load_run(folder)
+    assert recorded.values == {name: best.evaluate()[name] for name in recorded.values}
+    shown = json.loads((folder / "predictions.json").read_text())
+    assert examples(best.model, best.task, per_pattern=EXAMPLES_PER_PATTERN) == shown
+    final = hrm_sweep.load_run(folder, weights="final").evaluate()
+    last = recorded.curves[max(recorded.curves)]
+    assert final == {name: last[name] for name in final}
+
+
+def test_kernels_that_cannot_be_built_are_named(tmp_path, monkeypatch):
+    folder = trained(tmp_path, "one", "trainer.compile=on")
+    library = Run.open(folder).facts["compiled"]
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    words = f"computed with the kernels {library}, which cannot be had here, now PyTorch's own"
+    with pytest.warns(UserWarning, match=words):
+        hrm_sweep.load_run(folder)
+
+
+def test_an_edited_or_lost_config_file_changes_nothing(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    text = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(text.replace("num_heads: 4", "num_heads: 2"))
+    expected = hrm_sweep.load_run(folder).evaluate()
+    assert hrm_sweep.load_run(copy).evaluate() == expected
+    (copy / "config.yaml").unlink()
+    assert hrm_sweep.load_run(copy).evaluate() == expected
 
 
 def test_three_lines_predict(folder):
@@ -52,10 +96,19 @@ def test_it_needs_no_file_that_the_weights_were_started_from(folder, tmp_path):
 
 
 def edit(folder: Path, old: str, new: str) -> None:
+    """Edit the config of a folder that has lost its record."""
+    (folder / "record.jsonl").unlink(missing_ok=True)
     path = folder / "config.yaml"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
+
+
+def replaced_config(folder: Path, text: str | None) -> None:
+    (folder / "record.jsonl").unlink()
+    (folder / "config.yaml").unlink()
+    if text is not None:
+        (folder / "config.yaml").write_text(text)
 
 
 def damage(folder: Path) -> None:
@@ -69,7 +122,7 @@ def damage(folder: Path) -> None:
     ("harm", "error", "words"),
     [
         pytest.param(
-            lambda run: (run / "config.yaml").unlink(),
+            lambda run: replaced_config(run, None),
             RecordError,
             "not the folder of a run, it has no config.yaml; give the folder of a run",
             id="another folder",
@@ -94,13 +147,13 @@ def damage(folder: Path) -> None:
             id="a config that breaks a rule",
         ),
         pytest.param(
-            lambda run: (run / "config.yaml").write_text("model: {"),
+            lambda run: replaced_config(run, "model: {"),
             RecordError,
             "config.yaml: cannot be read (",
             id="half a config",
         ),
         pytest.param(
-            lambda run: (run / "config.yaml").write_text("x: 1"),
+            lambda run: replaced_config(run, "x: 1"),
             RecordError,
             "config.yaml: not the config of a training",
             id="the config of another app",

@@ -33,9 +33,29 @@ def select_backend(config: TrainerConfig, model: ACT, puzzles: int, batch_size: 
         InputError: `trainer.compile` is `on` and the native backend cannot be used.
     """
     backend = _choose(config, model, puzzles, batch_size)
+    use_backend(backend, model, config.threads)
+    return backend
+
+
+def use_backend(backend: Backend, model: ACT, threads: int) -> None:
+    """Let a backend that is loaded compute the model's blocks."""
     for module in model.modules():
         if isinstance(module, Block):
-            module.use_backend(backend, config.threads)
+            module.use_backend(backend, threads)
+
+
+def recorded_backend(name: str) -> Backend:
+    """Return the backend of this machine that a run recorded as `compiled`, loaded.
+
+    Raises:
+        InputError: the native backend cannot be used here.
+    """
+    if name == EagerBackend.name:
+        return EagerBackend()
+    backend = NativeBackend()
+    if missing := backend.missing():
+        raise InputError(f"{missing} is not here")
+    backend.load()
     return backend
 
 

@@ -65,6 +65,12 @@ class Trainer:
         self._steps = 0
         self._last_good = "nothing yet"
 
+    @property
+    def precision(self) -> str:
+        """Value of a run's tag `precision`, fp32 or bf16: what `auto` came to on this CPU."""
+        is_bf16 = compute_dtype(self.config.precision) == torch.bfloat16
+        return "bf16" if is_bf16 else "fp32"
+
     def epochs(self) -> Iterator[Measurement]:
         """Train epoch after epoch, evaluate where due, and yield the metrics of each epoch.
 
