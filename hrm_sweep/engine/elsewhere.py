@@ -81,7 +81,8 @@ def whole(study: Study, url: str) -> Study:
     except (StudyError, DatabaseAway) as error:
         return dataclasses.replace(study, unknown=" ".join(str(error).split()))
     if known is None or study_id(known) != study.id:
-        return study
+        gone = "" if _is_private(study) else f"{study.storage} does not have the study"
+        return dataclasses.replace(study, unknown=gone)
     here = {run.number for run in study.trials}
     trials = known.get_trials(deepcopy=False)
     away = [_run(study, each) for each in trials if each.number not in here and _was_begun(each)]
@@ -91,8 +92,12 @@ def whole(study: Study, url: str) -> Study:
 
 def _is_complete_here(study: Study) -> bool:
     """Return whether all trials are in the folder, and no other project can have added any."""
-    is_private = study.storage.startswith(f"sqlite:///{layout.MULTIRUN}/")
-    return is_private and len(study.trials) >= study.num_trials
+    return _is_private(study) and len(study.trials) >= study.num_trials
+
+
+def _is_private(study: Study) -> bool:
+    """Return whether Optuna's storage is that of the project."""
+    return study.storage.startswith(f"sqlite:///{layout.MULTIRUN}/")
 
 
 def _was_begun(trial: FrozenTrial) -> bool:
