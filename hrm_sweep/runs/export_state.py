@@ -26,6 +26,8 @@ class ExportState:
     """What of one record is in MLflow."""
 
     run_id: str = ""
+    parent: str = ""
+    """Id of the run that MLflow has as its parent."""
     experiment_id: str = ""
     destination: str = ""
     """Identity of the experiment; see `hrm_sweep.tracking.client.Destination`."""
@@ -48,8 +50,9 @@ class ExportState:
         """Return the export state of a run folder; a new one where none can be read."""
         try:
             kept = json.loads((folder / name).read_text(encoding="utf-8"))
-            return cls(**{known.name: kept[_key(known.name)] for known in fields(cls)})
-        except (OSError, ValueError, KeyError, TypeError):
+            found = {known.name: kept.get(_key(known.name)) for known in fields(cls)}
+            return cls(**{key: value for key, value in found.items() if value is not None})
+        except (OSError, ValueError, AttributeError, TypeError):
             return cls()
 
     def is_done_with(self, folder: Path) -> bool:

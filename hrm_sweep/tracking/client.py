@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -118,6 +118,15 @@ class Destination:
                 with translated():
                     self._client.delete_run(run.info.run_id)
 
+    def keep_oldest(self, record: str) -> MlflowRun | None:
+        """Delete all runs of a record but the oldest, which is the same one for whoever asks."""
+        runs = [run for run in self._runs_of(record) if run.info.lifecycle_stage == "active"]
+        if not runs:
+            return None
+        oldest = min(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+        self.remove_doubles(record, oldest.info.run_id)
+        return MlflowRun(self._client, oldest.info.run_id, oldest.data.params)
+
     def _runs_of(self, record: str) -> list[Run]:
         """Return all runs of a record, those that were not deleted first."""
         runs = self._search(f"tags.`{RECORD_TAG}` = '{record}'", ViewType.ALL)
@@ -141,10 +150,13 @@ class MlflowRun:
     """One run. Each call may be repeated with the same arguments, which adds nothing.
 
     Params, tags and metrics are collected until `send`: a request costs more than its content.
+
+    Args:
+        known_params: what MLflow has already, and refuses to change.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self._client, self.run_id = client, run_id
+    def __init__(self, client: MlflowClient, run_id: str, known_params: Iterable[str] = ()) -> None:
+        self._client, self.run_id, self._known_params = client, run_id, set(known_params)
         self._params: list[Param] = []
         self._tags: dict[str, str] = {}
         self._metrics: list[Metric] = []
@@ -156,7 +168,9 @@ class MlflowRun:
         with the time and step of a known row is dropped by MLflow, so each is there once.
         """
         names = Names()
-        self._params += [Param(names(k), param_text(value)) for k, value in update.params.items()]
+        params = {names(name): param_text(value) for name, value in update.params.items()}
+        new = params.keys() - self._known_params
+        self._params += [Param(name, params[name]) for name in params if name in new]
         self.tags(update.tags)
         self._metrics += [Metric(*point) for point in update.metrics]
         for dataset in update.datasets:

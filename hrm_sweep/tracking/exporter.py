@@ -155,6 +155,7 @@ class Exporter:
                     break
         for run in runs:
             run.remove_doubles(destination)
+            run.follow_parent(destination)
         for run in runs[self._woken_up_to : self._woken_up_to + WAKES_A_STEP]:
             run.wake()
         self._woken_up_to = (self._woken_up_to + WAKES_A_STEP) * (
@@ -182,7 +183,8 @@ class Exporter:
         except Gone:
             if not destination.is_still_there():
                 raise
-            run.give_up()  # the user deleted this run and does not want it back
+            if not run.share(destination):
+                run.give_up()  # the user deleted this run and does not want it back
             worked = True
         except Refused as error:
             run.postpone(f"run {run.folder.name}: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -15,7 +16,7 @@ from hrm_sweep.runs.record import Entry, RecordReader
 from hrm_sweep.runs.run_folders import runs_below
 from hrm_sweep.tracking import artifacts
 from hrm_sweep.tracking.client import Destination, MlflowRun
-from hrm_sweep.tracking.errors import Unreachable
+from hrm_sweep.tracking.errors import Gone, Unreachable
 from hrm_sweep.tracking.limits import METRICS_A_BATCH
 from hrm_sweep.tracking.translate import Translation, links, note, status
 
@@ -67,6 +68,8 @@ class RunExporter:
         self._is_unread = True
         self._search_at = 0.0
         self._failures = 0
+        self._is_shared = False
+        """It is a study, which sweeps on several machines send, each from its own folder."""
         self._reset()
         self.wake()
 
@@ -160,6 +163,33 @@ class RunExporter:
             self._state.unconfirmed_create_ms = 0
             self._save()
 
+    def follow_parent(self, destination: Destination) -> None:
+        """Name the parent's run in MLflow, if that is another one than before."""
+        parent = self.parent.run_id if self.parent else ""
+        if not (parent and self.run_id) or parent == self._state.parent:
+            return
+        run = destination.open(self.run_id)
+        run.tags({"mlflow.parentRunId": parent})
+        with contextlib.suppress(Gone):
+            run.send()
+        self._state.parent = parent
+        self._save()
+
+    def share(self, destination: Destination) -> bool:
+        """Continue in the oldest of the runs that the sweeps of a study have made for it.
+
+        Returns:
+            Whether there is one, and this is a study.
+        """
+        oldest = destination.keep_oldest(self._state.record) if self._is_shared else None
+        if oldest is None:
+            return False
+        if oldest.run_id != self.run_id:
+            self._state.run_id, self._state.next, self._state.artifacts = oldest.run_id, 0, []
+            self._is_unread = True
+            self._reset()
+        return True
+
     def postpone(self, reason: str) -> None:
         """Pause this run, which cannot be sent now; others can."""
         self.reason = reason
@@ -192,7 +222,8 @@ class RunExporter:
             return
         entries = self._reader.new_entries()
         if self._is_unread and entries:
-            self._check_name(entries[0].fields["record"])
+            self._is_shared = bool(entries[0].fields.get("id"))
+            self._check_name(entries[0].fields.get("id") or entries[0].fields["record"])
         if self.parent and not self._translation.has_repeats:
             self._translation.has_repeats = bool(runs_below(self.folder))
         for entry in entries:
@@ -230,6 +261,8 @@ class RunExporter:
             run = destination.open(self.run_id)
         run.add(self._translation.update(batch))
         run.send()
+        if self._is_shared and batch[-1].event != "finished":
+            run.reopen()  # another sweep on the study may have ended
         for entry in batch:
             self._accept(self._pending.popleft())
             self.sent += entry.event == "metrics"
@@ -240,7 +273,7 @@ class RunExporter:
         """Create the run, or open it again for another attempt."""
         update = self._translation.start(entry)
         if self.parent and self.parent.run_id:
-            update.tags["mlflow.parentRunId"] = self.parent.run_id
+            update.tags["mlflow.parentRunId"] = self._state.parent = self.parent.run_id
         if self.run_id:
             run = destination.open(self.run_id)
             run.reopen()
@@ -260,8 +293,10 @@ class RunExporter:
         known = self._state.record
         try:
             if self._may_be_there and (found := destination.find(known)):
-                return found
-            return destination.create(known, name=name, start_ms=entry.time_ms, tags=tags)
+                run = found
+            else:
+                run = destination.create(known, name=name, start_ms=entry.time_ms, tags=tags)
+            return (destination.keep_oldest(known) or run) if self._is_shared else run
         except Unreachable:
             self._state.unconfirmed_create_ms = time.time_ns() // 1_000_000
             self._save()
@@ -277,6 +312,9 @@ class RunExporter:
         drawn = pictures(self.folder)
         if drawn is None:
             return False
+        before = self.run_id
+        if self.share(destination) and self.run_id != before:
+            return True  # all is sent again, to that run
         run = destination.open(self.run_id)
         self._send_files(run, end, drawn)
         if self._may_be_there:

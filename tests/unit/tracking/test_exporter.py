@@ -16,6 +16,7 @@ from truth import Truth, fresh_database
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.export_state import Backlog, settle_dead, waiting
 from hrm_sweep.runs.record import Record, read, values_of
+from hrm_sweep.tracking.client import Destination
 from hrm_sweep.tracking.exporter import Exporter
 from hrm_sweep.tracking.limits import legal_name
 
@@ -180,6 +181,66 @@ class TestAStudy:
             if "hrm_sweep.trial" in run.data.tags
         }
         assert ranks == {2: 1, 4: 2, 0: 3, 1: 4, 3: 5, 5: None}
+
+    def test_has_one_run_however_many_machines_work_on_it(self, tmp_path, uri, truth):
+        machines = [tmp_path / "one" / "otter", tmp_path / "two" / "otter"]
+        records = [Record(folder) for folder in machines]
+        exporters = [
+            Exporter(folder, tracking_uri=uri, experiment=EXPERIMENT) for folder in machines
+        ]
+        for number, (folder, record) in enumerate(zip(machines, records, strict=True)):
+            params = {"n": "0, 1", "of": str(number)}  # MLflow refuses to change the second
+            record.append("started", kind="study", id="an id", name="otter", params=params)
+            record.metrics(number, {"x": number})
+            write_run(folder / str(number), outcome="complete")
+        for _ in range(3):
+            for exporter in exporters:
+                exporter.step()
+        records[0].append("finished", outcome="complete")
+        exporters[0].step()
+        records[1].metrics(2, {"x": 2})
+        exporters[1].step()
+        assert truth.run("otter").info.status == "RUNNING"
+        records[1].append("finished", outcome="complete")
+        for record, exporter in zip(records, exporters, strict=True):
+            record.close()
+            assert not exporter.step().runs
+            exporter.close()
+        study = truth.run("otter")
+        assert study.info.status == "FINISHED"
+        assert [row[:3] for row in truth.metrics("otter")] == [
+            ("x", 0, 0),
+            ("x", 1, 1),
+            ("x", 2, 2),
+        ]
+        for trial in ("0", "1"):
+            assert truth.run(trial).data.tags["mlflow.parentRunId"] == study.info.run_id
+
+    def test_of_two_runs_made_in_one_moment_keeps_the_older(
+        self, tmp_path, uri, truth, monkeypatch
+    ):
+        machines = [tmp_path / "one" / "otter", tmp_path / "two" / "otter"]
+        for number, folder in enumerate(machines):
+            write_run(folder / str(number), outcome="complete")
+        with Record(machines[0]) as first, Record(machines[1]) as second:
+            first.append("started", kind="study", id="an id", name="otter")
+            second.append("started", kind="study", id="an id", name="otter")
+            with monkeypatch.context() as at_once:  # neither sees that of the other
+                at_once.setattr(Destination, "find", lambda *_: None)
+                at_once.setattr(Destination, "keep_oldest", lambda *_: None)
+                for folder in machines:
+                    project(folder, uri)
+            assert len([run for run in truth.runs() if run.info.run_name == "otter"]) == 2
+            second.append("finished", outcome="complete")
+            project(machines[1], uri)
+            first.metrics(1, {"x": 1.0})
+            first.append("finished", outcome="complete")
+            project(machines[0], uri)
+        study = truth.run("otter")
+        assert study.data.metrics["x"] == 1.0
+        project(machines[1], uri)
+        for trial in ("0", "1"):
+            assert truth.run(trial).data.tags["mlflow.parentRunId"] == study.info.run_id
 
     def test_is_projected_while_it_runs(self, tmp_path, uri, truth):
         root = tmp_path / "otter"
