@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hrm_sweep import formatting
 from hrm_sweep.commands.addresses import storage_of, with_password
@@ -22,6 +22,11 @@ from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process
 from hrm_sweep.tracking import store
 
+if TYPE_CHECKING:
+    from hrm_sweep.tracking.presence import GoneRun
+
+MOST_NAMES = 5
+"""Runs that are named, where more are deleted."""
 DEFAULT_DATABASE = "sqlite:///mlruns/mlflow.db"
 
 
@@ -47,13 +52,28 @@ class _Source(NamedTuple):
 def _run(arguments: argparse.Namespace) -> None:
     to = store.resolve_uri(arguments.to) if arguments.to else None
     if arguments.study:
-        chosen = [_named(arguments.study)]
+        named = _named(arguments.study)
+        _put_back(named, to)
+        is_whole = _send(named, to)
     else:
-        chosen = [source for source in _all() if _has_work(source, to)]
-    if not chosen:
-        print("everything is in MLflow")
-    if sum(_send(source, to) for source in chosen):
+        is_whole = _sync_all(to)
+    if not is_whole:
         raise SystemExit(1)
+
+
+def _sync_all(to: str | None) -> bool:
+    """Export what waits, and name what is gone; return whether all could be done."""
+    is_whole = is_quiet = True
+    for source in _all():
+        if _has_work(source, to):
+            is_quiet = False
+            is_whole &= _send(source, to)
+        elif gone := _gone_in_words(source, to):
+            is_quiet = False
+            print(f"{source.name}: {gone}")
+    if is_quiet:
+        print("everything is in MLflow")
+    return is_whole
 
 
 def _named(text: str) -> _Source:
@@ -95,8 +115,43 @@ def _has_work(source: _Source, to: str | None) -> bool:
     return not store.may_hold(_uri(source, to), sent_to)
 
 
-def _send(source: _Source, to: str | None) -> int:
-    """Export what is missing, and return how many runs are still incomplete."""
+def _gone(source: _Source, to: str | None) -> list[GoneRun]:
+    """Return the runs that were exported and deleted in MLflow since then."""
+    if not (source.home or to) or record.is_held(source.folder):
+        return []
+    uri = _uri(source, to)
+    path = store.database_path(uri)
+    if path and not path.exists():
+        return []
+    from hrm_sweep.tracking.presence import gone_runs
+
+    return gone_runs(uri, source.folder, _state_file(to))
+
+
+def _gone_in_words(source: _Source, to: str | None) -> str:
+    """Return which runs are gone and how to put them back, "" if none is."""
+    if not (gone := _gone(source, to)):
+        return ""
+    folders = [run.folder.relative_to(source.folder) for run in gone]
+    names = [f"{source.name}/{folder}".removesuffix("/.") for folder in folders[:MOST_NAMES]]
+    names += [f"{len(gone) - MOST_NAMES} more"] * (len(gone) > MOST_NAMES)
+    more = ["--to", to] if to else []
+    way_back = process.hrm_sweep_command("sync", source.name, *more)
+    runs = formatting.pluralize(len(gone), "run")
+    return f"{runs} deleted in MLflow: {', '.join(names)}; to put them back: {way_back}"
+
+
+def _put_back(source: _Source, to: str | None) -> None:
+    if not (gone := _gone(source, to)):
+        return
+    from hrm_sweep.tracking.presence import put_back
+
+    put_back(_uri(source, to), gone, _state_file(to))
+    print(f"{source.name}: {formatting.pluralize(len(gone), 'run')} deleted in MLflow, put back")
+
+
+def _send(source: _Source, to: str | None) -> bool:
+    """Export what is missing; return whether nothing is left."""
     from hrm_sweep.tracking.exporter_process import sync
 
     home = source.home or _Destination(None)
@@ -122,13 +177,12 @@ def _send(source: _Source, to: str | None) -> int:
         state_file=_state_file(to),
         pictures=trusted_pictures(source.app),
     )
-    print(
-        f"{source.name}: sent {formatting.pluralize(backlog.sent, 'measurement')}; {backlog}",
-        flush=True,
-    )
+    sent = formatting.pluralize(backlog.sent, "measurement")
+    left = str(backlog) if backlog.runs else _gone_in_words(source, to) or str(backlog)
+    print(f"{source.name}: sent {sent}; {left}", flush=True)
     if source.study and not to:
         _complete_in_optuna(source.study)
-    return backlog.runs
+    return not backlog.runs
 
 
 def _complete_in_optuna(study: Study) -> None:
@@ -176,5 +230,6 @@ COMMAND = Command(
     arguments=_arguments,
     run=_run,
     details="Exit code 1: the server did not accept everything; try again later. A run whose "
-    "process died is KILLED in MLflow afterwards. Nothing is ever stored twice.",
+    "process died is KILLED in MLflow afterwards. Nothing is ever stored twice. A run that was "
+    "deleted in MLflow is named; naming its study puts it back.",
 )

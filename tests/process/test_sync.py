@@ -11,7 +11,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from truth import Truth
 
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.record import Record, read
+from hrm_sweep.tracking.delete import delete
 from hrm_sweep.tracking.store import resolve_uri
 
 MEASUREMENTS = 2
@@ -106,6 +108,47 @@ def test_a_database_that_was_thrown_away_or_replaced_is_filled_again(machine, ty
     typed("sync", "later")
     assert names("sqlite:///mlruns/mlflow.db") == {"later": "FINISHED"}
     assert typed("sync")[1] == "small: sent 2 measurements; everything is in MLflow\n"
+
+
+@pytest.mark.parametrize("is_for_good", [False, True])
+@pytest.mark.parametrize("deleted", ["small", "0 n=1"])
+def test_a_run_that_was_deleted_in_mlflow_is_named_and_put_back(
+    machine, typed, deleted, is_for_good
+):
+    write_study(machine / "multirun" / "small")
+    typed("sync")
+    uri = resolve_uri("sqlite:///mlruns/mlflow.db")
+    run_id = Truth(uri).run(deleted).info.run_id
+    if is_for_good:
+        delete(uri, [run_id])
+    else:
+        Truth(uri).client.delete_run(run_id)
+    name = {"small": "small", "0 n=1": "small/0"}[deleted]
+    code, said, _ = typed("sync")
+    assert code == 0
+    assert said.startswith(f"small: 1 run deleted in MLflow: {name}; to put them back: python ")
+    assert said.endswith(" sync small\n")
+    code, said, _ = typed("sync", "small")
+    assert code == 0
+    assert said.startswith("small: 1 run deleted in MLflow, put back\nsmall: sent ")
+    assert said.endswith("; everything is in MLflow\n")
+    assert names("sqlite:///mlruns/mlflow.db") == {"small": "FINISHED", "0 n=1": "FINISHED"}
+    truth = Truth(uri)
+    parent = truth.run("0 n=1").data.tags["mlflow.parentRunId"]
+    assert parent == truth.run("small").info.run_id
+    assert truth.files("0 n=1") == {"notes.txt": b"kept"}
+    assert typed("sync") == (0, "everything is in MLflow\n", "")
+
+
+def test_whether_runs_are_there_is_not_claimed_when_the_server_is_down(machine, typed):
+    write_study(machine / "multirun" / "small", uri="http://127.0.0.1:9")
+    for folder in ("multirun/small", "multirun/small/0"):
+        size = (machine / folder / "record.jsonl").stat().st_size
+        state = ExportState(run_id="a" * 32, experiment_id="1", finished=True, size=size)
+        state.save(machine / folder)
+    code, said, error = typed("sync")
+    assert (code, said) == (2, "")
+    assert "connection refused" in error
 
 
 @pytest.mark.parametrize(
