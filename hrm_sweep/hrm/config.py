@@ -144,7 +144,15 @@ def build(cfg: DictConfig) -> Config:
     )
     _check_metrics(cfg, config)
     _check_batches(cfg, config)
+    _check_trained(config)
     return config
+
+
+def _check_trained(config: Config) -> None:
+    """Check that something is trained."""
+    if config.trainer.freeze_weights and config.model.puzzle_emb_ndim == 0:
+        rule = "leaves nothing to train, as model.puzzle_emb_ndim=0"
+        raise ConfigError("trainer.freeze_weights", "true", rule, "leave it out")
 
 
 def _check_batches(cfg: DictConfig, config: Config) -> None:
@@ -173,6 +181,7 @@ READ_BY = {
 EVAL_METRICS = (
     "eval/loss",
     "eval/token_accuracy",
+    "eval/token_accuracy_per_puzzle",
     "eval/exact_match",
     "eval/mode_share",
     "eval/segments",

@@ -9,7 +9,10 @@ APP = App(
     has_commands=True,
     shares=tuple(
         f"*/{metric}{part}"
-        for metric in ("token_accuracy", "exact_match", "mode_share", "padding_share_of_loss")
+        for metric in (
+            *("token_accuracy", "token_accuracy_per_puzzle", "exact_match"),
+            *("mode_share", "padding_share_of_loss"),
+        )
         for part in ("", "/*")
     ),
     proportions=("eval/exact_match",),

@@ -263,11 +263,13 @@ def _add_train_metrics(metrics: MeanMetrics, losses: Losses, score: Score, judge
     columns = [
         *(losses.total, losses.lm, losses.q_halt, score.has_labels),
         *(score.correct * judged, score.tokens * judged, score.exact & judged, judged),
+        score.accuracy * judged,
     ]
     sums = torch.stack(columns).detach().sum(dim=-1)
-    total, lm, q_halt, num_labelled, correct, tokens, exact, num_judged = sums.tolist()
+    total, lm, q_halt, num_labelled, correct, tokens, exact, num_judged, accuracy = sums.tolist()
     metrics.add(
         {"train/loss": total, "train/lm_loss": lm, "train/q_halt_loss": q_halt}, num_labelled
     )
     metrics.add({"train/token_accuracy": correct}, tokens)
-    metrics.add({"train/exact_match": exact}, num_judged)
+    per_puzzle = {"train/exact_match": exact, "train/token_accuracy_per_puzzle": accuracy}
+    metrics.add(per_puzzle, num_judged)

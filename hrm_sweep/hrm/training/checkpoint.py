@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import pickle
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ _DAMAGED = (
     *(AssertionError, ArithmeticError, struct.error),
 )
 """Exceptions of torch.load for a damaged file; which one depends on the damaged byte."""
+Fit: TypeAlias = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 _WRAPPERS = ("_orig_mod.", "model.")  # torch.compile and the loss head of the published code
 
 
@@ -50,11 +51,12 @@ def load(path: Path) -> dict[str, Any]:
     return _read(path)
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, *, fit: Fit | None = None) -> None:
     """Load the weights in `path` into `model`.
 
     The file is one of ours or of the published HRM and TRM code, which has no digest and may prefix
-    the names of its tensors with `_orig_mod.` and `model.`.
+    the names of its tensors with `_orig_mod.` and `model.`. `fit` may change the tensors, by name,
+    before they are compared with the model's.
 
     Raises:
         CheckpointError: The file is damaged, or tensors are missing, extra or of another shape.
@@ -68,6 +70,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
         raise CheckpointError(f"{path}: not a checkpoint of tensors by name")
     found = {_unwrapped(name): t for name, t in weights.items() if isinstance(t, Tensor)}
+    if fit is not None:
+        found = fit(found)
     _check_fit(model.state_dict(), found, path)
     model.load_state_dict(found)
 

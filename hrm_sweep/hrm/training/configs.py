@@ -24,6 +24,8 @@ class _OptimizerConfig:
     """Share of lr at which the cosine ends; 1: lr is constant after the warmup."""
     warmup: float = MISSING
     """Share of the training in which lr rises linearly from 0."""
+    warmup_steps: int | None = None
+    """The same in optimizer steps, as published, instead of `warmup`; null: by `warmup`."""
     weight_decay: float = MISSING
     beta1: float = MISSING
     beta2: float = MISSING
@@ -41,6 +43,8 @@ class _OptimizerConfig:
             share(key, getattr(self, key))
         for key in ("weight_decay", "puzzle_emb_lr", "puzzle_emb_weight_decay"):
             not_negative(key, getattr(self, key))
+        if self.warmup_steps is not None:
+            at_least("warmup_steps", self.warmup_steps, 1)
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
             way_out = "null switches clipping off"
             raise ConfigError("max_grad_norm", self.max_grad_norm, "must be above 0", way_out)
@@ -103,6 +107,10 @@ class TrainerConfig:
     ema: float | None = MISSING
     """Decay, such as 0.999, of an exponential moving average of the weights that is evaluated and
     kept instead of them; null: no average."""
+    ema_warmup: bool = True
+    """Whether the decay rises to `ema` in the first steps; false: it is constant, as published."""
+    freeze_weights: bool = False
+    """Whether puzzle embeddings alone are trained, as in the published key of that name."""
     early_stopping: EarlyStoppingConfig = MISSING
 
     def __post_init__(self) -> None:

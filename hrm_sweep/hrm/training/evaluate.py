@@ -33,14 +33,19 @@ def evaluate(model: ACT, task: Task) -> dict[str, float]:
     """Return the metrics of the held-out puzzles, overall and for each of their patterns.
 
     `eval/mode_share` is the share of the single most common prediction among all labels: 1 for a
-    model that predicts the same token everywhere. `eval/segments` is the mean number of segments
-    after which the model would halt, whether or not it was stopped there.
+    model that predicts the same token everywhere. `eval/token_accuracy` is a mean over labels,
+    `eval/token_accuracy_per_puzzle`, as published, one over puzzles. `eval/segments` is the mean
+    number of segments after which the model would halt, whether or not it was stopped there.
     """
     batch = task.eval.all()
     solutions = solve(model, batch)
     score = score_predictions(solutions.predictions, batch.labels)
     metrics, rows = MeanMetrics(), score.has_labels
-    per_row = {"loss": solutions.losses, "segments": solutions.segments}
+    per_row = {
+        "loss": solutions.losses,
+        "segments": solutions.segments,
+        "token_accuracy_per_puzzle": score.accuracy,
+    }
     for name, values in {
         **per_row,
         **task.extra_metrics(batch.inputs, solutions.predictions),

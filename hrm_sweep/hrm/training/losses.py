@@ -43,6 +43,11 @@ class Score(NamedTuple):
         return self.tokens > 0
 
     @property
+    def accuracy(self) -> Tensor:
+        """[B], share of the row's labels that are predicted correctly; 0 without any."""
+        return self.correct / self.tokens.clamp_min(1)
+
+    @property
     def exact(self) -> Tensor:
         """[B], whether a row has labels and all are predicted correctly."""
         return (self.correct == self.tokens) & self.has_labels

@@ -116,12 +116,12 @@ class SignSGD:
 class EMA:
     """Exponential moving average of the parameters, which is evaluated and kept instead of them.
 
-    The decay rises to its value as (1 + n) / (10 + n) over the steps n, so that the average of a
-    short training does not keep its random initialization.
+    The decay is constant, as published, or rises to its value as (1 + n) / (10 + n) over the steps
+    n, so that the average of a short training does not keep its random initialization.
     """
 
-    def __init__(self, params: FlatParams, decay: float) -> None:
-        self._params, self._decay = params, decay
+    def __init__(self, params: FlatParams, decay: float, *, warmup: bool = True) -> None:
+        self._params, self._decay, self._has_warmup = params, decay, warmup
         self.vector = params.vector.detach().clone()
         self.steps = 0
 
@@ -129,16 +129,25 @@ class EMA:
     def update(self) -> None:
         """Move the average towards the present parameters, after an optimizer step."""
         self.steps += 1
-        decay = min(self._decay, (1 + self.steps) / (10 + self.steps))
+        decay = self._decay
+        if self._has_warmup:
+            decay = min(decay, (1 + self.steps) / (10 + self.steps))
         self.vector.lerp_(self._params.vector, 1 - decay)
 
 
 class OptimizerStep:
-    """The second half of a training step: clipping, schedule and update of all parameters."""
+    """The second half of a training step: clipping, schedule and update of all parameters.
 
-    def __init__(self, model: ACT, params: FlatParams, config: OptimizerConfig) -> None:
+    With `freeze` only the puzzle embedding is updated.
+    """
+
+    def __init__(
+        self, model: ACT, params: FlatParams, config: OptimizerConfig, *, freeze: bool = False
+    ) -> None:
         self.config = config
-        self._params = params
+        self._params, self._is_frozen = params, freeze
+        self._steps, self._warm_at = 0, 0.0
+        """Number of steps, and the training's progress at the last of `warmup_steps`."""
         self._optimizer = make_optimizer(params.vector, config)
         self.lr = 0.0
         """Learning rate of the last step."""
@@ -163,9 +172,10 @@ class OptimizerStep:
             return norm
         if config.max_grad_norm is not None and norm > config.max_grad_norm:
             params.gradient.mul_(config.max_grad_norm / norm)
-        share = schedule(progress, warmup=config.warmup, lowest=config.lr_min_ratio)
+        share = self._share_of_lr(progress)
         self.lr = config.lr * share
-        self._optimizer.step(self.lr)
+        if not self._is_frozen:
+            self._optimizer.step(self.lr)
         params.gradient.zero_()
         params.sync_compute_copies()
         if self._embedding is not None:
@@ -173,12 +183,25 @@ class OptimizerStep:
         return norm
 
     def state(self) -> dict[str, Any]:
-        """Return the optimizer's state, by reference."""
-        return self._optimizer.state()
+        """Return the optimizer's state, by reference, and where the warmup is."""
+        return {**self._optimizer.state(), "warmup": [self._steps, self._warm_at]}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore the optimizer's state."""
+        """Restore what `state` returned."""
         self._optimizer.load_state(state)
+        self._steps, self._warm_at = state.get("warmup", (0, 0.0))
+
+    def _share_of_lr(self, progress: float) -> float:
+        """Return the share of the learning rate, 0 to 1, of a step at `progress`."""
+        config, lowest = self.config, self.config.lr_min_ratio
+        self._steps += 1
+        if config.warmup_steps is None:
+            return schedule(progress, warmup=config.warmup, lowest=lowest)
+        if self._steps <= config.warmup_steps:
+            self._warm_at = min(progress, 1.0)
+            return self._steps / config.warmup_steps
+        fallen = (progress - self._warm_at) / (1 - self._warm_at) if self._warm_at < 1 else 1.0
+        return schedule(fallen, warmup=0.0, lowest=lowest)
 
 
 def schedule(progress: float, *, warmup: float, lowest: float) -> float:

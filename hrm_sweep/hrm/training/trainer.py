@@ -55,10 +55,12 @@ class Trainer:
         """The epoch at whose end the model had its present weights; None within an epoch."""
         self.best = BestEpoch(trainer_config)
         self._params = FlatParams(model, compute_dtype(trainer_config.precision))
-        self._optimizer = OptimizerStep(model, self._params, optimizer_config)
+        self._optimizer = OptimizerStep(
+            model, self._params, optimizer_config, freeze=trainer_config.freeze_weights
+        )
         self._ema: EMA | None = None
         if trainer_config.ema is not None:
-            self._ema = EMA(self._params, trainer_config.ema)
+            self._ema = EMA(self._params, trainer_config.ema, warmup=trainer_config.ema_warmup)
         self._slots = _batch_slots(trainer_config, task, batch_size)
         self._carry = model.initial_carry(batch_size)
         self._generator = torch.Generator().manual_seed(seed)

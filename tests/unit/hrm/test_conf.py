@@ -95,6 +95,15 @@ def test_the_published_loader_needs_a_whole_batch():
     assert config.build(compose(*few, "trainer.eval_every=3")).trainer.batches == "published"
 
 
+def test_frozen_weights_need_a_puzzle_embedding():
+    with pytest.raises(ConfigError) as caught:
+        config.build(compose("trainer.freeze_weights=true", "model.puzzle_emb_ndim=0"))
+    assert str(caught.value) == (
+        "trainer.freeze_weights=true: leaves nothing to train, as model.puzzle_emb_ndim=0; "
+        "leave it out"
+    )
+
+
 def test_a_config_as_plain_values_is_what_omegaconf_makes_of_it():
     cfg = compose("experiment=seed_grid", "data=sudoku")
     assert to_plain(cfg) == OmegaConf.to_container(cfg, resolve=True)

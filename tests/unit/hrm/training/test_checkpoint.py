@@ -3,12 +3,15 @@ from __future__ import annotations
 import hashlib
 import random
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from small import small_task, trm_config
 
 from hrm_sweep.errors import CheckpointError
+from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import checkpoint
 
 CONTENT = {"model": {"weight": torch.arange(6.0).view(2, 3)}, "epoch": 3, "best": None}
@@ -91,3 +94,18 @@ def test_foreign_weights_with_any_bit_flipped_are_named_or_whole(tmp_path):
         path.write_bytes(damaged)
         with suppress(CheckpointError):
             checkpoint.load_weights(torch.nn.Linear(4, 3), path)
+
+
+def test_puzzle_embeddings_of_another_number_start_with_the_mean(tmp_path):
+    config = trm_config()
+    few, many = small_task(), small_task(patterns={"copy": 1.0, "mirror": 1.0, "transpose": 1.0})
+    model = build_model(config, few)
+    model.inner.puzzle_emb.weights.normal_()
+    checkpoint.save(tmp_path / "weights", {"model": model.state_dict()})
+    other = build_model(replace(config, init_from=str(tmp_path / "weights")), many)
+    mean = model.inner.puzzle_emb.weights.mean(dim=0)
+    assert many.num_identifiers > few.num_identifiers
+    torch.testing.assert_close(
+        other.inner.puzzle_emb.weights, mean.expand(many.num_identifiers, -1)
+    )
+    assert torch.equal(other.inner.lm_head.weight, model.inner.lm_head.weight)

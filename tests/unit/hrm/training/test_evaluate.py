@@ -81,6 +81,8 @@ def test_metrics_are_those_of_a_loop_over_the_puzzles(config):
     assert found["eval/loss"] == pytest.approx(sum(losses) / 14, rel=1e-4)
     assert found["eval/segments"] == pytest.approx(sum(segments) / 14)
     assert found["eval/mode_share"] == max(map(said.count, said)) / len(said)
+    per_puzzle = sum(sum(hits) / len(hits) for hits in tokens) / 14
+    assert found["eval/token_accuracy_per_puzzle"] == pytest.approx(per_puzzle)
     names = {"": range(14), "/copy": range(7), "/increment": range(7, 14)}
     for suffix, rows in names.items():
         hits = [hit for row in rows for hit in tokens[row]]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -130,6 +131,47 @@ def test_the_average_of_the_weights():
         decay = min(0.3, (1 + number) / (10 + number))
         expected = decay * expected + (1 - decay) * weights.vector.detach()
     torch.testing.assert_close(average.vector, expected)
+
+
+def test_the_average_at_a_constant_rate():
+    weights = FlatParams(build(), torch.float32)
+    average = EMA(weights, decay=0.9, warmup=False)
+    expected = weights.vector.detach().clone()
+    for _ in range(3):
+        with torch.no_grad():
+            weights.vector.add_(1.0)
+        average.update()
+        expected = 0.9 * expected + 0.1 * weights.vector.detach()
+    torch.testing.assert_close(average.vector, expected)
+
+
+def test_a_warmup_in_steps_and_the_published_cosine_behind_it():
+    config = adamw_config(warmup_steps=4, lr_min_ratio=0.2)
+    model = build()
+    optimizer = OptimizerStep(model, FlatParams(model, torch.float32), config)
+    found = []
+    for number in range(1, 11):
+        if number == 7:  # as after a resumption
+            state = {key: copy.deepcopy(value) for key, value in optimizer.state().items()}
+            model = build()
+            optimizer = OptimizerStep(model, FlatParams(model, torch.float32), config)
+            optimizer.load_state(state)
+        backward(model)
+        optimizer.step(number / 10)
+        found.append(optimizer.lr / config.lr)
+    falling = [0.2 + 0.4 * (1 + math.cos(math.pi * (number - 4) / 6)) for number in range(5, 11)]
+    assert found == pytest.approx([0.25, 0.5, 0.75, 1.0, *falling])
+
+
+def test_frozen_weights_leave_the_puzzle_embedding_to_train():
+    model = build()
+    optimizer = OptimizerStep(model, FlatParams(model, torch.float32), adamw_config(), freeze=True)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    backward(model)
+    optimizer.step(0.5)
+    after = model.state_dict()
+    changed = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
+    assert changed == ["inner.puzzle_emb.weights"]
 
 
 def test_other_weights_take_the_place_of_ours_for_a_while():

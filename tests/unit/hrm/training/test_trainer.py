@@ -161,6 +161,7 @@ def test_an_epoch_measures_what_the_design_names():
     assert set(measurement.values) == {
         *("train/loss", "train/lm_loss", "train/q_halt_loss"),
         *("train/token_accuracy", "train/exact_match"),
+        *("train/token_accuracy_per_puzzle", "eval/token_accuracy_per_puzzle"),
         *("eval/loss", "eval/token_accuracy", "eval/exact_match"),
         *("eval/exact_match/copy", "eval/exact_match/increment"),
         *("eval/token_accuracy/copy", "eval/token_accuracy/increment"),
