@@ -39,6 +39,7 @@ from hrm_sweep.runs.export_state import waiting
 from hrm_sweep.runs.find import studies_below
 from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.study import reference
+from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.search.pruners import make_pruner
 from hrm_sweep.search.space import Space, check_once, parse_space
@@ -96,7 +97,8 @@ class Sweep:
         )
         self._recorded = recorded_study(self._dir.path, self._name)
         self._trials = self._known_trials()
-        self._num_to_run = num_to_run(self._space, self._trials, num_trials=config.n_trials)
+        self._budget = Budget(self._space, config.n_trials)
+        self._num_to_run = num_to_run(self._budget, self._trials)
         self._job = self._make_job(task)
         self._launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=self._job, config=hydra_config
@@ -157,7 +159,7 @@ class Sweep:
             self._launcher.start(num_jobs=self._num_to_run)
             slots: Slots = self._launcher
             return slots
-        whole = max(1, self._num_to_run) if self._space.is_finite else 1
+        whole = max(1, self._num_to_run) if self._budget.is_grid else 1
         return BatchAdapter(self._launcher, num_slots=self._config.max_batch_size or whole)
 
     def _check(self) -> None:
@@ -210,7 +212,7 @@ class Sweep:
             SystemClock(),
             head=hints.head(
                 state,
-                self._space,
+                self._budget,
                 sampler=opened.sampler,
                 workers=min(slots.num_slots, self._num_to_run),
             ),
@@ -271,8 +273,7 @@ class Sweep:
 
     def _print_plan(self) -> None:
         lines = hints.describe_plan(
-            self._space,
-            self._config.n_trials,
+            self._budget,
             self._trials,
             workers=getattr(self._launcher, "num_slots", 1),
             ignored_keys=self._job.app.ignored_keys,

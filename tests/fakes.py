@@ -28,8 +28,10 @@ from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.trial_queue import TrialQueue
 from hrm_sweep.errors import DatabaseAway, Interrupted, WorkerDied
 from hrm_sweep.runs.record import Record
+from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.search.space import Space, parse_space
+from hrm_sweep.search.untried import Untried
 from hrm_sweep.storage.leases import Lease
 from hrm_sweep.storage.optuna_storage import SharedStorage
 
@@ -243,13 +245,15 @@ def open_in(folder: Path, *overrides: str, **options: Any) -> OpenStudy:
     storage = SharedStorage(config.storage)
     sqlalchemy.event.listen(storage.engine, "connect", _do_not_flush)
     study = storage.open_study("study", objectives.directions)
+    if space.is_finite:
+        study.sampler = Untried(study.sampler, space, study)
     return OpenStudy(
         config=config,
         space=space,
         objectives=objectives,
         storage=storage,
         study=study,
-        queue=TrialQueue(storage, study, space, num_trials=config.n_trials),
+        queue=TrialQueue(storage, study, Budget(space, config.n_trials)),
         lease=Lease(folder / "study"),
         folder_of=lambda number, _: folder / "study" / str(number),
     )

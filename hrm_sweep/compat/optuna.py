@@ -35,6 +35,11 @@ def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> A
     return trial._suggest(name, distribution)
 
 
+def fixed_params(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the parameters that a trial was enqueued with."""
+    return dict(trial.system_attrs.get("fixed_params", {}))
+
+
 def with_trial_cache(storage: RDBStorage) -> BaseStorage:
     """Return the storage behind a cache of finished trials, as Optuna wraps it itself.
 

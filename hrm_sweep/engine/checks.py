@@ -14,7 +14,9 @@ from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.engine.shared_settings import Compose, SharedSettings
 from hrm_sweep.engine.study_dir import StudyDir
 from hrm_sweep.errors import StudyError
+from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives
+from hrm_sweep.search.samplers import check_sampler
 from hrm_sweep.search.space import Space
 from hrm_sweep.storage.leases import is_worked_in
 from hrm_sweep.tracking import store
@@ -49,7 +51,8 @@ def check_sweep(
         shared.check(overrides, job, compose)
         _check_config(config, job)
     study_dir.check(points)
-    sampler_of(config, space, objectives, num_known=0)
+    budget = Budget(space, config.n_trials)
+    check_sampler(*sampler_of(config, budget, objectives, num_known=0), budget, objectives)
     if config.take_from:
         check_take_from(config.take_from, running_of_others(known) if known else Counter())
     if is_worked_in(study_dir.path) and find_study(config) is None:  # asked again: it may be new

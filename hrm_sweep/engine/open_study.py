@@ -24,9 +24,11 @@ from hrm_sweep.engine.study_dir import StudyDir
 from hrm_sweep.engine.study_recipe import agree_on_recipe
 from hrm_sweep.engine.trial_queue import TrialQueue, finished_trials
 from hrm_sweep.runs.study import Study
+from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.samplers import make_sampler
 from hrm_sweep.search.space import Space
+from hrm_sweep.search.untried import Untried
 from hrm_sweep.storage.leases import Lease
 from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
 
@@ -128,7 +130,10 @@ def open_study(
         lease = Lease(study_dir.path)
     study_dir.write_config()
     num_known = len(study.get_trials(deepcopy=False))
-    study.sampler, sampler = sampler_of(config, space, objectives, num_known=num_known)
+    budget = Budget(space, config.n_trials)
+    study.sampler, sampler = sampler_of(config, budget, objectives, num_known=num_known)
+    if space.is_finite:
+        study.sampler = Untried(study.sampler, space, study)
     if pruner is not None:
         study.pruner = pruner  # samplers ask it
     return OpenStudy(
@@ -137,7 +142,7 @@ def open_study(
         objectives=objectives,
         storage=storage,
         study=study,
-        queue=TrialQueue(storage, study, space, num_trials=config.n_trials),
+        queue=TrialQueue(storage, study, budget),
         lease=lease,
         folder_of=study_dir.of_trial,
         sampler=sampler,
@@ -168,18 +173,11 @@ def _rebuild(
 
 
 def sampler_of(
-    config: SweeperConfig, space: Space, objectives: Objectives, *, num_known: int
+    config: SweeperConfig, budget: Budget, objectives: Objectives, *, num_known: int
 ) -> tuple[Any, str]:
     """Return the sampler of a study with so many trials, and its description for the user.
 
     Raises:
         StudyError: the sampler cannot be used for this space.
     """
-    return make_sampler(
-        config.sampler,
-        space,
-        objectives,
-        num_trials=config.n_trials,
-        num_known=num_known,
-        seed=config.seed,
-    )
+    return make_sampler(config.sampler, budget, objectives, num_known=num_known, seed=config.seed)

@@ -47,8 +47,8 @@ class SweeperConfig:
     """minimize or maximize; a list if there are several objectives."""
     constraints: Any = None
     """Value's name -> `<= 10` or `>= 0.9`: trials that break one are never the best."""
-    n_trials: int = 20
-    """Total number of trials of a search; a grid has as many as points."""
+    n_trials: int | None = None
+    """Total number of trials; null: every point of a finite space, 20 of any other."""
     max_attempts: int = 3
     """How often a trial is started whose process dies."""
     max_batch_size: int | None = None

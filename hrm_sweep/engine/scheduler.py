@@ -220,7 +220,7 @@ class Scheduler:
             self._state.is_closed = True
         if self._state.is_closed or now < self._query_at:
             return 0
-        is_ahead = self._are_short and self._opened.space.is_finite  # a search waits for results
+        is_ahead = self._are_short and self._opened.queue.is_grid  # a search waits for results
         places = self._slots.num_slots + (self._slots.num_ahead if is_ahead else 0)
         return max(0, places - len(self._in_flight))
 

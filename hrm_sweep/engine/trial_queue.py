@@ -11,6 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.compat.optuna import suggest, trial_id
 from hrm_sweep.engine.attributes import FOLDER, OWNER
 from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.search.budget import Budget
+from hrm_sweep.search.grid import Grid
 from hrm_sweep.search.space import Space, Value
 from hrm_sweep.storage.leases import LeaseState, lease_state
 from hrm_sweep.storage.optuna_storage import SharedStorage
@@ -32,20 +34,22 @@ class TrialQueue:
 
     Attributes:
         num_trials: trials that the study has when the queue is empty.
+        is_grid: whether every point is run, so that none depends on a result.
     """
 
-    def __init__(
-        self, storage: SharedStorage, study: optuna.Study, space: Space, *, num_trials: int
-    ) -> None:
-        self._storage, self._study, self._space = storage, study, space
-        self._distributions = space.distributions
+    def __init__(self, storage: SharedStorage, study: optuna.Study, budget: Budget) -> None:
+        self._storage, self._study, self._budget = storage, study, budget
+        self.is_grid = budget.is_grid
+        self._distributions = budget.space.distributions
         self._waiting: deque[int] = deque()
         """Ids of waiting trials as of the last query, which costs time for each of them."""
         with storage.exclusive_transaction():
-            if space.is_finite:
+            if budget.space.is_finite and self._trials():
+                storage.widen(study, self._distributions)
+            if budget.is_grid:
                 self._enqueue_missing_points()
-                num_trials = len(self._trials())
-        self.num_trials = num_trials
+            num_known = len(self._trials())
+        self.num_trials = num_known + self._num_new()
 
     def next(self) -> optuna.Trial | None:
         """Take the next trial, which runs from now on; None if nothing is left."""
@@ -122,20 +126,20 @@ class TrialQueue:
         return True
 
     def _propose(self) -> optuna.Trial | None:
-        if self._space.is_finite or len(self._trials()) >= self.num_trials:
+        if self.is_grid or not self._num_new():
             return None
         self._study.pruner.prune(self._study, UNSTARTED)
         return self._study.ask(self._distributions)
 
     def _enqueue_missing_points(self) -> None:
-        missing = _missing_points(self._space, self._trials())
-        if missing:
-            self._storage.widen(self._study, self._distributions)
-        for point in missing:
+        for point in _missing_points(self._budget.space, self._trials()):
             waiting = optuna.trial.create_trial(
                 state=TrialState.WAITING, params=point, distributions=self._distributions
             )
             self._study.add_trial(waiting)
+
+    def _num_new(self) -> int:
+        return _num_new(self._budget, self._trials())
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)
@@ -147,17 +151,22 @@ def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
     return [each for each in trials if each.state.is_finished() and FOLDER in each.user_attrs]
 
 
-def num_to_run(space: Space, known: Sequence[FrozenTrial], *, num_trials: int) -> int:
+def num_to_run(budget: Budget, known: Sequence[FrozenTrial]) -> int:
     """Return how many trials have yet to end, those that other sweeps run included.
 
     Args:
         known: all trials of the study so far.
-        num_trials: trials of a search in total; a grid has as many as points.
     """
-    unfinished = sum(not trial.state.is_finished() for trial in known)
-    if space.is_finite:
-        return unfinished + len(_missing_points(space, known))
-    return unfinished + max(0, num_trials - len(known))
+    return sum(not trial.state.is_finished() for trial in known) + _num_new(budget, known)
+
+
+def _num_new(budget: Budget, known: Sequence[FrozenTrial]) -> int:
+    """Return how many trials are still to be added."""
+    num_untried = 0
+    if budget.space.is_finite:
+        grid = Grid(budget.space)
+        num_untried = budget.space.size - len(grid.places_of(trial.params for trial in known))
+    return budget.num_new(len(known), num_untried)
 
 
 def _missing_points(space: Space, known: Sequence[FrozenTrial]) -> list[dict[str, Value]]:

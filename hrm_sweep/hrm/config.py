@@ -58,7 +58,7 @@ class StudyConfig:
     objective: Any
     direction: Any
     constraints: Any
-    n_trials: int
+    n_trials: int | None
     repeats: int
     max_attempts: int
     max_failure_rate: float | None
@@ -74,8 +74,9 @@ class StudyConfig:
     def __post_init__(self) -> None:
         parse_objectives(self.objective, self.direction, self.constraints)
         for key in ("n_trials", "repeats", "max_attempts", "workers"):
-            if getattr(self, key) < 1:
-                raise ConfigError(key, getattr(self, key), "must be 1 or more")
+            number = getattr(self, key)
+            if number is not None and number < 1:
+                raise ConfigError(key, number, "must be 1 or more")
         for key in ("timeout", "trial_timeout"):
             seconds = getattr(self, key)
             if seconds is not None and not seconds > 0:

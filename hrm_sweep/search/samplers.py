@@ -7,15 +7,17 @@ the evolutionary ones once there are trials enough for generations of them.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from importlib.util import find_spec
 from typing import Any
 
 import optuna
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from optuna.distributions import CategoricalDistribution
 
 from hrm_sweep.errors import StudyError
+from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Space
 
@@ -45,27 +47,63 @@ class Auto:
 
 def make_sampler(
     config: Any,
-    space: Space,
+    budget: Budget,
     objectives: Objectives,
     *,
-    num_trials: int,
     num_known: int,
     seed: int | None,
 ) -> tuple[Any, str]:
     """Return the sampler of a study and its name for the user.
 
+    A grid needs none: its points are enqueued, and the sampler completes what the user enqueues.
+
     Args:
-        config: `study/sampler`, with `_target_`.
-        num_trials: total number of trials of a search.
+        config: `study/sampler`, with `_target_`; a seed that it has is kept.
         num_known: trials that exist already. A sampler seeded by `seed` alone would propose its
             first trials again when the study is resumed.
 
     Raises:
         StudyError: `config` names no sampler, or a package that the sampler needs is missing.
     """
-    seeded = None if seed is None else seed + num_known
-    sampler = instantiate_part("sampler", config, seed=seeded)
-    return choose_sampler(sampler, space, objectives, num_trials=num_trials)
+    if budget.is_grid:
+        return optuna.samplers.RandomSampler(seed=_seeded(seed, num_known)), "the grid"
+    arguments = {}
+    if not isinstance(config, str) and _takes_seed(config):
+        arguments["seed"] = _seeded(config.get("seed", seed), num_known)
+    sampler = instantiate_part("sampler", config, **arguments)
+    return choose_sampler(sampler, budget.space, objectives, num_trials=budget.num_trials)
+
+
+def check_sampler(sampler: Any, name: str, budget: Budget, objectives: Objectives) -> None:
+    """Check that a sampler can propose a trial, by a study that is kept nowhere.
+
+    Raises:
+        StudyError: it cannot; the message has the sampler's reason.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    directions: Any = list(objectives.directions)
+    study = optuna.create_study(directions=directions, sampler=sampler)
+    try:
+        study.ask({each.name: each.distribution for each in budget.space.dimensions})
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise StudyError(
+            f"study/sampler: {name} cannot propose a trial of this study ({reason}); "
+            "take study/sampler=tpe"
+        ) from error
+
+
+def _seeded(seed: int | None, num_known: int) -> int | None:
+    """Return the seed of a sampler; NumPy takes 32 bits."""
+    return None if seed is None else (seed + num_known) % 2**32
+
+
+def _takes_seed(config: Any) -> bool:
+    try:
+        parameters = inspect.signature(get_object(config["_target_"])).parameters.values()
+    except (KeyError, ValueError, TypeError):  # `instantiate` says what is wrong
+        return True
+    return any(each.name == "seed" or each.kind is each.VAR_KEYWORD for each in parameters)
 
 
 def instantiate_part(part: str, config: Any, **arguments: Any) -> Any:
@@ -86,13 +124,9 @@ def choose_sampler(
 ) -> tuple[Any, str]:
     """Return the sampler to use and its name for the user.
 
-    A grid needs no sampler: all its points are enqueued.
-
     Raises:
         StudyError: a package that the sampler needs is not installed.
     """
-    if space.is_finite:
-        return optuna.samplers.RandomSampler(), "the grid"
     reason = ""
     if isinstance(sampler, Auto):
         sampler, why = sampler.choose(space, objectives, num_trials=num_trials)

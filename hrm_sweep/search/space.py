@@ -108,6 +108,11 @@ class Space:
             for dimension in self.dimensions
         }
 
+    @property
+    def size(self) -> int:
+        """Number of points of a finite space."""
+        return math.prod(len(axis[0].walk) for axis in self.axes())
+
     def overrides(self, params: Mapping[str, Value]) -> list[str]:
         """Return the task overrides of one point, fixed ones in their place."""
         return [
@@ -209,8 +214,7 @@ def check_once(typed: list[Override]) -> None:
 
 
 def _check_size(space: Space) -> None:
-    sizes = [len(axis[0].walk) for axis in space.axes()] if space.is_finite else []
-    if (points := math.prod(sizes)) > MOST_POINTS:
+    if space.is_finite and (points := space.size) > MOST_POINTS:
         raise SpaceError(
             f"{' '.join(each.name for each in space.dimensions)}: a grid of {points:,} points, and "
             f"at most {MOST_POINTS:,} can be kept; take fewer values, or interval(...) for a search"

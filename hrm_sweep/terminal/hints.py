@@ -24,13 +24,14 @@ from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import recipe_overrides
 from hrm_sweep.runs.study import reference
+from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.space import Dimension, Space
 from hrm_sweep.storage.leases import LeaseState
 from hrm_sweep.system import process
 from hrm_sweep.tracking import store
 
 
-def head(state: StudyState, space: Space, *, sampler: str, workers: int) -> list[str]:
+def head(state: StudyState, budget: Budget, *, sampler: str, workers: int) -> list[str]:
     """Return the first lines of a study.
 
     Args:
@@ -42,13 +43,13 @@ def head(state: StudyState, space: Space, *, sampler: str, workers: int) -> list
     aims = [f"{direction} {objective}" for direction, objective in pairs]
     aims += map(str, objectives.constraints)
     how = f"Grid of {state.num_trials}, every point once"
-    if not space.is_finite:
-        trials = formatting.pluralize(state.num_trials, "trial")
-        how = f"Search of {trials}, proposed by {sampler}"
+    if not budget.is_grid:
+        how = f"Search of {_share(budget, state.num_trials)}, proposed by {sampler}"
     at_once = formatting.pluralize(workers, "worker") if workers else "nothing is left to run"
     lines = [
-        f"Study {state.name} · {_sizes(space)} · {', '.join(aims)}",
+        f"Study {state.name} · {_sizes(budget.space)} · {', '.join(aims)}",
         f"{how} · {at_once}",
+        *_about_the_budget(budget),
     ]
     if state.num_added:
         trials = formatting.pluralize(state.num_added, "trial")
@@ -60,8 +61,7 @@ def head(state: StudyState, space: Space, *, sampler: str, workers: int) -> list
 
 
 def describe_plan(
-    space: Space,
-    num_trials: int,
+    budget: Budget,
     known: Sequence[Any],
     *,
     workers: int,
@@ -70,23 +70,35 @@ def describe_plan(
     """Yield what a study would run, with a line for each point of a grid.
 
     Args:
-        num_trials: trials of a search in total.
         known: all trials of the study so far, from Optuna.
         ignored_keys: top-level config keys that cannot change a result.
     """
     done = [trial for trial in known if trial.state.is_finished()]
-    if space.is_finite:
+    space = budget.space
+    yield from _about_the_budget(budget)
+    if budget.is_grid:
         points = list(space.points())
-        num_trials = len(points)
-        yield f"A grid of {formatting.pluralize(num_trials, 'point')}: {_sizes(space)}"
+        yield f"A grid of {formatting.pluralize(len(points), 'point')}: {_sizes(space)}"
         by_point = {tuple(sorted(trial.params.items())): trial for trial in done}
         for number, point in enumerate(points):
             trial = by_point.get(tuple(sorted(point.items())))
             overrides = recipe_overrides(space.overrides(point), ignored_keys)
             yield f"  {number}  {' '.join(overrides)}{_past_outcome(trial) if trial else ''}"
     else:
-        yield f"A search of {formatting.pluralize(num_trials, 'trial')}: {_sizes(space)}"
-    yield _estimate(done, num_to_run(space, known, num_trials=num_trials), workers)
+        yield f"A search of {_share(budget, budget.num_trials)}: {_sizes(space)}"
+    yield _estimate(done, num_to_run(budget, known), workers)
+
+
+def _share(budget: Budget, num_trials: int) -> str:
+    """Return `20 trials`, or `20 of 66 points` of a finite space."""
+    if budget.space.is_finite:
+        return f"{num_trials} of {formatting.pluralize(budget.space.size, 'point')}"
+    return formatting.pluralize(num_trials, "trial")
+
+
+def _about_the_budget(budget: Budget) -> Iterator[str]:
+    if budget.is_too_large:
+        yield f"n_trials={budget.n_trials} is more than there are points: each is run once"
 
 
 def _past_outcome(trial: Any) -> str:

@@ -12,6 +12,7 @@ from paths import ROOT, TESTS
 from hrm_sweep.engine.attributes import FOLDER, OWNER
 from hrm_sweep.engine.open_study import OpenStudy
 from hrm_sweep.engine.trial_queue import TrialQueue, num_to_run
+from hrm_sweep.search.budget import Budget
 from hrm_sweep.storage.leases import Lease
 
 
@@ -37,7 +38,7 @@ def test_a_search_ends_at_its_total_and_counts_what_is_there(tmp_path):
     assert len(params_in_order(opened)) == 3
     longer = open_in(tmp_path, "x=interval(0,1)", n_trials=5)
     known = longer.study.get_trials()
-    assert num_to_run(longer.space, known, num_trials=5) == 3 + 2  # three run still
+    assert num_to_run(Budget(longer.space, 5), known) == 3 + 2  # three run still
     assert len(params_in_order(longer)) == 2
 
 
@@ -129,9 +130,9 @@ def test_a_grid_may_grow(tmp_path, before, after, values, distribution):
     opened = open_in(tmp_path, f"x={before}", "y=3")
     storage, study = opened.storage, opened.study
     other = storage.open_study("other", ["minimize"])
-    TrialQueue(storage, other, space_of("x=p,q"), num_trials=0)
+    TrialQueue(storage, other, Budget(space_of("x=p,q"), None))
     space = space_of(f"x={after}", "y=3")
-    queue = TrialQueue(storage, study, space, num_trials=0)
+    queue = TrialQueue(storage, study, Budget(space, None))
     trials = study.get_trials()
     assert queue.num_trials == len(values)
     assert [trial.params for trial in trials] == [{"x": value} for value in values]
