@@ -11,6 +11,7 @@ from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import curve, facts
 from hrm_sweep.commands.resolve import resolve_run
 from hrm_sweep.runs import layout
+from hrm_sweep.runs.curves import Remeasured
 from hrm_sweep.runs.run import Run
 from hrm_sweep.system import process
 
@@ -55,7 +56,13 @@ def _head(run: Run) -> str:
         head += f" after {formatting.format_duration(run.seconds)}"
     if run.attempts > 1:
         head += f" in {run.attempts} attempts" if run.outcome else f" · attempt {run.attempts}"
-    return f"{head}\n  {run.reason}" if run.reason else head
+    lines = [head, *filter(None, [run.reason]), *map(_again, run.remeasured)]
+    return "\n  ".join(lines)
+
+
+def _again(steps: Remeasured) -> str:
+    which = f"{steps.first}-{steps.last}" if steps.first < steps.last else f"{steps.first}"
+    return f"attempt {steps.attempt}; steps {which} were measured again (differ)"
 
 
 def _curves(run: Run) -> list[tuple[str, str]]:

@@ -34,6 +34,13 @@ def add_intermediate_values(session: Session, trial_id: int, curve: Mapping[int,
         session.add(model(trial_id=trial_id, step=step, **point))
 
 
+def remove_intermediate_values(session: Session, trial_id: int, *, first: int) -> None:
+    """Remove the curve of a trial from a step on."""
+    model = TrialIntermediateValueModel
+    of_trial = session.query(model).filter(model.trial_id == trial_id, model.step >= first)
+    of_trial.delete(synchronize_session=False)
+
+
 def set_user_attrs(session: Session, trial_id: int, attrs: Mapping[str, Any]) -> None:
     """Set user attributes of a trial; values are JSON."""
     query = session.query(TrialUserAttributeModel).filter_by(trial_id=trial_id)

@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from hrm_sweep.engine.attributes import ATTEMPT
+from hrm_sweep.runs.curves import curves
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry, RecordReader, Stopwatch, values_of
 from hrm_sweep.search.space import Space
@@ -123,6 +124,7 @@ class RecordTail:
     Attributes:
         progress: up to date with the last `read`.
         earlier: what the record held when the tail was opened: values by step.
+        is_rewound: steps that were read before are void, as the present attempt measured others.
     """
 
     def __init__(self, progress: TrialProgress) -> None:
@@ -132,16 +134,18 @@ class RecordTail:
         self._repeat: RecordTail | None = None
         self._first: tuple[int, int] | None = None
         """Step and time of the first measurement: starting up does not count as a step."""
+        self.is_rewound = False
         self.earlier = self.read()
 
     def read(self) -> dict[int, dict[str, float]]:
         """Read the entries that are new, and return the values among them by step."""
-        measured = {}
-        for entry in self._reader.new_entries():
+        entries = self._reader.new_entries()
+        for entry in entries:
             self._stopwatch.read(entry)
             if entry.event == "metrics":
                 self._measure(entry)
-                measured[self.progress.step] = self.progress.values
+            elif entry.event == "rewound":
+                self.is_rewound, self.progress.values = True, {}
             elif entry.event == "started":
                 self._begin()
             elif entry.event == "expected":
@@ -152,7 +156,7 @@ class RecordTail:
                 self._finish(entry)
         if self._repeat is not None:
             self._repeat.read()
-        return measured
+        return curves(entries)
 
     def _begin(self) -> None:
         self._first = None

@@ -12,9 +12,10 @@ from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import layout
+from hrm_sweep.runs.curves import curves
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.record import Record, RecordReader, curves, is_held
+from hrm_sweep.runs.record import Record, RecordReader, is_held
 from hrm_sweep.search.space import Space
 from hrm_sweep.system import files
 

@@ -16,8 +16,9 @@ from hrm_sweep.engine.attributes import ATTEMPT, FOLDER, OWNER
 from hrm_sweep.engine.open_study import OpenStudy
 from hrm_sweep.engine.other_sweeps import Others, running_of_others
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
+from hrm_sweep.runs.curves import curves
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.record import settle
+from hrm_sweep.runs.record import read, settle
 
 
 @dataclass(eq=False)
@@ -49,7 +50,10 @@ class InFlightTrial:
 
     def read(self) -> None:
         """Read what the trial has appended to its record."""
-        self._extend_curve(self.tail.read())
+        measured = self.tail.read()
+        if self.tail.is_rewound:
+            self.unreported, measured = {}, curves(read(self.progress.folder))
+        self._extend_curve(measured)
 
     def conclude(self, outcome: Outcome, reason: str) -> None:
         """Set the outcome of a trial whose record has none, there too if it has begun."""
@@ -105,8 +109,8 @@ class StudySync:
         with self._storage.exclusive_transaction():
             ours = self._ours([*reporting, *ended])
             for flight in [*reporting, *ended]:
-                if flight.key in ours and flight.unreported:
-                    self._storage.report(flight.trial, flight.unreported)
+                if flight.key in ours:
+                    self._report(flight)
             for flight in ended:
                 if flight.key in ours:
                     self._tell(flight)
@@ -115,7 +119,7 @@ class StudySync:
                 taken.append(self._take(trial))
         self._is_unconfirmed = False
         for flight in [*reporting, *ended]:
-            flight.unreported = {}
+            flight.unreported, flight.tail.is_rewound = {}, False
         return taken
 
     def will_retry(self, trial: TrialProgress) -> bool:
@@ -169,6 +173,13 @@ class StudySync:
         tail = RecordTail(TrialProgress(trial.number, params, folder, attempt))
         objective = None if self._objectives.is_multi_objective else self._objectives.names[0]
         return InFlightTrial(trial, overrides, tail, objective)
+
+    def _report(self, flight: InFlightTrial) -> None:
+        """Write the new steps of a curve; all of it if the trial measured some again."""
+        if flight.tail.is_rewound:
+            self._storage.remove_steps(flight.trial)
+        if flight.unreported:
+            self._storage.report(flight.trial, flight.unreported)
 
     def _tell(self, flight: InFlightTrial) -> None:
         trial, progress = flight.trial, flight.progress

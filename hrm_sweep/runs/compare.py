@@ -13,12 +13,10 @@ from typing import Any
 
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import layout
+from hrm_sweep.runs.curves import CLOCK, is_same
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.runs.run import Run
-
-NOT_COMPARED = "time/"
-"""Metrics whose names begin so depend on the clock."""
 
 Curves = Mapping[int, Mapping[str, float]]
 
@@ -57,7 +55,7 @@ def check(run: Run) -> None:
 def measurements(run: Run) -> dict[int, dict[str, float]]:
     """Return what can be compared, by step: all but metrics of the clock."""
     return {
-        step: {name: value for name, value in values.items() if not name.startswith(NOT_COMPARED)}
+        step: {name: value for name, value in values.items() if not name.startswith(CLOCK)}
         for step, values in run.curves.items()
     }
 
@@ -128,7 +126,7 @@ def compare_values(before: Run, now: Curves, *, weights: str | None) -> Comparis
         Drift(step, name, value, now.get(step, {}).get(name))
         for step, values in then.items()
         for name, value in values.items()
-        if not _same(value, now.get(step, {}).get(name))
+        if name not in now.get(step, {}) or not is_same(value, now[step][name])
     ]
     digests = [before.facts.get("weights"), weights]
     equal = None if None in digests else digests[0] == digests[1]
@@ -191,7 +189,3 @@ def _commits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]
 def _changed(had: set[str], has: set[str]) -> str:
     lost = [f"without {name}" for name in sorted(had - has)]
     return ", ".join([*lost, *(f"with {name}" for name in sorted(has - had))])
-
-
-def _same(before: float, now: float | None) -> bool:
-    return now is not None and (before == now or (math.isnan(before) and math.isnan(now)))

@@ -22,8 +22,9 @@ from typing import Any
 
 from hrm_sweep.errors import Diverged, Interrupted
 from hrm_sweep.runs import layout
+from hrm_sweep.runs.curves import curves, differs
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.record import Record, RecordReader, curves, seconds_worked
+from hrm_sweep.runs.record import Record, RecordReader, seconds_worked
 from hrm_sweep.system import files, process
 
 RENAMED = {
@@ -54,7 +55,9 @@ class RunHandle:
         """The run's final values by name; the study's objective is one of them."""
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []
         """Called with step and values after each report."""
-        self._record, self._usage, self._past = record, usage, past
+        self._record, self._usage, self._past = record, usage, dict(past)
+        self._repeated: dict[int, dict[str, float]] = {}
+        """What this attempt measured to the same values as those before it."""
         self._artifacts: list[str] = []
         self._tags: dict[str, str] = {}
         self.outcome, self.reason = Outcome.COMPLETE, ""
@@ -72,14 +75,22 @@ class RunHandle:
     def log(self, values: Mapping[str, float], *, step: int) -> None:
         """Write measurements of one step durably; a step may be logged in several calls.
 
+        What an earlier attempt measured too is not written again. If the values differ, that
+        attempt's measurements are void from this step on.
+
         Raises:
             Interrupted: the user asked the study to stop; what was logged is safe.
             optuna.TrialPruned: the study's pruner sees no hope; let it pass through.
         """
-        known = self._past.get(step, {})  # a resumed run measures again what is already written
+        if differs(step, values, self._past):
+            self._rewind(step)
+        known = self._past.get(step, {})
         if new := {name: value for name, value in values.items() if name not in known}:
             self._record.metrics(step, new)
             self.last_step = max(self.last_step, step)
+        if known:
+            same = {name: known[name] for name in values if name in known}
+            self._repeated.setdefault(step, {}).update(same)
         for listener in self.listeners:
             listener(step, values)
         if stop_requested():
@@ -116,6 +127,14 @@ class RunHandle:
     def set_outcome(self, outcome: Outcome, reason: str = "") -> None:
         """Says how the run ended, where that is not by an exception."""
         self.outcome, self.reason = outcome, reason
+
+    def _rewind(self, step: int) -> None:
+        """Make earlier attempts' measurements void from a step on, but for what this one shares."""
+        self._record.append("rewound", step=step)
+        self._past = {known: self._past[known] for known in self._past if known < step}
+        for repeated in [known for known in self._repeated if known >= step]:
+            self._record.metrics(repeated, self._repeated.pop(repeated))
+        self.last_step = max(self._past, default=0)
 
     def _close(self, seconds: float, error: BaseException | None) -> None:
         if error is not None:

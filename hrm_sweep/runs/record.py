@@ -15,6 +15,8 @@ among all others, wherever its folder is copied to. Events, in the order they co
 * `doing`: what it does before its next step, as a `text`, where that takes long; if that is a run
   with a record of its own, the `folder` below that has it;
 * `metrics`: `step` and `values`; not-a-number and infinities are the strings "nan", "inf", "-inf";
+* `rewound`: from its `step` on, what earlier attempts measured is void, because this one measured
+  other values; see `hrm_sweep.runs.curves`;
 * `finished`: the `outcome` and, where it has them, `best` values, `reason`, `traceback`, the
   `seconds` of all attempts, what this one used of the `system` and the `artifacts` to keep (names
   below the folder). Last, unless another attempt follows.
@@ -205,15 +207,6 @@ def ends(folder: Path) -> tuple[Entry, Entry]:
 def values_of(entry: Entry) -> dict[str, float]:
     """Return the measurements of a `metrics` entry, with nan and infinities as floats."""
     return {name: float(value) for name, value in entry.fields["values"].items()}
-
-
-def curves(entries: list[Entry]) -> dict[int, dict[str, float]]:
-    """Return everything measured, by step; a step may have several entries."""
-    found: dict[int, dict[str, float]] = {}
-    for entry in entries:
-        if entry.event == "metrics":
-            found.setdefault(entry.fields["step"], {}).update(values_of(entry))
-    return found
 
 
 class Stopwatch:

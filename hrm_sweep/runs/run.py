@@ -14,6 +14,7 @@ from typing import Any
 
 from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.app import App
+from hrm_sweep.runs.curves import Remeasured, read_curves
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import is_of_the_recipe
@@ -161,7 +162,12 @@ class Run:
     @property
     def curves(self) -> dict[int, dict[str, float]]:
         """Everything measured, by step."""
-        return record.curves(self.trained.entries)
+        return read_curves(self.trained.entries).by_step
+
+    @property
+    def remeasured(self) -> list[Remeasured]:
+        """Steps that later attempts measured again, to other values."""
+        return read_curves(self.entries).remeasured
 
     @property
     def attempts(self) -> int:

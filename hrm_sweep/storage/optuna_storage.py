@@ -114,6 +114,11 @@ class SharedStorage(RDBStorage):
         with self._committing() as session:
             tables.add_intermediate_values(session, trial_id(trial), curve)
 
+    def remove_steps(self, trial: optuna.Trial, *, first: int = 0) -> None:
+        """Remove the curve of a trial from a step on: another attempt measures it again."""
+        with self._committing() as session:
+            tables.remove_intermediate_values(session, trial_id(trial), first=first)
+
     def set_user_attrs(self, trial: optuna.Trial | FrozenTrial, attrs: Mapping[str, Any]) -> None:
         """Set user attributes of a trial in one statement; values are JSON.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hrm_sweep.errors import DatabaseAway, StudyError
+from hrm_sweep.runs.curves import is_same
 from hrm_sweep.storage.retry import RetryPolicy
 
 Listener = Callable[[int, Mapping[str, float]], None]
@@ -76,17 +77,28 @@ class _Judge:
         return self._pruning.trial(self._number)
 
     @functools.cached_property
-    def _reported(self) -> set[int]:
-        """Steps that Optuna has: a resumed trial repeats some."""
+    def _reported(self) -> dict[int, float]:
+        """The curve that Optuna has: a resumed trial repeats some of its steps."""
         from hrm_sweep.compat.optuna import trial_id
 
-        return set(self._trial.storage.get_trial(trial_id(self._trial)).intermediate_values)
+        known = self._trial.storage.get_trial(trial_id(self._trial)).intermediate_values
+        return dict(known)
 
     def _report(self) -> None:
-        for step in sorted(self._unreported.keys() - self._reported):
-            self._trial.report(self._unreported[step], step)
-            self._reported.add(step)
+        for step, value in sorted(self._unreported.items()):
+            if not is_same(self._reported.get(step, value), value):
+                self._forget_from(step)
+            if step not in self._reported:
+                self._trial.report(value, step)
+                self._reported[step] = value
         self._unreported = {}
+
+    def _forget_from(self, first: int) -> None:
+        """Let the pruner judge by this attempt alone, which measures other values."""
+        _storage(self._pruning.storage).remove_steps(self._trial, first=first)
+        for step in [known for known in self._reported if known >= first]:
+            del self._reported[step]
+        del self._trial
 
     def _judge(self, step: int) -> None:
         import optuna

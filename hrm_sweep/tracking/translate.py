@@ -104,6 +104,9 @@ class Translation:
         for entry in batch:
             if entry.event == "metrics":
                 self._measure(entry, update)
+            elif entry.event == "rewound":
+                again = f"attempt {self.attempts}, from step {entry.fields['step']} on"
+                update.tags["hrm_sweep.measured_again"] = again
             elif entry.event == "finished":
                 self._finish(entry, update)
         return update
