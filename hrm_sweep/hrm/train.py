@@ -16,7 +16,7 @@ from hrm_sweep.hrm.config import Config
 from hrm_sweep.hrm.data import build_task
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import checkpoint
-from hrm_sweep.hrm.training.evaluate import examples
+from hrm_sweep.hrm.training.evaluate import examples, submission
 from hrm_sweep.hrm.training.trainer import Trainer
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.system import files, process
@@ -33,6 +33,7 @@ ARTIFACTS = (
     "final_model.pth.sha256",
     "training_history.json",
     "predictions.json",
+    "submission.json",
     "training_metrics.png",
     "prediction_vs_groundtruth.png",
 )
@@ -152,6 +153,8 @@ def _write_results(trainer: Trainer, history: History, handle: trial.RunHandle) 
     trainer.model.load_state_dict(best.weights)  # the pictures show the best epoch
     shown = examples(trainer.model, trainer.task, per_pattern=EXAMPLES_PER_PATTERN)
     files.write_json(folder / "predictions.json", shown)
+    if (answers := submission(trainer.model, trainer.task)) is not None:
+        files.write_json(folder / "submission.json", answers)
 
 
 def _save(

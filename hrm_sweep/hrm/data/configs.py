@@ -15,7 +15,7 @@ from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.checks import MISSING, at_least, below_one, not_negative, one_of
 from hrm_sweep.hrm.data.checks import check_curriculum, check_memory
-from hrm_sweep.hrm.data.published import read_header
+from hrm_sweep.hrm.data.published import TASKS, read_header
 
 NUM_COLOURS = 10
 PATTERNS = ("copy", "increment", "decrement", "mirror", "transpose", "recolour")
@@ -261,7 +261,8 @@ class PuzzlesConfig:
         Raises:
             DataError: The folder has no readable header.
         """
-        return _pattern_metrics(read_header(self.folder / "test").sets)
+        votes = ["eval/pass_at_1", "eval/pass_at_2"] if (self.folder / TASKS).is_file() else []
+        return [*votes, *_pattern_metrics(read_header(self.folder / "test").sets)]
 
 
 @dataclass(kw_only=True, slots=True)

@@ -16,6 +16,8 @@ from typing import Any
 from hrm_sweep.errors import DataError
 
 HEADER = "dataset.json"
+TASKS = "test_puzzles.json"
+"""The original tasks of a folder of the ARC builder, beside train/ and test/."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

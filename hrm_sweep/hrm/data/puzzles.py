@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hrm_sweep.errors import DataError
+from hrm_sweep.hrm.data import arc as arc_grids
+from hrm_sweep.hrm.data.arc import Answer, ArcEvaluation, read_arc
 from hrm_sweep.hrm.data.configs import PuzzlesConfig
 from hrm_sweep.hrm.data.groups import GroupedTask
-from hrm_sweep.hrm.data.published import HEADER, Header, read_header
+from hrm_sweep.hrm.data.published import HEADER, TASKS, Header, read_header
 from hrm_sweep.hrm.data.random_stream import RandomStream
-from hrm_sweep.hrm.data.task import IGNORE, Puzzles
+from hrm_sweep.hrm.data.task import IGNORE, Answers, Puzzles
 
 TOKENS_AT_ONCE = 1 << 24
 """Tokens checked at a time, so that a large file is never in memory as a whole."""
@@ -55,7 +57,7 @@ def build_puzzles(config: PuzzlesConfig, *, seed: int) -> GroupedTask:
         held_out = _some(held_out, config.num_eval_puzzles)
     side = math.isqrt(train_header.seq_len)
     square = side * side == train_header.seq_len
-    return GroupedTask(
+    return PublishedTask(
         folder.resolve().name,
         train=train.puzzles,
         held_out=held_out,
@@ -67,7 +69,56 @@ def build_puzzles(config: PuzzlesConfig, *, seed: int) -> GroupedTask:
         num_identifiers=train_header.num_puzzle_identifiers,
         shape=(side, side) if square else (1, train_header.seq_len),
         seed=seed,
+        arc=_arc(folder, train_header),
     )
+
+
+class PublishedTask(GroupedTask):
+    """The task of a folder; with the original tasks of ARC beside it, its answers vote."""
+
+    def __init__(self, name: str, *, arc: ArcEvaluation | None, **rest: Any) -> None:
+        super().__init__(name, **rest)
+        self._arc = arc
+
+    def votes(self, answers: Answers) -> dict[str, float]:
+        """Return pass@1 and pass@2 over the original tasks."""
+        if self._arc is None:
+            return {}
+        votes = self._arc.votes(_each(answers))
+        return {f"pass_at_{k}": self._arc.pass_at(votes, k) for k in (1, 2)}
+
+    @property
+    def has_submission(self) -> bool:
+        """Whether the folder has the original tasks of ARC."""
+        return self._arc is not None
+
+    def submission(self, answers: Answers) -> dict[str, Any]:
+        """Return two attempts for each test input of the original tasks, in Kaggle's form."""
+        assert self._arc is not None
+        return self._arc.submission(self._arc.votes(_each(answers)))
+
+
+def _each(answers: Answers) -> Iterator[Answer]:
+    batch, predictions, confidence = answers
+    columns = batch.identifiers, batch.inputs, predictions, confidence.double()
+    for number, inputs, answer, share in zip(*(c.numpy() for c in columns), strict=True):
+        yield Answer(int(number), inputs, answer, float(share))
+
+
+def _arc(folder: Path, header: Header) -> ArcEvaluation | None:
+    """Return the evaluation of a folder that has the original tasks of ARC."""
+    arc = read_arc(folder)
+    if arc is not None and header.seq_len != arc_grids.SIDE**2:
+        raise DataError(
+            f"{folder / TASKS}: is for grids on a canvas of {arc_grids.SIDE} x {arc_grids.SIDE}, "
+            f"but seq_len={header.seq_len}; remove it, or build the set again"
+        )
+    if arc is not None and len(arc.names) != header.num_puzzle_identifiers:
+        raise DataError(
+            f"{folder / arc_grids.IDENTIFIERS}: {len(arc.names)} names, must be "
+            f"{header.num_puzzle_identifiers} (num_puzzle_identifiers of {HEADER}); build it again"
+        )
+    return arc
 
 
 def read_split(folder: Path, header: Header, patterns: Sequence[str]) -> Split:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -99,6 +99,16 @@ class Puzzles:
         return self.take(torch.arange(len(self)))
 
 
+class Answers(NamedTuple):
+    """The answers to N puzzles."""
+
+    batch: Batch
+    predictions: Tensor
+    """[N, T], tokens."""
+    confidence: Tensor
+    """[N], probability, 0 to 1, that the halting head gives an answer; 0.5 without such a head."""
+
+
 class Task:
     """A training set and a held-out set. Subclasses override `order` and `draw`.
 
@@ -171,6 +181,19 @@ class Task:
         `eval/<name>`. The names do not depend on the arguments.
         """
         return {}
+
+    def votes(self, answers: Answers) -> Mapping[str, float]:  # noqa: ARG002 - subclasses count them
+        """Return metrics, as `eval/<name>`, of all held-out answers together."""
+        return {}
+
+    @property
+    def has_submission(self) -> bool:
+        """Whether the answers make a submission file."""
+        return False
+
+    def submission(self, answers: Answers) -> dict[str, Any]:
+        """Return the content of the submission file, if the task has one."""
+        raise NotImplementedError
 
     def picture(self, tokens: Tensor) -> np.ndarray:
         """Return one puzzle's tokens [T] (inputs, labels or predictions) as an int64 grid.

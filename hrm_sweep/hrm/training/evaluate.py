@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hrm_sweep.hrm.data.task import IGNORE, Batch, Task
+from hrm_sweep.hrm.data.task import IGNORE, Answers, Batch, Task
 from hrm_sweep.hrm.models.act import ACT, Carry
 from hrm_sweep.hrm.training.losses import score_predictions, segment_losses
 from hrm_sweep.hrm.training.metrics import MeanMetrics
@@ -27,6 +27,8 @@ class Solutions(NamedTuple):
     """[N], the total loss of that segment; 0 where a puzzle has no labels."""
     segments: Tensor
     """[N], number of segments after which the model would halt; the maximum if it never would."""
+    confidence: Tensor
+    """[N], probability, 0 to 1, that the halting head gives the answer; 0.5 without such a head."""
 
 
 def evaluate(model: ACT, task: Task) -> dict[str, float]:
@@ -61,7 +63,17 @@ def evaluate(model: ACT, task: Task) -> dict[str, float]:
         metrics.add({f"eval/exact_match{suffix}": exact}, int(members.sum()))
     labelled = solutions.predictions[batch.labels != IGNORE]
     metrics.add({"eval/mode_share": labelled.bincount().max().item()}, len(labelled))
-    return metrics.means()
+    votes = task.votes(Answers(batch, solutions.predictions, solutions.confidence))
+    return metrics.means() | {f"eval/{name}": value for name, value in votes.items()}
+
+
+def submission(model: ACT, task: Task) -> dict[str, Any] | None:
+    """Return the content of the task's submission file; None: it has none."""
+    if not task.has_submission:
+        return None
+    batch = task.eval.all()
+    solutions = solve(model, batch)
+    return task.submission(Answers(batch, solutions.predictions, solutions.confidence))
 
 
 def solve(model: ACT, batch: Batch) -> Solutions:
@@ -90,6 +102,7 @@ def _solve_chunk(model: ACT, batch: Batch) -> Solutions:
         torch.zeros_like(batch.labels),
         torch.zeros(len(batch)),
         torch.zeros(len(batch), dtype=torch.int64),
+        torch.full((len(batch),), 0.5),
     )
     rows = torch.arange(len(batch))  # of `found`, for each row of the batch, which shrinks
     carry = model.initial_carry(len(batch))
@@ -102,6 +115,8 @@ def _solve_chunk(model: ACT, batch: Batch) -> Solutions:
         found.segments[rows[first_halt]] = carry.steps[first_halt]
         final = model.is_final(carry, output)
         found.predictions[rows[final]] = predictions[final]
+        if output.q_halt is not None:
+            found.confidence[rows[final]] = output.q_halt[final].sigmoid()
         found.losses[rows[final]] = losses.total[final]
         remaining = (~final).nonzero().squeeze(-1)
         rows, batch = rows[remaining], batch.take(remaining)
