@@ -146,6 +146,27 @@ def test_two_machines_share_a_study(url):
     assert "Another sweep" not in printed[last]
     assert PASSWORD not in "".join(printed.values())
 
+    (has_best,) = (name for name in ran if Path(name, "multirun/study/2").exists())
+    (lacks_best,) = machines.keys() - {has_best}
+    answers = {}
+    for machine in machines:
+        (other,) = machines.keys() - {machine}
+        for words in (["list"], ["best", "study"]):
+            done = subprocess.run(
+                [*on(machine, unseen=f"../{other}"), sys.executable, "-m", "hrm_sweep", *words],
+                capture_output=True,
+                text=True,
+                env={**os.environ, "HRM_SWEEP_STORAGE": url},
+                cwd=machine,
+                check=True,
+            )
+            answers[machine, words[0]] = done.stdout
+    for machine in machines:
+        assert "15 complete (trial" in answers[machine, "list"]
+        assert "Trial 2 of study: x=2" in answers[machine, "best"]
+    assert f" on {has_best}:" in answers[lacks_best, "best"]
+    assert PASSWORD not in "".join(answers.values())
+
 
 def test_a_pruner_finds_its_way_to_postgresql(url):
     pruner = "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,upper:3.0}"

@@ -146,3 +146,10 @@ def test_a_repeat_counts_as_a_part_of_a_step():
     whole = trial(0, step=1, num_steps=3, current_repeat=repeat)
     assert whole.steps_done == 1.75
     assert whole.seconds_left == 1.25 * 20  # a repeat takes 4 steps of 5 s
+
+
+def test_a_trial_that_goes_back_is_not_done():
+    state = state_of(
+        trial(0, "complete"), trial(1, "interrupted", goes_back=True), num_trials=4, num_added=1
+    )
+    assert (state.num_done, state.num_to_do, state.num_left) == (1, 3, 2)
