@@ -222,6 +222,7 @@ class Sweep:
         described = describe_study(
             self._config, self._space, self._objectives, num_trials=state.num_to_do
         )
+        described |= {"id": opened.id, "place": self._place().to_record()}
         if self._is_up_to_date(described):
             return [view, OptunaSummary(opened)]
         folder = self._dir.path
@@ -253,9 +254,7 @@ class Sweep:
         command = process.shell_command("-m", *for_hydra, *self._arguments)
         tags = environment.environment_tags(self._job.source)
         return {
-            "id": opened.id,
             "name": self._name,
-            "place": self._place().to_record(),
             "recipe": self._recipe,
             "tags": tags | opened.tags,
             "description": f"    {command}\n",
