@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -33,6 +34,10 @@ PACKAGES = {
 """What Optuna imports when such a sampler first proposes a trial, in the middle of a study."""
 
 
+DEFAULT = "TPESampler"
+"""The sampler of a study for which none is asked."""
+
+
 class Auto:
     """`_target_` of `study/sampler=auto`: a choice that is made when the study is known."""
 
@@ -53,7 +58,7 @@ def make_sampler(
     num_known: int,
     seed: int | None,
 ) -> tuple[Any, str]:
-    """Return the sampler of a study and its name for the user.
+    """Return the sampler of a study and its name for the user; on a grid, of one asked for in vain.
 
     A grid needs none: its points are enqueued, and the sampler completes what the user enqueues.
 
@@ -66,7 +71,10 @@ def make_sampler(
         StudyError: `config` names no sampler, or a package that the sampler needs is missing.
     """
     if budget.is_grid:
-        return optuna.samplers.RandomSampler(seed=_seeded(seed, num_known)), "the grid"
+        target = config.get("_target_", "") if isinstance(config, Mapping) else config or ""
+        name = str(target).rpartition(".")[2]
+        idle = "" if name == DEFAULT else name
+        return optuna.samplers.RandomSampler(seed=_seeded(seed, num_known)), idle
     arguments = {}
     if not isinstance(config, str) and _takes_seed(config):
         arguments["seed"] = _seeded(config.get("seed", seed), num_known)

@@ -35,7 +35,7 @@ def head(state: StudyState, budget: Budget, *, sampler: str, workers: int) -> li
     """Return the first lines of a study.
 
     Args:
-        sampler: what proposes the trials of a search.
+        sampler: what proposes the trials of a search; on a grid, one that was asked for in vain.
         workers: trials that run at once; 0: none is left to run.
     """
     objectives = state.objectives
@@ -51,6 +51,11 @@ def head(state: StudyState, budget: Budget, *, sampler: str, workers: int) -> li
         f"{how} · {at_once}",
         *_about_the_budget(budget),
     ]
+    if budget.is_grid and sampler:
+        lines.append(
+            f"{sampler} is not asked: every point is run; n_trials below {budget.space.size} makes "
+            "a search of it"
+        )
     if state.num_added:
         trials = formatting.pluralize(state.num_added, "trial")
         lines.append(f"{trials} in Optuna not run by a sweep: left out here")

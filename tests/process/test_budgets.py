@@ -69,6 +69,13 @@ def test_no_point_comes_twice_until_all_are_run_and_the_total_may_grow():
     assert len(set(points())) == len(points()) == 18
 
 
+def test_a_sampler_that_has_nothing_to_propose_is_named():
+    random = "hydra.sweeper.sampler={_target_:optuna.samplers.RandomSampler}"
+    told = searched(random, space=("+x=0,1", "+k=70"))
+    assert "RandomSampler is not asked: every point is run; n_trials below 2 makes" in told
+    assert "is not asked" not in searched(space=("+x=0,1,2", "+k=70"))
+
+
 def test_the_dry_run_says_what_will_be_run():
     told = searched("hydra.sweeper.n_trials=20", "hydra.sweeper.dry_run=true")
     assert "A search of 20 of 66 points" in told
