@@ -19,6 +19,7 @@ from hrm_sweep.engine.identity import check_identity, recorded_study
 from hrm_sweep.engine.interfaces import Observer, Slots, SystemClock
 from hrm_sweep.engine.open_study import OpenStudy, find_study, open_study
 from hrm_sweep.engine.optuna_summary import OptunaSummary
+from hrm_sweep.engine.picture_drawer import EagerPictureDrawer, PictureDrawer
 from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperConfig
 from hrm_sweep.engine.rebuild import lacks_trials, recorded_trials
 from hrm_sweep.engine.scheduler import Scheduler
@@ -227,10 +228,12 @@ class Sweep:
             return [view, OptunaSummary(opened)]
         folder = self._dir.path
         uri, experiment = self._config.tracking_uri, self._config.experiment
-        exporters = []
+        pictures = self._job.app.pictures
+        before: list[Observer] = [EagerPictureDrawer(pictures)]
+        after: list[Observer] = []
         if self._config.is_tracked:
-            pictures = self._job.app.pictures
-            exporters = [ExporterProcess(folder, uri, experiment, pictures=pictures)]
+            exporter = ExporterProcess(folder, uri, experiment, pictures=pictures)
+            before, after = [], [exporter, PictureDrawer(pictures)]
         report = Report(lambda: draw_report(folder, self._config.storage))
         record = StudyRecord(
             folder,
@@ -240,7 +243,7 @@ class Sweep:
             **described,
             **self._identity(opened),
         )
-        return [view, report, record, *exporters, OptunaSummary(opened)]
+        return [view, *before, report, record, *after, OptunaSummary(opened)]
 
     def _is_up_to_date(self, described: Mapping[str, Any]) -> bool:
         """Return whether nothing is left to run, and the study's folder and MLflow have it all."""

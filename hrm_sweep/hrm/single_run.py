@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -17,6 +18,7 @@ from hrm_sweep.errors import Interrupted
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs.app import FinalTags
+from hrm_sweep.runs.pictures import draw_function
 from hrm_sweep.system import process
 from hrm_sweep.tracking import store
 
@@ -25,6 +27,8 @@ UNEVALUATED = ("train/loss", "train/token_accuracy")
 """What an epoch without evaluation shows."""
 
 _projector: Any = None
+_folder: Path | None = None
+"""Of the run that this process trains."""
 
 
 def train(
@@ -47,8 +51,9 @@ def train(
         Interrupted: `last_step` was reached.
         KeyboardInterrupt: Ctrl-C; the command that continues is printed.
     """
-    global _projector
+    global _projector, _folder
     handle = trial.current()
+    _folder = handle.folder
     print(f"Run {handle.folder.name} · {cfg.model.name} on {cfg.data.name}\n", flush=True)
     from hrm_sweep.hrm.train import task  # torch: only where something is trained
 
@@ -80,10 +85,12 @@ def train(
 
 
 def end() -> None:
-    """Wait until MLflow has everything, or print what is waiting."""
+    """Wait until MLflow has everything, or print what is waiting; draw what is not drawn yet."""
     if _projector is not None and (backlog := _projector.close()).runs:
         later = process.shell_command("sync", _projector.root.name)
         print(f"  tracking     {backlog}; later: {later}")
+    if _folder is not None:
+        draw_function(APP.pictures)(_folder)
 
 
 @contextmanager

@@ -34,9 +34,8 @@ ARTIFACTS = (
     "training_history.json",
     "predictions.json",
     "submission.json",
-    "training_metrics.png",
-    "prediction_vs_groundtruth.png",
 )
+"""What a run may leave, beside its record; pictures are drawn from it later."""
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +64,12 @@ def run(config: Config, handle: trial.RunHandle) -> dict[str, float]:
     handle.log_dataset(**trainer.task.describe())
     handle.set_num_steps(config.trainer.epochs)
     handle.set_tags(compiled=trainer.backend.name, precision=trainer.precision)
-    handle.artifact(*ARTIFACTS)
     history = _resume_from_checkpoint(trainer, handle.folder)
     try:
         _train(trainer, history, handle)
     finally:
         _write_results(trainer, history, handle)
+        handle.artifact(*(name for name in ARTIFACTS if (handle.folder / name).exists()))
     _remove_checkpoints(handle.folder)
     return {name: value for name, value in trainer.best.values.items() if name.startswith("eval/")}
 
@@ -143,6 +142,8 @@ def _write_results(trainer: Trainer, history: History, handle: trial.RunHandle) 
     epochs = [{**epoch, "is_best": epoch["epoch"] == trainer.best.epoch} for epoch in history]
     files.write_json(folder / "training_history.json", epochs)
     final, epoch, best = trainer.weights(), trainer.weights_epoch, trainer.best
+    if best.epoch:
+        handle.set_tags(best_epoch=str(best.epoch))
     if epoch is not None and trainer.epoch == handle.last_step:
         handle.set_tags(weights=checkpoint.fingerprint(final))  # those that a repetition arrives at
     if best.weights is None:

@@ -276,7 +276,11 @@ def settle(folder: Path, *, outcome: str = "killed", reason: str = DEATH) -> boo
             outcome=outcome,
             best={},
             reason=reason,
-            artifacts=record.attempt.fields.get("artifacts", []),
+            artifacts=[
+                name
+                for name in record.attempt.fields.get("artifacts", [])
+                if (folder / name).exists()
+            ],
         )
     return True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -18,11 +17,6 @@ from hrm_sweep.hrm.pictures.draw import draw
 from hrm_sweep.runs.export_state import Backlog
 from hrm_sweep.runs.record import Record
 from hrm_sweep.tracking.exporter_process import ExporterProcess
-
-HISTORY = [
-    {"epoch": epoch, "train/loss": 1 / epoch, "eval/loss": 1 / epoch, "eval/exact_match": 0.5}
-    for epoch in range(1, 4)
-]
 
 
 @pytest.fixture
@@ -52,9 +46,8 @@ def test_a_study_appears_in_mlflow_while_it_runs(tmp_path, uri, truth):
                 trial.metrics(step, {"x": step})
                 until(lambda step=step: len(truth.metrics("trial 0")) == step)
             assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5
-            (root / "0" / "training_history.json").write_text(json.dumps(HISTORY))
             (root / "0" / "predictions.json").write_text("[]")
-            trial.append("finished", outcome="complete", artifacts=["training_history.json"])
+            trial.append("finished", outcome="complete", artifacts=["predictions.json"])
         until(lambda: truth.run("trial 0").info.status == "FINISHED")
         assert truth.files("trial 0")["training_metrics.png"].startswith(b"\x89PNG")
         study.append("finished", outcome="complete")
@@ -72,11 +65,17 @@ def test_a_database_of_another_version_is_told_before_anything_starts(tmp_path):
 class TestDrawing:
     def test_makes_the_pictures_whose_sources_are_there(self, tmp_path):
         assert draw(tmp_path) == []
-        (tmp_path / "training_history.json").write_text(json.dumps(HISTORY))
+        with Record(tmp_path) as run:
+            run.append("started", name="run")
+            assert draw(tmp_path) == []
+            for step in (1, 2, 3):
+                run.metrics(step, {"train/loss": 1 / step, "eval/exact_match": 0.5})
+            run.append("finished", outcome="killed")
+        (tmp_path / "training_history.json").write_text("a copy, which is not read")
         assert draw(tmp_path) == ["training_metrics.png"]
         assert (tmp_path / "training_metrics.png").read_bytes().startswith(b"\x89PNG")
 
     def test_that_fails_is_logged_and_stops_nothing(self, tmp_path):
-        (tmp_path / "training_history.json").write_text("{")
+        (tmp_path / "predictions.json").write_text("{")
         assert draw(tmp_path) == []
         assert "JSONDecodeError" in (tmp_path / "projector.log").read_text()

@@ -1,18 +1,20 @@
-"""The pictures of a run folder, drawn from the files that the run left there."""
+"""The pictures of a run folder: its curves from the record, its examples from what it predicted."""
 
 from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from hrm_sweep.errors import RecordError
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.pictures import FAILURES, log
+from hrm_sweep.runs.run import Run
 
-PICTURES = {
-    "training_history.json": "training_metrics.png",
-    "predictions.json": "prediction_vs_groundtruth.png",
-}
-"""File of the run -> picture of it."""
+METRICS, PREDICTIONS = "training_metrics.png", "prediction_vs_groundtruth.png"
+EXAMPLES = "predictions.json"
 
 
 def draw(folder: Path) -> list[str]:
@@ -21,28 +23,42 @@ def draw(folder: Path) -> list[str]:
     Returns:
         Names of the pictures. One that cannot be drawn is missing; the reason is in the log.
     """
+    sources: dict[str, tuple[str, Callable[[Path, Path], bool]]] = {
+        METRICS: (layout.RECORD, _draw_metrics),
+        PREDICTIONS: (EXAMPLES, _draw_predictions),
+    }
     drawn = []
-    for source, picture in PICTURES.items():
+    for picture, (source, draw_it) in sources.items():
         if not (folder / source).exists():
             continue
         try:
-            if not _is_newer(folder / picture, folder / source):
-                _draw(folder / source, folder / picture)
-            drawn.append(picture)
-        except FAILURES:
+            is_there = _is_newer(folder / picture, folder / source)
+            if is_there or draw_it(folder, folder / picture):
+                drawn.append(picture)
+        except (RecordError, *FAILURES):
             log(folder, traceback.format_exc())
     return drawn
 
 
-def _draw(source: Path, picture: Path) -> None:
+def _draw_metrics(folder: Path, picture: Path) -> bool:
+    """Draw the curves of a run that has some and trained itself; return whether it has."""
+    run = Run.open(folder)
+    if "taken_from" in run.facts or run.repeats or not (curves := run.curves):
+        return False
     from hrm_sweep.hrm.pictures import training  # matplotlib: only where something is drawn
 
-    content = json.loads(source.read_text(encoding="utf-8"))
-    if source.name == "predictions.json":
-        training.draw_predictions(content, picture)
-    else:
-        best = [epoch["epoch"] for epoch in content if epoch.get("is_best")]
-        training.draw_training_metrics(content, picture, best_epoch=best[0] if best else None)
+    history: list[dict[str, Any]] = [{"epoch": step, **curves[step]} for step in sorted(curves)]
+    best = run.facts.get("best_epoch")
+    training.draw_training_metrics(history, picture, best_epoch=int(best) if best else None)
+    return True
+
+
+def _draw_predictions(folder: Path, picture: Path) -> bool:
+    from hrm_sweep.hrm.pictures import grids
+
+    content = json.loads((folder / EXAMPLES).read_text(encoding="utf-8"))
+    grids.draw_predictions(content, picture)
+    return True
 
 
 def _is_newer(path: Path, other: Path) -> bool:
