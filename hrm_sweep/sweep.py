@@ -77,7 +77,8 @@ class Sweep:
         arguments: list[str],
     ) -> None:
         self._for_hydra = _unresolved_overrides(hydra_config, "hydra")
-        check_no_secrets([*self._for_hydra, *_unresolved_overrides(hydra_config, "task")])
+        self._for_task = _unresolved_overrides(hydra_config, "task")
+        check_no_secrets([*self._for_hydra, *self._for_task])
         self._config, self._arguments = config, arguments
         self._known = find_study(config)
         resume_in(_known_folder(config, self._known), hydra_config)
@@ -262,6 +263,7 @@ class Sweep:
             "tags": tags | opened.tags,
             "description": f"    {command}\n",
             "hydra_overrides": for_hydra,
+            "task_overrides": self._for_task,
             "app": self._job.app.to_record(),
         }
 

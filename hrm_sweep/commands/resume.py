@@ -58,7 +58,7 @@ def _single_run(run: Run, take_from: str | None) -> list[str]:
         raise StudyError(f"--take-from: {run.folder.name} is a single run; leave it out")
     if registered(run.app.name) is None:
         raise _made_by_another_app(run.folder.name, run.command, [f"hydra.run.dir={run.folder}"])
-    overrides = [text for text in run.overrides if not text.startswith("study.name=")]
+    overrides = [text for text in run.overrides if not _is_name(text)]
     where = text_override("hydra.run.dir", str(run.folder))
     return [*overrides, text_override("study.name", run.folder.name), where]
 
@@ -72,12 +72,23 @@ def _made_by_another_app(name: str, command: str, overrides: list[str]) -> Study
 
 def _saved(study: Study) -> tuple[list[str], list[str]]:
     """Return the overrides for Hydra and those for the app that the study was started with."""
+    for_hydra, for_task = study.hydra_overrides, study.task_overrides
+    if for_task is None:
+        for_hydra, for_task = _saved_by_hydra(study)
+    for_hydra = [text for text in for_hydra if not text.startswith(FOR_ONCE)]
+    return without_place(for_hydra), [text for text in for_task if not _is_name(text)]
+
+
+def _is_name(override: str) -> bool:
+    return override.startswith("study.name=")
+
+
+def _saved_by_hydra(study: Study) -> tuple[list[str], list[str]]:
+    """Return the overrides from the config of the sweep: older records do not have them all."""
     path = study.folder / layout.SWEEP_CONFIG
     try:
         saved = read_config(path).hydra.overrides
-        for_hydra = [text for text in saved.hydra if not text.startswith(FOR_ONCE)]
-        for_hydra = without_place(for_hydra)
-        return for_hydra, [text for text in saved.task if not text.startswith("study.name=")]
+        return list(saved.hydra), list(saved.task)
     except (RecordError, OmegaConfBaseException, AttributeError, TypeError):
         raise StudyError(
             f"{path}: does not have the study's overrides; repeat its command "

@@ -80,6 +80,12 @@ class Study:
         return list(self._asked["hydra_overrides"])
 
     @property
+    def task_overrides(self) -> list[str] | None:
+        """The settings of the task, as they were typed; None if an older version made the study."""
+        overrides: list[str] | None = self._asked.get("task_overrides")
+        return overrides
+
+    @property
     def objective_names(self) -> list[str]:
         """Names of the objectives."""
         return list(self._asked["judged"]["objectives"])

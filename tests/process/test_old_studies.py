@@ -157,6 +157,27 @@ def test_resume_finds_nothing_left_to_run(old):
     assert "*  1      3e-3  0.0 ± 0.0 %  2.406 ± 0.1192   20.2 ± 15.4 %" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(None, id="missing"),
+        pytest.param("hydra: [", id="no YAML"),
+        pytest.param("[1]", id="a list"),
+        pytest.param("lr: 1", id="without Hydra's part"),
+        pytest.param("hydra: null", id="an empty part"),
+    ],
+)
+@pytest.mark.usefixtures("shipped_app")
+def test_resume_needs_what_hydra_saved(text, old, typed):
+    saved = Path("multirun/shipped/multirun.yaml")
+    saved.unlink() if text is None else saved.write_text(text)
+    code, _, error = typed("resume", "shipped")
+    assert code == 2
+    assert error == (
+        f"{saved}: does not have the study's overrides; repeat its command with study.name=shipped"
+    )
+
+
 @pytest.mark.usefixtures("shipped_app")
 def test_reproduce_reads_the_recorded_recipe(capsys):
     run = resolve_run("shipped/1/0")
