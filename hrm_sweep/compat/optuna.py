@@ -13,6 +13,16 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import FrozenTrial
 
+READS = tuple(
+    """
+    get_study_id_from_name get_study_name_from_id get_study_directions get_study_user_attrs
+    get_study_system_attrs get_all_studies get_trial get_all_trials get_trial_user_attrs
+    get_trial_system_attrs get_trial_param get_trial_id_from_study_id_trial_number get_best_trial
+    _get_trials _get_best_trial_id
+    """.split()
+)
+"""Methods of RDBStorage that ask the database and change nothing in it."""
+
 
 def study_id(study: optuna.Study) -> int:
     """Return the id of a study in its storage."""

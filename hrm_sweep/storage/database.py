@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy
 from sqlalchemy.engine import ExceptionContext
@@ -39,6 +41,10 @@ OF_THE_STATEMENT = (DataError, IntegrityError, NotSupportedError, ProgrammingErr
 """What the asker has done wrong; any other failure is the database's (PEP 249)."""
 TOO_MANY_PLACES = ("too many SQL variables", "number of parameters must be")
 """Optuna meets this limit by asking in another way."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_is_read: ContextVar[bool] = ContextVar("_is_read", default=False)
 
 
 def check(url: str) -> None:
@@ -121,6 +127,20 @@ def guard(engine: sqlalchemy.Engine, url: str) -> str:
     return f"{limit}; {_lock(url)}"
 
 
+def reading(ask: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Return a function that only reads as one that does not queue with the writers of SQLite."""
+
+    @functools.wraps(ask)
+    def read(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        token = _is_read.set(True)
+        try:
+            return ask(*args, **kwargs)
+        finally:
+            _is_read.reset(token)
+
+    return read
+
+
 @contextmanager
 def first_start(url: str) -> Iterator[None]:
     """Held by one process at a time; the kernel or the database frees it when the holder dies."""
@@ -159,7 +179,7 @@ def _name_failures(engine: sqlalchemy.Engine, url: str) -> None:
 
 
 def _take_write_locks_early(engine: sqlalchemy.Engine) -> None:
-    """Begin transactions with the write lock.
+    """Begin transactions with the write lock, but for those of `reading`.
 
     Optuna reads before it writes, and SQLite ignores its FOR UPDATE: two processes would get the
     same waiting trial. With BEGIN IMMEDIATE one of them waits.
@@ -171,6 +191,6 @@ def _take_write_locks_early(engine: sqlalchemy.Engine) -> None:
 
     @sqlalchemy.event.listens_for(engine, "begin")
     def begin(connection: sqlalchemy.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN" if _is_read.get() else "BEGIN IMMEDIATE")
 
     engine.dispose()  # connections made before the listeners were

@@ -17,7 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from hrm_sweep.compat import optuna_tables as tables
-from hrm_sweep.compat.optuna import clear_trial_cache, study_id, trial_id, with_trial_cache
+from hrm_sweep.compat.optuna import (
+    READS,
+    clear_trial_cache,
+    study_id,
+    trial_id,
+    with_trial_cache,
+)
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage import database
 from hrm_sweep.system import sqlite_urls
@@ -46,8 +52,15 @@ class SharedStorage(RDBStorage):
                 super().__init__(template, engine_kwargs=database.options(url))
         except (OSError, SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
             raise database.cannot_be_opened(url, error) from None
-        self._lock_statement = database.guard(self.engine, url)
-        sessions = sessionmaker(bind=self.engine, join_transaction_mode="rollback_only")
+        self._share()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # makes the engine and the sessions anew
+        self._share()
+
+    def _share(self) -> None:
+        self._lock_statement = database.guard(self.engine, self.url)
+        sessions = sessionmaker(bind=self.engine, join_transaction_mode="create_savepoint")
         self.scoped_session = scoped_session(sessions)  # Optuna's methods take theirs here
         self._cached = with_trial_cache(self)
 
@@ -86,7 +99,10 @@ class SharedStorage(RDBStorage):
         For a block that reads a study and writes what follows from it. All that the block writes is
         in the database when it ends, or, after an exception or a kill, nothing. The lock is the
         database's own, freed at the end of the transaction. Without such a block Optuna commits,
-        and waits for the disk, after each of its steps.
+        and waits for the disk, after each of its steps. In it each step has a savepoint: one that
+        fails, by an error that the block may catch, leaves those before it as they are.
+
+        The transaction is this thread's; what other threads ask meanwhile is not part of it.
 
         A block that ends by DatabaseAway can be run again. Its writes may be in the database
         nevertheless, but only if the connection broke during the commit.
@@ -94,13 +110,14 @@ class SharedStorage(RDBStorage):
         try:
             with self.engine.begin() as connection:
                 connection.exec_driver_sql(self._lock_statement)
-                self._bind_sessions(connection)
+                self.scoped_session.remove()
+                self.scoped_session(bind=connection)  # this thread's session until it is removed
                 yield
         except BaseException:
             clear_trial_cache(self._cached, self)  # trials that ended in it are running again
             raise
         finally:
-            self._bind_sessions(self.engine)
+            self.scoped_session.remove()
 
     def requeue(self, trial: optuna.Trial | FrozenTrial) -> None:
         """Make a running trial wait again, with its number, parameters, attributes and curve.
@@ -157,10 +174,9 @@ class SharedStorage(RDBStorage):
             yield session
             session.commit()
 
-    def _bind_sessions(self, bind: sqlalchemy.Engine | sqlalchemy.Connection) -> None:
-        """Let sessions open transactions of their own, or join that of a connection."""
-        self.scoped_session.remove()
-        self.scoped_session.configure(bind=bind)
+
+for _name in READS:
+    setattr(SharedStorage, _name, database.reading(getattr(RDBStorage, _name)))
 
 
 def existing_study(url: str, name: str) -> optuna.Study | None:

@@ -2,6 +2,7 @@
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from hrm_sweep.compat import optuna as compat
@@ -50,3 +51,32 @@ def test_an_emptied_trial_cache_reads_finished_trials_again(tmp_path):
     assert [trial.value for trial in study.get_trials()] == [1.0], "finished trials are cached"
     compat.clear_trial_cache(cache, storage)
     assert [trial.value for trial in study.get_trials()] == [2.0]
+
+
+def test_methods_that_are_said_to_read_change_nothing(tmp_path):
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/read.db")
+    study = optuna.create_study(storage=storage, study_name="study")
+    trial = study.ask({"x": FloatDistribution(0, 1)})
+    study.tell(trial, 1.0)
+    of_study, of_trial = compat.study_id(study), compat.trial_id(trial)
+
+    @sqlalchemy.event.listens_for(storage.engine, "connect")
+    def refuse_writes(connection, _):
+        connection.execute("PRAGMA query_only = ON")
+
+    storage.engine.dispose()
+    arguments = {
+        "get_study_id_from_name": ("study",),
+        "get_all_studies": (),
+        "get_trial": (of_trial,),
+        "get_trial_user_attrs": (of_trial,),
+        "get_trial_system_attrs": (of_trial,),
+        "get_trial_param": (of_trial, "x"),
+        "get_trial_id_from_study_id_trial_number": (of_study, 0),
+        "_get_trials": (of_study, None, set(), -1),
+        "_get_best_trial_id": (of_study, study.direction),
+    }
+    for name in compat.READS:
+        getattr(storage, name)(*arguments.get(name, (of_study,)))
+    with pytest.raises(optuna.exceptions.StorageInternalError):
+        storage.set_study_user_attr(of_study, "key", "value")

@@ -1,5 +1,7 @@
 """Optuna's storage as several processes share it: whole transactions, trials that wait again."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -7,7 +9,9 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
-from hrm_sweep.errors import StudyError
+from hrm_sweep.compat.optuna import study_id
+from hrm_sweep.errors import DatabaseAway, StudyError
+from hrm_sweep.storage import database
 from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
 from hrm_sweep.system.sqlite_urls import url_of
 
@@ -54,6 +58,56 @@ def test_a_transaction_that_fails_leaves_nothing(storage, study, url):
         stop_half_way()
     assert fresh(url).trials == []
     assert study.trials == []
+
+
+@pytest.mark.parametrize(
+    ("refused", "raises"),
+    [
+        pytest.param(lambda study: study._storage.get_trial(99), KeyError, id="no such trial"),
+        pytest.param(
+            lambda study: optuna.create_study(storage=study._storage, study_name="otter"),
+            optuna.exceptions.DuplicatedStudyError,
+            id="a name that is taken",
+        ),
+        pytest.param(lambda study: study.tell(0, 1.0), ValueError, id="a trial that ended before"),
+    ],
+)
+def test_an_error_that_the_block_catches_leaves_what_was_done_before(
+    storage, study, url, refused, raises
+):
+    study.tell(study.ask(X), 0.25)
+    with storage.exclusive_transaction():
+        study.tell(study.ask(X), 0.5)
+        with pytest.raises(raises):
+            refused(study)
+        study.tell(study.ask(X), 0.75)
+    assert [trial.value for trial in fresh(url).trials] == [0.25, 0.5, 0.75]
+
+
+def test_another_thread_is_no_part_of_a_transaction(storage, study):
+    with storage.exclusive_transaction(), ThreadPoolExecutor(1) as other:
+        study.ask(X)
+        assert other.submit(storage.get_n_trials, study_id(study)).result() == 0
+    assert storage.get_n_trials(study_id(study)) == 1
+
+
+def test_who_reads_does_not_wait_for_who_writes(storage, study, url):
+    study.ask(X)
+    with storage.exclusive_transaction():
+        study.ask(X)
+        assert len(SharedStorage(url).get_all_trials(study_id(study))) == 1
+
+
+def test_an_unpickled_storage_queues_with_the_others(url, monkeypatch):
+    monkeypatch.setattr(database, "SECONDS_FOR_A_WRITER", 0)
+    storage = SharedStorage(url)
+    copy = pickle.loads(pickle.dumps(storage))
+    with (
+        storage.exclusive_transaction(),
+        pytest.raises(DatabaseAway, match="locked"),
+        copy.exclusive_transaction(),
+    ):
+        pass
 
 
 def test_a_trial_that_waits_again_keeps_its_number_params_and_curve(storage, study, url):
