@@ -25,11 +25,12 @@ from hrm_sweep.hrm import app, config
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.runs.app import register
 from hrm_sweep.search import grammar
-from hrm_sweep.system import process
+from hrm_sweep.system import output, process
 
 
 def main() -> None:
     """`python -m hrm_sweep` and `hrm-sweep`."""
+    output.escape_characters()
     atexit.register(gc.freeze)  # nothing to collect in a process that ends: it takes half a second
     config.register_resolvers()
     grammar.extend()
@@ -56,7 +57,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _exit(130)
     except BrokenPipeError:  # `--help | head`: who read has enough
-        process.silence_stdout()
+        output.silence(sys.stdout)
         _exit(128 + signal.SIGPIPE)
 
 

@@ -45,7 +45,7 @@ from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.search.pruners import make_pruner
 from hrm_sweep.search.space import Space, check_once, parse_space
 from hrm_sweep.storage.pruning import Pruning
-from hrm_sweep.system import environment, names, process
+from hrm_sweep.system import environment, names, output, process
 from hrm_sweep.system.redact import check_no_secrets, redacted
 from hrm_sweep.system.sqlite_urls import absolute
 from hrm_sweep.terminal import hints
@@ -106,6 +106,7 @@ class Sweep:
             hydra_context=hydra_context, task_function=self._job, config=hydra_config
         )
 
+    @output.tolerated()
     def run(self) -> list[Batch]:
         """Check everything, run the study and print what came out.
 

@@ -65,7 +65,7 @@ class Observer(Protocol):
 
     Calls come from the scheduler's thread, in this order: `begin` once; `tick` after each turn of
     the loop; `settled` once for each attempt that ended; `end` once, also when the study was
-    stopped or failed. An exception ends the study; those after the first are not expected.
+    stopped or failed. An `HrmSweepError` ends the study, any other exception is printed once.
     """
 
     def begin(self, state: StudyState) -> None:

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from hrm_sweep.engine.endings import ending, write_missing_record
+from hrm_sweep.engine.guarded import GuardedObserver
 from hrm_sweep.engine.interfaces import Clock, Observer, Slots
 from hrm_sweep.engine.open_study import OpenStudy
 from hrm_sweep.engine.state import StudyState
@@ -59,7 +60,8 @@ class Scheduler:
     ) -> None:
         self.jobs: dict[int, Future[Any]] = {}
         self._opened, self._config = opened, opened.config
-        self._state, self._slots, self._observers, self._clock = state, slots, observers, clock
+        self._state, self._slots, self._clock = state, slots, clock
+        self._observers = [GuardedObserver(observer) for observer in observers]
         self._sync = StudySync(opened)
         self._retry = RetryPolicy(monotonic=clock.monotonic)
         self._in_flight: dict[Future[Any], InFlightTrial] = {}

@@ -19,7 +19,7 @@ from hrm_sweep.hrm.description import APP
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs.app import FinalTags
 from hrm_sweep.runs.pictures import draw_function
-from hrm_sweep.system import process
+from hrm_sweep.system import output, process
 from hrm_sweep.tracking import store
 
 MOST_LINES = 40
@@ -31,6 +31,7 @@ _folder: Path | None = None
 """Of the run that this process trains."""
 
 
+@output.tolerated()
 def train(
     cfg: DictConfig,
     folder: str,
@@ -84,6 +85,7 @@ def train(
     return values
 
 
+@output.tolerated()
 def end() -> None:
     """Wait until MLflow has everything, or print what is waiting; draw what is not drawn yet."""
     if _projector is not None and (backlog := _projector.close()).runs:

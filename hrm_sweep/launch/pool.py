@@ -30,7 +30,7 @@ from hrm_sweep.compat.pebble import worker_processes
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.runs import handle, layout
-from hrm_sweep.system import process
+from hrm_sweep.system import output, process
 
 
 class Pool:
@@ -138,6 +138,7 @@ def _start_worker(payload: bytes, stop: Any, threads: int, preload: tuple[str, .
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
     _die_with_parent()
     process.limit_threads(threads)
+    output.escape_characters()
     for module in preload:
         importlib.import_module(module)
     setup_globals()

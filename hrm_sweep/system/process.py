@@ -107,11 +107,6 @@ def defer_interrupts() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def silence_stdout() -> None:
-    """Discard further output: the reader of a pipe has left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 class ResourceUsage:
     """What this process uses from now on.
 

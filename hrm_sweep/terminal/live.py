@@ -21,7 +21,6 @@ from hrm_sweep.engine.other_sweeps import Others
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState, by_number
 from hrm_sweep.formatting import MetricFormat
-from hrm_sweep.system import process
 from hrm_sweep.terminal import trial_text
 from hrm_sweep.terminal.study_tables import FINAL_ROWS, MetricColumns, final_table, live_table
 from hrm_sweep.terminal.tables import folded
@@ -34,16 +33,9 @@ LINES_AROUND = 8
 SECONDS_BETWEEN_FRAMES = 0.25
 
 
-class _Console(Console):
-    """Console that survives `… | head -1`: the study continues."""
-
-    def on_broken_pipe(self) -> None:
-        process.silence_stdout()
-
-
 def standard_console() -> Console:
     """Return a console on standard output that prints text as it is."""
-    console = _Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = WIDE
     return console

@@ -9,7 +9,7 @@ import subprocess
 import termios
 from pathlib import Path
 
-from studies import awaiting, command
+from studies import awaiting, command, study, sweep
 
 PATH = "/usr/share/dictionaries/words"
 
@@ -60,3 +60,24 @@ def test_a_dumb_terminal_gets_plain_lines(tmp_path, monkeypatch):
     lines = on_a_terminal(80, *held, until="trial 0  2/10 ", kind="dumb")
     assert any(line.startswith("trial 0  10/10  objective 1  done in ") for line in lines)
     assert any(re.match(r"trial 0  2/10  objective 1\.5  ", line) for line in lines)
+
+
+def test_a_study_goes_on_where_a_value_cannot_be_printed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = sweep("+x=1,2", "+y='日'")
+    assert done.returncode == 0, done.stderr
+    assert "2 complete" in done.stdout
+    assert r"\u65e5" in done.stdout
+
+
+def test_a_study_goes_on_when_the_reader_of_its_output_has_left(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with subprocess.Popen(
+        command("+x=1,2,3"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert process.returncode == 0, errors
+    assert errors == ""
+    assert {trial.state.name for trial in study().get_trials()} == {"COMPLETE"}

@@ -85,6 +85,23 @@ def test_observers_are_called_in_order_and_share_one_state(tmp_path):
     assert done.launcher.calls[-1] == "close"
 
 
+@pytest.mark.parametrize("call", ["begin", "tick", "settled", "end"])
+def test_an_observer_that_fails_is_named_once_and_the_study_continues(
+    tmp_path, monkeypatch, capsys, call
+):
+    def fail(*_: object) -> None:
+        raise UnicodeEncodeError("ascii", "é", 0, 1, "password=otter")
+
+    run = Run(tmp_path, "x=1,2,3", launcher={"num_slots": 1})
+    monkeypatch.setattr(run.watcher, call, fail)
+    done = run.run()
+    assert done.optuna_states() == ["COMPLETE"] * 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Watcher failed (UnicodeEncodeError('ascii'")
+    assert line.endswith("the study continues")
+    assert "otter" not in line
+
+
 @pytest.mark.parametrize(
     ("deaths", "attempts", "state"),
     [
