@@ -296,9 +296,13 @@ class Sweep:
         ):
             print(line)
         for observer in observers:
-            if isinstance(observer, ExporterProcess) and (backlog := observer.backlog).runs:
+            if not isinstance(observer, ExporterProcess):
+                continue
+            if (backlog := observer.backlog).runs:
                 later = process.hrm_sweep_command("sync", reference(self._name, self._dir.path))
                 print(f"  tracking     {backlog}; later: {later}")
+            elif backlog.left_out:
+                print(f"  tracking     {backlog}")
 
     def _how_to_continue(self, *, take_from: str | None = None) -> str:
         return hints.how_to_continue(self._name, self._dir.path, self._job.app, take_from=take_from)

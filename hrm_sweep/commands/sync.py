@@ -68,9 +68,9 @@ def _sync_all(to: str | None) -> bool:
         if _has_work(source, to):
             is_quiet = False
             is_whole &= _send(source, to)
-        elif gone := _gone_in_words(source, to):
+        elif left := _gone_in_words(source, to) or _left_out_in_words(source, to):
             is_quiet = False
-            print(f"{source.name}: {gone}")
+            print(f"{source.name}: {left}")
     if is_quiet:
         print("everything is in MLflow")
     return is_whole
@@ -139,6 +139,14 @@ def _gone_in_words(source: _Source, to: str | None) -> str:
     way_back = process.hrm_sweep_command("sync", source.name, *more)
     runs = formatting.pluralize(len(gone), "run")
     return f"{runs} deleted in MLflow: {', '.join(names)}; to put them back: {way_back}"
+
+
+def _left_out_in_words(source: _Source, to: str | None) -> str:
+    """Return what MLflow has and what of it can never have, "" if that is nothing."""
+    if not (source.home or to):
+        return ""
+    backlog = export_state.waiting(source.folder, _state_file(to))
+    return str(backlog) if backlog.left_out else ""
 
 
 def _put_back(source: _Source, to: str | None) -> None:

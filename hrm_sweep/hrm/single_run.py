@@ -88,9 +88,12 @@ def train(
 @output.tolerated()
 def end() -> None:
     """Wait until MLflow has everything, or print what is waiting; draw what is not drawn yet."""
-    if _projector is not None and (backlog := _projector.close()).runs:
-        later = process.shell_command("sync", _projector.root.name)
-        print(f"  tracking     {backlog}; later: {later}")
+    if _projector is not None:
+        if (backlog := _projector.close()).runs:
+            later = process.shell_command("sync", _projector.root.name)
+            print(f"  tracking     {backlog}; later: {later}")
+        elif backlog.left_out:
+            print(f"  tracking     {backlog}")
     if _folder is not None:
         draw_function(APP.pictures)(_folder)
 

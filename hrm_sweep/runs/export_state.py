@@ -20,6 +20,9 @@ from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted
 
+MOST_PHRASES = 3
+"""Most measurements that are named of those that MLflow cannot have."""
+
 
 @dataclass(kw_only=True, slots=True)
 class ExportState:
@@ -42,6 +45,8 @@ class ExportState:
     unconfirmed_create_ms: int = 0
     """When a creation of the run was not answered, in ms since 1970; a second run may appear until
     some time later. `doubt_ms` in the file."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why MLflow can never have some measurements, the first of each metric."""
     finished: bool = False
     """Nothing is left: MLflow has the run's end, or the run was deleted there."""
 
@@ -82,10 +87,12 @@ class Backlog:
     """Measurements sent by the process that reports this backlog."""
     reason: str = ""
     """Why something waits, in one line without secrets."""
+    left_out: str = ""
+    """What MLflow can never have, in one line; it is in the records."""
 
     def __str__(self) -> str:
         if not self.runs:
-            return "everything is in MLflow"
+            return "everything is in MLflow" + (self.left_out and f" but {self.left_out}")
         counts = [_count(self.measurements, "measurement"), _count(self.files, "file")]
         what = " and ".join(count for count in counts if not count.startswith("0 "))
         which = f"{what} of {_count(self.runs, 'run')}" if what else _count(self.runs, "run")
@@ -101,8 +108,10 @@ def name_for_copy(uri: str) -> str:
 def waiting(root: Path, state_file: str = layout.EXPORT_STATE, *, reason: str = "") -> Backlog:
     """Return what of a study is not in MLflow, counted from its folders alone."""
     runs = measurements = kept = 0
+    left_out: list[str] = []
     for folder in run_folders(root):
         state = ExportState.load(folder, state_file)
+        left_out += [f"{name} of {folder.name} ({why})" for name, why in state.left_out.items()]
         if state.is_done_with(folder):
             continue
         try:
@@ -118,7 +127,8 @@ def waiting(root: Path, state_file: str = layout.EXPORT_STATE, *, reason: str = 
         measurements += sum(entry.event == "metrics" for entry in new)
         if last.event == "finished":
             kept += len(set(last.fields.get("artifacts", ())) - set(state.artifacts))
-    return Backlog(runs=runs, measurements=measurements, files=kept, reason=reason)
+    counts = {"runs": runs, "measurements": measurements, "files": kept}
+    return Backlog(**counts, reason=reason, left_out=_listed(left_out))
 
 
 def settle_dead(root: Path) -> bool:
@@ -135,6 +145,11 @@ def settle_dead(root: Path) -> bool:
             record.settle(folder)
         alive |= record.is_held(folder)
     return alive
+
+
+def _listed(phrases: list[str]) -> str:
+    more = len(phrases) - MOST_PHRASES
+    return ", ".join(phrases[:MOST_PHRASES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _count(number: int, noun: str) -> str:

@@ -127,9 +127,15 @@ class SharedStorage(RDBStorage):
         self.set_trial_state_values(trial_id(trial), state=TrialState.WAITING)
 
     def report(self, trial: optuna.Trial, curve: Mapping[int, float]) -> None:
-        """Add the steps of a curve that a running trial lacks, in one statement."""
+        """Add the steps of a curve that a running trial lacks, and that `can_hold`."""
+        held = {step: value for step, value in curve.items() if self.can_hold(step)}
         with self._committing() as session:
-            tables.add_intermediate_values(session, trial_id(trial), curve)
+            tables.add_intermediate_values(session, trial_id(trial), held)
+
+    def can_hold(self, step: int) -> bool:
+        """Return whether a step is small enough for an integer of Optuna's table."""
+        bits = 63 if self.engine.dialect.name == "sqlite" else 31
+        return abs(step) < 1 << bits
 
     def remove_steps(self, trial: optuna.Trial, *, first: int = 0) -> None:
         """Remove the curve of a trial from a step on: another attempt measures it again."""

@@ -85,10 +85,11 @@ class _Judge:
         return dict(known)
 
     def _report(self) -> None:
+        can_hold = _storage(self._pruning.storage).can_hold
         for step, value in sorted(self._unreported.items()):
             if not is_same(self._reported.get(step, value), value):
                 self._forget_from(step)
-            if step not in self._reported:
+            if step not in self._reported and can_hold(step):
                 self._trial.report(value, step)
                 self._reported[step] = value
         self._unreported = {}

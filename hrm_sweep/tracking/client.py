@@ -31,7 +31,16 @@ from hrm_sweep.compat import mlflow as compat
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.tracking import moved_store, saved_view, store
 from hrm_sweep.tracking.errors import Gone, translated
-from hrm_sweep.tracking.limits import MAX_DIGEST, MAX_NAME, Names, legal_tags, param_text, shown
+from hrm_sweep.tracking.limits import (
+    MAX_DATASET_NAME,
+    MAX_DIGEST,
+    MAX_NAME,
+    MAX_PROFILE,
+    Names,
+    legal_tags,
+    param_text,
+    shown,
+)
 from hrm_sweep.tracking.translate import Update
 
 TIMEOUT_SECONDS = 5
@@ -194,11 +203,11 @@ class MlflowRun:
 
     def _log_dataset(self, described: Mapping[str, Any]) -> None:
         dataset = Dataset(
-            name=str(described["name"]),
+            name=shown(str(described["name"]), MAX_DATASET_NAME),
             digest=str(described["digest"])[:MAX_DIGEST],
             source_type="code",
-            source=json.dumps({"data": described["name"]}),
-            profile=json.dumps(dict(described), default=str),
+            source=shown(json.dumps({"data": described["name"]}), MAX_PROFILE),
+            profile=shown(json.dumps(dict(described), default=str), MAX_PROFILE),
         )
         used = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
         with translated():

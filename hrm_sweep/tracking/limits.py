@@ -14,6 +14,17 @@ MAX_NAME, MAX_PARAM, MAX_DIGEST = 250, 6000, 36
 MAX_TAG = 5000
 """8000 today; servers before 3.0 take less."""
 METRICS_A_BATCH = 1000
+MAX_INTEGER = 2**63 - 1
+MAX_DATASET_NAME, MAX_PROFILE = 500, 60_000
+
+
+def refusal(step: float) -> str:
+    """Return why MLflow can never store a measurement of a step, "" if it can."""
+    if step != int(step):
+        return f"step {step} is no integer"
+    if abs(step) > MAX_INTEGER:
+        return f"step {step} has more than 64 bits"
+    return ""
 
 
 class Names:

@@ -259,7 +259,9 @@ class RunExporter:
             run = self._start(batch[0], destination)
         else:
             run = destination.open(self.run_id)
-        run.add(self._translation.update(batch))
+        update = self._translation.update(batch)
+        self._state.left_out = update.left_out | self._state.left_out
+        run.add(update)
         run.send()
         if self._is_shared and batch[-1].event != "finished":
             run.reopen()  # another sweep on the study may have ended

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.system import process
-from hrm_sweep.tracking.limits import Names
+from hrm_sweep.tracking.limits import Names, refusal
 from hrm_sweep.tracking.saved_view import best_name
 
 
@@ -33,6 +33,8 @@ class Update:
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[Point] = field(default_factory=list)
     datasets: list[Mapping[str, Any]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why MLflow can never have a measurement, the first of each metric."""
 
 
 class Translation:
@@ -114,12 +116,17 @@ class Translation:
     def _measure(self, entry: Entry, update: Update) -> None:
         """Add finite values as metrics and others as tags: MLflow would store 0 or 1.8e308."""
         step = entry.fields["step"]
+        if reason := refusal(step):
+            for name in entry.fields["values"]:
+                update.left_out.setdefault(name, reason)
+                update.tags.setdefault(f"hrm_sweep.left_out/{self._names(name)}", reason)
+            return
         for name, value in entry.fields["values"].items():
             if self._earlier.get((name, step)) == value:
                 continue
             value = self._mean(name, step, float(value))
             if math.isfinite(float(value)):
-                update.metrics.append(Point(self._names(name), float(value), entry.time_ms, step))
+                update.metrics.append(_point(self._names(name), value, entry, int(step)))
             elif name not in self._not_finite:
                 tag = _not_finite_tag(self._names(name))
                 update.tags.setdefault(tag, f"{value} at step {step}")
@@ -139,7 +146,7 @@ class Translation:
         values |= {f"system/{name}": float(value) for name, value in system.items()}
         for name, value in values.items():
             if math.isfinite(value):
-                update.metrics.append(Point(self._names(name), value, entry.time_ms, 0))
+                update.metrics.append(_point(self._names(name), value, entry, 0))
             else:
                 update.tags[_not_finite_tag(self._names(name))] = str(value)
         update.tags["hrm_sweep.outcome"] = entry.fields["outcome"]
@@ -187,6 +194,11 @@ def links(started: Mapping[str, Any], *, view: str) -> list[str]:
     if study := started.get("tags", {}).get("hrm_sweep.study"):
         found.append(f"in Optuna: `{process.hrm_sweep_command('dashboard', study)}`")
     return found
+
+
+def _point(name: str, value: float, entry: Entry, step: int) -> Point:
+    """Return a value with the time of its entry; MLflow refuses times before 1970."""
+    return Point(name, float(value), max(0, entry.time_ms), step)
 
 
 def _not_finite_tag(metric: str) -> str:

@@ -137,6 +137,13 @@ def test_only_steps_that_a_curve_lacks_are_added(storage, study, url):
     assert kept.intermediate_values == {1: 3.0, 2: 2.0}
 
 
+def test_a_step_that_the_table_cannot_hold_is_left_out(storage, study, url):
+    trial = study.ask(X)
+    storage.report(trial, {1: 3.0, 10**20: 2.0, 2**63 - 1: 1.0})
+    (kept,) = fresh(url).trials
+    assert kept.intermediate_values == {1: 3.0, 2**63 - 1: 1.0}
+
+
 def test_looking_for_a_study_creates_nothing(url, tmp_path):
     assert existing_study(url, "otter") is None
     assert [*tmp_path.iterdir()] == []

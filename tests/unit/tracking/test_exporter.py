@@ -450,6 +450,29 @@ class TestTheTruth:
 
 
 class TestWhatMlflowCannotHold:
+    def test_a_step_is_left_out_for_good_and_the_rest_arrives(self, tmp_path, uri, truth):
+        with Record(tmp_path / "otter") as record:
+            record.append("started", name="otter", kind="run", params={}, tags={})
+            record.metrics(10**20, {"loss": 1.0})
+            record.metrics(2, {"loss": 0.5})
+            record.append("finished", outcome="complete")
+        assert project(tmp_path / "otter", uri).runs == 0
+        run = truth.run("otter")
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["loss"] == 0.5
+        left = waiting(tmp_path / "otter")
+        why = f"loss of otter (step {10**20} has more than 64 bits)"
+        assert (left.runs, left.left_out) == (0, why)
+        assert str(left) == f"everything is in MLflow but {why}"
+
+    def test_a_data_set_of_a_long_name_is_cut(self, tmp_path, uri, truth):
+        with Record(tmp_path / "otter") as record:
+            record.append("started", name="otter", kind="run", params={}, tags={})
+            record.append("dataset", name="d" * 70_000, digest="e" * 100, note="n" * 70_000)
+            record.append("finished", outcome="complete")
+        assert project(tmp_path / "otter", uri).runs == 0
+        assert truth.run("otter").info.status == "FINISHED"
+
     def test_values_that_are_no_numbers_become_tags(self, tmp_path, uri, truth):
         with Record(tmp_path / "run") as record:
             record.append("started", name="run")

@@ -67,6 +67,29 @@ def test_a_value_that_is_not_finite_is_a_tag_once():
     assert translation.update([second]).tags == {}
 
 
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        pytest.param(10**20, f"step {10**20} has more than 64 bits", id="too large"),
+        pytest.param(-(10**20), f"step -{10**20} has more than 64 bits", id="too small"),
+        pytest.param(0.5, "step 0.5 is no integer", id="a fraction"),
+    ],
+)
+def test_what_mlflow_can_never_store_is_left_out_with_a_reason(step, reason):
+    translation = accepted(("started", STARTED))
+    (good,) = entries(measured(2**63 - 1, loss=0.5))
+    bad = Entry(1, 1000, "metrics", {"step": step, "values": {"loss": 1.0, "acc": "nan"}})
+    update = translation.update([bad, good])
+    assert update.metrics == [Point("loss", 0.5, 0, 2**63 - 1)]
+    assert update.left_out == {"loss": reason, "acc": reason}
+    assert update.tags == {f"hrm_sweep.left_out/{name}": reason for name in ("loss", "acc")}
+
+
+def test_a_time_before_1970_becomes_1970():
+    early = Entry(1, -5, "metrics", {"step": 1, "values": {"loss": 1.0}})
+    assert accepted(("started", STARTED)).update([early]).metrics == [Point("loss", 1.0, 0, 1)]
+
+
 def test_the_same_batch_can_be_translated_twice():
     translation = accepted(("started", STARTED))
     batch = entries(measured(1, loss="nan", acc=0.5))
