@@ -30,7 +30,7 @@ class SharedSettings:
 
     def __init__(self, config: DictConfig) -> None:
         self._dirname = _raw(config.hydra.job).get("override_dirname")
-        self._typed = set(config.hydra.overrides.task)
+        self._typed = set(_raw(config.hydra.overrides)["task"])  # a trial alone resolves them
         self._own = self._read(config)
 
     def check(self, overrides: Sequence[str], job: DictConfig, compose: Compose) -> None:

@@ -46,6 +46,7 @@ def test_a_study_appears_in_mlflow_while_it_runs(tmp_path, uri, truth):
                 trial.metrics(step, {"x": step})
                 until(lambda step=step: len(truth.metrics("trial 0")) == step)
             assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5
+            trial.append("dataset", name="puzzles", train_size=8, eval_size=4, digest="ab")
             (root / "0" / "predictions.json").write_text("[]")
             trial.append("finished", outcome="complete", artifacts=["predictions.json"])
         until(lambda: truth.run("trial 0").info.status == "FINISHED")
@@ -68,6 +69,7 @@ class TestDrawing:
         with Record(tmp_path) as run:
             run.append("started", name="run")
             assert draw(tmp_path) == []
+            run.append("dataset", name="puzzles", eval_size=4)
             for step in (1, 2, 3):
                 run.metrics(step, {"train/loss": 1 / step, "eval/exact_match": 0.5})
             run.append("finished", outcome="killed")

@@ -225,7 +225,7 @@ def test_a_run_stopped_amid_an_epoch_is_reproduced_up_to_it(typed):
     stopped = Run.open(Path("multirun/train/stopped"))
     assert (stopped.config["model.init_from"], stopped.facts) == (
         None,
-        {"compiled": "no", "precision": "fp32"},
+        {"compiled": "no", "precision": "fp32", "best_epoch": "2"},
     )
     code, said, _ = typed("reproduce", "multirun/train/stopped")
     assert code == 0, said

@@ -116,3 +116,9 @@ def test_seeds_and_threads_are_those_of_a_trial():
     done = run(*FOREIGN, *feeds, "seed=1,2", "hydra.sweeper.repeats=2")
     assert done.returncode == 0, done.stderr
     assert "2 complete" in done.stdout
+
+
+def test_a_fixed_override_may_name_what_only_a_trial_has():
+    done = run(*FOREIGN, "+x=1,3", "+told=no-${x}", "hydra.sweeper.dry_run=true")
+    assert done.returncode == 0, done.stderr
+    assert "+x=3 '+told=no-${x}'" in done.stdout or "+x=3 +told=no-${x}" in done.stdout

@@ -43,7 +43,7 @@ def draw(folder: Path) -> list[str]:
 def _draw_metrics(folder: Path, picture: Path) -> bool:
     """Draw the curves of a run that has some and trained itself; return whether it has."""
     run = Run.open(folder)
-    if "taken_from" in run.facts or run.repeats or not (curves := run.curves):
+    if not (curves := run.curves) or not run.dataset:
         return False
     from hrm_sweep.hrm.pictures import training  # matplotlib: only where something is drawn
 
