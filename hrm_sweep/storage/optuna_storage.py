@@ -27,6 +27,7 @@ from hrm_sweep.compat.optuna import (
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage import database
 from hrm_sweep.system import sqlite_urls
+from hrm_sweep.system.redact import redacted_tree
 
 Direction = Literal["maximize", "minimize"]
 
@@ -143,13 +144,13 @@ class SharedStorage(RDBStorage):
             tables.remove_intermediate_values(session, trial_id(trial), first=first)
 
     def set_user_attrs(self, trial: optuna.Trial | FrozenTrial, attrs: Mapping[str, Any]) -> None:
-        """Set user attributes of a trial in one statement; values are JSON.
+        """Set user attributes of a trial in one statement; values are JSON, secrets are masked.
 
         Of a finished one too, which Optuna's own methods refuse. Studies that were loaded before
         keep such a trial as they have it.
         """
         with self._committing() as session:
-            tables.set_user_attrs(session, trial_id(trial), attrs)
+            tables.set_user_attrs(session, trial_id(trial), redacted_tree(dict(attrs)))
 
     def widen(self, study: optuna.Study, wider: Mapping[str, BaseDistribution]) -> None:
         """Give the parameters of a study's trials wider distributions, with the same values.

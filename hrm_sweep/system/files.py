@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep.errors import InputError
+from hrm_sweep.system.redact import redacted_tree
 
 
 @contextmanager
@@ -46,8 +47,13 @@ def write_note(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by `value` as indented JSON; nan and infinities are refused, JSON has none."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    """Replace `path` by `value` as indented JSON, secrets in it masked.
+
+    Raises:
+        ValueError: a number is not finite; JSON has no such numbers.
+    """
+    text = json.dumps(redacted_tree(value), indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(path, text + "\n")
 
 
 def sha256(path: Path) -> str:

@@ -12,8 +12,10 @@ from hrm_sweep.errors import InputError
 MASK = "***"
 
 _SECRET_KEYS = (
-    r"(?:ssl)?password|passwd|pwd|secret(?:_?key)?|(?:api|access)_?key|(?:auth|access)_?token"
+    r"[a-z0-9]{0,30}password|passwd|pwd|passphrase|secret(?:[_-]?key)?"
+    r"|(?:api|access|private)[_-]?key|(?:auth|access|api|refresh|session)[_-]?token"
 )
+_QUOTED_OR_WORD = r"(?:(?P<quote>[\"'])(?:(?!(?P=quote))[^\n])*|[^\s\"'&;,)}\]]+)"
 _IN_URI = re.compile(
     r"(?P<before>(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}://[^\s/?#\"'<>:@]{0,200}:)"
     r"(?!\d{1,5}(?:[/?#]|$))"  # host:port, not user:password
@@ -21,29 +23,66 @@ _IN_URI = re.compile(
     re.IGNORECASE,
 )
 _TOKEN_IN_URL = re.compile(r"(?P<before>https?://)[^\s/?#\"'<>:@]+@", re.IGNORECASE)
+_SIGNED_URL = re.compile(
+    r"(?P<before>[?&](?:[\w-]{0,40}(?:signature|credential|token|secret)|sig|awsaccesskeyid)=)"
+    r"[^\s&#\"'<>]+",
+    re.IGNORECASE,
+)
 _NAMED = re.compile(
-    rf"(?P<before>(?<![a-z0-9])[\"']?(?:{_SECRET_KEYS})[\"']?\s*[=:]\s*)"
-    r"(?:(?P<quote>[\"'])(?:(?!(?P=quote))[^\n])*|[^\s\"'&;,)}\]]+)",
+    rf"(?P<before>(?<![a-z0-9])[\"']?(?:{_SECRET_KEYS})[\"']?\s*[=:]\s*){_QUOTED_OR_WORD}",
+    re.IGNORECASE,
+)
+_NAMED_TOKEN = re.compile(  # pad_token=0 is a model's, and a number or a short word is none
+    r"(?P<before>(?<![A-Za-z0-9_])[\"']?(?:[A-Z0-9_]{0,60}TOKEN|[Tt]oken)[\"']?\s*[=:]\s*)"
+    r"(?![\d.]+(?![^\s\"'&;,)}\]]))(?P<quote>[\"'])?[^\s\"'&;,)}\]]{6,}"
+)
+_OPTION = re.compile(
+    r"(?P<before>(?<!\S)--[a-z-]{0,40}(?:password|passwd|passphrase|token|secret|api-?key)[ \t]+)"
+    rf"(?!-){_QUOTED_OR_WORD}",
+    re.IGNORECASE,
+)
+_USER_OPTION = re.compile(  # curl's; 0:0 is a user and a group
+    r"(?P<before>(?<!\S)(?:-u|--user)[ \t=][ \t]*(?P<quote>[\"'])?(?!\d+:\d)[^\s:\"']{1,200}:)"
+    r"[^\s\"']+"
+)
+_HEADER = re.compile(
+    r"(?P<before>\bBearer[ \t]+|\bAuthorization[\"']?\s*[:=]\s*[\"']?(?:(?:Basic|Token)[ \t]+))"
+    r"[^\s\"',;)}\]]{6,}",
     re.IGNORECASE,
 )
 _KEY = re.compile(rf"(?:^|[._/])(?:{_SECRET_KEYS})$", re.IGNORECASE)
 _IN_ENVIRONMENT = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
+_SECRET_VARIABLES = ("PASSWORD", "PASSPHRASE", "TOKEN", "SECRET", "API_KEY", "ACCESS_KEY")
+"""How the names of other variables of the environment end that hold secrets."""
 
 
 def redacted(text: str) -> str:
     """`text` with the secrets in it masked: a URI, an error message, a whole traceback.
 
-    Masked are passwords in URIs, lone tokens before the host of a web address, values named
-    `password=`, `api_key:` and the like, and the values of the environment variables that hold the
-    tracking server's password.
+    Masked are passwords in URIs, lone tokens before the host of a web address, parameters of signed
+    addresses, values named `password=`, `api_key:`, `HF_TOKEN=` and the like or given by options
+    such as `--password` and `-u user:`, `Bearer` and what follows it, and the values of the
+    environment's variables that hold secrets.
     """
-    for name in _IN_ENVIRONMENT:
-        secret = os.environ.get(name, "")
-        if len(secret) > 3:  # shorter ones would mask ordinary words
-            text = text.replace(secret, MASK)
-    text = _IN_URI.sub(rf"\g<before>{MASK}@", text)
-    text = _TOKEN_IN_URL.sub(rf"\g<before>{MASK}@", text)
-    return _NAMED.sub(lambda named: f"{named['before']}{named['quote'] or ''}{MASK}", text)
+    for secret in _secrets_of_environment():
+        text = text.replace(secret, MASK)
+    for pattern in (_IN_URI, _TOKEN_IN_URL):
+        text = pattern.sub(rf"\g<before>{MASK}@", text)
+    for pattern in (_SIGNED_URL, _HEADER, _USER_OPTION):
+        text = pattern.sub(rf"\g<before>{MASK}", text)
+    for pattern in (_NAMED, _NAMED_TOKEN, _OPTION):
+        text = pattern.sub(lambda named: f"{named['before']}{named['quote'] or ''}{MASK}", text)
+    return text
+
+
+def _secrets_of_environment() -> list[str]:
+    """Return values of variables; shorter ones would mask ordinary words."""
+    return [
+        value
+        for name, value in os.environ.items()
+        if len(value) >= (4 if name in _IN_ENVIRONMENT else 8)
+        and (name in _IN_ENVIRONMENT or name.endswith(_SECRET_VARIABLES))
+    ]
 
 
 def is_secret(key: str) -> bool:
@@ -63,6 +102,8 @@ def redacted_tree(value: Any) -> Any:
 
 
 def _under(key: str, value: Any) -> Any:
+    if isinstance(value, str) and _NAMED_TOKEN.fullmatch(f"{key.rpartition('.')[2]}={value}"):
+        return MASK
     may_be_secret = isinstance(value, (str, int, list)) and not isinstance(value, bool)
     return MASK if value and may_be_secret and is_secret(key) else redacted_tree(value)
 

@@ -1,5 +1,7 @@
 """The handle of a run: what its task says is in the record, once."""
 
+import json
+
 import pytest
 
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
@@ -32,6 +34,17 @@ def test_a_run_that_goes_on_tells_again_only_what_is_new(tmp_path):
                 handle.log({"loss": float(step)}, step=step)
     measured = [entry for entry in record.read(tmp_path) if entry.event == "metrics"]
     assert [entry.fields["step"] for entry in measured] == [0, 1, 2]
+
+
+def test_no_file_of_a_run_has_the_secrets_of_its_exception(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "c4n4ry-Sesame")
+    with pytest.raises(RuntimeError), trial.session(tmp_path, **STARTED):
+        raise RuntimeError("refused c4n4ry-Sesame, and PGPASSWORD=c4n4ry-Otter")
+    texts = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
+    assert {"result.json", "record.jsonl"} <= texts.keys()
+    assert not [name for name, text in texts.items() if "c4n4ry" in text]
+    reason = json.loads(texts["result.json"])["reason"]
+    assert reason == "RuntimeError: refused ***, and PGPASSWORD=***"
 
 
 def attempt(folder, measured: dict[int, dict[str, float]]) -> None:

@@ -144,6 +144,11 @@ def test_a_step_that_the_table_cannot_hold_is_left_out(storage, study, url):
     assert kept.intermediate_values == {1: 3.0, 2**63 - 1: 1.0}
 
 
+def test_attributes_of_a_trial_have_no_secrets(storage, study, url):
+    storage.set_user_attrs(study.ask(X), {"reason": "password=c4n4ry", "attempt": 1})
+    assert fresh(url).trials[0].user_attrs == {"reason": "password=***", "attempt": 1}
+
+
 def test_looking_for_a_study_creates_nothing(url, tmp_path):
     assert existing_study(url, "otter") is None
     assert [*tmp_path.iterdir()] == []

@@ -27,6 +27,26 @@ CANARY = "c4n4ry-Sesame"
         pytest.param(f"study.storage.PASSWORD={CANARY}", id="override"),
         pytest.param(f'password: "with, {CANARY} it\'s"', id="commas, blanks and quotes in quotes"),
         pytest.param(f"password='{CANARY}", id="a quote that does not end"),
+        pytest.param(f"PGPASSWORD={CANARY} psql", id="PGPASSWORD"),
+        pytest.param(f"SSHPASSWORD={CANARY}", id="a variable of any program"),
+        pytest.param(f"HF_TOKEN={CANARY} python train.py", id="a variable with a token"),
+        pytest.param(f"GITHUB_TOKEN: '{CANARY}'", id="a variable with a token, in YAML"),
+        pytest.param(f"token: {CANARY}", id="token"),
+        pytest.param(f'{{"token": "{CANARY}"}}', id="token in JSON"),
+        pytest.param(f"hub.token={CANARY}", id="token of a config"),
+        pytest.param(f"Authorization: Bearer {CANARY}", id="bearer"),
+        pytest.param(f"{{'Authorization': 'Basic {CANARY}'}}", id="basic authorization"),
+        pytest.param(f"curl -u me:{CANARY} http://h", id="curl -u"),
+        pytest.param(f"curl --user 'me:{CANARY}' http://h", id="curl --user"),
+        pytest.param(f"tool --password {CANARY} --force", id="--password"),
+        pytest.param(f"tool --password={CANARY}", id="--password="),
+        pytest.param(f"gpg --passphrase '{CANARY} {CANARY}' x", id="--passphrase"),
+        pytest.param(f"passphrase: {CANARY}", id="passphrase"),
+        pytest.param(f"tool --api-key {CANARY}", id="--api-key"),
+        pytest.param(f"https://b.s3.amazonaws.com/k?X-Amz-Signature={CANARY}&x=1", id="S3"),
+        pytest.param(f"https://h/k?a=1&X-Amz-Security-Token={CANARY}", id="S3, temporary"),
+        pytest.param(f"https://storage.googleapis.com/b/o?X-Goog-Signature={CANARY}", id="GCS"),
+        pytest.param(f"https://h.blob.core.windows.net/c?sv=2024&sig={CANARY}", id="Azure"),
         pytest.param(
             f"Error: API request to http://me:{CANARY}@h:5000/api failed; http://me:{CANARY}@h too",
             id="twice in a message",
@@ -47,6 +67,11 @@ def test_a_secret_is_masked(text):
         pytest.param("postgresql://me@host/db", id="user without password"),
         pytest.param("model.pad_token=0 data.num_tokens=12", id="tokens of a model"),
         pytest.param("eval/token_accuracy: 0.5", id="metric"),
+        pytest.param("token=12345678 token: 0.125", id="a number"),
+        pytest.param("docker run -u 1000:1000 image", id="user and group"),
+        pytest.param("tool --password --force", id="an option that asks"),
+        pytest.param("python -u train.py", id="unbuffered"),
+        pytest.param("http://h/search?signal=loss&design=a", id="parameters"),
     ],
 )
 def test_what_is_no_secret_stays(text):
@@ -62,8 +87,32 @@ def test_the_password_in_the_environment_is_masked_wherever_it_stands(monkeypatc
     assert CANARY not in redacted(f"ValueError: {CANARY!r} is no number")
 
 
-@pytest.mark.parametrize("text", ["y", "a://b:", "password=", "password", "'", "http://x@"])
+@pytest.mark.parametrize(
+    "name", ["MLFLOW_TRACKING_TOKEN", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"]
+)
+def test_a_token_in_the_environment_is_masked_wherever_it_stands(monkeypatch, name):
+    monkeypatch.setenv(name, CANARY)
+    assert redacted(f"refused {CANARY!r}") == "refused '***'"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y",
+        "a://b:",
+        "-u a:",
+        "--password ",
+        "TOKEN",
+        "?sig",
+        "Bearer ",
+        "password=",
+        "password",
+        "'",
+        "http://x@",
+    ],
+)
 def test_long_texts_cost_no_more_than_their_length(text):
+    text = text.replace("_", " ")
     begin = time.perf_counter()
     redacted(text * (200_000 // len(text)))
     assert time.perf_counter() - begin < 2
@@ -73,6 +122,8 @@ def test_a_tree_is_masked_by_its_keys_and_in_its_strings():
     tree = {
         "study.storage": f"postgresql://me:{CANARY}@h/d",
         "db.password": CANARY,
+        "hub": {"token": CANARY, "pad_token": "<padding>", "HF_TOKEN": CANARY},
+        "token": 5,
         "db": {"pwd": 12345678, "api_key": [CANARY], "secret": {"name": "here"}, "passwd": True},
         "best": {"secret": 0.5},
         "lr": 0.001,
@@ -81,6 +132,8 @@ def test_a_tree_is_masked_by_its_keys_and_in_its_strings():
     assert redacted_tree(tree) == {
         "study.storage": "postgresql://me:***@h/d",
         "db.password": "***",
+        "hub": {"token": "***", "pad_token": "<padding>", "HF_TOKEN": "***"},
+        "token": 5,
         "db": {"pwd": "***", "api_key": "***", "secret": {"name": "here"}, "passwd": True},
         "best": {"secret": 0.5},
         "lr": 0.001,
