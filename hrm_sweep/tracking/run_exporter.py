@@ -17,7 +17,7 @@ from hrm_sweep.runs.run_folders import runs_below
 from hrm_sweep.tracking import artifacts
 from hrm_sweep.tracking.client import Destination, MlflowRun
 from hrm_sweep.tracking.errors import Gone, Unreachable
-from hrm_sweep.tracking.limits import METRICS_A_BATCH
+from hrm_sweep.tracking.limits import METRICS_A_BATCH, refusal
 from hrm_sweep.tracking.translate import Translation, links, note, status
 
 Pictures = Callable[[Path], Iterable[str] | None]
@@ -267,7 +267,7 @@ class RunExporter:
             run.reopen()  # another sweep on the study may have ended
         for entry in batch:
             self._accept(self._pending.popleft())
-            self.sent += entry.event == "metrics"
+            self.sent += entry.event == "metrics" and not refusal(entry.fields["step"])
         self._state.next = batch[-1].number + 1
         self._save()
 

@@ -254,3 +254,17 @@ def _told(client: MlflowClient, run: Run) -> tuple:
     ]
     kept = [file.path for file in client.list_artifacts(run.info.run_id)]
     return run.info.status, sorted(measured), kept, run.info.end_time
+
+
+def test_what_mlflow_can_never_have_is_named_and_the_rest_is_there(machine, typed):
+    with Record(Path("multirun/train/long")) as record:
+        params = {"tracking.name": "mlflow", "tracking.experiment": "alone"}
+        record.append("started", kind="train", name="long", params=params, tags={})
+        record.metrics(10**20, {"height": 1.0})
+        record.metrics(1, {"height": 0.5})
+        record.append("finished", outcome="complete")
+    left_out = f"everything is in MLflow but height of long (step {10**20} has more than 64 bits)\n"
+    assert typed("sync", "long")[:2] == (0, f"long: sent 1 measurement; {left_out}")
+    assert typed("sync")[:2] == (0, f"long: {left_out}")
+    (run,) = Truth(resolve_uri(None)).runs()
+    assert (run.info.status, run.data.metrics["height"]) == ("FINISHED", 0.5)
