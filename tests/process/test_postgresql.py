@@ -13,6 +13,7 @@ import pytest
 from studies import PATIENCE_SECONDS, command, until
 
 from hrm_sweep.runs import record
+from hrm_sweep.storage.optuna_storage import SharedStorage
 
 PASSWORD = "canary-9f3b"
 SWEEPS = 8
@@ -174,6 +175,13 @@ def test_a_pruner_finds_its_way_to_postgresql(url):
     states = [t.state.name for t in optuna.load_study(study_name="study", storage=url).get_trials()]
     assert states == ["COMPLETE", "PRUNED"]
     assert PASSWORD not in printed
+
+
+def test_a_step_that_its_integers_cannot_hold_is_left_out(url):
+    storage = SharedStorage(url)
+    study = storage.open_study("study", ["minimize"])
+    storage.report(study.ask(), {1: 3.0, 2**31: 2.0, 2**31 - 1: 1.0})
+    assert study.trials[0].intermediate_values == {1: 3.0, 2**31 - 1: 1.0}
 
 
 FIRST_START = """
