@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hrm_sweep import formatting
+from hrm_sweep.commands import study_files
 from hrm_sweep.commands.addresses import storage_of, with_password
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.resolve import resolve_study
@@ -47,8 +47,11 @@ def _run(arguments: argparse.Namespace) -> None:
         _delete_in_mlflow(study, belongings.run_ids)
     if belongings.storage is not None:
         belongings.storage.remove_study(study.name)
-    shutil.rmtree(study.folder)
+    left = study_files.remove(study.folder)
     print(f"{study.name}: removed.")
+    if left:
+        names = formatting.shorten_list(left)
+        print(f"{study.folder} stays with what is not the study's: {names}")
 
 
 @dataclass(frozen=True)

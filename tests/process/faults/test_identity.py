@@ -352,3 +352,17 @@ def test_resume_names_the_folder_of_another_apps_study():
     printed = hrm_sweep("resume", "multirun/moved", code=2)
     assert printed.strip().endswith("hydra.sweep.dir=multirun/moved")
     assert command()[3] in printed
+
+
+def test_deleting_leaves_what_is_not_the_studys(monkeypatch):
+    """The folder of the study is the project's own, and a trial was copied in it."""
+    here = ["hydra.sweep.dir=.", "hydra.sweep.subdir=runs/${hydra.job.num}"]
+    Path("notes.txt").write_text("mine")
+    swept("+x=1,2", *here)
+    shutil.copytree("runs/0", "runs/0-old")
+    printed = hrm_sweep("delete", "study", "--yes")
+    assert ". stays with what is not the study's: multirun, notes.txt, runs" in printed
+    left = {str(path) for path in Path().rglob("*") if path.is_file()}
+    assert "notes.txt" in left
+    assert "runs/0-old/record.jsonl" in left
+    assert not [name for name in left if name.startswith(("runs/0/", "runs/1/", "record"))]
