@@ -12,7 +12,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
-from hrm_sweep.engine.attributes import FOLDER
 from hrm_sweep.engine.checks import check_sweep
 from hrm_sweep.engine.description import describe_study
 from hrm_sweep.engine.identity import check_identity, recorded_study
@@ -21,11 +20,11 @@ from hrm_sweep.engine.open_study import OpenStudy, find_study, open_study
 from hrm_sweep.engine.optuna_summary import OptunaSummary
 from hrm_sweep.engine.picture_drawer import EagerPictureDrawer, PictureDrawer
 from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperConfig
-from hrm_sweep.engine.rebuild import lacks_trials, recorded_trials
+from hrm_sweep.engine.rebuild import lacking_trials
 from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.engine.shared_settings import SharedSettings
 from hrm_sweep.engine.state import StudyState
-from hrm_sweep.engine.study_dir import StudyDir, resume_in
+from hrm_sweep.engine.study_dir import StudyDir, known_folder, resume_in
 from hrm_sweep.engine.study_recipe import check_recipe, recipe_of
 from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
 from hrm_sweep.engine.trial_queue import num_to_run
@@ -37,7 +36,6 @@ from hrm_sweep.launch.job_returns import Batch, in_batches
 from hrm_sweep.report import draw_report
 from hrm_sweep.runs.app import App, register
 from hrm_sweep.runs.export_state import waiting
-from hrm_sweep.runs.find import studies_below
 from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.study import reference
 from hrm_sweep.search.budget import Budget
@@ -81,7 +79,7 @@ class Sweep:
         check_no_secrets([*self._for_hydra, *self._for_task])
         self._config, self._arguments = config, arguments
         self._known = find_study(config)
-        resume_in(_known_folder(config, self._known), hydra_config)
+        resume_in(known_folder(config.study_name, self._known), hydra_config)
         self._compose = Composer(hydra_context.config_loader, hydra_config)
         self._dir = StudyDir(hydra_config, self._compose)
         self._shared = SharedSettings(hydra_config)
@@ -98,7 +96,16 @@ class Sweep:
             ignored_keys=_app_of(task).ignored_keys,
         )
         self._recorded = recorded_study(self._dir.path, self._name)
-        self._trials = self._known_trials()
+        if self._known is None and self._recorded is not None:
+            check_recipe(self._name, self._recorded.recipe, self._recipe)
+        known = self._known.get_trials(deepcopy=False) if self._known else []
+        self._trials = known + lacking_trials(
+            known,
+            self._recorded,
+            self._space,
+            self._objectives,
+            max_attempts=config.max_attempts,
+        )
         self._budget = Budget(self._space, config.n_trials)
         self._num_to_run = num_to_run(self._budget, self._trials)
         self._job = self._make_job(task)
@@ -177,21 +184,6 @@ class Sweep:
         )
         if self._known is not None and self._recorded is not None:
             check_identity(self._known, self._recorded, self._config.storage)
-
-    def _known_trials(self) -> list[Any]:
-        """Return the trials that Optuna has, or would get from the study's folder."""
-        known = self._known.get_trials(deepcopy=False) if self._known else []
-        if self._recorded is None or not lacks_trials(len(known), self._recorded):
-            return known
-        if self._known is None:
-            check_recipe(self._name, self._recorded.recipe, self._recipe)
-        return known + recorded_trials(
-            self._recorded,
-            self._space,
-            self._objectives,
-            known=known,
-            max_attempts=self._config.max_attempts,
-        )
 
     def _open(self) -> OpenStudy:
         opened = open_study(
@@ -316,17 +308,6 @@ class Sweep:
 def _app_of(task: TaskFunction) -> App:
     """Return the app that handed the task in; of any other one its command is known."""
     return task.app if isinstance(task, Job) else App.of_command(process.launch_command())
-
-
-def _known_folder(config: SweeperConfig, known: Any) -> str:
-    """Return the folder of the study that a sweep was asked to resume; "" if none is known."""
-    if known is not None:
-        return str(known.user_attrs.get(FOLDER, ""))
-    if config.study_name is None:
-        return ""
-    return next(
-        (str(each.folder) for each in studies_below() if each.name == config.study_name), ""
-    )
 
 
 def _make_pruning(config: SweeperConfig, objectives: Objectives, study: str) -> Pruning | None:

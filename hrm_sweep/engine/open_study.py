@@ -18,7 +18,7 @@ from hrm_sweep.engine.identity import (
 )
 from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.engine.progress import TrialProgress
-from hrm_sweep.engine.rebuild import lacks_trials, recorded_trials
+from hrm_sweep.engine.rebuild import lacking_trials
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_dir import StudyDir
 from hrm_sweep.engine.study_recipe import agree_on_recipe
@@ -161,12 +161,8 @@ def _rebuild(
 ) -> int:
     """Give Optuna the trials of the study's folder that it lacks, and return their number."""
     known = study.get_trials(deepcopy=False)
-    if not lacks_trials(len(known), recorded):
-        return 0
-    found = recorded_trials(
-        recorded, space, objectives, known=known, max_attempts=config.max_attempts
-    )
-    if known and space.is_finite:
+    found = lacking_trials(known, recorded, space, objectives, max_attempts=config.max_attempts)
+    if known and found and space.is_finite:
         storage.widen(study, space.distributions)
     study.add_trials(found)
     return len(found)

@@ -23,18 +23,12 @@ from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.space import Space, Value
 
 
-def lacks_trials(num_known: int, recorded: Study) -> bool:
-    """Return whether a study's folder has trials beyond those that Optuna knows."""
-    names = runs_below(recorded.folder)
-    return any(not name.isdecimal() or int(name) >= num_known for name in names)
-
-
-def recorded_trials(
-    recorded: Study,
+def lacking_trials(
+    known: Sequence[FrozenTrial],
+    recorded: Study | None,
     space: Space,
     objectives: Objectives,
     *,
-    known: Sequence[FrozenTrial] = (),
     max_attempts: int,
 ) -> list[FrozenTrial]:
     """Return the trials of a study's folder that Optuna lacks, as it keeps them.
@@ -44,11 +38,14 @@ def recorded_trials(
 
     Args:
         known: what Optuna has, from number 0 on.
+        recorded: the study as its folder has it, if there is one.
 
     Raises:
         SpaceError: a trial is not in the space.
         RecordError: a record was edited.
     """
+    if recorded is None or not _has_more(recorded, len(known)):
+        return []
     runs = {run.number or 0: run for run in recorded.trials}
     runs = {number: run for number, run in runs.items() if number >= len(known)}
     points = {number: space.params_of(run.overrides) for number, run in runs.items()}
@@ -64,6 +61,12 @@ def recorded_trials(
         trial.number = number
         found.append(trial)
     return found
+
+
+def _has_more(recorded: Study, num_known: int) -> bool:
+    """Return whether a folder may have trials from a number on, without reading their records."""
+    names = runs_below(recorded.folder)
+    return any(not name.isdecimal() or int(name) >= num_known for name in names)
 
 
 def _trial(

@@ -6,16 +6,32 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import optuna
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hrm_sweep.compat.hydra import text_override
+from hrm_sweep.engine.attributes import FOLDER
 from hrm_sweep.engine.plugin_config import SWEEP_DIR
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.configs import to_yaml
+from hrm_sweep.runs.find import studies_below
 from hrm_sweep.storage.leases import is_worked_in
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted_tree
+
+
+def known_folder(name: str | None, known: optuna.Study | None) -> str:
+    """Return the folder of the study that is to be resumed; "" if none is known.
+
+    Args:
+        name: of the study; None: a new one is made.
+        known: the study in Optuna, if it is there.
+    """
+    if known is not None:
+        return str(known.user_attrs.get(FOLDER, ""))
+    named = (study for study in studies_below() if study.name == name)
+    return next((str(study.folder) for study in named), "")
 
 
 def resume_in(folder: str, config: DictConfig) -> None:
