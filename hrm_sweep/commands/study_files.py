@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hrm_sweep.runs import layout
+from hrm_sweep.runs.record import has_begun
 from hrm_sweep.runs.run_folders import runs_below
 
 OWN_FILES = (
@@ -43,7 +44,7 @@ def _own(folder: Path) -> Iterator[Path]:
     for name in runs_below(folder):
         yield folder / name
     for path in folder.glob("[0-9]*"):  # trials that were cut off before their record began
-        if path.name.isdecimal() and path.is_dir() and not (path / layout.RECORD).exists():
+        if path.name.isdecimal() and path.is_dir() and not has_begun(path):
             yield path
     for pattern in OWN_FILES:
         yield from folder.glob(pattern)

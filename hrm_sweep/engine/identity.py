@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.engine.attributes import FOLDER, PLACES, STUDY_ID
 from hrm_sweep.errors import StudyError
-from hrm_sweep.runs import layout
+from hrm_sweep.runs import record
 from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study, id_of
@@ -26,7 +26,7 @@ def recorded_study(folder: Path, name: str) -> Study | None:
     Raises:
         RecordError: the record was edited.
     """
-    if not (folder / layout.RECORD).exists():
+    if not record.has_begun(folder):
         return None
     run = Run.open(folder)
     if run.kind != "study":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hrm_sweep.runs import layout
 from hrm_sweep.runs.curves import curves
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.record import Record, RecordReader, is_held
+from hrm_sweep.runs.record import Record, RecordReader, has_begun, is_held
 from hrm_sweep.search.space import Space
 from hrm_sweep.system import files
 
@@ -140,15 +141,22 @@ class StudyRecord:
     def _open(self) -> None:
         """Open the record, unless another sweep has it."""
         if self._record is not None or self._is_held():
+            self._await_begin()
             return
         try:
             self._record = Record(self._folder)
         except RecordError:
             if self._is_held():  # by another sweep, since a moment ago
+                self._await_begin()
                 return
             raise
         self._step = _last_step_of_best(self._folder)
         self._record.append("started", kind="study", **self._started)
+
+    def _await_begin(self) -> None:
+        """Wait for the first entry of another sweep, which has the id that trials read there."""
+        while self._record is None and self._is_held() and not has_begun(self._folder):
+            time.sleep(0.01)
 
     def _is_held(self) -> bool:
         return (self._folder / layout.RECORD).exists() and is_held(self._folder)

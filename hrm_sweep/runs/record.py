@@ -204,6 +204,15 @@ def ends(folder: Path) -> tuple[Entry, Entry]:
     return begin, _entry(lines[-1], None, folder)
 
 
+def has_begun(folder: Path) -> bool:
+    """Return whether the record in a folder has a whole entry; its writer may be about to write."""
+    try:
+        with (folder / layout.RECORD).open("rb") as file:
+            return file.readline().endswith(b"\n")
+    except FileNotFoundError:
+        return False
+
+
 def values_of(entry: Entry) -> dict[str, float]:
     """Return the measurements of a `metrics` entry, with nan and infinities as floats."""
     return {name: float(value) for name, value in entry.fields["values"].items()}

@@ -213,7 +213,7 @@ class TestPostgreSQL:
         assert truth_of(MlflowClient(uri)) == here
         assert here["0 n=1"] == (
             "FINISHED",
-            [("best/x", 0, 0.5), ("x", 1, 1.0), ("x", 2, 0.5)],
+            [("best/x", 0, 0.5), ("hrm_sweep.rank", 1, 1.0), ("x", 1, 1.0), ("x", 2, 0.5)],
             ["notes.txt"],
             read(Path("multirun/small/0"))[-1].time_ms,
         )

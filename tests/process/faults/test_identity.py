@@ -360,8 +360,10 @@ def test_deleting_leaves_what_is_not_the_studys(monkeypatch):
     Path("notes.txt").write_text("mine")
     swept("+x=1,2", *here)
     shutil.copytree("runs/0", "runs/0-old")
+    Path("7").mkdir()
+    Path("7/record.jsonl").touch()  # of a trial that was cut off before it began
     printed = hrm_sweep("delete", "study", "--yes")
-    assert ". stays with what is not the study's: multirun, notes.txt, runs" in printed
+    assert ". stays with what is not the study's: multirun, notes.txt, runs\n" in printed
     left = {str(path) for path in Path().rglob("*") if path.is_file()}
     assert "notes.txt" in left
     assert "runs/0-old/record.jsonl" in left
