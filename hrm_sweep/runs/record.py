@@ -209,7 +209,7 @@ def has_begun(folder: Path) -> bool:
     try:
         with (folder / layout.RECORD).open("rb") as file:
             return file.readline().endswith(b"\n")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

@@ -155,8 +155,6 @@ def sync(
     """Send what is not in MLflow yet, and the ends of runs that died; return what is left.
 
     Continues as long as it makes progress. A study that another process is sending is left to that.
-
-    Goes on as long as it gets on. A study that another process sends just now is left to that.
     """
     process = ExporterProcess(root, uri, experiment, state_file=state_file, pictures=pictures)
     return process.close(timeout=None)

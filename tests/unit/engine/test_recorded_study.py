@@ -17,3 +17,8 @@ def test_a_single_run_is_no_study(tmp_path):
     with Record(tmp_path) as record:
         record.append("started", kind="train", name="s")
     assert recorded_study(tmp_path, "s") is None
+
+
+def test_where_a_file_stands_in_the_way_is_no_study(tmp_path):
+    (tmp_path / "file").touch()
+    assert recorded_study(tmp_path / "file" / "s", "s") is None
