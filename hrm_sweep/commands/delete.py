@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 @dataclass(frozen=True)
 class _Belongings:
-    """What bears the identity of a study's folder outside of it."""
+    """What belongs to a study's folder, and is outside of it."""
 
     storage: SharedStorage | None
     """Optuna's storage, if its study of that name is this one."""
@@ -76,16 +76,16 @@ def _belongings(study: Study) -> _Belongings:
     Raises:
         StudyError: another machine runs trials of it, or the storage cannot be opened or locked.
     """
-    from hrm_sweep.engine.identity import original_of, places, study_id
+    from hrm_sweep.engine.identity import known_study, original_of, places
     from hrm_sweep.engine.other_sweeps import running_of_others
-    from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
+    from hrm_sweep.storage.optuna_storage import SharedStorage
 
     lies, here, url = whereabouts(study), Place.here(study.folder), storage_of(study)
     run_ids = [] if _shares_runs(study, lies) else _run_ids(study)
     in_doubt = bool(run_ids) and lies is Whereabouts.RECEIVED
     original = Place.of_record(study.place) if study.place and lies is Whereabouts.COPY else None
-    known = existing_study(url, study.name)
-    if known is None or study_id(known) != study.id or original_of(known, study, url):
+    known = known_study(study, url)
+    if known is None or original_of(known, study, url):
         return _Belongings(None, run_ids, original, are_runs_in_doubt=in_doubt)
     registered = places(known)
     _check_nobody_runs(study, running_of_others(known))

@@ -1,4 +1,4 @@
-"""Removal of a study's folder: what the study left there, and nothing that lies beside it."""
+"""Removal of a study's folder: the files of the study, and no others."""
 
 from __future__ import annotations
 

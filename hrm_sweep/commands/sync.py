@@ -195,14 +195,13 @@ def _send(source: _Source, to: str | None) -> bool:
 
 def _complete_in_optuna(study: Study) -> None:
     """Let the trials in Optuna name their runs in MLflow; a database that is away is left alone."""
-    from hrm_sweep.engine.identity import study_id
+    from hrm_sweep.engine.identity import known_study
     from hrm_sweep.engine.optuna_summary import write_run_ids
-    from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
+    from hrm_sweep.storage.optuna_storage import SharedStorage
 
     url = storage_of(study)
     with contextlib.suppress(StudyError, DatabaseAway):
-        known = existing_study(url, study.name)
-        if known is not None and study_id(known) == study.id:
+        if (known := known_study(study, url)) is not None:
             run_ids = {trial.number or 0: trial.mlflow_run_id for trial in study.trials}
             write_run_ids(SharedStorage(url), known, run_ids)
 

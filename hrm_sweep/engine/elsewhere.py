@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.engine.attributes import FOLDER, OWNER
-from hrm_sweep.engine.identity import study_id
+from hrm_sweep.engine.identity import known_study
 from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.outcomes import Outcome
@@ -74,13 +74,11 @@ def whole(study: Study, url: str) -> Study:
     """
     if _is_complete_here(study):
         return study
-    from hrm_sweep.storage.optuna_storage import existing_study  # imports Optuna
-
     try:
-        known = existing_study(url, study.name)
+        known = known_study(study, url)
     except (StudyError, DatabaseAway) as error:
         return dataclasses.replace(study, unknown=" ".join(str(error).split()))
-    if known is None or study_id(known) != study.id:
+    if known is None:
         gone = "" if _is_private(study) else f"{study.storage} does not have the study"
         return dataclasses.replace(study, unknown=gone)
     here = {run.number for run in study.trials}

@@ -76,6 +76,22 @@ def original_of(known: optuna.Study, recorded: Study, storage: str) -> Place | N
     return next((place for place in in_it if place.has(recorded.id)), None)
 
 
+def known_study(study: Study, url: str) -> optuna.Study | None:
+    """Return the study in Optuna that a folder's study is; None if there is none of its id.
+
+    Args:
+        url: of Optuna's storage.
+
+    Raises:
+        StudyError: the storage cannot be opened.
+        DatabaseAway: it does not answer.
+    """
+    from hrm_sweep.storage.optuna_storage import existing_study  # imports Optuna
+
+    known = existing_study(url, study.name)
+    return known if known is not None and study_id(known) == study.id else None
+
+
 def study_id(known: optuna.Study) -> str:
     """Return the id of a study in Optuna; empty if an older version made it."""
     return str(known.user_attrs.get(STUDY_ID, ""))
