@@ -30,6 +30,26 @@ def replacing(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
 
 
+@contextmanager
+def creating(path: Path) -> Iterator[Path]:
+    """Yield a temporary neighbour of `path` that becomes `path`, unless there is such a file then.
+
+    Like `replacing`, but what another process has put there in the meantime stays.
+    """
+    with _neighbour(path) as temporary:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return
+        except OSError:  # a disk without links
+            if not path.exists():
+                temporary.replace(path)
+        sync_folder(path.parent)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text`."""
     with replacing(path) as temporary:

@@ -239,9 +239,9 @@ def connect(uri: str, experiment: str) -> Destination:
         Unreachable: the server does not answer.
     """
     be_patient(TIMEOUT_SECONDS)
+    create_database(uri)
     path = store.database_path(uri)
     if path:
-        store.build(path)
         compat.drop_connections(uri)  # they may be to a file that was replaced
     store.check(uri)
     moved_store.follow(uri)
@@ -256,6 +256,17 @@ def connect(uri: str, experiment: str) -> Destination:
             f"mlflow experiments restore --experiment-id {found.experiment_id}"
         )
     return Destination(client, found, path)
+
+
+def create_database(uri: str) -> None:
+    """Create the SQLite database at an address, if it names one and there is none.
+
+    Raises:
+        TrackingError: it cannot be created.
+    """
+    if path := store.database_path(uri):
+        with translated():
+            store.build(path)
 
 
 def be_patient(seconds: int) -> None:

@@ -77,7 +77,7 @@ class Exporter:
         self.reason = ""
         """Why the last attempt to send failed, "" if it did not."""
         self.progress = 0
-        """Grows with all that was sent."""
+        """Grows with all that was delivered, and with the connection."""
 
     @property
     def sent(self) -> int:
@@ -185,10 +185,10 @@ class Exporter:
                 raise
             if not run.share(destination):
                 run.give_up()  # the user deleted this run and does not want it back
-            worked = True
+            return True
         except Refused as error:
             run.postpone(f"run {run.folder.name}: {error}")
-            worked = False
+            return False
         except Unreachable:
             run.count_failure()
             raise

@@ -2,9 +2,10 @@
 
 It is started as `python -m hrm_sweep.tracking.exporter_process`.
 
-`ProjectorProcess` is its parent's side, and imports nothing heavy. The two talk little: one line of
+`ExporterProcess` is its parent's side, and imports nothing heavy. The two talk little: one line of
 settings goes in (a password is not for the list of processes), and the end of the input, by a
-goodbye or by the parent's death, asks for the end. One line comes out: what is left.
+goodbye or by the parent's death, asks for the end. Two lines come out: that the database is there,
+and what is left. Without its parent the process ends within seconds.
 """
 
 from __future__ import annotations
@@ -18,30 +19,16 @@ import select
 import signal
 import subprocess
 import sys
-import threading
-import time
-import traceback
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.runs import layout, pictures
-from hrm_sweep.runs.export_state import Backlog, settle_dead, waiting
-from hrm_sweep.runs.run_folders import run_folders
-from hrm_sweep.system.redact import redacted
+from hrm_sweep.runs import layout
+from hrm_sweep.runs.export_state import Backlog, waiting
 from hrm_sweep.tracking import moved_store, store
+from hrm_sweep.tracking.exporter_thread import PATIENCE_SECONDS, ExporterThread
 
-if TYPE_CHECKING:
-    from hrm_sweep.tracking.exporter import Exporter
-
-TICK_SECONDS = 0.4
-GIVE_UP_SECONDS = 5.0
-"""How long the end waits for a server that fails, and how long for one that only takes its time:"""
-PATIENCE_SECONDS = 60.0
-GRACE_SECONDS = 1.5
-"""How long the end waits for runs that are alive: they may be about to die with the parent."""
 MAX_STARTS = 3
 NICE = 5
 NOT_NEEDED = ("pandas", "pyarrow", "sklearn", "litellm")
@@ -86,21 +73,28 @@ class ExporterProcess:
         """Says goodbye, and waits until everything is sent or cannot be; returns what is left.
 
         Args:
-            timeout: seconds after which the process is left to finish alone.
+            timeout: seconds after which the rest is left to `sync`.
         """
         try:
             output, _ = self._process.communicate(timeout=timeout)
             last = output.decode().strip().rpartition("\n")[2]
             self.backlog = Backlog(**json.loads(last))
         except subprocess.TimeoutExpired:
-            self.backlog = self._waiting("it is still being sent, in the background")
+            self._process.kill()
+            self._process.wait()
+            self.backlog = self._waiting("it takes too long")
         except ValueError:
             code = self._process.returncode
             self.backlog = self._waiting(f"the exporter ended with code {code}")
         return self.backlog
 
     def begin(self, _: Any) -> None:
-        """Do nothing: the process runs already."""
+        """Wait for the database: a trial may use the same one by MLflow's own means.
+
+        MLflow destroys a database that two processes begin to use at once.
+        """
+        assert self._process.stdout is not None
+        select.select([self._process.stdout], [], [], PATIENCE_SECONDS)
 
     def tick(self) -> None:
         """Start the process again if it was killed."""
@@ -137,9 +131,8 @@ class ExporterProcess:
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is dead already; close() tells
-            process.stdin.write(
-                json.dumps({"uri": self._uri, "pictures": self._pictures}).encode() + b"\n"
-            )
+            settings = {"uri": self._uri, "pictures": self._pictures, "parent": os.getpid()}
+            process.stdin.write(json.dumps(settings).encode() + b"\n")
             process.stdin.flush()
         return process
 
@@ -160,84 +153,6 @@ def sync(
     return process.close(timeout=None)
 
 
-class _Work:
-    """What the process does, in a thread: a server that hangs must not keep the process alive."""
-
-    def __init__(
-        self, root: Path, uri: str, experiment: str, state_file: str, pictures: str | None
-    ) -> None:
-        self._root, self._uri, self._experiment, self._state_file = (
-            root,
-            uri,
-            experiment,
-            state_file,
-        )
-        self._pictures = pictures
-        self.closing = threading.Event()
-        self.reason = ""
-        self.progress: Callable[[], int] = lambda: 0
-        self.sent: Callable[[], int] = lambda: 0
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        try:
-            self._export()
-        except TrackingError as error:
-            self.reason = str(error)
-        except BaseException as error:  # logged, reported to the parent, and the thread ends
-            pictures.log(self._root, redacted(traceback.format_exc()))
-            what = f"{type(error).__name__}: {error}"
-            self.reason = redacted(
-                f"the exporter failed: {what}; see {layout.EXPORTER_LOG} in the folder"
-            )
-
-    def _export(self) -> None:
-        settle_dead(self._root)
-        while not (_has_begun(self._root) or self.closing.wait(TICK_SECONDS / 4)):
-            pass  # MLflow's import takes seconds of the cores that the workers start up on
-        from hrm_sweep.tracking.exporter import Exporter
-
-        exporter = Exporter(
-            self._root,
-            tracking_uri=self._uri,
-            experiment=self._experiment,
-            pictures=pictures.BackgroundDrawing(pictures.draw_function(self._pictures)),
-            state_file=self._state_file,
-        )
-        self.progress = lambda: exporter.progress
-        self.sent = lambda: exporter.sent
-        self._until_closing(exporter)
-        give_up = time.monotonic() + GRACE_SECONDS
-        while settle_dead(self._root) and time.monotonic() < give_up:
-            self._step(exporter)
-            time.sleep(TICK_SECONDS / 4)
-        while self._step(exporter) or exporter.has_work:
-            time.sleep(TICK_SECONDS / 4)
-
-    def _until_closing(self, exporter: Exporter) -> None:
-        while not self.closing.is_set():
-            if not (self._step(exporter) and exporter.has_work):
-                self.closing.wait(TICK_SECONDS)
-
-    def _step(self, exporter: Exporter) -> bool:
-        """Take one step; return whether it did something."""
-        before = exporter.progress
-        self.reason = exporter.step().reason
-        return exporter.progress > before
-
-    def finish(self) -> None:
-        """Wait for the thread, as long as it makes progress."""
-        self.closing.set()
-        progress, since = self.progress(), time.monotonic()
-        while self.thread.is_alive():
-            self.thread.join(0.1)
-            if self.progress() != progress:
-                progress, since = self.progress(), time.monotonic()
-            limit = GIVE_UP_SECONDS if self.reason else PATIENCE_SECONDS
-            if time.monotonic() > since + limit:
-                return
-
-
 def _give_way() -> None:
     """Lower the priority, so that processes that train go first.
 
@@ -249,21 +164,6 @@ def _give_way() -> None:
         Path("/proc/self/autogroup").write_text(str(NICE))
 
 
-def _has_begun(root: Path) -> bool:
-    """Whether a run has: a worker that has come that far has imported what it needs."""
-    is_study = (root / layout.SWEEP_CONFIG).exists()
-    return any(not is_study or folder != root for folder in run_folders(root))
-
-
-def _wait_for_the_end(thread: threading.Thread) -> None:
-    """Wait for the end of the input, the parent's death or the thread."""
-    parent = os.getppid()
-    while thread.is_alive() and os.getppid() == parent:
-        readable, _, _ = select.select([sys.stdin.fileno()], [], [], 0.5)
-        if readable and not os.read(sys.stdin.fileno(), 4096):
-            return
-
-
 def main() -> None:
     """Read the settings, work until the input ends, and print what is left."""
     parser = argparse.ArgumentParser(
@@ -273,7 +173,10 @@ def main() -> None:
     parser.add_argument("--experiment", required=True, help="MLflow experiment")
     parser.add_argument("--state-file", required=True, help="name of the export state files")
     arguments = parser.parse_args()
-    settings = json.loads(sys.stdin.buffer.readline() or b"{}")
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return  # the parent died before it said anything
+    settings = json.loads(line)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _give_way()
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
@@ -289,16 +192,26 @@ def main() -> None:
         uri = store.resolve_uri(settings.get("uri"))
     except TrackingError as error:
         parser.error(str(error))
-    drawn_by = settings.get("pictures")
-    work = _Work(arguments.root, uri, arguments.experiment, arguments.state_file, drawn_by)
-    work.thread.start()
-    _wait_for_the_end(work.thread)
+
+    def tell(value: dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the parent died, or did not wait
+            answer.write(json.dumps(value) + "\n")
+            answer.flush()
+
+    work = ExporterThread(
+        arguments.root,
+        uri,
+        arguments.experiment,
+        arguments.state_file,
+        parent=settings["parent"],
+        pictures=settings["pictures"],
+        ready=lambda: tell({"is_ready": True}),
+    )
+    work.start()
+    work.wait_for_goodbye()
     work.finish()
     left = waiting(arguments.root, arguments.state_file)
-    left = replace(left, sent=work.sent(), reason=work.reason if left.runs else "")
-    with contextlib.suppress(BrokenPipeError):  # the parent died, or did not wait
-        answer.write(json.dumps(asdict(left)) + "\n")
-        answer.flush()
+    tell(asdict(replace(left, sent=work.sent(), reason=work.reason if left.runs else "")))
     os._exit(0)  # the thread may hang in a request
 
 

@@ -139,7 +139,7 @@ class RunExporter:
         except RecordError as error:
             self._finish_damaged(destination, str(error))
             self.postpone(str(error))
-            return True
+            return False
         self.reason = ""
         worked = True
         if self._pending:
@@ -213,13 +213,17 @@ class RunExporter:
     def _reset(self) -> None:
         """Drop the record from memory; it is read from its beginning when it is needed."""
         self._reader = RecordReader(self.folder)
+        self._size = 0
+        """Bytes of the record when it was read last, a torn tail among them."""
         self._translation = Translation()
         self._pending: deque[Entry] = deque()
         self._retry_at = 0.0
 
     def _read(self) -> None:
-        if not self._is_unread and _size(self.folder) == self._reader.offset:
+        size = _size(self.folder)
+        if not self._is_unread and size == self._size:
             return
+        self._size = size
         entries = self._reader.new_entries()
         if self._is_unread and entries:
             self._is_shared = bool(entries[0].fields.get("id"))
@@ -322,7 +326,7 @@ class RunExporter:
         if self._may_be_there:
             destination.remove_doubles(self._state.record, self.run_id)
         run.finish(status(end.fields["outcome"]), end.time_ms)
-        self._state.finished, self._state.size = True, self._reader.offset
+        self._state.finished, self._state.size = True, self._size
         self._save()
         self._reset()
         return True

@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import sqlite3
+import time
 from pathlib import Path
 
 from hrm_sweep.compat import mlflow
@@ -23,6 +24,8 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 ARTIFACTS = "artifacts"
 """Folder of the runs' files, beside a database."""
 _SQLITE = "sqlite:///"
+QUIET_SECONDS, POLL_SECONDS = 3.0, 0.05
+"""A process that has not written for so long does not create a database, or is dead."""
 
 
 def resolve_uri(uri: str | None) -> str:
@@ -67,6 +70,8 @@ def database_path(uri: str) -> Path | None:
 def check(uri: str) -> None:
     """Check that the installed MLflow, which is not imported, can use a database or create it.
 
+    Waits for a database that another process creates, such as the user's own MLflow.
+
     Raises:
         TrackingError: it was made by another version; the message has the command that helps.
         InputError: its folder cannot be written.
@@ -77,6 +82,8 @@ def check(uri: str) -> None:
     files.check_writable(path.parent)
     if not path.exists():
         return
+    while _is_being_created(path):
+        time.sleep(POLL_SECONDS)
     found = _revision(path)
     version = importlib.metadata.version("mlflow")
     migrations = mlflow.num_migrations_naming(found)
@@ -126,7 +133,8 @@ def build(path: Path) -> None:
     """Create the database `path` if there is none, whole or not at all.
 
     Any number of processes may call this at once, and any of them may be killed inside: MLflow's
-    own first start survives neither, so it happens in a temporary file, once, under a lock.
+    own first start survives neither, so it happens in a temporary file, once, under a lock. A
+    database that MLflow itself has begun in the meantime is left to it.
 
     Raises:
         TrackingError: the folder cannot be written.
@@ -138,7 +146,7 @@ def build(path: Path) -> None:
             for left_by_the_killed in path.parent.glob(f".{path.name}.[0-9]*"):
                 left_by_the_killed.unlink()
             if not path.exists():
-                with files.replacing(path) as temporary:
+                with files.creating(path) as temporary:
                     mlflow.create_tables(temporary, artifact_root(path))
     except OSError as error:
         raise TrackingError(
@@ -155,6 +163,23 @@ def lock_of(database: Path) -> Path:
 def artifact_root(database: Path) -> str:
     """Return the URI of the folder for artifacts beside a database."""
     return (database.parent / ARTIFACTS).as_uri()
+
+
+def _is_being_created(path: Path) -> bool:
+    """Whether another process creates the tables of a database now; MLflow holds no lock then.
+
+    It commits one migration after the other, and inserts the first experiment last.
+    """
+    try:
+        if mlflow.experiments(path):
+            return False
+    except sqlite3.OperationalError:  # no such table yet, or locked
+        pass
+    except sqlite3.DatabaseError:
+        return False
+    journal = path.with_name(f"{path.name}-journal")
+    ages = [time.time() - file.stat().st_mtime for file in (path, journal) if file.exists()]
+    return any(0 <= age < QUIET_SECONDS for age in ages)
 
 
 def _revision(path: Path) -> str:

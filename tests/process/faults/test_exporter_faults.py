@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -19,7 +20,8 @@ from truth import Truth, fresh_database
 
 from hrm_sweep.runs.export_state import Backlog, waiting
 from hrm_sweep.runs.record import Record
-from hrm_sweep.tracking.exporter_process import PATIENCE_SECONDS, ExporterProcess, sync
+from hrm_sweep.tracking.exporter_process import ExporterProcess, sync
+from hrm_sweep.tracking.exporter_thread import PATIENCE_SECONDS
 
 PARENT = """
 import sys, time
@@ -70,6 +72,7 @@ def silent_server() -> Iterator[socket.socket]:
 def test_it_sends_the_rest_and_the_truth_when_its_parent_is_killed(tmp_path, uri, truth):
     """`kill -9` with 500 measurements waiting: all arrive, and no run stays RUNNING."""
     process, pid = parent(tmp_path / "study", uri, steps=500)
+    until(truth.runs)  # it has imported MLflow; from here it has seconds, and needs less than one
     process.kill()
     process.wait()
     until(lambda: is_gone(pid))
@@ -102,17 +105,59 @@ def test_a_server_that_is_down_is_left_alone_soon_and_told_without_its_password(
     )
 
 
+class TestWithoutItsParent:
+    """Whatever the exporter does when its parent is killed, it is gone long before a timeout."""
+
+    SECONDS = PATIENCE_SECONDS / 2
+
+    def test_it_does_not_wait_for_a_server_that_hangs(self, tmp_path, silent_server):
+        uri = f"http://127.0.0.1:{silent_server.getsockname()[1]}"
+        process, pid = parent(tmp_path / "study", uri, steps=1)
+        connection, _ = silent_server.accept()
+        process.kill()
+        process.wait()
+        until(lambda: is_gone(pid), seconds=self.SECONDS)
+        connection.close()
+
+    def test_it_does_not_follow_runs_of_others(self, tmp_path, uri, truth):
+        process, pid = parent(tmp_path / "study", uri, steps=1)
+        with Record(tmp_path / "study" / "1") as record:
+            record.append("started", name="of another process")
+            until(lambda: len(truth.runs()) == 3)
+            process.kill()
+            process.wait()
+            steps = itertools.count(1)
+
+            def is_gone_though_there_is_more_to_send() -> bool:
+                record.metrics(next(steps), {"x": 1.0})
+                return is_gone(pid)
+
+            until(is_gone_though_there_is_more_to_send, seconds=self.SECONDS)
+
+    def test_it_does_nothing_if_that_died_before_it_said_anything(self, tmp_path):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "hrm_sweep.tracking.exporter_process", str(tmp_path)),
+                *("--experiment", "hrm_sweep", "--state-file", "mlflow.json"),
+            ],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert done.returncode == 0
+        assert list(tmp_path.iterdir()) == []
+
+
 class TestTheEnd:
-    def test_may_be_left_to_come_alone(self, tmp_path, uri, truth):
+    def test_may_be_left_to_sync(self, tmp_path, uri, truth):
         with Record(tmp_path / "run") as record:
             record.append("started", name="run")
             record.append("finished", outcome="complete")
         projector = ExporterProcess(tmp_path / "run", uri, "hrm_sweep")
         backlog = projector.close(timeout=0.1)
-        assert str(backlog) == (
-            "1 run not in MLflow yet (it is still being sent, in the background)"
-        )
-        until(lambda: projector._process.poll() is not None)
+        assert str(backlog) == ("1 run not in MLflow yet (it takes too long)")
+        assert is_gone(projector._process.pid)
+        assert sync(tmp_path / "run", uri, "hrm_sweep").runs == 0
         assert truth.run("run").info.status == "FINISHED"
 
     def test_comes_soon_if_a_server_hangs(self, tmp_path, silent_server):

@@ -22,7 +22,8 @@ from hrm_sweep.runs.export_state import Backlog, waiting
 from hrm_sweep.runs.record import Record
 from hrm_sweep.tracking import exporter
 from hrm_sweep.tracking.exporter import Exporter
-from hrm_sweep.tracking.exporter_process import PATIENCE_SECONDS, ExporterProcess, sync
+from hrm_sweep.tracking.exporter_process import ExporterProcess, sync
+from hrm_sweep.tracking.exporter_thread import PATIENCE_SECONDS
 
 TRIALS = ("0", "1")
 STEPS = 20

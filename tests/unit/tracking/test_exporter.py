@@ -448,6 +448,19 @@ class TestTheTruth:
         assert "line 5: changed" in truth.run("1").data.tags["hrm_sweep.reason"]
         assert truth.run("0").info.status == "FINISHED"
 
+    def test_of_a_record_with_a_torn_tail_behind_its_end_is_sent_once(self, tmp_path, uri, truth):
+        write_run(tmp_path / "run", outcome="complete")
+        with (tmp_path / "run" / layout.RECORD).open("ab") as file:
+            file.write(b'{"n": 5, "time": 17')
+        assert project(tmp_path / "run", uri) == Backlog(sent=3)
+        assert waiting(tmp_path / "run") == Backlog()
+        assert project(tmp_path / "run", uri) == Backlog()
+        with Record(tmp_path / "run") as again:  # the next attempt cuts the tail off
+            again.append("started", name="run")
+            again.append("finished", outcome="failed")
+        assert project(tmp_path / "run", uri) == Backlog()
+        assert truth.run("run").info.status == "FAILED"
+
 
 class TestWhatMlflowCannotHold:
     def test_a_step_is_left_out_for_good_and_the_rest_arrives(self, tmp_path, uri, truth):
