@@ -24,6 +24,7 @@ from hrm_sweep.launch.returned_values import finite, means_and_deviations, take_
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import recipe
 from hrm_sweep.runs.app import App
+from hrm_sweep.runs.logs import masked_logs
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.study import id_of
 from hrm_sweep.storage.pruning import Pruning
@@ -134,7 +135,10 @@ class Job:
     @contextmanager
     def _session(self, run: JobRun) -> Iterator[trial.RunHandle]:
         run.write_recipe(self.source)
-        with trial.session(run.folder, **self._identity(run)) as handle:
+        with (
+            masked_logs(run.folder),
+            trial.session(run.folder, **self._identity(run)) as handle,
+        ):
             handle.artifact(*run.artifacts)
             yield handle
 

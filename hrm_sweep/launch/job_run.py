@@ -68,6 +68,6 @@ class JobRun:
         """Write config, overrides and environment; `source` is the folder of the task's code."""
         self.folder.mkdir(parents=True, exist_ok=True)
         files.write_text(self.folder / layout.CONFIG, to_yaml(redacted_tree(self._tree)))
-        overrides = OmegaConf.to_yaml(OmegaConf.create(self.overrides))
+        overrides = OmegaConf.to_yaml(OmegaConf.create(redacted_tree(self.overrides)))
         files.write_text(self.folder / layout.OVERRIDES, overrides)
         files.write_json(self.folder / layout.ENVIRONMENT, environment.environment(source))

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from hrm_sweep.runs import layout
+from hrm_sweep.system.redact import redacted
 
 FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 """What drawing may raise for a file that is not what it should be."""
@@ -60,4 +61,4 @@ def log(folder: Path, text: str) -> None:
         contextlib.suppress(OSError),
         (folder / layout.EXPORTER_LOG).open("a", encoding="utf-8") as file,
     ):
-        file.write(text)
+        file.write(redacted(text))

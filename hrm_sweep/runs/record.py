@@ -37,6 +37,7 @@ from typing import Any, NamedTuple
 
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import layout
+from hrm_sweep.runs.logs import mask_logs
 from hrm_sweep.system import files, locks
 from hrm_sweep.system.redact import redacted_tree
 
@@ -291,6 +292,7 @@ def settle(folder: Path, *, outcome: str = "killed", reason: str = DEATH) -> boo
                 if (folder / name).exists()
             ],
         )
+        mask_logs(folder)
     return True
 
 

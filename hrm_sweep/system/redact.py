@@ -50,6 +50,12 @@ _HEADER = re.compile(
     r"[^\s\"',;)}\]]{6,}",
     re.IGNORECASE,
 )
+_SIGN = re.compile(
+    r"://|pass|pwd|secret|token|key|bearer|authorization"
+    r"|[?&][\w-]*(?:sig|cred)|(?:-u|--user)[ \t=]",
+    re.IGNORECASE,
+)
+"""What a text has at least in which another pattern finds something."""
 _KEY = re.compile(rf"(?:^|[._/])(?:{_SECRET_KEYS})$", re.IGNORECASE)
 _IN_ENVIRONMENT = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
 _SECRET_VARIABLES = ("PASSWORD", "PASSPHRASE", "TOKEN", "SECRET", "API_KEY", "ACCESS_KEY")
@@ -64,8 +70,20 @@ def redacted(text: str) -> str:
     such as `--password` and `-u user:`, `Bearer` and what follows it, and the values of the
     environment's variables that hold secrets.
     """
-    for secret in _secrets_of_environment():
+    return _masked(text, _secrets_of_environment())
+
+
+def redacted_lines(text: str) -> str:
+    """`redacted` for a long text, most of whose lines have no secrets; none spans two lines."""
+    secrets = _secrets_of_environment()
+    return "".join(_masked(line, secrets) for line in text.splitlines(keepends=True))
+
+
+def _masked(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
         text = text.replace(secret, MASK)
+    if not _SIGN.search(text):
+        return text
     for pattern in (_IN_URI, _TOKEN_IN_URL):
         text = pattern.sub(rf"\g<before>{MASK}@", text)
     for pattern in (_SIGNED_URL, _HEADER, _USER_OPTION):

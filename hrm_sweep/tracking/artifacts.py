@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from hrm_sweep.runs.logs import masked_copy
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.system import files
 from hrm_sweep.tracking.limits import clean
@@ -24,6 +26,14 @@ def names_of(folder: Path, end: Entry, drawn: Iterable[str]) -> list[str]:
         files.write_text(folder / TRACEBACK, clean(end.fields["traceback"]))
         names.append(TRACEBACK)
     return list(dict.fromkeys(names))
+
+
+def without_secrets(path: Path) -> AbstractContextManager[Path]:
+    """Return a context with the file to send: of a log, a copy in which secrets are masked.
+
+    All other files that are ours were written without.
+    """
+    return masked_copy(path) if path.suffix == ".log" else nullcontext(path)
 
 
 def refused(folder: Path, names: Iterable[str], end: Entry) -> Iterator[str]:

@@ -337,7 +337,8 @@ class RunExporter:
         try:
             for name in left:
                 if not artifacts.refusal(self.folder, name):
-                    run.artifact(self.folder / name, name)
+                    with artifacts.without_secrets(self.folder / name) as path:
+                        run.artifact(path, name)
                     self._state.artifacts.append(name)
         finally:
             self._save()
