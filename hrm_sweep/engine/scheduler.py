@@ -129,19 +129,21 @@ class Scheduler:
             self._settle(flight)
 
     def _turn(self) -> None:
-        done: set[Future[Any]] = set()
-        if self._in_flight:
-            done = self._clock.wait(self._in_flight, TICK_SECONDS)
-        else:
-            self._clock.sleep(TICK_SECONDS)
-        for flight in self._in_flight.values():
-            flight.read()
-        for future in done:
-            with process.defer_interrupts():
+        """Run one turn of the loop; Ctrl-C waits for its end, so that no lock stays taken."""
+        self._slots.flush()  # a stock launcher runs its batch in it, and has Ctrl-C itself
+        with process.defer_interrupts():
+            done: set[Future[Any]] = set()
+            if self._in_flight:
+                done = self._clock.wait(self._in_flight, TICK_SECONDS)
+            else:
+                self._clock.sleep(TICK_SECONDS)
+            for flight in self._in_flight.values():
+                flight.read()
+            for future in done:
                 self._settle_job(future)
-        self._exchange()
-        for observer in self._observers:
-            observer.tick()
+            self._exchange()
+            for observer in self._observers:
+                observer.tick()
         self._check_failure_rate()
 
     def _check_failure_rate(self) -> None:
@@ -195,9 +197,8 @@ class Scheduler:
         wanted = self._num_wanted(now)
         is_due = ended or wanted or self._retry.trouble or (reporting and now >= self._report_at)
         if is_due and self._retry.has_time:
-            with process.defer_interrupts(), self._retry.asking():
+            with self._retry.asking():
                 self._commit(reporting, ended, wanted)
-            self._slots.flush()
         self._update_state()
 
     def _commit(
