@@ -70,7 +70,9 @@ class SweeperConfig:
     sampler: Any = field(default_factory=lambda: {"_target_": "optuna.samplers.TPESampler"})
     pruner: Any = None
     """Optuna pruner as a config with `_target_`; null: none."""
-    tracking: Any = field(default_factory=lambda: {"name": "mlflow", "uri": None})
+    tracking: Any = field(
+        default_factory=lambda: {"name": "mlflow", "uri": None, "experiment": "hrm_sweep"}
+    )
     check: str | None = None
     """Dotted path of a function that raises for a composed config that cannot run."""
     columns: list[str] = field(default_factory=list)
