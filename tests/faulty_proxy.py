@@ -12,7 +12,8 @@ from typing import Any
 
 Fault = str
 """pass, 500, 429, hang (no answer, nothing done), reset, lost (done, no answer), late (done when
-`release` is set, no answer), half (only half of the body comes through)."""
+`release` is set, no answer), half (only half of the body comes through), garbage (done, and the
+answer is a page of somebody else), slow (after two seconds)."""
 
 
 class FaultyProxy:
@@ -87,8 +88,12 @@ class FaultyProxy:
         elif fault == "half":
             self._forward(request, body[: len(body) // 2], length=len(body))
         else:
+            if fault == "slow":
+                time.sleep(2)
             response, content = self._forward(request, body)
-            if fault == "pass":
+            if fault == "garbage":
+                content = b"<html><body>Sign in to the hotel's network</body></html>"
+            if fault != "lost":
                 self._pass_on(request, response, content)
 
     def _forward(

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +10,7 @@ from pathlib import Path
 import pytest
 from faulty_proxy import FaultyProxy
 from studies import until
-from truth import Truth, fresh_database
+from tracking_server import TrackingServer
 
 from hrm_sweep.runs.export_state import Backlog, waiting
 from hrm_sweep.runs.record import Record
@@ -29,44 +23,9 @@ TRIALS = ("0", "1")
 STEPS = 20
 
 
-class Server(Truth):
-    """A real `mlflow server` on a database of its own, and the truth in it."""
-
-    def __init__(self, folder: Path) -> None:
-        uri = fresh_database(folder)
-        super().__init__(uri)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri),
-                *("--artifacts-destination", str(folder / "files"), "--workers", "1"),
-                *("--host", "127.0.0.1", "--port", str(self.port)),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # idle processes
-            start_new_session=True,
-        )
-        self.root = folder / "files"
-
-    def wait(self) -> None:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2).close()
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise TimeoutError("the MLflow server did not start")
-
-    def stop(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    server = TrackingServer(tmp_path_factory.mktemp("server"))
     try:
         server.wait()
         yield server
@@ -75,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def proxy(server: Server) -> Iterator[FaultyProxy]:
+def proxy(server: TrackingServer) -> Iterator[FaultyProxy]:
     proxy = FaultyProxy(server.port)
     proxy.up()
     yield proxy
@@ -111,7 +70,7 @@ def project(root: Path, uri: str, *, experiment: str, seconds: float = 180) -> B
         projecting.close()
 
 
-def check(server: Server, root: Path, *, trials: Sequence[str] = TRIALS) -> None:
+def check(server: TrackingServer, root: Path, *, trials: Sequence[str] = TRIALS) -> None:
     """Everything is in MLflow once: runs, values, files, statuses."""
     runs = [run for run in server.runs() if run.info.run_name.startswith(f"{root.name} ")]
     assert Counter(run.info.run_name for run in runs) == {
