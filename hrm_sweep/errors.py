@@ -14,6 +14,7 @@
     ├── WorkerDied                     the process of a run is gone: a signal, no memory left
     ├── BatchLost                      a launcher raised, and does not say for which run
     ├── TimedOut                       a run took longer than it may
+    ├── NoWorkers                      a launcher cannot start the processes for runs
     ├── Hopeless                       too many trials of a study fail
     └── DatabaseAway                   the database of a study does not answer
 
@@ -90,6 +91,10 @@ class BatchLost(HrmSweepError):
 
 class TimedOut(HrmSweepError):
     """A run took longer than it may, and its process was ended."""
+
+
+class NoWorkers(HrmSweepError):
+    """No process in which runs could be made can be started."""
 
 
 class Hopeless(HrmSweepError):

@@ -17,7 +17,7 @@ from hrm_sweep.engine.interfaces import Clock, Observer, Slots
 from hrm_sweep.engine.open_study import OpenStudy
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_sync import InFlightTrial, StudySync
-from hrm_sweep.errors import DatabaseAway, Hopeless
+from hrm_sweep.errors import DatabaseAway, Hopeless, NoWorkers
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
@@ -80,6 +80,7 @@ class Scheduler:
             DatabaseAway: it does not answer, and nothing is left to do without it. Results that it
                 lacks are written when the study is resumed.
             Hopeless: too many trials fail; the running ones were stopped.
+            NoWorkers: the launcher cannot start any; trials wait.
             KeyboardInterrupt: Ctrl-C. Running trials have stopped at their next report and are put
                 back; a second Ctrl-C does not wait for them.
         """
@@ -92,7 +93,7 @@ class Scheduler:
                 self._turn()
                 if not self._in_flight:
                     self._retry.wait()
-        except (KeyboardInterrupt, Hopeless):
+        except (KeyboardInterrupt, Hopeless, NoWorkers):
             self._stop()
             raise
         except DatabaseAway:

@@ -1,47 +1,68 @@
-"""Pool of warm local processes, each of which runs one Hydra job at a time."""
+"""Pool of warm local processes, each of which runs one Hydra job at a time.
+
+Each slot has a thread, a process and a socket of its own: the death of a process, at any moment,
+is the end of its own job and of nothing else. Pools with one queue for all, such as those of
+concurrent.futures, loky and pebble, break or wait for ever when a process dies with half a result
+in the queue, or with its lock.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import importlib
-import multiprocessing
+import contextlib
 import os
 import pickle
+import queue
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, redirect_stderr
-from io import StringIO
+from functools import partial
+from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, run_job, setup_globals
+from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
-from pebble import ProcessExpired, ProcessPool
+from omegaconf import DictConfig
 
-from hrm_sweep.compat.pebble import worker_processes
+from hrm_sweep.compat import spawn
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
-from hrm_sweep.launch.compose import Composer
-from hrm_sweep.runs import handle, layout
-from hrm_sweep.system import output, process
+from hrm_sweep.launch.worker import RAISED, READY, STOP, check_not_importing
+from hrm_sweep.system import process
+from hrm_sweep.system.redact import redacted
+
+MOST_STARTS = 3
+"""How often a slot starts a process, one after the other, that dies before it is ready."""
+SECONDS_BETWEEN_STARTS = 0.5
+SECONDS_TO_DIE = 10.0
+NOT_BEGUN = "stopped before it began"
+PROGRAM = "import sys; sys.path[:] = {path!r}; from hrm_sweep.launch.worker import main; main({fd})"
+
+
+class _Job(NamedTuple):
+    overrides: list[str]
+    number: int
+    future: Future[Any]
 
 
 class Pool:
-    """Fixed number of spawned processes; a killed one fails its own job only and is replaced.
+    """Fixed number of slots, each with a process; one that dies is replaced.
 
     Args:
-        workers: number of processes.
-        threads: threads of each, set before anything that reads the variables is imported.
-        preload: modules that a worker imports before its first job arrives.
+        workers: number of slots.
+        threads: threads of each process, set before anything that reads the variables is imported.
+        preload: modules that a process imports before its first job arrives.
         timeout: seconds that a job may take; None: no limit.
         job: Hydra's context, the config and the task function.
+
+    Raises:
+        SystemExit: this is a worker, whose main module starts another pool.
     """
 
     def __init__(
@@ -53,34 +74,51 @@ class Pool:
         timeout: float | None,
         job: tuple[HydraContext, DictConfig, TaskFunction],
     ) -> None:
-        self._timeout = timeout
-        spawn = multiprocessing.get_context("spawn")  # fork copies locks of threads that are gone
-        self._stop = spawn.RawValue("b", 0)  # a lock in it could die with a killed worker
-        payload = cloudpickle.dumps((*job, Singleton.get_state()))
-        self._pool: Any = ProcessPool(
-            max_workers=workers,
-            context=spawn,
-            initializer=_start_worker,
-            initargs=(payload, self._stop, threads, tuple(preload)),
-        )
+        check_not_importing()
+        packed = cloudpickle.dumps((*job, Singleton.get_state()))
+        messages = [
+            pickle.dumps(spawn.preparation()),
+            pickle.dumps((tuple(preload), packed)),
+        ]
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        environment = {**os.environ, **process.thread_variables(threads)}
+        new_process = partial(_Process, messages, environment)
+        self._slots = [_Slot(self._jobs, new_process, timeout) for _ in range(workers)]
+        for slot in self._slots:
+            slot.start()
 
-        self._pool.schedule(os.getpid)  # the pool starts its processes with its first task
+    @property
+    def num_slots(self) -> int:
+        """Number of slots that can start a process."""
+        return sum(not slot.last_words for slot in self._slots)
+
+    @property
+    def trouble(self) -> str:
+        """Why a slot cannot start a process; empty if all can."""
+        return next((slot.last_words for slot in self._slots if slot.last_words), "")
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> Future[JobReturn]:
-        """Run one job in the next free worker; see `Slots.submit` for what the future raises."""
-        arguments = (list(overrides), job_idx)
-        return _translated(self._pool.schedule(_run, args=arguments, timeout=self._timeout))
+        """Run one job in the next free process; see `Slots.submit` for what the future raises."""
+        job = _Job(list(overrides), job_idx, _PackedFuture())
+        self._jobs.put(job)
+        return job.future
 
     def ask_to_stop(self) -> None:
-        """Let jobs end at their next report to the trial's handle."""
-        self._stop.value = 1
+        """Let jobs end at their next report to the trial's handle; those that wait do not begin."""
+        for slot in self._slots:
+            slot.ask_to_stop()
+        with contextlib.suppress(queue.Empty):
+            while job := self._jobs.get_nowait():
+                job.future.set_exception(Interrupted(NOT_BEGUN))
 
     def close(self) -> None:
-        """End the processes, idle or not."""
-        self._pool.stop()
-        for worker in worker_processes():
-            worker.terminate()  # before the pool's locks go, which a starting one looks for
-        self._pool.join()
+        """End the processes, idle or not, and what they have started."""
+        for slot in self._slots:
+            slot.close()
+        for _ in self._slots:
+            self._jobs.put(None)
+        for slot in self._slots:
+            slot.join()
 
 
 class _PackedFuture(Future[Any]):
@@ -93,24 +131,189 @@ class _PackedFuture(Future[Any]):
         return pickle.loads(super().result(timeout))
 
 
-def _translated(inner: Future[Any]) -> Future[JobReturn]:
-    """Return a future that raises our errors for pebble's."""
-    outer = _PackedFuture()
+class _Process:
+    """A worker process, the leader of a process group.
 
-    def settle(done: Future[Any]) -> None:
-        if done.cancelled():
-            outer.set_exception(WorkerDied("its process was stopped"))
-        elif isinstance(error := done.exception(), ProcessExpired):
-            outer.set_exception(WorkerDied(_death(error.exitcode)))
-        elif isinstance(error, TimeoutError) and error.args[1:]:
-            outer.set_exception(TimedOut(f"it took longer than {error.args[1]} s"))
-        elif error is not None:
-            outer.set_exception(error)
-        else:
-            outer.set_result(done.result())
+    Args:
+        messages: what it gets before its first job.
+    """
 
-    inner.add_done_callback(settle)
-    return outer
+    def __init__(self, messages: Sequence[bytes], environment: dict[str, str]) -> None:
+        self.is_gone = False
+        self._messages = messages
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
+        self._connection, other = Pipe()
+        program = PROGRAM.format(path=sys.path, fd=other.fileno())
+        self._popen = subprocess.Popen(
+            [*spawn.interpreter(), "-c", program],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            pass_fds=[other.fileno()],
+            start_new_session=True,  # the terminal's Ctrl-C is the sweep's
+        )
+        other.close()
+
+    def is_ready(self) -> bool:
+        """Wait until it is ready for jobs; return False if it died before."""
+        try:
+            for message in self._messages:
+                self.send(message)
+            return self.receive() == READY
+        except (EOFError, OSError):
+            return False
+
+    def send(self, message: bytes) -> None:
+        """Send a message.
+
+        Raises:
+            OSError: it is dead.
+        """
+        self._connection.send_bytes(message)
+
+    def receive(self, timeout: float | None = None) -> bytes:
+        """Return its next message.
+
+        Raises:
+            TimeoutError: none came in so many seconds.
+            EOFError, OSError: it is dead.
+        """
+        if not wait([self._connection], timeout):
+            raise TimeoutError
+        return self._connection.recv_bytes()
+
+    def kill(self) -> None:
+        """Kill it and what it has started; it is waited for elsewhere."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+
+    def end(self) -> str:
+        """Wait for its end, kill what it has left behind, and return how it died."""
+        self.is_gone = True
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it may have closed its socket only
+            self._popen.wait(SECONDS_TO_DIE)
+        self.kill()
+        self._connection.close()
+        return _death(self._popen.wait())
+
+    def last_words(self) -> str:
+        """Wait for its end and return how it died, with the last line that it printed."""
+        how = self.end()
+        self._output.seek(0)
+        lines = self._output.read().decode(errors="replace").splitlines()
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"{how}: {redacted(last)}" if last else how
+
+
+class _Slot(threading.Thread):
+    """One after the other: keeps a process ready, and runs jobs in it.
+
+    Args:
+        jobs: shared with the other slots; None wakes one that waits.
+        new_process: starts a process.
+        timeout: seconds that a job may take; None: no limit.
+    """
+
+    def __init__(
+        self,
+        jobs: queue.SimpleQueue[_Job | None],
+        new_process: Callable[[], _Process],
+        timeout: float | None,
+    ) -> None:
+        super().__init__(daemon=True)
+        self.last_words = ""
+        """Why no process can be started, once that is given up."""
+        self._jobs, self._new_process, self._timeout = jobs, new_process, timeout
+        self._process: _Process | None = None
+        self._job: _Job | None = None
+        """Runs, or waits for the next process because the last one died before it got it."""
+        self._is_stopping = self._is_closed = False
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Serve until the pool is closed, or no process can be started."""
+        words: list[str] = []
+        while len(words) < MOST_STARTS and not self._is_closed:
+            try:
+                worker = self._start_process()
+                if worker.is_ready():
+                    words = []
+                    self._serve(worker)
+                else:
+                    words.append(worker.last_words())
+            except OSError as error:  # no memory, no process, no file
+                words.append(f"its process cannot be started: {error.strerror}")
+            time.sleep(SECONDS_BETWEEN_STARTS * len(words))
+        if not self._is_closed:
+            self.last_words = words[-1]
+            if self._job is not None:
+                self._jobs.put(self._job)
+
+    def ask_to_stop(self) -> None:
+        """Let the job end at its next report, and begin no other."""
+        with self._lock:
+            self._is_stopping = True
+            if self._process is not None and self._job is not None:
+                with contextlib.suppress(OSError):
+                    self._process.send(STOP)
+
+    def close(self) -> None:
+        """Kill the process, and start no other."""
+        with self._lock:
+            self._is_closed = True
+            if self._process is not None:
+                self._process.kill()
+
+    def _start_process(self) -> _Process:
+        with self._lock:
+            if self._is_closed:
+                raise OSError("the pool is closed")
+            self._process = self._new_process()
+        return self._process
+
+    def _serve(self, worker: _Process) -> None:
+        """Run jobs in a process until it is gone or the pool is closed."""
+        while (job := self._next_job()) is not None:
+            with self._lock:
+                self._job = job
+                try:
+                    worker.send(pickle.dumps((job.overrides, job.number)))
+                except OSError:  # it died while it had nothing to do
+                    worker.end()
+                    return
+            answer = self._answer(worker)
+            with self._lock:
+                self._job = None
+            if isinstance(answer, Exception):
+                job.future.set_exception(answer)
+            else:
+                job.future.set_result(answer)
+            if worker.is_gone:
+                return
+
+    def _next_job(self) -> _Job | None:
+        while (job := self._job or self._jobs.get()) is not None and not self._is_closed:
+            if not self._is_stopping:
+                return job
+            self._job = None
+            job.future.set_exception(Interrupted(NOT_BEGUN))
+        return None
+
+    def _answer(self, worker: _Process) -> bytes | Exception:
+        """Return the pickled result of the job that runs, or what became of it."""
+        try:
+            answer = worker.receive(self._timeout)
+        except TimeoutError:
+            worker.kill()
+            worker.end()
+            return TimedOut(f"it took longer than {self._timeout} s")
+        except (EOFError, OSError):
+            return WorkerDied(worker.end())
+        if answer.startswith(RAISED):
+            error: Exception = pickle.loads(answer.removeprefix(RAISED))
+            return error
+        return answer
 
 
 def _death(exit_code: int) -> str:
@@ -126,101 +329,3 @@ def _signal(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # most real-time signals have none
         return f"signal {number}"
-
-
-_hydra: HydraContext
-_compose: Composer
-_task: Any
-
-
-def _start_worker(payload: bytes, stop: Any, threads: int, preload: tuple[str, ...]) -> None:
-    global _hydra, _compose, _task
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
-    _die_with_parent()
-    process.limit_threads(threads)
-    output.escape_characters()
-    for module in preload:
-        importlib.import_module(module)
-    setup_globals()
-    _hydra, config, _task, singletons = pickle.loads(payload)
-    Singleton.set_state(singletons)
-    _compose = Composer(_hydra.config_loader, config)
-    handle.set_stop_check(lambda: bool(stop.value))
-    gc.freeze()  # looking for garbage among what is imported takes 0.1 s, between two trials
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # linux/prctl.h
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _run(overrides: list[str], job_idx: int) -> bytes:
-    if handle.stop_requested():
-        raise Interrupted("stopped before it began")
-    job_config = _compose(overrides)
-    with open_dict(job_config):
-        job_config.hydra.job.id = str(job_idx)
-        job_config.hydra.job.num = job_idx
-    folder = Path(str(job_config.hydra.sweep.dir), str(job_config.hydra.sweep.subdir))
-    with _output_to(folder / layout.LOG):
-        done = run_job(
-            hydra_context=_hydra,
-            task_function=_task,
-            config=job_config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-    return _pickled(done)
-
-
-@contextmanager
-def _output_to(path: Path) -> Iterator[None]:
-    """Send what is printed in the block, by C code too, to the run's log."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [os.dup(1), os.dup(2)]
-    with path.open("ab") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, old in enumerate(kept, start=1):
-            os.dup2(old, descriptor)
-            os.close(old)
-
-
-def _returned(done: JobReturn) -> Any:
-    """Return what the task returned or raised."""
-    try:
-        with redirect_stderr(StringIO()):  # Hydra prints there before it raises
-            return done.return_value
-    except Exception as error:
-        return error
-
-
-def _pickled(done: JobReturn) -> bytes:
-    """Return the pickled `JobReturn`; a value that cannot be sent becomes an error that says so.
-
-    Pickled by value: Hydra executes plugin modules twice, so their config classes exist twice.
-    """
-    try:
-        data: bytes = cloudpickle.dumps(done)
-        pickle.loads(data)
-    except Exception as error:
-        value = _returned(done)
-        done.return_value = RuntimeError(
-            f"{type(value).__name__}: {value} (it cannot be sent between processes: {error})"
-        )
-        data = cloudpickle.dumps(done)
-    return data

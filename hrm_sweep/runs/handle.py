@@ -235,4 +235,4 @@ def _ending(error: BaseException) -> tuple[Outcome, str]:
 
 def _may_be_stopped() -> bool:
     """Return whether the user may have asked for it: Ctrl-C does not reach a pool's worker."""
-    return stop_requested() or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    return stop_requested() or signal.getsignal(signal.SIGINT) is not process.ignore_signal

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MXFAST = -1, -3, 1
 """As in malloc.h: bytes at the top of the heap, or in a block, that go back when they are free, and
@@ -56,9 +57,14 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def thread_variables(threads: int) -> dict[str, str]:
+    """Return the environment variables by which libraries use so many threads."""
+    return dict.fromkeys(THREAD_VARIABLES, str(threads))
+
+
 def limit_threads(threads: int) -> None:
     """For libraries that are imported later, and for child processes."""
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    os.environ.update(thread_variables(threads))
 
 
 def keep_freed_memory() -> None:
@@ -89,6 +95,10 @@ def hide_modules(*packages: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+def ignore_signal(number: int, frame: FrameType | None) -> None:
+    """Do nothing. Unlike SIG_IGN, a handler is not handed on to the programs that are started."""
 
 
 @contextmanager

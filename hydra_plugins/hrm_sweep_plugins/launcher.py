@@ -1,7 +1,7 @@
 """`hydra/launcher=pool`: jobs in warm local processes."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
@@ -15,6 +15,8 @@ from hrm_sweep.engine.plugin_config import PoolConfig
 if TYPE_CHECKING:
     from hrm_sweep.launch.pool import Pool
 
+
+SECONDS_BETWEEN_CHECKS = 1.0
 
 ConfigStore.instance().store(
     group="hydra/launcher", name="pool", node=PoolConfig, provider="hrm_sweep"
@@ -30,6 +32,7 @@ class PoolLauncher(Launcher):
         self._config = PoolConfig(**config)
         self._most = self.num_slots = self._config.workers or usable_cores()
         self._pool: Pool | None = None
+        self._is_stopping = False
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -53,10 +56,23 @@ class PoolLauncher(Launcher):
         return self._started().submit(overrides, job_idx)
 
     def flush(self) -> None:
-        """Do nothing: jobs start as they are submitted."""
+        """Check that jobs, which start as they are submitted, have processes to run in.
+
+        Raises:
+            NoWorkers: they have none.
+        """
+        from hrm_sweep.errors import NoWorkers
+
+        if self._pool is None or (left := self._pool.num_slots) == self.num_slots:
+            return
+        if left == 0 and not self._is_stopping:
+            raise NoWorkers(f"no worker can start: {self._pool.trouble}")
+        print(f"{left} of {self.num_slots} workers are left: {self._pool.trouble}")
+        self.num_slots = left
 
     def ask_to_stop(self) -> None:
         """Ask running jobs to end at their next report."""
+        self._is_stopping = True
         if self._pool is not None:
             self._pool.ask_to_stop()
 
@@ -89,6 +105,8 @@ class PoolLauncher(Launcher):
                 self.submit(overrides, initial_job_idx + index)
                 for index, overrides in enumerate(job_overrides)
             ]
+            while wait(futures, SECONDS_BETWEEN_CHECKS).not_done:
+                self.flush()
             return [future.result() for future in futures]
         finally:
             self.close()

@@ -35,7 +35,6 @@ DOORS = {
     "optuna": ("search/", "storage/", "engine/", "compat/"),
     "sqlalchemy": ("storage/", "tracking/", "commands/addresses.py", "compat/"),
     "mlflow": ("tracking/", "compat/mlflow.py"),
-    "pebble": ("launch/pool.py", "compat/pebble.py"),
     "rich": ("terminal/", "commands/console.py"),
     "hydra": (
         "compat/hydra.py",
@@ -50,7 +49,7 @@ DOORS = {
 }
 """Framework -> where it may be imported."""
 
-INTERNAL = ("mlflow.store", "pebble.pool", "optuna.storages._rdb")
+INTERNAL = ("mlflow.store", "multiprocessing.spawn", "optuna.storages._rdb")
 """Packages of frameworks that are internal though their names, or some of them, are not private."""
 
 HEAVY = {"torch", "mlflow", "optuna", "matplotlib", "numpy", "pandas", "sqlalchemy"}

@@ -1,0 +1,184 @@
+"""Worker: the process of a pool in which Hydra jobs run, one after the other.
+
+A socket leads to the sweep. It brings the preparation, the payload, then jobs; back go READY and,
+for each job, its pickled `JobReturn`, or RAISED and the exception of Hydra. When the stream ends,
+the sweep is gone, however it died, and this process ends with all that it has started.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, run_job, setup_globals
+from omegaconf import open_dict
+
+from hrm_sweep.compat import spawn
+from hrm_sweep.errors import Interrupted
+from hrm_sweep.launch.compose import Composer
+from hrm_sweep.runs import handle, layout
+from hrm_sweep.system import output, process
+
+READY, STOP, RAISED = b"ready", b"stop", b"raised "
+
+_is_preparing = False
+
+
+def check_not_importing() -> None:
+    """Check that this is not a worker whose main module starts a sweep when it is imported.
+
+    Raises:
+        SystemExit: it is. Hydra would hide the words of any other exception.
+    """
+    if _is_preparing:
+        raise SystemExit(
+            f"{sys.argv[0]}: starts a sweep as soon as it is imported, and workers import it; put "
+            'the call of its main function under `if __name__ == "__main__":`'
+        )
+
+
+def main(descriptor: int) -> None:
+    """Serve the sweep at the other end of a socket until it is gone."""
+    signal.signal(signal.SIGINT, process.ignore_signal)  # Ctrl-C is the sweep's; see its STOP
+    connection = Connection(descriptor)
+    messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    stop = threading.Event()
+    threading.Thread(target=_receive, args=(connection, messages, stop), daemon=True).start()
+    _prepare(messages.get())
+    run = _Runner(messages.get())
+    handle.set_stop_check(stop.is_set)
+    gc.freeze()  # looking for garbage among what is imported takes 0.1 s, between two trials
+    connection.send_bytes(READY)
+    while True:
+        connection.send_bytes(run(*pickle.loads(messages.get())))
+
+
+def _receive(
+    connection: Connection, messages: queue.SimpleQueue[bytes], stop: threading.Event
+) -> None:
+    """Hand messages on; when the sweep is gone, end this process and what it has started."""
+    try:
+        while True:
+            message = connection.recv_bytes()
+            if message == STOP:
+                stop.set()
+            else:
+                messages.put(message)
+    except (EOFError, OSError):
+        os.killpg(os.getpgrp(), signal.SIGKILL)  # the sweep made this process lead a group
+
+
+def _prepare(preparation: bytes) -> None:
+    global _is_preparing
+    _is_preparing = True
+    spawn.prepare(pickle.loads(preparation))
+    _is_preparing = False
+
+
+class _Runner:
+    """Composes and runs jobs.
+
+    Args:
+        payload: pickled modules to import, Hydra's context, config and task, and its singletons.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        output.escape_characters()
+        preload, packed = pickle.loads(payload)
+        for module in preload:
+            importlib.import_module(module)
+        setup_globals()
+        self._hydra, config, self._task, singletons = pickle.loads(packed)
+        Singleton.set_state(singletons)
+        self._compose = Composer(self._hydra.config_loader, config)
+
+    def __call__(self, overrides: Sequence[str], job_idx: int) -> bytes:
+        """Run one job and return its pickled `JobReturn`, or the pickled exception of Hydra."""
+        try:
+            return _pickled(self._run(overrides, job_idx))
+        except Exception as error:
+            return RAISED + pickle.dumps(_sendable(error))
+
+    def _run(self, overrides: Sequence[str], job_idx: int) -> JobReturn:
+        if handle.stop_requested():
+            raise Interrupted("stopped before it began")
+        job_config = self._compose(overrides)
+        with open_dict(job_config):
+            job_config.hydra.job.id = str(job_idx)
+            job_config.hydra.job.num = job_idx
+        folder = Path(str(job_config.hydra.sweep.dir), str(job_config.hydra.sweep.subdir))
+        with _output_to(folder / layout.LOG):
+            return run_job(
+                hydra_context=self._hydra,
+                task_function=self._task,
+                config=job_config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+
+
+@contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Send what is printed in the block, by C code too, to the run's log."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = [os.dup(1), os.dup(2)]
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, old in enumerate(kept, start=1):
+            os.dup2(old, descriptor)
+            os.close(old)
+
+
+def _returned(done: JobReturn) -> Any:
+    """Return what the task returned or raised."""
+    try:
+        with redirect_stderr(StringIO()):  # Hydra prints there before it raises
+            return done.return_value
+    except Exception as error:
+        return error
+
+
+def _pickled(done: JobReturn) -> bytes:
+    """Return the pickled `JobReturn`; a value that cannot be sent becomes an error that says so.
+
+    Pickled by value: Hydra executes plugin modules twice, so their config classes exist twice.
+    """
+    try:
+        data: bytes = cloudpickle.dumps(done)
+        pickle.loads(data)
+    except Exception as error:
+        value = _returned(done)
+        done.return_value = RuntimeError(
+            f"{type(value).__name__}: {value} (it cannot be sent between processes: {error})"
+        )
+        data = cloudpickle.dumps(done)
+    return data
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return an exception as it is, or its text in one that can be sent."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
