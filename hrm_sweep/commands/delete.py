@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +12,8 @@ from hrm_sweep.commands import study_files
 from hrm_sweep.commands.addresses import storage_of, with_password
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.resolve import resolve_study
-from hrm_sweep.errors import InputError, StudyError
+from hrm_sweep.commands.trust import confirmed
+from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.places import Place, Whereabouts, whereabouts
 from hrm_sweep.runs.run_folders import run_folders
@@ -145,9 +145,7 @@ def _describe(study: Study, belongings: _Belongings) -> Iterator[str]:
 
 
 def _confirmed(name: str) -> bool:
-    if not sys.stdin.isatty():
-        raise InputError(f"{name}: there is no terminal to confirm at; add --yes")
-    return input(f"Type {name} to remove it: ").strip() == name
+    return confirmed(f"Type {name} to remove it: ", about=name, wanted=name)
 
 
 def _run_ids(study: Study) -> list[str]:

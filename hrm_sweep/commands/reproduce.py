@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hrm_sweep.commands.resolve import (
     resolve_study,
     trial_of,
 )
+from hrm_sweep.commands.trust import confirmed
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import compare, layout
 from hrm_sweep.runs.app import FinalTags, Runner, runner_of
@@ -56,6 +58,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="run the recipe with these overrides and print its values before and now",
     )
 
+    parser.add_argument(
+        "--yes", action="store_true", help="run the recorded command of another app without asking"
+    )
+
 
 def _tolerance(text: str) -> float:
     with suppress(ValueError):
@@ -79,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.changes:
         _run_changed(original, arguments.changes, runner)
     else:
-        _run_and_compare(original, arguments.tolerance, runner)
+        _run_and_compare(original, arguments, runner)
 
 
 def _run_changed(original: Run, changes: list[str], runner: Runner | None) -> None:
@@ -92,10 +98,17 @@ def _run_changed(original: Run, changes: list[str], runner: Runner | None) -> No
         print(f"    {name:<32} {before:>10} → {now}")
 
 
-def _run_and_compare(original: Run, tolerance: float, runner: Runner | None) -> None:
+def _run_and_compare(original: Run, arguments: argparse.Namespace, runner: Runner | None) -> None:
     """Exit with 1 if the original is not reproduced, with 0 otherwise."""
+    tolerance = arguments.tolerance
     if runner is None:
-        again = rerun.run_app_again(original)
+        command = rerun.app_command(original)
+        print(f"  runs {shlex.join(command.words)}", flush=True)
+        question = "The folder says so, and may come from another user. Run it? [y/N] "
+        if not (arguments.yes or confirmed(question, about=_label(original), wanted="y")):
+            print("Nothing was run.")
+            return
+        again = rerun.run_app_again(command)
     else:
         again = rerun.train_again(original, runner, final_tags=_verdict_tag(original, tolerance))
     compared = compare.compare(original, again)
@@ -194,6 +207,7 @@ COMMAND = Command(
         ("multirun/train/2026-11-22-brisk-otter", "a run of which only the folder is left"),
         ("8f2c5e…", "an MLflow run id; a run folder that is gone is downloaded"),
         ("my-study --tolerance 1e-3", "on another machine, where values may differ by 0.1 %"),
+        ("my-study --yes", "a trial of another app, whose recorded command is run without asking"),
         ("my-study --with epochs=200", "rerun the best recipe with more epochs"),
     ),
     arguments=_arguments,

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.commands.resolve import resolve_study
+from hrm_sweep.commands.trust import check_overrides
 from hrm_sweep.engine.plugin_config import resume_overrides, without_place
 from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
 from hrm_sweep.runs import compare, layout
@@ -43,6 +44,7 @@ def train_again(
             killed is stopped where the original ended.
         final_tags: returns tags of the new run when it ends.
     """
+    check_overrides(original.folder.name, original.recipe, command=original.command)
     overrides = recorded_recipe(original, runner)
     folder = _new_folder(original, layout.SINGLE_RUNS)
     tracking = "tracking=mlflow" if original.mlflow_run_id else "tracking=off"
@@ -63,21 +65,35 @@ def train_again(
     return Run.open(folder)
 
 
-def run_app_again(original: Run) -> Run:
-    """Run the app that made a trial again, as a study of one point, and return the new run."""
+class AppCommand(NamedTuple):
+    """The command that runs another app's trial again, as a study of one point."""
+
+    words: list[str]
+    folder: Path
+    """Of the new study, which does not exist yet."""
+
+
+def app_command(original: Run) -> AppCommand:
+    """Return the command that runs the app that made a trial again, as its study recorded it."""
     study = _study_of(original)
     folder = _new_folder(original, layout.MULTIRUN / "reproduced")
     program, _, _ = study.command.partition(" -m ")
-    command = shlex.split(program)
-    command = [sys.executable, *command[1:]] if command[0] == "python" else command
     once = ["hydra.sweeper.repeats=1", "hydra.sweeper.pruner=null", "hydra.sweeper.timeout=null"]
     where = resume_overrides(folder.name, folder)
     overrides = [*without_place(study.hydra_overrides), *once, *where, *original.overrides]
+    return AppCommand([*shlex.split(program), "-m", *overrides], folder)
+
+
+def run_app_again(command: AppCommand) -> Run:
+    """Run another app's trial again and return the new run."""
+    program, *arguments = command.words
     print(flush=True)
-    done = subprocess.run([*command, "-m", *overrides], check=False)
-    if not (folder / "0" / layout.RECORD).exists():
+    done = subprocess.run(
+        [sys.executable if program == "python" else program, *arguments], check=False
+    )
+    if not (command.folder / "0" / layout.RECORD).exists():
         raise StudyError(f"{program}: exited with code {done.returncode} and left no run")
-    return Run.open(folder / "0")
+    return Run.open(command.folder / "0")
 
 
 def recorded_recipe(run: Run, runner: Runner) -> list[str]:

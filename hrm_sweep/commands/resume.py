@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.resolve import resolve_whole
+from hrm_sweep.commands.trust import check_overrides
 from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.plugin_config import (
     FOR_ONCE,
@@ -47,6 +48,7 @@ def _study(study: Study, take_from: str | None) -> list[str]:
         where = resume_overrides(study.name, study.folder, take_from)
         raise _made_by_another_app(study.name, study.command, where)
     for_hydra, overrides = _saved(study)
+    check_overrides(study.name, [*for_hydra, *overrides], command=study.command)
     once = [f"{TAKE_FROM}{take_from}"] if take_from else []
     if study.folder != layout.MULTIRUN / study.name:
         once.append(text_override(SWEEP_DIR, str(study.folder)))
@@ -58,6 +60,7 @@ def _single_run(run: Run, take_from: str | None) -> list[str]:
         raise StudyError(f"--take-from: {run.folder.name} is a single run; leave it out")
     if registered(run.app.name) is None:
         raise _made_by_another_app(run.folder.name, run.command, [f"hydra.run.dir={run.folder}"])
+    check_overrides(run.folder.name, run.overrides, command=run.command)
     overrides = [text for text in run.overrides if not _is_name(text)]
     where = text_override("hydra.run.dir", str(run.folder))
     return [*overrides, text_override("study.name", run.folder.name), where]

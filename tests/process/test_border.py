@@ -101,5 +101,5 @@ def test_a_command_works(arguments, printed, folder):
 
 
 def test_its_best_trial_comes_out_again(folder):
-    done = run(folder, "-c", COMMAND, "reproduce", "border")
+    done = run(folder, "-c", COMMAND, "reproduce", "border", "--yes")
     assert "values are identical, bit for bit" in done.stdout, done.stdout + done.stderr

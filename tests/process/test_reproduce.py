@@ -158,7 +158,7 @@ def hrm_sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_trial_of_any_app_comes_out_again(copied):
-    done = hrm_sweep("reproduce", "repeated", "--trial", "1", "--repeat", "2")
+    done = hrm_sweep("reproduce", "repeated", "--trial", "1", "--repeat", "2", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Trial 1 of repeated, repeat 2: +x=4 +seed=0 +noise=0.5 seed=2" in done.stdout
     assert "Reproduced: 10 of 10 values are identical, bit for bit" in done.stdout
@@ -204,11 +204,16 @@ def test_an_app_that_has_changed_does_not_reproduce_and_says_where(copied):
         [sys.executable, "app.py", "-m", *flags, *names, "+x=1,2"], check=True, capture_output=True
     )
     app_file.write_text(source.replace("** 2 + 1 / step", "** 2 + 1.001 / step"))
-    done = hrm_sweep("reproduce", "own")
+    asked = hrm_sweep("reproduce", "own")
+    assert asked.returncode == 2
+    assert "  runs python app.py -m hydra/sweeper=hrm_sweep" in asked.stdout
+    assert asked.stderr == ("Trial 1 of own: there is no terminal to confirm at; add --yes\n")
+    assert not (copied / "reproduced").exists()
+    done = hrm_sweep("reproduce", "own", "--yes")
     assert done.returncode == 1, done.stderr
     assert "Not reproduced: 0 of 10 values are identical" in done.stdout
     assert "first difference  step 1, objective: 1.0, now 1.001" in done.stdout
-    near = hrm_sweep("reproduce", "own", "--tolerance", "0.01")
+    near = hrm_sweep("reproduce", "own", "--yes", "--tolerance", "0.01")
     assert near.returncode == 0
     assert "Reproduced within 0.01: 0 of 10 values" in near.stdout
     names = sorted(path.name for path in (copied / "reproduced").iterdir())

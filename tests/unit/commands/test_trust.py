@@ -1,0 +1,28 @@
+"""A record from another user starts nothing that the user has not seen."""
+
+import pytest
+
+from hrm_sweep.commands.trust import check_overrides
+from hrm_sweep.errors import StudyError
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        pytest.param("--config-dir=/evil", id="flag"),
+        pytest.param("+hydra.callbacks.x._target_=os.abort", id="callback"),
+        pytest.param("+hydra/callbacks=evil", id="group of callbacks"),
+        pytest.param("hydra.searchpath=[file:///evil]", id="configs from elsewhere"),
+        pytest.param("hydra.launcher.preload=[evil]", id="module"),
+        pytest.param("hydra.job.env_set.LD_PRELOAD=/evil.so", id="environment"),
+        pytest.param("study.sampler={_target_:os.abort}", id="target in a dict"),
+    ],
+)
+def test_an_override_that_can_run_a_program_is_refused(override):
+    with pytest.raises(StudyError, match=r"^otter: its record has .*; if you trust it, run: cmd$"):
+        check_overrides("otter", ["lr=1e-3", override], command="cmd")
+
+
+def test_overrides_of_a_study_are_none_of_these():
+    known = ["hydra/sweeper=hrm_sweep", "hydra.sweeper.n_trials=3", "hydra.launcher.workers=2"]
+    check_overrides("otter", ["lr=-1", "~study", "study/sampler=tpe", *known], command="cmd")
