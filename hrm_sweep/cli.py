@@ -31,6 +31,11 @@ from hrm_sweep.system import output, process
 def main() -> None:
     """`python -m hrm_sweep` and `hrm-sweep`."""
     output.escape_characters()
+    with output.printable_streams():
+        _main()
+
+
+def _main() -> None:
     atexit.register(gc.freeze)  # nothing to collect in a process that ends: it takes half a second
     config.register_resolvers()
     grammar.extend()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch, fnmatchcase
@@ -145,3 +146,15 @@ def shorten_middle(text: str, width: int | None) -> str:
         return text
     half = width // 2
     return f"{text[: width - half]}…{text[1 - half :]}"
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text that Markdown shows as it is: no link, no picture, no HTML, one paragraph."""
+    return re.sub(r"([\\`*\[\]<>])", r"\\\1", " ".join(text.splitlines()))
+
+
+def markdown_code(text: object) -> str:
+    """Return a text as code in a line of Markdown, whatever is in it."""
+    line = " ".join(str(text).splitlines())
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence}{line}{fence}" if len(fence) == 1 else f"{fence} {line} {fence}"

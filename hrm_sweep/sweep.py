@@ -47,7 +47,8 @@ from hrm_sweep.system import environment, names, output, process
 from hrm_sweep.system.redact import check_no_secrets, redacted
 from hrm_sweep.system.sqlite_urls import absolute
 from hrm_sweep.terminal import hints
-from hrm_sweep.terminal.live import LiveView, standard_console
+from hrm_sweep.terminal.consoles import PrintableConsole
+from hrm_sweep.terminal.live import LiveView
 from hrm_sweep.terminal.study_tables import MetricColumns
 from hrm_sweep.tracking.exporter_process import ExporterProcess
 from hrm_sweep.tracking.store import resolve_uri
@@ -203,7 +204,7 @@ class Sweep:
     def _observers(self, opened: OpenStudy, state: StudyState, slots: Slots) -> list[Observer]:
         """Return the live view and, unless nothing is left to do, what keeps the results."""
         view = LiveView(
-            standard_console(),
+            PrintableConsole(),
             SystemClock(),
             head=hints.head(
                 state,

@@ -9,13 +9,14 @@ from typing import Any
 
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command, study_argument
-from hrm_sweep.commands.console import console, facts, plain_table
+from hrm_sweep.commands.console import facts, plain_table
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.ranking import front, next_best, ranked
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process
+from hrm_sweep.terminal.consoles import PrintableConsole
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +89,7 @@ def _print_front(study: Study, best: list[Run]) -> None:
         point = study.params(run)
         params = [formatting.format_param(point.get(name)) for name in study.searched]
         table.add_row(str(run.number), *params, *values)
-    console().print(table)
+    PrintableConsole().print(table)
 
 
 def _describe(study: Study, run: Run) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.console import console, plain_table
+from hrm_sweep.commands.console import plain_table
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.ranking import Verdict, compared, complete, ranked
@@ -16,6 +16,7 @@ from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import files
+from hrm_sweep.terminal.consoles import PrintableConsole
 
 MOST_RECIPES = 10
 
@@ -59,7 +60,7 @@ def _print_bests(studies: Sequence[Study], bests: Mapping[str, Run]) -> None:
         value = study.app.metrics.metric(best.values, objective) if best else "-"
         point = formatting.format_point(study.params(best)) if best else ""
         table.add_row(study.name, value, str(best.number) if best else "-", counted, took, point)
-    console().print(table)
+    PrintableConsole().print(table)
     sign = -1 if studies[0].directions[0] == "maximize" else 1
     valid = [study for study in studies if _is_valid(study, bests.get(study.name))]
     order = sorted(valid, key=lambda study: sign * bests[study.name].values[objective])
@@ -94,7 +95,7 @@ def _print_config_differences(bests: Mapping[str, Run]) -> None:
         table.add_row(
             key, *(formatting.format_param(run.config.get(key, "-")) for run in bests.values())
         )
-    console().print(table)
+    PrintableConsole().print(table)
 
 
 def _print_same_recipes(studies: Sequence[Study]) -> None:

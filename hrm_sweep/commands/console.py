@@ -5,20 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
-WIDE = 1000
-"""Columns where output is not a terminal: enough for every table."""
 BARS = "▁▂▃▄▅▆▇█"
-
-
-def console() -> Console:
-    """Return a console on stdout; colours and line breaks are for terminals only."""
-    screen = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-    if not screen.is_terminal:
-        screen.width = WIDE
-    return screen
 
 
 def plain_table(*names: str, right: Sequence[str] = ()) -> Table:

@@ -9,13 +9,14 @@ from typing import Any
 
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.console import console, plain_table
+from hrm_sweep.commands.console import plain_table
 from hrm_sweep.commands.resolve import stopped_runs, studies, unreadable, with_others
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.places import Whereabouts, whereabouts
 from hrm_sweep.runs.ranking import ranked
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process
+from hrm_sweep.terminal.consoles import PrintableConsole
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def _print_table(found: list[Study]) -> None:
     for study in found:
         ago = formatting.format_age(time.time() - study.run.last.time_ms / 1000)
         table.add_row(_name(study, found), ago, _trials(study), _value(study), _point(study))
-    console().print(table)
+    PrintableConsole().print(table)
 
 
 def _name(study: Study, found: list[Study]) -> str:

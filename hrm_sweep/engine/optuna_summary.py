@@ -51,7 +51,8 @@ class OptunaSummary:
             for name, value in best_of(self._state).items():
                 if self._study.user_attrs.get(name) != value:
                     self._study.set_user_attr(name, value)
-            write_note(self._storage, self._study, _in_words(self._state))
+            note = formatting.escape_markdown(_in_words(self._state))
+            write_note(self._storage, self._study, note)
 
 
 def write_run_ids(storage: SharedStorage, study: optuna.Study, run_ids: Mapping[int, str]) -> None:

@@ -4,10 +4,53 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
+
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
+    r"\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Characters that move the cursor, command the terminal, or change the order of those around."""
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters escaped, but for tabs and the ends of lines.
+
+    Names, reasons and logs may come from other users, and what they print should be seen.
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+class Printable:
+    """Text stream that escapes the control characters in what is printed.
+
+    Rich takes the stream behind it: what it writes is made printable by `terminal.consoles`, and
+    its colours are its own.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.rich_proxied_file = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+    def write(self, text: str) -> int:
+        """Write a text; return its length."""
+        self.rich_proxied_file.write(printable(text))
+        return len(text)
+
+
+@contextmanager
+def printable_streams() -> Iterator[None]:
+    """Escape control characters in what is printed in the block, on either stream."""
+    out: Any = sys.stdout and Printable(sys.stdout)
+    err: Any = sys.stderr and Printable(sys.stderr)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        yield
 
 
 class Output:
@@ -21,6 +64,8 @@ class Output:
         self._stream = stream
 
     def __getattr__(self, name: str) -> Any:
+        if name == "rich_proxied_file":
+            return Output(self._stream.rich_proxied_file)  # type: ignore[attr-defined]
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:

@@ -25,20 +25,10 @@ from hrm_sweep.terminal import trial_text
 from hrm_sweep.terminal.study_tables import FINAL_ROWS, MetricColumns, final_table, live_table
 from hrm_sweep.terminal.tables import folded
 
-WIDE = 1000
-"""Columns of a pipe: a table takes what it needs."""
 LIVE_ROWS = 12
 LINES_AROUND = 8
 """Lines of a terminal that the live table leaves to what is above and below it."""
 SECONDS_BETWEEN_FRAMES = 0.25
-
-
-def standard_console() -> Console:
-    """Return a console on standard output that prints text as it is."""
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    return console
 
 
 class LiveView:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hrm_sweep.formatting import shorten_middle
+from hrm_sweep.system.output import printable
 
 MIN_PARAM_WIDTH = 16
 """Columns that a parameter's value or name keeps before a metric is dropped."""
@@ -75,7 +76,7 @@ def folded(console: Console, line: str) -> str:
 
 
 def _in_one_line(text: str) -> Text:
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 def _width(console: Console, table: Table) -> int:

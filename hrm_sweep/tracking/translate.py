@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hrm_sweep import formatting
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.system import process
@@ -169,16 +170,19 @@ def note(started: Mapping[str, Any], folder: Path, links: Sequence[str]) -> str:
     """
     tags = started.get("tags", {})
     known = [
-        f"{word} {tags[f'hrm_sweep.{word}']}"
+        f"{word} {formatting.escape_markdown(tags[f'hrm_sweep.{word}'])}"
         for word in ("repeat", "trial", "study")
         if f"hrm_sweep.{word}" in tags
     ]
-    facts = [" of ".join(known), f"folder `{folder}`"]
+    facts = [" of ".join(known), f"folder {formatting.markdown_code(folder)}"]
     if commit := tags.get("mlflow.source.git.commit"):
         dirty = tags.get("hrm_sweep.git_dirty") == "true"
-        facts.append(f"git commit `{commit[:10]}`{' and changes after it' * dirty}")
+        facts.append(
+            f"git commit {formatting.markdown_code(commit[:10])}{' and changes after it' * dirty}"
+        )
     where = " · ".join(filter(None, facts))
-    description = started.get("description", "").rstrip()
+    command = " ".join(started.get("description", "").strip().splitlines())
+    description = f"    {command}" if command else ""
     return "\n\n".join(filter(None, [description, where, " · ".join(links)]))
 
 
@@ -192,7 +196,8 @@ def links(started: Mapping[str, Any], *, view: str) -> list[str]:
     """
     found = [f"[compare the trials]({view})"] if view else []
     if study := started.get("tags", {}).get("hrm_sweep.study"):
-        found.append(f"in Optuna: `{process.hrm_sweep_command('dashboard', study)}`")
+        command = process.hrm_sweep_command("dashboard", study)
+        found.append(f"in Optuna: {formatting.markdown_code(command)}")
     return found
 
 

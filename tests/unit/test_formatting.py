@@ -40,3 +40,28 @@ def test_an_override_as_a_person_types_it(override, typed):
 )
 def test_a_measurement_as_a_person_reads_it(metric, value, deviation, shown):
     assert APP.metrics.value(metric, value, deviation) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        pytest.param("my_study lr=1e-3", "my_study lr=1e-3", id="plain"),
+        pytest.param("[here](http://evil)", r"\[here\](http://evil)", id="link"),
+        pytest.param("<img src=x>", r"\<img src=x\>", id="HTML"),
+        pytest.param("a\n\n# b", "a  # b", id="lines"),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text, escaped):
+    assert formatting.escape_markdown(text) == escaped
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        pytest.param("a/b", "`a/b`", id="plain"),
+        pytest.param("a`b", "`` a`b ``", id="backtick"),
+        pytest.param("a\nb", "`a b`", id="lines"),
+    ],
+)
+def test_code_in_markdown_ends_where_it_should(text, code):
+    assert formatting.markdown_code(text) == code

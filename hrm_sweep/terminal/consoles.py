@@ -1,0 +1,39 @@
+"""The console on which everything with colours or columns is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from hrm_sweep.system.output import printable
+
+WIDE = 1000
+"""Columns where output is not a terminal: enough for every table."""
+
+
+class PrintableConsole(Console):
+    """Console on standard output that prints text as it is, its control characters escaped.
+
+    Colours and line breaks are for terminals only.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False)
+        if not self.is_terminal:
+            self.width = WIDE
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a string as text: a table measures its cells by it."""
+        return super().render_str(printable(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Return the segments of a renderable, in which only rich's own controls are."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(printable(text), style)
