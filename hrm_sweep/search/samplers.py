@@ -17,6 +17,7 @@ import optuna
 from hydra.utils import get_object, instantiate
 from optuna.distributions import CategoricalDistribution
 
+from hrm_sweep.compat.optuna_cmaes import restrict_unpickling
 from hrm_sweep.errors import StudyError
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives
@@ -70,6 +71,7 @@ def make_sampler(
     Raises:
         StudyError: `config` names no sampler, or a package that the sampler needs is missing.
     """
+    restrict_unpickling()
     if budget.is_grid:
         target = config.get("_target_", "") if isinstance(config, Mapping) else config or ""
         name = str(target).rpartition(".")[2]
