@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hrm_sweep.errors import TrackingError
+from hrm_sweep.system import companion
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
@@ -24,7 +23,7 @@ TELLING = 2000
 
 @contextmanager
 def serving(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the UI as a child process, from its first answer until the block ends.
+    """Run the UI as a child process, from its first answer until the block, or this process, ends.
 
     It answers requests for this host and port only: its own defaults accept hosts that merely look
     like ours. The address of the database goes by the environment, since a password is not for the
@@ -34,20 +33,15 @@ def serving(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         TrackingError: it did not start; the message ends with what it said.
     """
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
+        process = companion.start(
             [
                 *(sys.executable, "-m", "mlflow", "ui", "--workers", "1"),
                 *("--host", HOST, "--port", str(port)),
                 *("--allowed-hosts", f"localhost:{port},{HOST}:{port}"),
             ],
-            env={
-                **os.environ,
-                "MLFLOW_BACKEND_STORE_URI": uri,
-                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight idle processes
-            },
-            stdout=said,
-            stderr=said,
-            start_new_session=True,  # its workers end with it
+            said=said,
+            MLFLOW_BACKEND_STORE_URI=uri,
+            MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",  # eight idle processes
         )
         try:
             if not _answers(f"http://{HOST}:{port}/health", process):
@@ -56,9 +50,7 @@ def serving(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
                 raise TrackingError(f"MLflow did not start on port {port}; its output:\n{output}")
             yield process
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+            companion.end(process)
 
 
 def _answers(address: str, process: subprocess.Popen[bytes]) -> bool:
