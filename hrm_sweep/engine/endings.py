@@ -45,6 +45,8 @@ def write_missing_record(
         tags: of each trial of the study.
     """
     assert trial.outcome is not None
+    if trial.folder.is_symlink():
+        return  # nothing is written through a link, and the trial's reason says so
     with session(
         trial.folder,
         kind="trial",

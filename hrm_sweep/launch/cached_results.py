@@ -61,5 +61,5 @@ def add(sweep: Path, digest: str, folder: Path) -> None:
 
 def _entry(sweep: Path, digest: str) -> Path:
     folder = sweep / layout.CACHED_RESULTS
-    folder.mkdir(exist_ok=True)
+    files.make_folder(folder)
     return folder / digest

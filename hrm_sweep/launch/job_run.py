@@ -66,7 +66,10 @@ class JobRun:
 
     def write_recipe(self, source: Path) -> None:
         """Write config, overrides and environment; `source` is the folder of the task's code."""
+        if self.number is not None:  # the folder of a single run is the user's own choice
+            files.check_no_link(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        files.check_no_link(self.folder / layout.RECORD)
         files.write_text(self.folder / layout.CONFIG, to_yaml(redacted_tree(self._tree)))
         overrides = OmegaConf.to_yaml(OmegaConf.create(redacted_tree(self.overrides)))
         files.write_text(self.folder / layout.OVERRIDES, overrides)

@@ -31,7 +31,7 @@ from hrm_sweep.compat import spawn
 from hrm_sweep.errors import Interrupted
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.runs import handle, layout
-from hrm_sweep.system import output, process
+from hrm_sweep.system import files, output, process
 
 READY, STOP, RAISED = b"ready", b"stop", b"raised "
 
@@ -134,9 +134,10 @@ class _Runner:
 @contextmanager
 def _output_to(path: Path) -> Iterator[None]:
     """Send what is printed in the block, by C code too, to the run's log."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
+    files.check_no_link(path)
     kept = [os.dup(1), os.dup(2)]
-    with path.open("ab") as log:
+    with files.append(path) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     try:

@@ -38,7 +38,7 @@ def write(study: Study) -> list[str]:
     data = Data(study)
     found = figures.drawn(data)
     folder = study.folder / layout.FIGURES
-    folder.mkdir(exist_ok=True)
+    files.make_folder(folder)
     for name, figure in found.items():
         _save_png(figure, folder / f"{name}.png")
         figure.set_layout_engine("none")  # drawn once more, everything stays where it is
@@ -175,7 +175,8 @@ def _pictures(best: Run | None) -> Iterator[tuple[str, str]]:
         return
     folder = (best.repeats[0] if best.repeats else best).trained.folder
     pictures.draw_function(trusted_pictures(best.app))(folder)
-    paths = sorted(path for path in folder.glob("*.png") if path.stat().st_size <= MOST_BYTES)
+    own = (path for path in folder.glob("*.png") if not path.is_symlink())
+    paths = sorted(path for path in own if path.stat().st_size <= MOST_BYTES)
     for path in paths[:MOST_PICTURES]:
         data = base64.b64encode(path.read_bytes()).decode()
         yield path.stem.replace("_", " "), f"data:image/png;base64,{data}"

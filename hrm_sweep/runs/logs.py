@@ -14,12 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted_lines
 
 
 @contextmanager
 def masked_logs(folder: Path) -> Iterator[None]:
-    """Mask the secrets in the logs of a folder when the block ends, and those it begins with."""
+    """Mask the secrets in the logs of a folder when the block ends, and those it begins with.
+
+    Raises:
+        InputError: a log is a symbolic link, through which would be written.
+    """
+    for path in folder.glob("*.log"):
+        files.check_no_link(path)
     mask_logs(folder)
     try:
         yield

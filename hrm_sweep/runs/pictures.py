@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from hrm_sweep.runs import layout
+from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted
 
 FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
@@ -59,6 +60,6 @@ def log(folder: Path, text: str) -> None:
     """Append to the log of a folder what went wrong beside its runs."""
     with (
         contextlib.suppress(OSError),
-        (folder / layout.EXPORTER_LOG).open("a", encoding="utf-8") as file,
+        files.append(folder / layout.EXPORTER_LOG) as file,
     ):
-        file.write(redacted(text))
+        file.write(redacted(text).encode())

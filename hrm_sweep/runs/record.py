@@ -70,7 +70,9 @@ class Record:
         self._path = folder / layout.RECORD
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", 0)
+            self._file = os.fdopen(
+                os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+b", 0
+            )
         except OSError as error:
             raise self._unwritable(error) from error
         try:

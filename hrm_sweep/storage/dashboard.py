@@ -65,6 +65,8 @@ def show_pictures(storage: BaseStorage, study: str, artifacts: Path) -> None:
     for trial in storage.get_all_trials(study_id, deepcopy=False):
         folder = Path(trial.user_attrs.get("folder", artifacts))
         for picture in sorted([*folder.glob("*.png"), *folder.glob("*/*.png")]):
+            if picture.is_symlink():
+                continue
             name = str(picture.relative_to(folder))
             identity = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{study}/{trial.number}/{name}"))
             _link(picture, artifacts / identity)

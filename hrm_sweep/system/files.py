@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hrm_sweep.errors import InputError
 from hrm_sweep.system.redact import redacted_tree
@@ -111,9 +111,43 @@ def set_aside(path: Path) -> Path:
     raise AssertionError
 
 
+def append(path: Path) -> BinaryIO:
+    """Open a file for appending, and create it if need be; a symbolic link is not followed.
+
+    Raises:
+        OSError: there is a link, or the file cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and those above it, where they are missing; its own link is not followed.
+
+    Raises:
+        InputError: there is a link in its place, which may lead to any folder of the user.
+    """
+    check_no_link(path)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def check_no_link(path: Path) -> None:
+    """Check that what is written at a path stays there: a study may come from another user.
+
+    Raises:
+        InputError: there is a symbolic link.
+    """
+    if path.is_symlink():
+        raise InputError(
+            f"{path}: is a symbolic link to {path.readlink()}, and nothing is written through one; "
+            "remove it, or put what it leads to in its place"
+        )
+
+
 @contextmanager
 def _neighbour(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)  # of a dead process, or a link
     try:
         yield temporary
     finally:

@@ -23,11 +23,11 @@ class FileLock:
     that means.
 
     Raises:
-        OSError: The file cannot be opened for writing.
+        OSError: The file cannot be opened for writing, or is a symbolic link.
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
 
     def acquire(self, *, timeout: float | None = None) -> bool:
         """Acquire the lock and return whether that succeeded.
