@@ -13,7 +13,8 @@ MASK = "***"
 
 _SECRET_KEYS = (
     r"[a-z0-9]{0,30}password|passwd|pwd|passphrase|secret(?:[_-]?key)?"
-    r"|(?:api|access|private)[_-]?key|(?:auth|access|api|refresh|session)[_-]?token"
+    r"|(?:api|access|private)[_-]?key|(?:auth|access|api|refresh|session|bearer|deploy|login)[_-]?token"
+    r"|(?:bot|git|github|gitlab|hf|hub|slack|tracking|wandb)[_-]token"
 )
 _QUOTED_OR_WORD = r"(?:(?P<quote>[\"'])(?:(?!(?P=quote))[^\n])*|[^\s\"'&;,)}\]]+)"
 _IN_URI = re.compile(
@@ -58,7 +59,16 @@ _SIGN = re.compile(
 """What a text has at least in which another pattern finds something."""
 _KEY = re.compile(rf"(?:^|[._/])(?:{_SECRET_KEYS})$", re.IGNORECASE)
 _IN_ENVIRONMENT = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
-_SECRET_VARIABLES = ("PASSWORD", "PASSPHRASE", "TOKEN", "SECRET", "API_KEY", "ACCESS_KEY")
+_SECRET_VARIABLES = (
+    "PASSWORD",
+    "PASSWD",
+    "_PASS",
+    "PASSPHRASE",
+    "TOKEN",
+    "SECRET",
+    "API_KEY",
+    "ACCESS_KEY",
+)
 """How the names of other variables of the environment end that hold secrets."""
 
 

@@ -94,6 +94,9 @@ class ExporterProcess:
         MLflow destroys a database that two processes begin to use at once.
         """
         assert self._process.stdout is not None
+        path = store.database_path(self._uri)
+        if path is None or path.exists():
+            return
         select.select([self._process.stdout], [], [], PATIENCE_SECONDS)
 
     def tick(self) -> None:

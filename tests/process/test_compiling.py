@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 import torch
 from paths import TESTS
 from small import adamw_config, hrm_config, small_task, trainer_config
+from studies import is_gone, until
 
 from hrm_sweep.errors import InputError
 from hrm_sweep.hrm.backends import block_library, toolchain
@@ -22,6 +24,9 @@ from hrm_sweep.hrm.backends.select import why_eager
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training.trainer import Trainer
 
+AS_ROOT = pytest.param(
+    "owner", marks=pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+)
 TOO_SHORT = "too short a training to earn compiling back"
 
 
@@ -71,7 +76,7 @@ def test_a_library_compiled_in_another_cache_gives_the_same_bits_and_is_kept(tmp
         for _ in range(2)
     ]
     assert [process.communicate()[0].split() for process in both] == [[here]] * 2
-    (kept,) = (tmp_path / "hrm_sweep").iterdir()
+    (kept,) = (tmp_path / "hrm_sweep").glob("*.so")
     assert kept.stem == NativeBackend().name
     made_at = kept.stat().st_mtime_ns
     assert subprocess.check_output(command, env=environment, text=True).split() == [here]
@@ -209,14 +214,59 @@ def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch):
     assert str(raised.value).startswith(f"{tmp_path}/file/hrm_sweep/{name}: ")
     assert str(raised.value).endswith(way_out)
 
-    damaged = tmp_path / "damaged" / "hrm_sweep" / name
-    damaged.parent.mkdir(parents=True)
-    damaged.write_text("no library")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "damaged"))
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_a_cache_of_another_user_is_named(tmp_path, monkeypatch):
+    (tmp_path / "hrm_sweep").mkdir()
+    os.chown(tmp_path / "hrm_sweep", 12345, -1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     forget()
-    with pytest.raises(InputError, match=r"invalid ELF header|file too short") as raised:
+    with pytest.raises(InputError, match=r"hrm_sweep: belongs to another user, who") as raised:
         toolchain.library.__wrapped__(toolchain.BLOCK)
-    assert str(raised.value).endswith(way_out)
+    assert str(raised.value).endswith("to another folder, or trainer.compile=off")
+
+
+@pytest.mark.parametrize("spoilt", ["damaged", "digest", "mode", "folder", "link", AS_ROOT])
+def test_a_library_that_others_could_have_written_is_compiled_anew(tmp_path, monkeypatch, spoilt):
+    """Each is put right, and what is loaded is what was compiled."""
+    source, evil = tmp_path / "answer.cpp", tmp_path / "evil.cpp"
+    source.write_text('extern "C" int answer() { return 42; }\n')
+    evil.write_text('extern "C" int answer() { return 13; }\n')
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder, kept = tmp_path / "cache" / "hrm_sweep", toolchain.path.__wrapped__(source)
+    toolchain._make_private(folder)
+    toolchain._compile(evil, kept)
+    match spoilt:
+        case "damaged":
+            kept.write_text("no library")
+        case "digest":
+            kept.with_name(f"{kept.name}.sha256").unlink()
+        case "mode":
+            kept.chmod(0o777)
+        case "folder":
+            folder.chmod(0o777)
+        case "link":
+            kept.symlink_to(kept.rename(tmp_path / "evil.so"))
+        case "owner":
+            os.chown(kept, 12345, -1)
+    assert toolchain.library.__wrapped__(source).answer() == 42
+    now = kept.lstat()
+    assert (now.st_uid, stat.S_IMODE(now.st_mode)) == (os.getuid(), 0o700)
+    assert stat.S_IMODE(folder.stat().st_mode) & 0o022 == 0
+
+
+def test_a_compiler_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypatch):
+    compiler = tmp_path / "slow-c++"
+    compiler.write_text(f"#!/bin/sh\nsleep 600 & echo $! > {tmp_path}/pid; wait\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr(toolchain, "COMPILE_SECONDS", 3.0)
+    with pytest.raises(
+        InputError, match=r"slow-c\+\+ cannot compile .* \(no end after 3 s\); set CXX"
+    ):
+        toolchain.path.__wrapped__(toolchain.BLOCK)
+    until((tmp_path / "pid").exists)
+    until(lambda: is_gone(int((tmp_path / "pid").read_text())))
 
 
 def test_in_bf16_an_mlp_of_odd_width_is_not_compiled():

@@ -34,6 +34,7 @@ CANARY = "c4n4ry-Sesame"
         pytest.param(f"token: {CANARY}", id="token"),
         pytest.param(f'{{"token": "{CANARY}"}}', id="token in JSON"),
         pytest.param(f"hub.token={CANARY}", id="token of a config"),
+        pytest.param(f"data.hf_token={CANARY}", id="token of a known service"),
         pytest.param(f"Authorization: Bearer {CANARY}", id="bearer"),
         pytest.param(f"{{'Authorization': 'Basic {CANARY}'}}", id="basic authorization"),
         pytest.param(f"curl -u me:{CANARY} http://h", id="curl -u"),
@@ -88,7 +89,8 @@ def test_the_password_in_the_environment_is_masked_wherever_it_stands(monkeypatc
 
 
 @pytest.mark.parametrize(
-    "name", ["MLFLOW_TRACKING_TOKEN", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY"]
+    "name",
+    ["MLFLOW_TRACKING_TOKEN", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "DB_PASS"],
 )
 def test_a_token_in_the_environment_is_masked_wherever_it_stands(monkeypatch, name):
     monkeypatch.setenv(name, CANARY)
