@@ -140,7 +140,7 @@ class Sweep:
             scheduler = Scheduler(opened, state, slots, observers, SystemClock())
             scheduler.run()
         except KeyboardInterrupt:
-            print(f"Stopped. Continue with: {self._how_to_continue()}")
+            output.show(f"Stopped. Continue with: {self._how_to_continue()}")
             raise
         except DatabaseAway as error:
             raise self._with_way_out(error) from error
@@ -198,7 +198,7 @@ class Sweep:
         )
         if opened.num_rebuilt:
             trials = formatting.pluralize(opened.num_rebuilt, "trial")
-            print(f"Optuna lacked {trials} of {self._dir.path}: rebuilt from the folder")
+            output.show(f"Optuna lacked {trials} of {self._dir.path}: rebuilt from the folder")
         return opened
 
     def _observers(self, opened: OpenStudy, state: StudyState, slots: Slots) -> list[Observer]:
@@ -277,25 +277,25 @@ class Sweep:
             ignored_keys=self._job.app.ignored_keys,
         )
         for line in lines:
-            print(line)
+            output.show(line)
 
     def _print_next_commands(self, state: StudyState, observers: list[Observer]) -> None:
         if state.is_stopped:
             left = formatting.pluralize(state.num_left, "trial")
-            print(f"  time is up  {left} left; continue with: {self._how_to_continue()}")
+            output.show(f"  time is up  {left} left; continue with: {self._how_to_continue()}")
         folder = self._dir.path
         for line in hints.next_commands(
             state, self._space, self._config, folder, ignored_keys=self._job.app.ignored_keys
         ):
-            print(line)
+            output.show(line)
         for observer in observers:
             if not isinstance(observer, ExporterProcess):
                 continue
             if (backlog := observer.backlog).runs:
                 later = process.hrm_sweep_command("sync", reference(self._name, self._dir.path))
-                print(f"  tracking     {backlog}; later: {later}")
+                output.show(f"  tracking     {backlog}; later: {later}")
             elif backlog.left_out:
-                print(f"  tracking     {backlog}")
+                output.show(f"  tracking     {backlog}")
 
     def _how_to_continue(self, *, take_from: str | None = None) -> str:
         return hints.how_to_continue(self._name, self._dir.path, self._job.app, take_from=take_from)

@@ -25,6 +25,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def show(text: str) -> None:
+    """Print a text, also in the process of another app, whose own output is its affair."""
+    print(printable(text))
+
+
 class Printable:
     """Text stream that escapes the control characters in what is printed.
 
