@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
 from hrm_sweep.engine.checks import check_sweep
+from hrm_sweep.engine.damage import as_waiting, undone_trials
 from hrm_sweep.engine.description import describe_study
 from hrm_sweep.engine.identity import check_identity, recorded_study
 from hrm_sweep.engine.interfaces import Observer, Slots, SystemClock
@@ -100,7 +101,8 @@ class Sweep:
         if self._known is None and self._recorded is not None:
             check_recipe(self._name, self._recorded.recipe, self._recipe)
         known = self._known.get_trials(deepcopy=False) if self._known else []
-        self._trials = known + lacking_trials(
+        undone = undone_trials(known, self._recorded, self._objectives)
+        self._trials = as_waiting(known, undone) + lacking_trials(
             known,
             self._recorded,
             self._space,
@@ -199,6 +201,8 @@ class Sweep:
         if opened.num_rebuilt:
             trials = formatting.pluralize(opened.num_rebuilt, "trial")
             output.show(f"Optuna lacked {trials} of {self._dir.path}: rebuilt from the folder")
+        for note in opened.notes:
+            output.show(note)
         return opened
 
     def _observers(self, opened: OpenStudy, state: StudyState, slots: Slots) -> list[Observer]:

@@ -28,7 +28,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([_described(study) for study in found], indent=2))
         return
-    for error in unreadable():
+    damaged = (error for study in found for error in study.damaged.values())
+    for error in (*unreadable(), *damaged):
         print(f"left out: {error}")
     if found:
         _print_table(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -44,11 +45,14 @@ def resolve(text: str | None) -> Study | Run:
         StudyError: nothing has that name; the message says what is there.
         RecordError: its record was edited.
     """
-    if text is None:
-        return with_others(_newest_study())
-    if (found := find(text)) is None:
-        raise _not_found(text)
-    return with_others(found) if isinstance(found, Study) else found
+    found = _newest_study() if text is None else find(text)
+    if found is None:
+        raise _not_found(text or "")
+    if not isinstance(found, Study):
+        return found
+    for error in found.damaged.values():
+        print(f"left out: {error}", file=sys.stderr)
+    return with_others(found)
 
 
 def with_others(study: Study) -> Study:
@@ -118,6 +122,8 @@ def trial_of(study: Study, number: int) -> Run:
         StudyError: the study has none; the message says which it has.
     """
     trials = {run.number or 0: run for run in study.trials}
+    if str(number) in study.damaged:
+        raise study.damaged[str(number)]
     return _numbered(trials, number, study.name, kind="trial", empty="none was started yet")
 
 

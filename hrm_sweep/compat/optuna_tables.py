@@ -19,6 +19,7 @@ from optuna.storages._rdb.models import (
     TrialModel,
     TrialParamModel,
     TrialUserAttributeModel,
+    TrialValueModel,
 )
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
@@ -83,6 +84,14 @@ def replace_distributions(
         new = distributions[param.param_name]
         param.param_value = new.to_internal_repr(old.to_external_repr(param.param_value))
         param.distribution_json = distribution_to_json(new)
+
+
+def reopen(session: Session, trial_id: int, state: TrialState) -> None:
+    """Give a finished trial an unfinished state, and take its values and its curve from it."""
+    for model in (TrialValueModel, TrialIntermediateValueModel):
+        session.query(model).filter_by(trial_id=trial_id).delete(synchronize_session=False)
+    trial = session.query(TrialModel).filter_by(trial_id=trial_id).one()
+    trial.state, trial.datetime_complete = state, None
 
 
 def has_study(connection: sqlalchemy.Connection, name: str) -> bool:

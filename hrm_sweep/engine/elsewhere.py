@@ -104,7 +104,7 @@ def _was_begun(trial: FrozenTrial) -> bool:
 
 def _run(study: Study, trial: FrozenTrial) -> RunElsewhere:
     attrs = trial.user_attrs
-    place = _place(study, attrs)
+    place = place_of(study, attrs)
     overrides = [f"{name}={value}" for name, value in trial.params.items()]
     begun = round(trial.datetime_start.timestamp() * 1000) if trial.datetime_start else 0
     started = {
@@ -149,7 +149,7 @@ def _folder(typed: Path, place: Place | None) -> Path:
     return place.folder / typed.name if place is not None and is_inside else typed
 
 
-def _place(study: Study, attrs: Mapping[str, Any]) -> Place | None:
+def place_of(study: Study, attrs: Mapping[str, Any]) -> Place | None:
     """Return the machine and the study's folder there; None if that is this folder."""
     owner = attrs.get(OWNER)
     if not owner:

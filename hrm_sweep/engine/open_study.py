@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 
+from hrm_sweep.engine.damage import reopen, set_aside, undone_trials
 from hrm_sweep.engine.identity import (
     check_identity,
     new_id,
@@ -51,6 +52,8 @@ class OpenStudy:
     has_pruner: bool = False
     num_rebuilt: int = 0
     """Trials that Optuna lacked and got from the study's folder."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of damaged records."""
 
     @property
     def id(self) -> str:
@@ -112,7 +115,7 @@ def open_study(
     """
     storage = SharedStorage(config.storage)
     study = storage.open_study(name, objectives.directions)
-    num_rebuilt = 0
+    num_rebuilt, notes = 0, list[str]()
     with storage.exclusive_transaction():
         # of sweeps that start a study together, one creates its folder
         recorded = recorded_study(study_dir.path, name)
@@ -124,6 +127,9 @@ def open_study(
             if is_new:
                 study_dir.check_is_free()
             num_rebuilt = _rebuild(storage, study, recorded, space, objectives, config)
+            known = study.get_trials(deepcopy=False)
+            reopen(storage, recorded, undone_trials(known, recorded, objectives))
+            notes += set_aside(known, recorded)
         study_dir.path.mkdir(parents=True, exist_ok=True)
         the_id = study_id(study) or (recorded and recorded.id) or new_id()
         register(study, the_id, study_dir.path, config.storage)
@@ -148,6 +154,7 @@ def open_study(
         sampler=sampler,
         has_pruner=pruner is not None,
         num_rebuilt=num_rebuilt,
+        notes=tuple(notes),
     )
 
 

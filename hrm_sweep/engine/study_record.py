@@ -152,6 +152,17 @@ class StudyRecord:
             raise
         self._step = _last_step_of_best(self._folder)
         self._record.append("started", kind="study", **self._started)
+        self._write_lacking()
+
+    def _write_lacking(self) -> None:
+        """Write the objectives of trials that ended while nobody could: in a sweep that died."""
+        assert self._record is not None
+        written = curves(RecordReader(self._folder).new_entries())
+        for number, trial in sorted(self._state.ended.items()):
+            if trial.outcome is Outcome.COMPLETE:
+                lacking = self._objectives_of(trial).items() - written.get(number, {}).items()
+                if lacking:
+                    self._record.metrics(number, dict(lacking))
 
     def _await_begin(self) -> None:
         """Wait for the first entry of another sweep, which has the id that trials read there."""

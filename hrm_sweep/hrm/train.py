@@ -64,7 +64,7 @@ def run(config: Config, handle: trial.RunHandle) -> dict[str, float]:
     handle.log_dataset(**trainer.task.describe())
     handle.set_num_steps(config.trainer.epochs)
     handle.set_tags(compiled=trainer.backend.name, precision=trainer.precision)
-    history = _resume_from_checkpoint(trainer, handle.folder)
+    history = _resume_from_checkpoint(trainer, handle.folder, handle.last_step)
     try:
         _train(trainer, history, handle)
     finally:
@@ -114,12 +114,17 @@ def _age(path: Path) -> float:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def _resume_from_checkpoint(trainer: Trainer, folder: Path) -> History:
-    """Load the newest whole checkpoint and return the history up to it."""
+def _resume_from_checkpoint(trainer: Trainer, folder: Path, last_step: int) -> History:
+    """Load the newest whole checkpoint and return the history up to it.
+
+    Args:
+        last_step: of the record; a checkpoint beyond it belongs to a record that is lost.
+    """
     found = []
     for path in (folder / name for name in CHECKPOINTS if (folder / name).exists()):
         try:
-            found.append(checkpoint.load(path))
+            content = checkpoint.load(path)
+            found += [content] if content["trainer"]["epoch"] <= last_step else []
         except CheckpointError as error:
             log.warning("%s; an older checkpoint is used if there is one", error)
     if not found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
+from hrm_sweep.errors import RecordError
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.ranking import front, ranked
 from hrm_sweep.runs.run import Run, Value
@@ -134,4 +136,6 @@ class Data:
         return {step: statistics.fmean(c[step] for c in curves) for step in sorted(steps)}
 
     def _of_one(self, run: Run) -> Curve:
-        return {s: v[self.objective] for s, v in run.curves.items() if self.objective in v}
+        with contextlib.suppress(RecordError):  # of the run whose result it reuses; named elsewhere
+            return {s: v[self.objective] for s, v in run.curves.items() if self.objective in v}
+        return {}

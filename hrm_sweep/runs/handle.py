@@ -50,7 +50,10 @@ class RunHandle:
     ) -> None:
         self.folder = folder
         self.last_step = max(past, default=0)
-        """The last step that is in the record; a resumed run begins with some."""
+        """The last step that is in the record; a resumed run begins with some.
+
+        A checkpoint of a later step belongs to a record that is lost: do not resume from it.
+        """
         self.values: dict[str, float] = {}
         """The run's final values by name; the study's objective is one of them."""
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []

@@ -27,6 +27,8 @@ STUDY_RESULTS = "optimization_results.yaml"
 """The best trials, in the form of Hydra's own Optuna sweeper."""
 REPORT = "report.html"
 FIGURES = "figures"
+SET_ASIDE = ".damaged"
+"""End of the names of folders, and of records of studies, that were set aside."""
 CACHED_RESULTS = ".recipes"
 """Folder with a file for each complete recipe of a study."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from hrm_sweep.errors import RecordError
+
 
 class Outcome(Enum):
     """Value: (word in records, tags and tables; Optuna trial state; MLflow run status).
@@ -55,5 +57,14 @@ class Outcome(Enum):
 
     @classmethod
     def named(cls, word: str) -> Outcome:
-        """Return the outcome with this word."""
-        return next(outcome for outcome in cls if outcome.word == word)
+        """Return the outcome with this word.
+
+        Raises:
+            RecordError: there is none in this version.
+        """
+        for outcome in cls:
+            if outcome.word == word:
+                return outcome
+        raise RecordError(
+            f"{word}: no outcome of this version; a newer hrm_sweep wrote it, use that"
+        )

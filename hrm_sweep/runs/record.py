@@ -25,13 +25,15 @@ among all others, wherever its folder is copied to. Events, in the order they co
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import math
 import os
+import shlex
 import time
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,8 +45,8 @@ from hrm_sweep.system.redact import redacted_tree
 
 PATIENCE_SECONDS = 2.0
 """How long opening waits for a holder that only looks whether the run still lives."""
-TAIL_BYTES = 1 << 16
-"""An end of a record, with a traceback in it, is rarely longer."""
+UNBORN = f".{layout.RECORD}."
+"""Beginning of the name of a record that has no entry yet."""
 DEATH = "its process ended without a word: a signal, no memory left, or a power cut"
 
 
@@ -60,23 +62,26 @@ class Entry(NamedTuple):
 class Record:
     """The writing end. An entry is on disk when `append` returns.
 
-    One process holds it, by a lock that dies with the process: `settle` tells the dead by it.
+    One process holds it, by a lock that dies with the process: `settle` tells the dead by it. A new
+    record gets its name with its first entry, so that nobody ever sees an empty one.
 
     Raises:
         RecordError: another process writes it, the folder cannot be written, or a line was changed.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / layout.RECORD
+        self._path = self._at = folder / layout.RECORD
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.fdopen(
-                os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+b", 0
-            )
+            if not (self._path.exists() or self._path.is_symlink()):
+                _remove_unborn(folder)
+                self._at = folder / f"{UNBORN}{uuid.uuid4().hex[:8]}"
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            self._file = os.fdopen(os.open(self._at, flags, 0o644), "r+b", 0)
         except OSError as error:
             raise self._unwritable(error) from error
         try:
-            self._lock = _acquired_lock(self._path)
+            self._lock = _acquired_lock(self._at)
             entries, self._end = _parse(self._file.read(), folder)
             self._file.truncate(self._end)  # a torn last line: its writer was killed inside it
         except RecordError:
@@ -85,8 +90,6 @@ class Record:
         self._next = len(entries)
         self.attempt = _attempt(entries)
         """The `started` entry of an attempt that was unfinished when the record was opened."""
-        if not entries:
-            files.sync_folder(folder)
 
     def __enter__(self) -> Record:
         return self
@@ -110,6 +113,8 @@ class Record:
 
     def close(self) -> None:
         """Release the record, for another attempt or for `settle`."""
+        if self._at != self._path:
+            self._at.unlink(missing_ok=True)
         self._file.close()
         self._lock.release()
 
@@ -133,6 +138,20 @@ class Record:
         while written < len(line):
             written += os.pwrite(self._file.fileno(), line[written:], self._end + written)
         os.fsync(self._file.fileno())
+        if self._at != self._path:
+            self._give_name()
+
+    def _give_name(self) -> None:
+        """Let the record appear, with its first entry in it."""
+        try:
+            os.link(self._at, self._path)
+        except (FileExistsError, FileNotFoundError):
+            raise _is_written_by_another(self._path) from None
+        except OSError:  # a file system without hard links
+            self._at.rename(self._path)
+        self._at.unlink(missing_ok=True)
+        self._at = self._path
+        files.sync_folder(self._path.parent)
 
     def _unwritable(self, error: OSError) -> RecordError:
         return RecordError(
@@ -158,14 +177,14 @@ class RecordReader:
         try:
             with (self._folder / layout.RECORD).open("rb") as file:
                 if file.seek(0, os.SEEK_END) < self.offset:
-                    raise RecordError(
-                        f"{self._folder / layout.RECORD}: lines are missing at its end; "
-                        "this record was cut or replaced"
-                    )
+                    raise damaged(self._folder, "lines are missing at its end")
                 file.seek(self.offset)
-                entries, whole = _parse(file.read(), self._folder, first=self._next)
+                data = file.read()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise _unreadable(self._folder, error) from None
+        entries, whole = _parse(data, self._folder, first=self._next)
         self.offset += whole
         self._next += len(entries)
         return entries
@@ -178,41 +197,37 @@ def read(folder: Path) -> list[Entry]:
         RecordError: there is no record, or a line before the last was changed or lost.
     """
     if not (folder / layout.RECORD).exists():
-        raise RecordError(f"{folder}: no {layout.RECORD} here; a run folder has one")
+        raise _missing(folder)
     return RecordReader(folder).new_entries()
 
 
 def ends(folder: Path) -> tuple[Entry, Entry]:
-    """Return the first and the last whole entry of a record, without reading those between.
+    """Return the first and the last whole entry of a record; those between are checked only.
 
     Raises:
-        RecordError: there is no record, it is empty, or one of the two was changed.
+        RecordError: there is no record, it is empty, or a line was changed or lost.
     """
     try:
-        with (folder / layout.RECORD).open("rb") as file:
-            first = file.readline()
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_BYTES))
-            tail = file.read()
+        data = (folder / layout.RECORD).read_bytes()
     except FileNotFoundError:
-        raise RecordError(f"{folder}: no {layout.RECORD} here; a run folder has one") from None
-    lines = tail[: tail.rfind(b"\n") + 1].splitlines()
-    if not first.endswith(b"\n"):
+        raise _missing(folder) from None
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+    lines = [line for line, _ in _checked_lines(data, folder)]
+    if not lines:
         raise RecordError(f"{folder / layout.RECORD}: has no whole entry yet")
-    begin = _entry(first[:-1], None, folder)
-    if lines[-1] == first[:-1]:
-        return begin, begin
-    if len(lines) == 1 and size > TAIL_BYTES:  # the last entry alone is longer than that
-        return begin, read(folder)[-1]
-    return begin, _entry(lines[-1], None, folder)
+    begin, end = _entry(lines[0], folder), _entry(lines[-1], folder)
+    if begin.event != "started":
+        raise damaged(folder, "its first line is not the start of a run")
+    return begin, end
 
 
 def has_begun(folder: Path) -> bool:
-    """Return whether the record in a folder has a whole entry; its writer may be about to write."""
+    """Return whether the record in a folder has a whole entry."""
     try:
         with (folder / layout.RECORD).open("rb") as file:
             return file.readline().endswith(b"\n")
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return False
 
 
@@ -311,8 +326,20 @@ def _acquired_lock(path: Path) -> locks.FileLock:
         return lock
     if not is_acquired:
         lock.release()
-        raise RecordError(f"{path}: another process is writing it; wait for its end or stop it")
+        raise _is_written_by_another(path)
     return lock
+
+
+def _is_written_by_another(path: Path) -> RecordError:
+    return RecordError(f"{path}: another process is writing it; wait for its end or stop it")
+
+
+def _remove_unborn(folder: Path) -> None:
+    """Remove what processes have left that were killed before their first entry."""
+    for path in folder.glob(f"{UNBORN}*"):
+        with contextlib.suppress(OSError):
+            if not locks.is_held(path):
+                path.unlink()
 
 
 def _number(value: float) -> float | str:
@@ -334,31 +361,69 @@ def _line(fields: dict[str, Any]) -> bytes:
 
 
 def _parse(data: bytes, folder: Path, *, first: int = 0) -> tuple[list[Entry], int]:
-    """Entries of `data` and the length of their lines; only the last line may be incomplete."""
-    entries: list[Entry] = []
-    whole = data.rfind(b"\n") + 1
-    begin = 0
-    while begin < whole:
-        end = data.index(b"\n", begin) + 1
-        line, number = data[begin : end - 1], first + len(entries)
-        if end == len(data) and b"\0" in line:
-            return entries, begin  # a power cut: the disk has the line's end, not all before it
-        entries.append(_entry(line, number, folder))
-        begin = end
+    """Return the whole entries of `data`, the first of which has a number, and their length."""
+    entries, whole = [], 0
+    for line, whole in _checked_lines(data, folder, first=first):  # noqa: B007  the last one counts
+        entries.append(_entry(line, folder))
     return entries, whole
 
 
-def _entry(line: bytes, number: int | None, folder: Path) -> Entry:
-    """Parse one line; `number` is the one it should have, None if that is not known."""
-    body, _, crc = line.rpartition(b', "crc": "')
-    place = "a line" if number is None else f"line {number + 1}"
-    if crc != b'%08x"}' % zlib.crc32(body):
-        raise RecordError(
-            f"{folder / layout.RECORD}, {place}: changed after it was written "
-            "(its checksum does not fit); this record proves nothing any more"
-        )
-    fields = json.loads(body + b"}")
-    found = fields.pop("n")
-    if number is not None and found != number:
-        raise RecordError(f"{folder / layout.RECORD}, {place}: lines are missing before it")
-    return Entry(found, fields.pop("time"), fields.pop("event"), fields)
+def _checked_lines(data: bytes, folder: Path, *, first: int = 0) -> Iterator[tuple[bytes, int]]:
+    """Yield the JSON of each whole line, and where the line ends.
+
+    The last line may be torn: its writer was killed, or the disk has its end, but not all before
+    it, since a power cut.
+
+    Raises:
+        RecordError: another line was changed or lost.
+    """
+    begin, number = 0, first
+    while (end := data.find(b"\n", begin) + 1) > 0:
+        line = data[begin:end].rstrip(b"\r\n")  # an editor or git may have made it \r\n
+        if end == len(data) and b"\0" in line:
+            return
+        body, _, crc = line.rpartition(b', "crc": "')
+        if crc != b'%08x"}' % zlib.crc32(body):
+            what = "changed after it was written (its checksum does not fit)"
+            raise damaged(folder, what, line=number + 1)
+        if not body.startswith(b'{"n": %d, ' % number):
+            raise damaged(folder, "lines are missing before it", line=number + 1)
+        yield body + b"}", end
+        begin, number = end, number + 1
+
+
+def _entry(line: bytes, folder: Path) -> Entry:
+    try:
+        fields = json.loads(line)
+        return Entry(fields.pop("n"), fields.pop("time"), fields.pop("event"), fields)
+    except (ValueError, KeyError, AttributeError):
+        raise damaged(folder, "has a line that is no entry") from None
+
+
+def damaged(folder: Path, what: str, *, line: int | None = None) -> RecordError:
+    """Return the error for a record that proves nothing any more, with the way out.
+
+    What is set aside is kept, and out of the way: `resume` then runs a trial from its beginning.
+    """
+    place = f"{folder / layout.RECORD}" + (f", line {line}" if line else "")
+    return RecordError(f"{place}: {what}; set it aside with: mv {shlex.join(set_aside(folder))}")
+
+
+def set_aside(folder: Path) -> tuple[str, str]:
+    """Return what is damaged with a record, and the name that it can have instead.
+
+    Of a study it is the record alone, of a run the whole folder: a checkpoint goes with the record.
+    """
+    is_study = (folder / layout.SWEEP_CONFIG).exists()
+    path = folder / layout.RECORD if is_study else folder
+    taken = sum(1 for _ in path.parent.glob(f"{glob.escape(path.name)}*{layout.SET_ASIDE}"))
+    number = f".{taken + 1}" if taken else ""
+    return str(path), f"{path}{number}{layout.SET_ASIDE}"
+
+
+def _missing(folder: Path) -> RecordError:
+    return RecordError(f"{folder}: no {layout.RECORD} here; a run folder has one")
+
+
+def _unreadable(folder: Path, error: OSError) -> RecordError:
+    return damaged(folder, f"cannot be read ({error.strerror})")

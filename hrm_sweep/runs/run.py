@@ -40,9 +40,11 @@ class Run:
         """Return the run in a folder.
 
         Raises:
-            RecordError: there is no run, or its record was edited.
+            RecordError: there is no run, its record was edited, or a newer version wrote it.
         """
         first, last = record.ends(folder)
+        if last.event == "finished":
+            Outcome.named(last.fields["outcome"])
         return cls(folder, first, last)
 
     @property

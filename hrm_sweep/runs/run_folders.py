@@ -100,15 +100,12 @@ def _tags(folder: Path) -> Mapping[str, str] | None:
     try:
         tags: Mapping[str, str] = record.ends(folder)[0].fields.get("tags", {})
     except RecordError:
-        return {} if _size(folder) else None
+        return {} if record.has_begun(folder) or not _is_file(folder) else None
     return tags
 
 
-def _size(folder: Path) -> int:
-    try:
-        return (folder / layout.RECORD).stat().st_size
-    except FileNotFoundError:
-        return 0
+def _is_file(folder: Path) -> bool:
+    return (folder / layout.RECORD).is_file()
 
 
 def _has_record(folder: Path) -> bool:
@@ -121,6 +118,8 @@ def _records_in(folder: Path, prefix: str, known: Collection[str]) -> list[str]:
     for entry in _listed(folder):
         name = prefix + entry.name
         if name in known or entry.name.startswith(".") or not entry.is_dir():
+            continue
+        if entry.name.endswith(layout.SET_ASIDE):
             continue
         path = folder / entry.name
         if _has_record(path):

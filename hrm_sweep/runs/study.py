@@ -161,14 +161,28 @@ class Study:
 
     @functools.cached_property
     def trials(self) -> list[Run]:
-        """Trials that were started, in the order of their numbers.
+        """Trials that were started, in the order of their numbers, without the damaged ones."""
+        here, _ = self._opened
+        return sorted([*here, *self.elsewhere], key=lambda run: run.number or 0)
 
-        Raises:
-            RecordError: a record was edited.
-        """
-        here = (Run.open(self.folder / name) for name in trials_below(self.folder))
-        found = [*here, *self.elsewhere]
-        return sorted(found, key=lambda run: run.number or 0)
+    @property
+    def damaged(self) -> dict[str, RecordError]:
+        """What is wrong with records of trials, and the way out, by the name of their folder."""
+        _, damaged = self._opened
+        return damaged
+
+    @functools.cached_property
+    def _opened(self) -> tuple[list[Run], dict[str, RecordError]]:
+        found, damaged = [], {}
+        is_repeated = (self.recipe or {}).get("repeats", 1) > 1
+        for name in trials_below(self.folder):
+            try:
+                run = Run.open(self.folder / name)
+                run.repeats if is_repeated else ()  # noqa: B018  opens them
+                found.append(run)
+            except RecordError as error:
+                damaged[name] = error
+        return found, damaged
 
     def params(self, trial: Run) -> dict[str, Value]:
         """Return the values of the searched keys in a trial."""

@@ -7,6 +7,7 @@ lock when the process dies, however it dies; its workers die with it.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import socket
 import uuid
@@ -32,9 +33,22 @@ class Lease:
         """What a trial keeps of its owner."""
 
     def release(self) -> None:
-        """Says that this process runs no trial of the study any more."""
+        """Says that this process runs no trial of the study any more.
+
+        What sweeps of this machine have left that were killed goes too: their trials were taken
+        over when this one began.
+        """
         self._path.unlink(missing_ok=True)
         self._lock.release()
+        for path in self._path.parent.glob(f".{glob.escape(socket.gethostname())}-*-????????.lock"):
+            with contextlib.suppress(OSError):
+                if not is_held(path):
+                    path.unlink()
+
+
+def expired_lease(folder: Path) -> dict[str, str]:
+    """Return what a trial keeps of an owner in a study's folder whose process has ended."""
+    return {**_machine(), "lock": str(folder.absolute() / ".expired.lock")}
 
 
 class LeaseState(Enum):

@@ -127,6 +127,16 @@ class SharedStorage(RDBStorage):
         """
         self.set_trial_state_values(trial_id(trial), state=TrialState.WAITING)
 
+    def reopen(self, trial: FrozenTrial, state: TrialState) -> None:
+        """Set a finished trial waiting or running again, without its values and its curve.
+
+        Optuna has no means for that. Processes that have read the trial keep it as it was; this one
+        reads it anew.
+        """
+        with self._committing() as session:
+            tables.reopen(session, trial_id(trial), state)
+        clear_trial_cache(self._cached, self)
+
     def report(self, trial: optuna.Trial, curve: Mapping[int, float]) -> None:
         """Add the steps of a curve that a running trial lacks, and that `can_hold`."""
         held = {step: value for step, value in curve.items() if self.can_hold(step)}

@@ -7,9 +7,10 @@ off.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -126,6 +127,19 @@ class Destination:
             if run.info.run_id != run_id and run.info.lifecycle_stage == "active":
                 with translated():
                     self._client.delete_run(run.info.run_id)
+
+    def supersede(self, run_ids: Collection[str], by: str) -> None:
+        """Delete runs, and their children, whose record is damaged or gone; MLflow can restore them.
+
+        Args:
+            by: the run that has the measurements now.
+        """
+        for run_id in filter(None, run_ids):
+            with contextlib.suppress(Gone), translated():
+                self._client.set_tag(run_id, "hrm_sweep.superseded_by", by)
+                for run in [*self.children(run_id), self._client.get_run(run_id)]:
+                    if run.info.lifecycle_stage == "active":
+                        self._client.delete_run(run.info.run_id)
 
     def keep_oldest(self, record: str) -> MlflowRun | None:
         """Delete all runs of a record but the oldest, which is the same one for whoever asks."""

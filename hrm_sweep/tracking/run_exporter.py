@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -68,6 +69,8 @@ class RunExporter:
         self._is_unread = True
         self._search_at = 0.0
         self._failures = 0
+        self._superseded: set[str] = set()
+        """Runs of records that were in the folder before."""
         self._is_shared = False
         """It is a study, which sweeps on several machines send, each from its own folder."""
         self._reset()
@@ -239,6 +242,7 @@ class RunExporter:
 
     def _check_name(self, name: str) -> None:
         if self._state.record not in ("", name):  # the folder holds another record than it did
+            self._superseded.add(self._state.run_id)
             self._state = ExportState(destination=self._state.destination)
         self._state.record = name
 
@@ -302,6 +306,7 @@ class RunExporter:
                 run = found
             else:
                 run = destination.create(known, name=name, start_ms=entry.time_ms, tags=tags)
+            destination.supersede(self._superseded | set(_set_aside(self.folder)), run.run_id)
             return (destination.keep_oldest(known) or run) if self._is_shared else run
         except Unreachable:
             self._state.unconfirmed_create_ms = time.time_ns() // 1_000_000
@@ -351,6 +356,12 @@ class RunExporter:
             run = destination.open(self.run_id)
             run.tags({"hrm_sweep.outcome": "failed", "hrm_sweep.reason": reason})
             run.finish("FAILED", int((self.folder / layout.RECORD).stat().st_mtime * 1000))
+
+
+def _set_aside(folder: Path) -> Iterator[str]:
+    """Yield the ids of the runs of records that were set aside for the one in a folder."""
+    for path in folder.parent.glob(f"{glob.escape(folder.name)}*{layout.SET_ASIDE}"):
+        yield ExportState.load(path).run_id
 
 
 def _typed(folder: Path) -> Path:

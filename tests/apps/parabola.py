@@ -50,7 +50,7 @@ def main(cfg: DictConfig) -> Any:
         handle.set_status("warms up")
         wait_for(Path(warm_up))
     checkpoint, interval = handle.folder / "checkpoint", cfg.get("checkpoint_every")
-    last = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    last = min(int(checkpoint.read_text()) if checkpoint.exists() else 0, handle.last_step)
     for step in range(last + 1, 11):
         handle.log({"objective": (cfg.x - 2) ** 2 + 1 / step}, step=step)
         time.sleep(cfg.get("pause", 0))

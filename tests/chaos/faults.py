@@ -158,7 +158,8 @@ def _in_a_record(change: Callable[[bytes, random.Random], bytes | None]) -> Stri
 
     def strike(victim: Victim, chance: random.Random, _: Services) -> None:
         victim.stop()
-        records = sorted(victim.study.glob("*/record.jsonl"))
+        found = sorted(victim.study.glob("*/record.jsonl"))
+        records = [path for path in found if path.parent.name.isdecimal()]
         if not records:
             return
         path = chance.choice(records)
@@ -200,7 +201,7 @@ def _line_lost(data: bytes, chance: random.Random) -> bytes:
 
 def _damaged_checkpoint(victim: Victim, chance: random.Random, _: Services) -> None:
     victim.stop()
-    checkpoints = sorted(victim.study.glob("*/checkpoint_?.pth"))
+    checkpoints = sorted(victim.study.glob("[0-9]*/checkpoint_?.pth"))
     if not checkpoints:
         return
     path = chance.choice(checkpoints)

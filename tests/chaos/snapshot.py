@@ -40,7 +40,8 @@ class Snapshot(NamedTuple):
 
 def take(study: Path, storage: str, mlflow: Path | None, experiment: str) -> Snapshot:
     """Read what a study left in its folder, in Optuna and, if it is tracked, in MLflow."""
-    folders = {int(path.parent.name): path.parent for path in study.glob("*/record.jsonl")}
+    found = [path.parent for path in study.glob("*/record.jsonl") if path.parent.name.isdecimal()]
+    folders = {int(folder.name): folder for folder in found}
     statuses, rows = _of_mlflow(mlflow, experiment) if mlflow else (Counter(), Counter())
     return Snapshot(
         trials=_of_optuna(storage),

@@ -89,3 +89,20 @@ def test_a_study_is_found_by_name_also_without_tables(study, storage, tmp_path):
         assert not tables.has_study(connection, "other")
     with sqlalchemy.create_engine(f"sqlite:///{tmp_path}/empty.db").connect() as connection:
         assert not tables.has_study(connection, "study")
+
+
+def test_a_reopened_trial_is_as_one_that_was_never_told(study, storage):
+    first, second = study.ask(), study.ask()
+    for trial in (first, second):
+        trial.report(0.5, 1)
+        trial.set_user_attr("kept", 1)
+        study.tell(trial, 2.0)
+    with storage.scoped_session() as session:
+        tables.reopen(session, trial_id(first), TrialState.RUNNING)
+        session.commit()
+    again, other = optuna.load_study(study_name="study", storage=storage.url).get_trials()
+    assert (again.state, again.values, again.intermediate_values) == (TrialState.RUNNING, None, {})
+    assert (again.user_attrs, again.datetime_complete) == ({"kept": 1}, None)
+    assert (other.state, other.values) == (TrialState.COMPLETE, [2.0])
+    study.tell(first.number, 3.0)
+    assert optuna.load_study(study_name="study", storage=storage.url).get_trials()[0].value == 3.0

@@ -179,6 +179,7 @@ def test_an_entry_is_one_write_and_one_order_to_the_disk(tmp_path, monkeypatch):
         monkeypatch.setattr(os, name, lambda *args, n=name, r=real: calls.append(n) or r(*args))
     values = {f"eval/exact_match/{pattern}": 0.5 for pattern in range(20)}
     with Record(tmp_path) as record:
+        record.append("started")
         calls.clear()
         for step in range(50):
             record.metrics(step, values)
