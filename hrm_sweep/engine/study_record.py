@@ -89,8 +89,9 @@ class StudyRecord:
         self._open()
 
     def begin(self, state: StudyState) -> None:
-        """Keep the state."""
+        """Keep the state, and write the trials of it that the record lacks."""
         self._state = state
+        self._write_lacking()
 
     def tick(self) -> None:
         """Do nothing: only ends of trials are written."""
@@ -152,11 +153,11 @@ class StudyRecord:
             raise
         self._step = _last_step_of_best(self._folder)
         self._record.append("started", kind="study", **self._started)
-        self._write_lacking()
 
     def _write_lacking(self) -> None:
         """Write the objectives of trials that ended while nobody could: in a sweep that died."""
-        assert self._record is not None
+        if self._record is None:
+            return
         written = curves(RecordReader(self._folder).new_entries())
         for number, trial in sorted(self._state.ended.items()):
             if trial.outcome is Outcome.COMPLETE:

@@ -129,7 +129,7 @@ class Destination:
                     self._client.delete_run(run.info.run_id)
 
     def supersede(self, run_ids: Collection[str], by: str) -> None:
-        """Delete runs, and their children, whose record is damaged or gone; MLflow can restore them.
+        """Delete runs whose record is damaged or gone, and their children; MLflow can restore them.
 
         Args:
             by: the run that has the measurements now.

@@ -108,7 +108,7 @@ class Runner:
             if scenario not in self._references:
                 name = f"reference-{len(self._references)}"
                 with self._victim(name, scenario, None) as victim:
-                    assert victim.finish(), victim.printed
+                    assert victim.finish(), victim.printed[-2000:]
                     self._references[scenario] = self._snapshot(victim)
                     _remove(victim)
         return self._references[scenario]
