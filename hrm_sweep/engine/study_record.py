@@ -84,6 +84,8 @@ class StudyRecord:
         self._folder, self._space, self._report = folder, space, report
         self._reproduce, self._started = reproduce, started
         self._record: Record | None = None
+        self._written: dict[int, dict[str, float]] = {}
+        """Objectives that the record has, by the number of their trial."""
         self._step = 0
         """The last one of the best value."""
         self._open()
@@ -99,8 +101,8 @@ class StudyRecord:
     def settled(self, trial: TrialProgress) -> None:
         """Write the objectives of a complete trial, and the best value since then."""
         self._open()
-        if trial.outcome is Outcome.COMPLETE and self._record is not None:
-            self._record.metrics(trial.number, self._objectives_of(trial))
+        self._write(trial)
+        if trial.outcome is Outcome.COMPLETE:
             self._write_best()
 
     def end(self) -> None:
@@ -156,14 +158,18 @@ class StudyRecord:
 
     def _write_lacking(self) -> None:
         """Write the objectives of trials that ended while nobody could: in a sweep that died."""
-        if self._record is None:
+        if self._record is not None:
+            self._written = curves(RecordReader(self._folder).new_entries())
+        for _, trial in sorted(self._state.ended.items()):
+            self._write(trial)
+
+    def _write(self, trial: TrialProgress) -> None:
+        """Write the objectives of a complete trial, if they are not in the record."""
+        if trial.outcome is not Outcome.COMPLETE or self._record is None:
             return
-        written = curves(RecordReader(self._folder).new_entries())
-        for number, trial in sorted(self._state.ended.items()):
-            if trial.outcome is Outcome.COMPLETE:
-                lacking = self._objectives_of(trial).items() - written.get(number, {}).items()
-                if lacking:
-                    self._record.metrics(number, dict(lacking))
+        lacking = self._objectives_of(trial).items() - self._written.get(trial.number, {}).items()
+        if lacking:
+            self._record.metrics(trial.number, dict(lacking))
 
     def _await_begin(self) -> None:
         """Wait for the first entry of another sweep, which has the id that trials read there."""

@@ -142,10 +142,12 @@ class Victim:
             already = len(self.printed)
             if not self.is_running:
                 self.start()
-            if self.ends() == 0:
-                return True
-            for remedy in REMEDY.findall(self.printed[already:]):
+            code = self.ends()
+            remedies = set(REMEDY.findall(self.printed[already:]))
+            for remedy in remedies:
                 subprocess.run(shlex.split(remedy), cwd=self.folder, check=False)
+            if code == 0 and not remedies:
+                return True
         return False
 
     def complete(self) -> dict[int, str]:
