@@ -22,7 +22,7 @@ import psutil
 from tests.chaos.services import Services
 from tests.chaos.victim import Victim
 
-WORKER, EXPORTER = "spawn_main", "exporter_process"
+WORKER, EXPORTER = "hrm_sweep.launch.worker", "exporter_process"
 Strike = Callable[[Victim, random.Random, Services], None]
 
 

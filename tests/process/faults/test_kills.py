@@ -83,7 +83,7 @@ def command_of(child: psutil.Process) -> str:
 def kill(process: subprocess.Popen[bytes], whom: str, chance: random.Random) -> None:
     children = family(process)
     if whom == "worker":
-        workers = [child for child in children if "spawn_main" in command_of(child)]
+        workers = [child for child in children if "hrm_sweep.launch.worker" in command_of(child)]
         for worker in chance.sample(workers, min(1, len(workers))):
             worker.kill()
         return
