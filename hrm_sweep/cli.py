@@ -1,7 +1,7 @@
 """The command line: Hydra's, with errors in one line.
 
 Exit codes: 0 done, 1 no result (the run failed, no trial is complete), 2 bad input,
-130 interrupted, 141 the reader of a pipe left.
+130 interrupted (143 by SIGTERM, 129 by SIGHUP), 141 the reader of a pipe left.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hrm_sweep.system import output, process
 def main() -> None:
     """`python -m hrm_sweep` and `hrm-sweep`."""
     output.escape_characters()
-    with output.printable_streams():
+    with output.printable_streams(), process.stop_signals():
         _main()
 
 
@@ -59,8 +59,8 @@ def _main() -> None:
         _exit(2, _explained(error))
     except HrmSweepError as error:
         _exit(1, str(error))
-    except KeyboardInterrupt:
-        _exit(130)
+    except KeyboardInterrupt as error:
+        _exit(process.exit_code(error))
     except BrokenPipeError:  # `--help | head`: who read has enough
         output.silence(sys.stdout)
         _exit(128 + signal.SIGPIPE)

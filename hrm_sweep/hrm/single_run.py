@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -105,27 +104,22 @@ def _stops_gently(handle: trial.RunHandle, folder: str) -> Iterator[None]:
 
     def ask(number: int, _: Any) -> None:
         if stop:
-            raise KeyboardInterrupt
+            raise process.interruption(number)
         stop.append(number)
         print("Stopping at the end of this epoch; Ctrl-C again stops at once", flush=True)
 
-    kept = signal.getsignal(signal.SIGINT)
-    if kept is signal.SIG_IGN:  # a shell's background job
-        yield
-        return
-    signal.signal(signal.SIGINT, ask)
     checked_before = trial.set_stop_check(lambda: bool(stop))
     try:
-        yield
+        with process.handled(process.STOPPING, ask):  # not those that a shell or nohup ignores
+            yield
     except (Interrupted, KeyboardInterrupt) as error:
         if not stop:
             raise
         saved = f" after epoch {handle.last_step}, saved" if isinstance(error, Interrupted) else ""
         again = process.shell_command("resume", folder)
         print(f"Stopped{saved}. Continue with: {again}")
-        raise KeyboardInterrupt from None
+        raise process.interruption(stop[0]) from None
     finally:
-        signal.signal(signal.SIGINT, kept)
         trial.set_stop_check(checked_before)
 
 

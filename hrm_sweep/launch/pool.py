@@ -234,7 +234,7 @@ class _Slot(threading.Thread):
     def run(self) -> None:
         """Serve until the pool is closed, or no process can be started."""
         words: list[str] = []
-        while len(words) < MOST_STARTS and not self._is_closed:
+        while len(words) < MOST_STARTS and not (self._is_closed or self._is_stopping):
             try:
                 worker = self._start_process()
                 if worker.is_ready():
@@ -245,10 +245,13 @@ class _Slot(threading.Thread):
             except OSError as error:  # no memory, no process, no file
                 words.append(f"its process cannot be started: {error.strerror}")
             time.sleep(SECONDS_BETWEEN_STARTS * len(words))
-        if not self._is_closed:
+        if len(words) == MOST_STARTS:
             self.last_words = words[-1]
-            if self._job is not None:
-                self._jobs.put(self._job)
+        if (job := self._job) is not None:
+            if self._is_stopping:
+                job.future.set_exception(Interrupted(NOT_BEGUN))
+            else:
+                self._jobs.put(job)
 
     def ask_to_stop(self) -> None:
         """Let the job end at its next report, and begin no other."""

@@ -20,6 +20,7 @@ from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import cloudpickle
@@ -62,9 +63,21 @@ def main(descriptor: int) -> None:
     run = _Runner(messages.get())
     handle.set_stop_check(stop.is_set)
     gc.freeze()  # looking for garbage among what is imported takes 0.1 s, between two trials
+    is_busy = False
+
+    def terminate(number: int, _: FrameType | None) -> None:
+        """End at the next report of the job, which is put back; at once without a job."""
+        stop.set()
+        if not is_busy:
+            sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, terminate)
     connection.send_bytes(READY)
-    while True:
-        connection.send_bytes(run(*pickle.loads(messages.get())))
+    while not stop.is_set():
+        job = messages.get()
+        is_busy = True
+        connection.send_bytes(run(*pickle.loads(job)))
+        is_busy = False
 
 
 def _receive(

@@ -27,6 +27,8 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record, RecordReader, seconds_worked
 from hrm_sweep.system import files, process
 
+BY_CTRL_C = "stopped by Ctrl-C"
+"""Reason of a run that a KeyboardInterrupt has ended, its own or the user's."""
 RENAMED = {
     "conclude": "set_outcome",
     "dataset": "log_dataset",
@@ -228,7 +230,7 @@ def _ending(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, Interrupted) and _may_be_stopped():
         return Outcome.INTERRUPTED, str(error)
     if isinstance(error, KeyboardInterrupt) and _may_be_stopped():
-        return Outcome.INTERRUPTED, "stopped by Ctrl-C"
+        return Outcome.INTERRUPTED, BY_CTRL_C
     if isinstance(error, Diverged):
         return Outcome.DIVERGED, str(error)
     if type(error).__name__ == "TrialPruned":  # Optuna's; it need not be imported for that

@@ -12,15 +12,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MXFAST = -1, -3, 1
 """As in malloc.h: bytes at the top of the heap, or in a block, that go back when they are free, and
 the largest block that is kept in a list apart, to be merged with its neighbours later."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask a program to stop."""
+Handler = Callable[[int, "FrameType | None"], Any]
 OWN_COMMAND = ("python", "-m", "hrm_sweep")
 OWN_NAMES = ("hrm_sweep", "hrm-sweep")
 """How the last word of a command that starts hrm_sweep may read."""
@@ -101,20 +105,74 @@ def ignore_signal(number: int, frame: FrameType | None) -> None:
     """Do nothing. Unlike SIG_IGN, a handler is not handed on to the programs that are started."""
 
 
+class StopSignal(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: docker, systemd, Slurm or a closed terminal asks for what Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(signal.Signals(number).name)
+
+
+def interruption(number: int) -> KeyboardInterrupt:
+    """Return what a signal raises that asks a program to stop."""
+    return KeyboardInterrupt() if number == signal.SIGINT else StopSignal(number)
+
+
+def exit_code(error: KeyboardInterrupt) -> int:
+    """Return the exit code of a program that such a signal has ended, as shells count it."""
+    return 128 + (error.number if isinstance(error, StopSignal) else signal.SIGINT)
+
+
+@contextmanager
+def stop_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise StopSignal in the block.
+
+    Not where they have a handler, or are ignored: `nohup` sees to that.
+    """
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise StopSignal(number)
+
+    with handled((signal.SIGTERM, signal.SIGHUP), stop, instead_of=(signal.SIG_DFL,)):
+        yield
+
+
 @contextmanager
 def defer_interrupts() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block, so that what is done in it is done whole."""
+    """Ctrl-C, and what asks for the same, waits for the end of the block.
+
+    So what is done in it is done whole.
+    """
     came: list[int] = []
+    with handled(STOPPING, lambda number, _: came.append(number)):
+        yield
+    if came:
+        raise interruption(came[0])
+
+
+@contextmanager
+def handled(
+    numbers: Iterable[int], handler: Handler, *, instead_of: Collection[Any] | None = None
+) -> Iterator[None]:
+    """Give signals a handler in the block.
+
+    Args:
+        instead_of: only those that are handled in one of these ways; None: by any function.
+    """
     if threading.current_thread() is not threading.main_thread():  # signals are not for others
         yield
         return
-    kept = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, kept in list(before.items()):
+        if callable(kept) if instead_of is None else kept in instead_of:
+            signal.signal(number, handler)
+        else:
+            del before[number]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, kept)
-    if came:
-        raise KeyboardInterrupt
+        for number, kept in before.items():
+            signal.signal(number, kept)
 
 
 class ResourceUsage:

@@ -38,15 +38,18 @@ class HrmSweeper(Sweeper):
             Batches of JobReturn in the order of the trials, as Hydra's own sweepers return them.
 
         Raises:
-            SystemExit: bad input (2), no result (1), Ctrl-C (130); the message has been printed.
+            SystemExit: bad input (2), no result (1), Ctrl-C (130), SIGTERM (143), SIGHUP (129); the
+                message has been printed.
         """
         from hrm_sweep.errors import HrmSweepError, InputError
         from hrm_sweep.sweep import Sweep
+        from hrm_sweep.system.process import exit_code, stop_signals
 
         try:
-            return Sweep(*self._app, self._config, arguments).run()
+            with stop_signals():
+                return Sweep(*self._app, self._config, arguments).run()
         except HrmSweepError as error:
             print(error, file=sys.stderr)
             raise SystemExit(2 if isinstance(error, InputError) else 1) from error
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
+        except KeyboardInterrupt as error:
+            raise SystemExit(exit_code(error)) from None

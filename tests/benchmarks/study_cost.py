@@ -164,7 +164,13 @@ def memory(sweeper: int) -> dict[str, float]:
     held = {"sweeper": psutil.Process(sweeper).memory_info().rss / 1e6}
     for child in psutil.Process(sweeper).children(recursive=True):
         line = " ".join(child.cmdline())
-        kind = "projector" if "projector" in line else "worker" if "spawn_main" in line else "other"
+        kind = (
+            "projector"
+            if "projector" in line
+            else "worker"
+            if "hrm_sweep.launch.worker" in line
+            else "other"
+        )
         held[kind] = max(held.get(kind, 0), child.memory_info().rss / 1e6)
     return held
 

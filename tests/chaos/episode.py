@@ -89,7 +89,7 @@ class Runner:
         begin = time.monotonic()
         with self._victim(f"episode-{seed}-{number}", scenario, fault) as victim:
             known: dict[int, str] = {}
-            for _ in range(chance.randrange(1, fault.most + 1)):
+            for _ in range(chance.randrange(fault.most // 2, fault.most + 1)):
                 if not victim.is_running:
                     victim.start()
                 victim.wait_for_a_moment(chance)
@@ -149,7 +149,7 @@ class Runner:
         for words in ("Traceback (most recent call last)", "Exception ignored"):
             if words in victim.printed:
                 episode.wrong.append(f"it printed: {words}")
-        if victim.scenario.tracking != "off":
+        if "not in MLflow yet" in victim.printed.rpartition("$ ")[2]:
             sync = [sys.executable, "-m", "hrm_sweep", "sync", "study"]
             done = subprocess.run(
                 sync,

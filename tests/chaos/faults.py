@@ -39,7 +39,7 @@ class Fault(NamedTuple):
     name: str
     strike: Strike
     needs: Mapping[str, Any] = MappingProxyType({})
-    most: int = 6
+    most: int = 12
     why_not: Callable[[], str] = lambda: ""
 
 
@@ -255,11 +255,11 @@ def _moved_folder(victim: Victim, chance: random.Random, _: Services) -> None:
 
 FOREIGN, TRACKED = {"app": "parabola"}, {"tracking": "sqlite"}
 FAULTS = (
-    Fault("SIGKILL of a worker", _signalling(signal.SIGKILL, WORKER)),
+    Fault("SIGKILL of a worker", _signalling(signal.SIGKILL, WORKER), most=24),
     Fault("SIGKILL of the sweep", _signalling(signal.SIGKILL, "")),
     Fault("SIGKILL of the exporter", _signalling(signal.SIGKILL, EXPORTER), TRACKED),
     Fault("SIGKILL of the group", _signalling_group(signal.SIGKILL)),
-    Fault("SIGTERM of a worker", _signalling(signal.SIGTERM, WORKER)),
+    Fault("SIGTERM of a worker", _signalling(signal.SIGTERM, WORKER), most=16),
     Fault("SIGTERM of the sweep", _signalling(signal.SIGTERM, "")),
     Fault("SIGTERM of the exporter", _signalling(signal.SIGTERM, EXPORTER), TRACKED),
     Fault("SIGTERM of the group", _signalling_group(signal.SIGTERM)),
@@ -269,23 +269,23 @@ FAULTS = (
     Fault("SIGSTOP of the sweep", _stopping("")),
     Fault("SIGSTOP of the exporter", _stopping(EXPORTER), TRACKED),
     Fault("disk full", _full_disk, {"storage": "sqlite"}, why_not=_no_tmpfs),
-    Fault("second sweep beside it", _second_sweep, most=2),
-    Fault("files copied away and back", _moved_folder, most=3),
-    Fault("SQLite database locked", _locked_database, {"storage": "sqlite"}, most=2),
-    Fault("SQLite database deleted", _without_database, {"storage": "sqlite"}, most=3),
-    Fault("SQLite database with flipped bits", _flipped_database, {"storage": "sqlite"}, most=3),
-    Fault("SQLite database from a backup", _older_database, {"storage": "sqlite"}, most=3),
-    Fault("PostgreSQL restarted", _restarted_server, {"storage": "postgresql"}, most=3),
-    Fault("MLflow server down", _tracking_down, {"tracking": "server"}, most=3),
-    Fault("MLflow server slow, wrong or gone", _bad_tracking, {"tracking": "server"}, most=3),
-    Fault("record torn", _in_a_record(_torn), most=3),
-    Fault("record with a torn tail of more than 64 KiB", _in_a_record(_long_tail), most=3),
-    Fault("record emptied", _in_a_record(lambda *_: b""), most=3),
-    Fault("record deleted", _in_a_record(lambda *_: None), most=3),
-    Fault("record with CRLF", _in_a_record(lambda data, _: data.replace(b"\n", b"\r\n")), most=3),
-    Fault("record with a page of NULs", _in_a_record(_nul_page), most=3),
-    Fault("record with a flipped bit", _in_a_record(_one_bit), most=3),
-    Fault("record with a line lost", _in_a_record(_line_lost), most=3),
-    Fault("checkpoint damaged", _damaged_checkpoint, {"app": "hrm"}, most=3),
-    Fault("clock set", _clock_jump, most=4),
+    Fault("second sweep beside it", _second_sweep, most=4),
+    Fault("files copied away and back", _moved_folder, most=6),
+    Fault("SQLite database locked", _locked_database, {"storage": "sqlite"}, most=4),
+    Fault("SQLite database deleted", _without_database, {"storage": "sqlite"}, most=6),
+    Fault("SQLite database with flipped bits", _flipped_database, {"storage": "sqlite"}, most=6),
+    Fault("SQLite database from a backup", _older_database, {"storage": "sqlite"}, most=6),
+    Fault("PostgreSQL restarted", _restarted_server, {"storage": "postgresql"}, most=6),
+    Fault("MLflow server down", _tracking_down, {"tracking": "server"}, most=6),
+    Fault("MLflow server slow, wrong or gone", _bad_tracking, {"tracking": "server"}, most=6),
+    Fault("record torn", _in_a_record(_torn), most=6),
+    Fault("record with a torn tail of more than 64 KiB", _in_a_record(_long_tail), most=6),
+    Fault("record emptied", _in_a_record(lambda *_: b""), most=6),
+    Fault("record deleted", _in_a_record(lambda *_: None), {"storage": "sqlite"}, most=6),
+    Fault("record with CRLF", _in_a_record(lambda data, _: data.replace(b"\n", b"\r\n")), most=6),
+    Fault("record with a page of NULs", _in_a_record(_nul_page), most=6),
+    Fault("record with a flipped bit", _in_a_record(_one_bit), most=6),
+    Fault("record with a line lost", _in_a_record(_line_lost), most=6),
+    Fault("checkpoint damaged", _damaged_checkpoint, {"app": "hrm"}, most=6),
+    Fault("clock set", _clock_jump, most=8),
 )

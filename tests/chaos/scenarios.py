@@ -38,7 +38,7 @@ class Scenario:
     @property
     def num_trials(self) -> int:
         """Number of trials of the whole study."""
-        return 4 if self.app == "hrm" else 6
+        return 4 if self.app == "hrm" else 8
 
     def command(self, tracking_uri: str, experiment: str) -> list[str]:
         """Return the command that runs or continues the study in `multirun/study`."""
@@ -67,4 +67,6 @@ def choose(chance: random.Random, **fixed: Any) -> Scenario:
         "storage": chance.choice(["sqlite", "sqlite", "postgresql"]),
         "tracking": chance.choice(["off", "sqlite", "sqlite", "server"]),
     }
+    if drawn["app"] == "hrm":  # what differs is the app; each new kind needs its reference
+        drawn |= {"storage": "sqlite", "tracking": chance.choice(["off", "sqlite"])}
     return Scenario(**(drawn | fixed))

@@ -1,13 +1,17 @@
 """How a trial ended is what its record says, whatever becomes of those who ran it."""
 
+import fcntl
 import os
 import re
 import signal
+import subprocess
 import sys
+import termios
 from pathlib import Path
 
+import psutil
 import pytest
-from studies import endings, steps, study, sweep, until
+from studies import PATIENCE_SECONDS, awaiting, command, endings, steps, study, sweep, until
 
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import record
@@ -130,3 +134,69 @@ class TestAnEndThatCannotBeWritten:
         with pytest.raises(IsADirectoryError):
             self.run(tmp_path / "run", fault=is_in_the_way)
         assert record.read(tmp_path / "run")[-1].fields["outcome"] == "complete"
+
+
+class TestSignalsThatAskForTheSame:
+    """Docker, systemd and Slurm send SIGTERM; a terminal that is closed sends SIGHUP."""
+
+    SIGNALS = pytest.mark.parametrize(
+        ("number", "code"),
+        [
+            pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
+            pytest.param(signal.SIGHUP, 129, id="SIGHUP"),
+        ],
+    )
+
+    @SIGNALS
+    def test_a_study_stops_at_the_next_report_and_is_resumed(self, start, number, code):
+        sweep = start("+x=1,3", awaiting("go", [1]), "hydra.launcher.workers=1")
+        until(lambda: steps(0) == [1, 2])
+        sweep.process.send_signal(number)
+        assert sweep.ends() == code, sweep.printed
+        assert "Stopped. Continue with: python" in sweep.printed
+        assert "Traceback" not in sweep.printed
+        assert [trial.state.name for trial in study().get_trials()] == ["WAITING"] * 2
+        Path("go").touch()
+        again = start("+x=1,3", awaiting("go", [1]))
+        assert again.ends() == 0, again.printed
+        assert [trial.user_attrs["attempt"] for trial in study().get_trials()] == [1, 1]
+
+    def test_all_processes_of_a_service_get_sigterm(self, start):
+        sweep = start("+x=1,3", awaiting("go", [1, 3]), "hydra.launcher.workers=2")
+        until(lambda: steps(0) == steps(1) == [1, 2])
+        for process in [*psutil.Process(sweep.process.pid).children(), sweep.process]:
+            process.send_signal(signal.SIGTERM)
+        assert sweep.ends() == 143, sweep.printed
+        assert [endings(number) for number in (0, 1)] == [["interrupted"]] * 2
+
+    def test_a_worker_that_is_asked_alone_puts_its_trial_back(self, start):
+        sweep = start("+x=1,3", awaiting("go", [1]), "hydra.launcher.workers=1")
+        until(lambda: steps(0) == [1, 2])
+        (worker,) = psutil.Process(sweep.process.pid).children()
+        worker.terminate()
+        until(lambda: endings(0) == ["interrupted"])
+        Path("go").touch()
+        assert sweep.ends() == 0, sweep.printed
+        assert endings(0) == ["interrupted", "complete"]
+        assert [trial.user_attrs["attempt"] for trial in study().get_trials()] == [1, 1]
+
+    def test_nohup_keeps_a_study_running(self, start):
+        sweep = start("+x=1", awaiting("go", [1]), before=("nohup",))
+        until(lambda: steps(0) == [1, 2])
+        sweep.process.send_signal(signal.SIGHUP)
+        Path("go").touch()
+        assert sweep.ends() == 0, sweep.printed
+
+    def test_a_terminal_that_is_closed(self):
+        ours, theirs = os.openpty()
+        process = subprocess.Popen(
+            command("+x=1,3", awaiting("go", [1]), "hydra.launcher.workers=1"),
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(theirs)
+        until(lambda: steps(0) == [1, 2])
+        os.close(ours)
+        assert process.wait(timeout=PATIENCE_SECONDS) == 129
+        assert endings(0) == ["interrupted"]
+        assert [trial.state.name for trial in study().get_trials()] == ["WAITING"] * 2

@@ -66,6 +66,18 @@ def test_a_run_stops_at_the_end_of_an_epoch_and_goes_on():
 
 
 @pytest.mark.usefixtures("in_a_folder_of_its_own")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_what_asks_for_the_same_as_ctrl_c(number, code):
+    process = start(*SMALL, "study.name=mine")
+    until(lambda: len(epochs()) >= 1)
+    process.send_signal(number)
+    printed, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, errors) == (code, "")
+    assert printed.endswith(f"Continue with: python -m hrm_sweep resume {FOLDER}\n")
+    assert written(FOLDER)[-1].fields["outcome"] == "interrupted"
+
+
+@pytest.mark.usefixtures("in_a_folder_of_its_own")
 def test_a_second_ctrl_c_does_not_wait_for_the_epoch():
     process = start(*SMALL, "study.name=mine", "data.num_puzzles=100000")
     until(lambda: "expected" in {entry.event for entry in written(FOLDER)})

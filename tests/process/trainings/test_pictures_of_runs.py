@@ -76,7 +76,7 @@ def test_a_killed_trial_gets_the_picture_of_what_it_measured():
 
     until(has_measured)
     workers = subprocess.run(
-        ["pgrep", "-P", str(process.pid), "-f", "spawn_main"],
+        ["pgrep", "-P", str(process.pid), "-f", "hrm_sweep.launch.worker"],
         capture_output=True,
         text=True,
         check=True,
