@@ -19,7 +19,7 @@ from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_sync import InFlightTrial, StudySync
 from hrm_sweep.errors import DatabaseAway, Hopeless, NoWorkers
 from hrm_sweep.runs.export_state import ExportState
-from hrm_sweep.runs.handle import BY_CTRL_C
+from hrm_sweep.runs.handle import STOPPED_AFTER
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
 from hrm_sweep.storage.retry import RetryPolicy
@@ -167,8 +167,10 @@ class Scheduler:
         flight.read()
         if trial.outcome is None:
             flight.conclude(*ending(trial, future))
-        elif trial.reason == BY_CTRL_C and not self._is_stopping:
-            trial.outcome = Outcome.FAILED  # it raised that by itself, and would again
+        elif trial.outcome is Outcome.INTERRUPTED and not self._is_stopping:
+            is_asked = trial.reason.startswith(STOPPED_AFTER)  # its worker has had a SIGTERM
+            # otherwise it raised that by itself, and would again
+            trial.outcome = Outcome.KILLED if is_asked else Outcome.FAILED
         self._are_short = trial.seconds < SHORT_SECONDS
         self._settle(flight)
 

@@ -27,8 +27,8 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record, RecordReader, seconds_worked
 from hrm_sweep.system import files, process
 
-BY_CTRL_C = "stopped by Ctrl-C"
-"""Reason of a run that a KeyboardInterrupt has ended, its own or the user's."""
+STOPPED_AFTER = "stopped after step"
+"""Beginning of the reason of a run that was asked to stop, and has at a report."""
 RENAMED = {
     "conclude": "set_outcome",
     "dataset": "log_dataset",
@@ -99,7 +99,7 @@ class RunHandle:
         for listener in self.listeners:
             listener(step, values)
         if stop_requested():
-            raise Interrupted(f"stopped after step {step}")
+            raise Interrupted(f"{STOPPED_AFTER} {step}")
 
     def set_num_steps(self, num_steps: int) -> None:
         """Set the number of steps that the run will have, for progress and time left."""
@@ -230,7 +230,7 @@ def _ending(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, Interrupted) and _may_be_stopped():
         return Outcome.INTERRUPTED, str(error)
     if isinstance(error, KeyboardInterrupt) and _may_be_stopped():
-        return Outcome.INTERRUPTED, BY_CTRL_C
+        return Outcome.INTERRUPTED, "stopped by Ctrl-C"
     if isinstance(error, Diverged):
         return Outcome.DIVERGED, str(error)
     if type(error).__name__ == "TrialPruned":  # Optuna's; it need not be imported for that

@@ -178,7 +178,7 @@ class TestSignalsThatAskForTheSame:
         Path("go").touch()
         assert sweep.ends() == 0, sweep.printed
         assert endings(0) == ["interrupted", "complete"]
-        assert [trial.user_attrs["attempt"] for trial in study().get_trials()] == [1, 1]
+        assert [trial.user_attrs["attempt"] for trial in study().get_trials()] == [2, 1]
 
     def test_nohup_keeps_a_study_running(self, start):
         sweep = start("+x=1", awaiting("go", [1]), before=("nohup",))
