@@ -39,6 +39,7 @@ from hrm_sweep.runs.app import App, register
 from hrm_sweep.runs.export_state import waiting
 from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.study import reference
+from hrm_sweep.runs.writers import describe_unknown, unknown_writer
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.search.pruners import make_pruner
@@ -203,6 +204,8 @@ class Sweep:
             output.show(f"Optuna lacked {trials} of {self._dir.path}: rebuilt from the folder")
         for note in opened.notes:
             output.show(note)
+        if writer := unknown_writer(self._dir.path):
+            output.show(f"{self._dir.path}: {describe_unknown(writer, self._name)}")
         return opened
 
     def _observers(self, opened: OpenStudy, state: StudyState, slots: Slots) -> list[Observer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,9 +19,11 @@ from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.places import Place, Whereabouts, whereabouts
 from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.runs.study import Study
-from hrm_sweep.storage.leases import LeaseState
+from hrm_sweep.runs.writers import describe_unknown
+from hrm_sweep.storage.leases import leases_in
 from hrm_sweep.system import files, process
 from hrm_sweep.system.redact import redacted
+from hrm_sweep.system.writers import LeaseState
 
 if TYPE_CHECKING:
     from hrm_sweep.engine.other_sweeps import Others
@@ -36,6 +39,8 @@ def _run(arguments: argparse.Namespace) -> None:
     study = resolve_study(arguments.study)
     if study.is_running:
         raise StudyError(f"{study.name}: is running; stop it first (Ctrl-C where it runs)")
+    for writer in study.unknown_writers:
+        raise StudyError(f"{study.name}: {describe_unknown(writer, study.reference)}")
     files.check_writable(study.folder)
     belongings = _belongings(study)  # fails before anything is removed
     for line in _describe(study, belongings):
@@ -43,11 +48,13 @@ def _run(arguments: argparse.Namespace) -> None:
     if not arguments.yes and not _confirmed(study.name):
         print("Nothing was removed.")
         return
+    _check_nobody_opened(study)
     if belongings.run_ids and not (arguments.yes and belongings.are_runs_in_doubt):
         _delete_in_mlflow(study, belongings.run_ids)
-    if belongings.storage is not None:
-        belongings.storage.remove_study(study.name)
-    left = study_files.remove(study.folder)
+    storage = belongings.storage
+    with storage.removing_study(study.name) if storage else contextlib.nullcontext():
+        _check_nobody_opened(study)  # a sweep opens a study in such a transaction too
+        left = study_files.remove(study.folder)
     print(f"{study.name}: removed.")
     if left:
         names = formatting.shorten_list(left)
@@ -124,6 +131,13 @@ def _check_nobody_runs(study: Study, running: Others) -> None:
                 f"{study.name}: {trials} may still run on {machine}, which cannot be seen from "
                 f"here; stop that sweep there, or, if the machine is gone for good: {take}"
             )
+
+
+def _check_nobody_opened(study: Study) -> None:
+    if any(leases_in(study.folder)):
+        raise StudyError(
+            f"{study.name}: a sweep has started meanwhile; stop it first (Ctrl-C where it runs)"
+        )
 
 
 def _describe(study: Study, belongings: _Belongings) -> Iterator[str]:

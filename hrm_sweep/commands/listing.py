@@ -15,6 +15,7 @@ from hrm_sweep.runs import layout
 from hrm_sweep.runs.places import Whereabouts, whereabouts
 from hrm_sweep.runs.ranking import ranked
 from hrm_sweep.runs.study import Study
+from hrm_sweep.runs.writers import describe_unknown
 from hrm_sweep.system import process
 from hrm_sweep.terminal.consoles import PrintableConsole
 
@@ -36,6 +37,11 @@ def _run(arguments: argparse.Namespace) -> None:
     else:
         start = process.hrm_sweep_command("-m", "lr=1e-4,1e-3")
         print(f"No study in {layout.MULTIRUN}/ yet; start one: {start}")
+    for study in found:
+        for line in dict.fromkeys(
+            describe_unknown(writer, study.reference) for writer in study.unknown_writers
+        ):
+            print(f"  {study.name}: {line}")
     resumable = [study.reference for study in found if study.can_go_on]
     for name in [*resumable, *(str(run.folder) for run in stopped_runs())]:
         print(f"  resume with: {process.hrm_sweep_command('resume', name)}")

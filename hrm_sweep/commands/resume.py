@@ -24,6 +24,7 @@ from hrm_sweep.runs.app import registered
 from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
+from hrm_sweep.runs.writers import check_not_elsewhere, take_over
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +57,10 @@ def _study(study: Study, take_from: str | None) -> list[str]:
 
 
 def _single_run(run: Run, take_from: str | None) -> list[str]:
-    if take_from:
-        raise StudyError(f"--take-from: {run.folder.name} is a single run; leave it out")
+    if take_from and not take_over(run.folder, take_from):
+        why = "is not left on another machine; leave it out"
+        raise StudyError(f"--take-from={take_from}: the single run {run.folder.name} {why}")
+    check_not_elsewhere(run.folder)
     if registered(run.app.name) is None:
         raise _made_by_another_app(run.folder.name, run.command, [f"hydra.run.dir={run.folder}"])
     check_overrides(run.folder.name, run.overrides, command=run.command)

@@ -54,6 +54,11 @@ class RunElsewhere(Run):
         return Outcome.named(self.last.fields["outcome"]) if ended else None
 
     @functools.cached_property
+    def unknown_writer(self) -> dict[str, str]:
+        """Nothing: its lease says more than a record that is not here."""
+        return {}
+
+    @functools.cached_property
     def repeats(self) -> list[Run]:
         """None of them: Optuna keeps their means."""
         return []

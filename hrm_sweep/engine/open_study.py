@@ -25,6 +25,7 @@ from hrm_sweep.engine.study_dir import StudyDir
 from hrm_sweep.engine.study_recipe import agree_on_recipe
 from hrm_sweep.engine.trial_queue import TrialQueue, finished_trials
 from hrm_sweep.runs.study import Study
+from hrm_sweep.runs.writers import take_over
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.samplers import make_sampler
@@ -134,6 +135,8 @@ def open_study(
         the_id = study_id(study) or (recorded and recorded.id) or new_id()
         register(study, the_id, study_dir.path, config.storage)
         lease = Lease(study_dir.path)
+    if config.take_from:
+        take_over(study_dir.path, config.take_from)
     study_dir.write_config()
     num_known = len(study.get_trials(deepcopy=False))
     budget = Budget(space, config.n_trials)

@@ -12,8 +12,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hrm_sweep.engine.attributes import ATTEMPT, FOLDER
+from hrm_sweep.engine.attributes import ATTEMPT, FOLDER, OWNER
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.runs.run import Run
@@ -84,6 +85,9 @@ def _trial(
         progress.outcome = Outcome.INTERRUPTED
     state = progress.optuna_state(max_attempts=max_attempts)
     attrs = {FOLDER: str(run.folder), ATTEMPT: progress.attempt}
+    if run.unknown_writer:  # left to it, like the trials of a sweep on another machine
+        state = TrialState.RUNNING
+        attrs[OWNER] = {**run.unknown_writer, "lock": str((run.folder / layout.RECORD).absolute())}
     trial = _create(
         space,
         params,

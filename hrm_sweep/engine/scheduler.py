@@ -123,7 +123,7 @@ class Scheduler:
         """Take over trials of dead sweeps: those that had ended get their result, others wait."""
         for flight in self._sync.recover():
             trial = flight.progress
-            settle(trial.folder)
+            settle(trial.folder, has_ended=True)
             flight.read()
             if trial.outcome is None or trial.outcome.optuna_state == "WAITING":
                 trial.await_attempt()

@@ -16,9 +16,10 @@ from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.configs import to_yaml
 from hrm_sweep.runs.find import studies_below
-from hrm_sweep.storage.leases import is_worked_in
+from hrm_sweep.storage.leases import leases_in
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted_tree
+from hrm_sweep.system.writers import LeaseState
 
 
 def known_folder(name: str | None, known: optuna.Study | None) -> str:
@@ -94,11 +95,15 @@ class StudyDir:
         files.check_writable(self.path)
 
     def check_is_free(self) -> None:
-        """Raise StudyError if another study works in the folder now."""
-        if is_worked_in(self.path):
+        """Raise StudyError if another study works in the folder now, or may do so."""
+        for lock, state in leases_in(self.path):
+            works, if_not = "works there now", ""
+            if state is LeaseState.UNKNOWN:
+                works = "may work there, on a machine that cannot be seen from here"
+                if_not = f", or, if it has ended there, remove {lock}"
             raise StudyError(
-                f"hydra.sweep.dir={self.path}: another study works there now; "
-                "take another folder, or join that study by its name"
+                f"hydra.sweep.dir={self.path}: another study {works}; "
+                f"take another folder, or join that study by its name{if_not}"
             )
 
     def clear(self) -> None:

@@ -16,9 +16,11 @@ from hrm_sweep.runs import layout
 from hrm_sweep.runs.curves import curves
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.record import Record, RecordReader, has_begun, is_held
+from hrm_sweep.runs.record import Record, RecordReader, has_begun
+from hrm_sweep.runs.writers import seen_writer
 from hrm_sweep.search.space import Space
 from hrm_sweep.system import files
+from hrm_sweep.system.writers import LeaseState
 
 
 def is_recorded(folder: Path, **started: Any) -> bool:
@@ -177,7 +179,10 @@ class StudyRecord:
             time.sleep(0.01)
 
     def _is_held(self) -> bool:
-        return (self._folder / layout.RECORD).exists() and is_held(self._folder)
+        """Return whether another sweep writes the record, or may do so."""
+        if not (self._folder / layout.RECORD).exists():
+            return False
+        return seen_writer(self._folder)[1] is not LeaseState.EXPIRED
 
 
 def _last_step_of_best(folder: Path) -> int:

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from hrm_sweep.engine.attributes import ATTEMPT, FOLDER, OWNER
 from hrm_sweep.engine.open_study import OpenStudy
-from hrm_sweep.engine.other_sweeps import Others, running_of_others
+from hrm_sweep.engine.other_sweeps import Others, await_orphans, running_of_others
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
 from hrm_sweep.runs.curves import curves
 from hrm_sweep.runs.outcomes import Outcome
@@ -58,7 +58,7 @@ class InFlightTrial:
     def conclude(self, outcome: Outcome, reason: str) -> None:
         """Set the outcome of a trial whose record has none, there too if it has begun."""
         self.progress.outcome, self.progress.reason = outcome, reason
-        settle(self.progress.folder, outcome=outcome.word, reason=reason)
+        settle(self.progress.folder, outcome=outcome.word, reason=reason, has_ended=True)
         self.read()
 
     def _extend_curve(self, measured: Mapping[int, Mapping[str, float]]) -> None:
@@ -80,6 +80,7 @@ class StudySync:
     def recover(self) -> list[InFlightTrial]:
         """Take over the trials that dead sweeps have left running, and those of `take_from`."""
         with self._storage.exclusive_transaction():
+            await_orphans(self._study)
             lost = self._queue.recover(self._owner, take_from=self._opened.config.take_from)
             return [self._in_flight(trial) for trial in lost]
 

@@ -10,12 +10,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.compat.optuna import suggest, trial_id
 from hrm_sweep.engine.attributes import FOLDER, OWNER
+from hrm_sweep.engine.other_sweeps import who_runs
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.grid import Grid
 from hrm_sweep.search.space import Space, Value
-from hrm_sweep.storage.leases import LeaseState, lease_state
 from hrm_sweep.storage.optuna_storage import SharedStorage
+from hrm_sweep.system.writers import LeaseState
 
 UNSTARTED = optuna.trial.create_trial(state=TrialState.RUNNING)
 """Stands for a new trial. TPE asks Hyperband for the bracket of each trial, and Hyperband knows its
@@ -67,15 +68,14 @@ class TrialQueue:
 
         Args:
             owner: lease that gets the trials.
-            take_from: a machine whose trials are taken as well if their lease is unknown here.
+            take_from: a machine whose trials are taken as well if nothing is seen of them here.
         """
         lost = []
         for trial in self._trials(TrialState.RUNNING):
-            lease = trial.user_attrs.get(OWNER, {})
-            if not lease:  # run by Optuna's own means
+            if not trial.user_attrs.get(OWNER):  # run by Optuna's own means
                 continue
-            state = lease_state(lease)
-            is_given_up = state is LeaseState.UNKNOWN and lease["host"] == take_from
+            machine, state = who_runs(trial)
+            is_given_up = state is LeaseState.UNKNOWN and machine == take_from
             if state is LeaseState.EXPIRED or is_given_up:
                 lost.append(optuna.Trial(self._study, trial_id(trial)))
                 self._storage.set_user_attrs(lost[-1], {OWNER: owner})

@@ -27,6 +27,7 @@ from hrm_sweep.runs.app import App
 from hrm_sweep.runs.logs import masked_logs
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.study import id_of
+from hrm_sweep.runs.writers import check_not_elsewhere
 from hrm_sweep.storage.pruning import Pruning
 from hrm_sweep.system import environment
 
@@ -74,6 +75,8 @@ class Job:
             sweep=Path(hydra.runtime.cwd, hydra.sweep.dir),  # the job may work in its own folder
             ignored_keys=self.app.ignored_keys,
         )
+        if self.study is None:  # of a study's trials its leases decide
+            check_not_elsewhere(run.folder)
         with self._session(run) as handle:
             if self.pruning is not None and number is not None:
                 handle.listeners.append(self.pruning.listener(number))

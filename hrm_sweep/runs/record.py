@@ -8,8 +8,8 @@ Every line is one JSON object, numbered from 0 and closed by a CRC-32 of all tha
 figures) uses it, so that a replay adds nothing. Line 0 also has `record`, which names this record
 among all others, wherever its folder is copied to. Events, in the order they come:
 
-* `started`: who the run is (`name`, `kind`, `params`, `tags`, `description`), once an attempt; a
-  study also has how its trials are `judged`;
+* `started`: who the run is (`name`, `kind`, `params`, `tags`, `description`) and which process is
+  its `writer`, once an attempt; a study also has how its trials are `judged`;
 * `dataset`: what it learns from (`name`, `train_size`, `eval_size`, `digest`);
 * `expected`: the `num_steps` it will have;
 * `doing`: what it does before its next step, as a `text`, where that takes long; if that is a run
@@ -40,8 +40,9 @@ from typing import Any, NamedTuple
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.logs import mask_logs
-from hrm_sweep.system import files, locks
+from hrm_sweep.system import files, locks, writers
 from hrm_sweep.system.redact import redacted_tree
+from hrm_sweep.system.writers import LeaseState
 
 PATIENCE_SECONDS = 2.0
 """How long opening waits for a holder that only looks whether the run still lives."""
@@ -103,7 +104,8 @@ class Record:
         Raises:
             RecordError: the disk is full or gone; the entries before this one are whole.
         """
-        self._append(event, _marked(redacted_tree(fields)))
+        said = {"writer": writers.writer_of(self._path)} if event == "started" else {}
+        self._append(event, _marked(redacted_tree(fields)) | said)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Write the measurements of one step; values may be non-finite."""
@@ -287,13 +289,34 @@ def is_held(folder: Path) -> bool:
         return True
 
 
-def settle(folder: Path, *, outcome: str = "killed", reason: str = DEATH) -> bool:
+def writer_of(folder: Path) -> tuple[dict[str, str], LeaseState]:
+    """Return which process writes a record, nothing if none does, and what is seen of it.
+
+    An attempt that has said how it ended has no writer; older versions did not say who it is.
+
+    Raises:
+        RecordError: there is no record, or it is damaged.
+    """
+    attempt = _attempt(read(folder))
+    writer = attempt.fields.get("writer", {}) if attempt else {}
+    return writer, writers.writer_state(writer, folder / layout.RECORD)
+
+
+def settle(
+    folder: Path, *, outcome: str = "killed", reason: str = DEATH, has_ended: bool = False
+) -> bool:
     """Write how a run ended whose process is gone without a `finished` entry.
 
+    Args:
+        has_ended: whoever asks knows that it has: it launched the run, or the user says so.
+
     Returns:
-        True if it was written now; False if the run lives, has ended, or never started.
+        True if it was written now; False if the run lives or may live, has ended, or never started.
     """
     if not (folder / layout.RECORD).exists() or is_held(folder) or not is_open(read(folder)):
+        return False
+    writer, state = writer_of(folder)
+    if state is not LeaseState.EXPIRED and not has_ended:
         return False
     with Record(folder) as record:
         if record.attempt is None:  # another process was faster
@@ -309,6 +332,8 @@ def settle(folder: Path, *, outcome: str = "killed", reason: str = DEATH) -> boo
                 if (folder / name).exists()
             ],
         )
+        if writer and state is LeaseState.EXPIRED:
+            files.remove_unfinished(folder, int(writer["pid"]))
         mask_logs(folder)
     return True
 

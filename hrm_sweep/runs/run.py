@@ -19,6 +19,8 @@ from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.runs.record import Entry
+from hrm_sweep.runs.writers import describe_unknown, seen_writer
+from hrm_sweep.system.writers import LeaseState
 
 Value = bool | int | float | str | None
 
@@ -100,19 +102,38 @@ class Run:
         """None while it runs."""
         if self.last.event == "finished":
             return Outcome.named(self.last.fields["outcome"])
-        return None if record.is_held(self.folder) else Outcome.KILLED
+        return Outcome.KILLED if self._seen[1] is LeaseState.EXPIRED else None
+
+    @functools.cached_property
+    def unknown_writer(self) -> dict[str, str]:
+        """Who writes it, if nothing is seen from here of that process; else nothing."""
+        is_unknown = self.last.event != "finished" and self._seen[1] is LeaseState.UNKNOWN
+        return self._seen[0] if is_unknown else {}
+
+    @functools.cached_property
+    def _seen(self) -> tuple[dict[str, str], LeaseState]:
+        return seen_writer(self.folder)
 
     @property
     def word(self) -> str:
         """How it ended, in text for the user."""
-        return self.outcome.spoken if self.outcome else "running"
+        if self.outcome:
+            return self.outcome.spoken
+        return "unknown" if self.unknown_writer else "running"
 
     @property
     def reason(self) -> str:
         """Why it did not complete, in one line."""
         if self.last.event == "finished":
             return " ".join(str(self.last.fields["reason"]).split())
+        if self.unknown_writer:
+            return describe_unknown(self.unknown_writer, self._whole)
         return "" if self.outcome is None else record.DEATH
+
+    @property
+    def _whole(self) -> str:
+        """What a command is given that resumes it: of a trial its study, as it was named."""
+        return self.tags.get("hrm_sweep.study") or str(self.folder)
 
     @property
     def can_go_on(self) -> bool:

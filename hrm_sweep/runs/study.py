@@ -11,13 +11,15 @@ from typing import Any
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import RecordError, StudyError
-from hrm_sweep.runs import layout, record
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
 from hrm_sweep.runs.run_folders import trials_below
+from hrm_sweep.runs.writers import seen_writer
 from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.system import process
+from hrm_sweep.system.writers import LeaseState
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,14 @@ class Study:
 
     @property
     def is_running(self) -> bool:
-        """Whether a sweep works on it here."""
-        return record.is_held(self.folder)
+        """Whether a sweep is seen to work on it from here."""
+        return seen_writer(self.folder)[1] is LeaseState.ALIVE
+
+    @property
+    def unknown_writers(self) -> list[dict[str, str]]:
+        """Processes that write it or its trials, and of which nothing is seen from here."""
+        runs = [self.run, *self.trials]
+        return [run.unknown_writer for run in runs if run.unknown_writer]
 
     @functools.cached_property
     def trials(self) -> list[Run]:
@@ -192,11 +200,11 @@ class Study:
         """How many trials ended how for good, in the order of `Outcome`; then those to go."""
         counted = Counter(run.outcome for run in self.trials if not self.goes_back(run))
         counts = {kind.spoken: counted[kind] for kind in Outcome if counted[kind]}
-        if counted[None]:
-            counts["running"] = counted[None]
+        unknown = sum(bool(run.unknown_writer) for run in self.trials)
+        counts |= {"running": counted[None] - unknown, "unknown": unknown}
         if to_go := self.num_trials - sum(counted.values()):
             counts["to go"] = to_go
-        return counts
+        return {word: number for word, number in counts.items() if number}
 
     def describe_counts(self) -> str:
         """Return `counted` in words: `2 complete, 3 to go (1 interrupted)`."""

@@ -26,7 +26,7 @@ def _row(study: Study, trial: Run, run: Run) -> dict[str, Any]:
         "study": study.name,
         "trial": trial.number,
         "repeat": None if repeat is None else int(repeat),
-        "outcome": run.outcome.word if run.outcome else "running",
+        "outcome": run.outcome.word if run.outcome else run.word,
         "reason": run.reason,
         "started": datetime.fromtimestamp(run.first.time_ms / 1000, timezone.utc),
         "seconds": run.seconds,

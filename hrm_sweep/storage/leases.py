@@ -1,89 +1,83 @@
 """Who runs a trial, and whether that process is still alive: by a lock, without clocks.
 
 A sweep holds a lock file as long as it lives, and its trials say which one. The kernel frees the
-lock when the process dies, however it dies; its workers die with it.
+lock when the process dies, however it dies; its workers die with it. The file says whose it is.
 """
 
 from __future__ import annotations
 
-import contextlib
-import glob
+import json
 import os
 import socket
 import uuid
-from collections.abc import Mapping
-from enum import Enum
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from hrm_sweep.system.locks import FileLock, is_held
+from hrm_sweep.system import files
+from hrm_sweep.system.locks import FileLock
+from hrm_sweep.system.writers import LeaseState, writer_of, writer_state
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # proc_sys_kernel(5); macOS has none
+LOCKS = ".*-*-????????.lock"
 
 
 class Lease:
-    """This process as the owner of trials in one study folder."""
+    """This process as the owner of trials in one study folder.
+
+    What sweeps left there whose death is certain is removed.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_dead(folder)
         name = f".{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
         self._path = folder.absolute() / name
-        self._lock = FileLock(self._path)
-        self._lock.acquire()
-        self.fields = {**_machine(), "lock": str(self._path)}
+        with files.creating(self._path) as temporary:  # it appears locked: a free one is removed
+            self._lock = FileLock(temporary)
+            self._lock.acquire()
+            writer = writer_of(temporary)
+            temporary.write_text(json.dumps(writer), encoding="utf-8")
+        self.fields = {**writer, "lock": str(self._path)}
         """What a trial keeps of its owner."""
 
     def release(self) -> None:
-        """Says that this process runs no trial of the study any more.
-
-        What sweeps of this machine have left that were killed goes too: their trials were taken
-        over when this one began.
-        """
+        """Says that this process runs no trial of the study any more."""
         self._path.unlink(missing_ok=True)
         self._lock.release()
-        for path in self._path.parent.glob(f".{glob.escape(socket.gethostname())}-*-????????.lock"):
-            with contextlib.suppress(OSError):
-                if not is_held(path):
-                    path.unlink()
 
 
 def expired_lease(folder: Path) -> dict[str, str]:
     """Return what a trial keeps of an owner in a study's folder whose process has ended."""
-    return {**_machine(), "lock": str(folder.absolute() / ".expired.lock")}
-
-
-class LeaseState(Enum):
-    """What can be seen from here of an owner."""
-
-    ALIVE = "it holds its lock"
-    EXPIRED = "its process has ended"
-    UNKNOWN = "it is, or was, on another machine"
+    return {**writer_of(folder), "lock": str(folder.absolute() / ".expired.lock")}
 
 
 def lease_state(lease: Mapping[str, str]) -> LeaseState:
-    """Return the state of a lease. A trial without a lease counts as expired.
-
-    Two machines may have one name, so a lock file that is missing here proves nothing then.
-    """
+    """Return the state of a lease. A trial without a lease counts as expired."""
     if not lease:
         return LeaseState.EXPIRED
-    try:
-        if is_held(Path(lease["lock"])):
-            return LeaseState.ALIVE
-        is_here = lease["host"] == socket.gethostname()
-    except FileNotFoundError:
-        is_here = all(lease[key] == here for key, here in _machine().items())
-    return LeaseState.EXPIRED if is_here else LeaseState.UNKNOWN
+    return writer_state(lease, Path(lease["lock"]))
 
 
-def _machine() -> dict[str, str]:
-    boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
-    return {"host": socket.gethostname(), "boot": boot}
+def leases_in(folder: Path) -> Iterator[tuple[Path, LeaseState]]:
+    """Yield the lock files of sweeps that work in a study folder, or may do so, and their state."""
+    for path, _, state in _locks(folder):
+        if state is not LeaseState.EXPIRED:
+            yield path, state
 
 
-def is_worked_in(folder: Path) -> bool:
-    """Whether a sweep that holds its lock here works in a study folder."""
-    for path in folder.glob(".*-*-????????.lock"):
-        with contextlib.suppress(FileNotFoundError):  # released since it was listed
-            if is_held(path):
-                return True
-    return False
+def _remove_dead(folder: Path) -> None:
+    """Remove the lock files of dead sweeps, and the files that they had begun to write."""
+    for path, writer, state in _locks(folder):
+        if writer and state is LeaseState.EXPIRED:
+            files.remove_unfinished(folder, int(writer["pid"]))
+            path.unlink(missing_ok=True)
+
+
+def _locks(folder: Path) -> Iterator[tuple[Path, dict[str, Any], LeaseState]]:
+    for path in folder.glob(LOCKS):
+        try:
+            content = path.read_text(encoding="utf-8")
+        except OSError:  # released since it was listed
+            continue
+        writer = json.loads(content) if content else {}  # an older version writes nothing
+        yield path, writer, writer_state(writer, path)

@@ -88,10 +88,16 @@ class SharedStorage(RDBStorage):
             )
         return study
 
-    def remove_study(self, name: str) -> None:
-        """Delete a study with all its trials; do nothing if there is none of that name."""
-        with self.exclusive_transaction(), contextlib.suppress(KeyError):
-            optuna.delete_study(study_name=name, storage=self)
+    @contextmanager
+    def removing_study(self, name: str) -> Iterator[None]:
+        """Delete a study with all its trials, if the block ends well; no sweep opens it meanwhile.
+
+        There need not be one of that name.
+        """
+        with self.exclusive_transaction():
+            with contextlib.suppress(KeyError):
+                optuna.delete_study(study_name=name, storage=self)
+            yield
 
     @contextmanager
     def exclusive_transaction(self) -> Iterator[None]:

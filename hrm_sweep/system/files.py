@@ -144,6 +144,13 @@ def check_no_link(path: Path) -> None:
         )
 
 
+def remove_unfinished(folder: Path, pid: int) -> None:
+    """Remove the temporary neighbours that a dead process has left in a folder."""
+    for path in folder.glob(f".*.{pid}"):
+        if path.is_file() or path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def _neighbour(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

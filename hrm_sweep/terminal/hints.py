@@ -26,8 +26,8 @@ from hrm_sweep.runs.recipe import recipe_overrides
 from hrm_sweep.runs.study import reference
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.space import Dimension, Space
-from hrm_sweep.storage.leases import LeaseState
 from hrm_sweep.system import process
+from hrm_sweep.system.writers import LeaseState
 from hrm_sweep.tracking import store
 
 

@@ -12,9 +12,11 @@ from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.record import Record, is_held, read
+from hrm_sweep.runs.record import Record, read
+from hrm_sweep.runs.writers import seen_writer
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.search.space import Space
+from hrm_sweep.system.writers import LeaseState
 
 
 class Kept:
@@ -136,8 +138,10 @@ def test_steps_of_the_best_value_continue_when_another_sweep_takes_the_record(tm
 
 
 def test_a_record_that_another_sweep_took_a_moment_ago_is_left_to_it(tmp_path, monkeypatch):
-    looks = iter([False])  # what was seen before it was taken
-    monkeypatch.setattr(study_record, "is_held", lambda folder: next(looks, is_held(folder)))
+    looks = iter([({}, LeaseState.EXPIRED)])  # what was seen before it was taken
+    monkeypatch.setattr(
+        study_record, "seen_writer", lambda folder: next(looks, None) or seen_writer(folder)
+    )
     folder = tmp_path
     with Record(folder) as theirs:
         theirs.append("started", kind="study")

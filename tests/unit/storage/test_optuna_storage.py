@@ -167,8 +167,10 @@ def test_a_study_keeps_its_direction(storage, study):
 
 
 def test_a_removed_study_is_gone_and_may_be_removed_again(storage, study, url):
-    storage.remove_study("otter")
-    storage.remove_study("otter")
+    with storage.removing_study("otter"):
+        pass
+    with storage.removing_study("otter"):
+        pass
     assert optuna.get_all_study_names(url) == []
 
 

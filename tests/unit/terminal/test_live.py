@@ -14,7 +14,7 @@ from hrm_sweep.engine.state import StudyState
 from hrm_sweep.formatting import MetricFormat
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.objectives import parse_objectives
-from hrm_sweep.storage.leases import LeaseState
+from hrm_sweep.system.writers import LeaseState
 from hrm_sweep.terminal.live import LiveView
 from hrm_sweep.terminal.study_tables import MetricColumns
 
