@@ -24,6 +24,7 @@ from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_dir import StudyDir
 from hrm_sweep.engine.study_recipe import agree_on_recipe
 from hrm_sweep.engine.trial_queue import TrialQueue, finished_trials
+from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.study import Study
 from hrm_sweep.runs.writers import take_over
 from hrm_sweep.search.budget import Budget
@@ -118,6 +119,8 @@ def open_study(
     study = storage.open_study(name, objectives.directions)
     num_rebuilt, notes = 0, list[str]()
     with storage.exclusive_transaction():
+        if not storage.has_study(name):
+            raise StudyError(f"study.name={name}: was deleted while it was opened; start again")
         # of sweeps that start a study together, one creates its folder
         recorded = recorded_study(study_dir.path, name)
         is_new = agree_on_recipe(study, recipe, recorded.recipe if recorded else None)

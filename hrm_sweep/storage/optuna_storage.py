@@ -75,7 +75,7 @@ class SharedStorage(RDBStorage):
             if direction not in get_args(Direction):
                 raise StudyError(f"study.direction={direction}: must be maximize or minimize")
         with self.exclusive_transaction():
-            if name not in optuna.get_all_study_names(self):
+            if not self.has_study(name):
                 wanted = cast("list[Direction]", list(directions))
                 optuna.create_study(storage=self._cached, study_name=name, directions=wanted)
         no_pruner = optuna.pruners.NopPruner()
@@ -87,6 +87,10 @@ class SharedStorage(RDBStorage):
                 f"{' and '.join(existing)}; keep to that, or take another study.name"
             )
         return study
+
+    def has_study(self, name: str) -> bool:
+        """Return whether there is a study of that name."""
+        return name in optuna.get_all_study_names(self)
 
     @contextmanager
     def removing_study(self, name: str) -> Iterator[None]:

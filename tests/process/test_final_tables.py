@@ -15,6 +15,7 @@ from truth import Truth, fresh_database
 import hrm_sweep
 from hrm_sweep.runs import record
 from hrm_sweep.runs.export_state import ExportState
+from hrm_sweep.storage.leases import Lease
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 
@@ -125,6 +126,28 @@ def test_a_study_that_runs_is_not_deleted(typed, copied):
         code, _, error = typed("delete", "grid", "--yes")
     assert code == 2
     assert error == "grid: is running; stop it first (Ctrl-C where it runs)"
+
+
+class Prompt(StringIO):
+    """A terminal at which a sweep opens the study before its deletion is confirmed."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, *_: int) -> str:
+        self.lease = Lease(Path("multirun/grid"))
+        return "grid\n"
+
+
+def test_a_study_that_a_sweep_opens_while_delete_asks_stays_whole(typed, copied, monkeypatch):
+    folder = copied / "multirun/grid"
+    before = {path.name for path in folder.iterdir()}
+    monkeypatch.setattr(sys, "stdin", Prompt())
+    code, _, error = typed("delete", "grid")
+    assert code == 2
+    assert error == "grid: a sweep has started meanwhile; stop it first (Ctrl-C where it runs)"
+    assert before < {path.name for path in folder.iterdir()}
+    assert "grid" in optuna.get_all_study_names("sqlite:///multirun/optuna.db")
 
 
 def test_delete_removes_runs_and_their_files_in_mlflow(tmp_path):
