@@ -4,6 +4,7 @@ The other machine is a process with another host's name, whose `flock` is a prel
 """
 
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,12 @@ SOURCE = Path(__file__).with_name("local_flock.c")
 SPACE = ("+x=1,3,2", awaiting("go", [1, 3]))
 WORKERS = "hydra.launcher.workers=2"
 COMPILER = shutil.which("cc")
+PLACES = {
+    "here": [],
+    "node7": ["unshare", "--uts", "sh", "-c", 'hostname node7; exec "$@"', "sh"],
+    "container": ["unshare", "--mount", "--pid", "--fork", "--mount-proc"],
+}
+"""How a command is started there; the container has the host name and the boot of this machine."""
 
 
 def can_rename_host() -> bool:
@@ -39,16 +46,15 @@ def preload(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def on(preload, tmp_path, in_a_folder_of_its_own) -> Iterator[Callable[..., Sweep]]:
-    """Starts a command on a machine of that name; "" is this one, with locks of its own."""
+    """Starts a command in one of `PLACES`, with locks of its own."""
     started: list[Sweep] = []
 
-    def begin(machine: str, *typed: str) -> Sweep:
-        locks = tmp_path / f"locks of {machine or 'here'}"
+    def begin(place: str, *typed: str) -> Sweep:
+        locks = tmp_path / f"locks of {place}"
         locks.mkdir(exist_ok=True)
-        named = ["unshare", "--uts", "sh", "-c", f'hostname {machine}; exec "$@"', "sh"]
         started.append(
             Sweep(
-                [*(named if machine else []), *typed],
+                [*PLACES[place], *typed],
                 tmp_path / f"{len(started)}.log",
                 LD_PRELOAD=str(preload),
                 MACHINE_LOCKS=str(locks),
@@ -74,16 +80,18 @@ def attempts(number: int) -> int:
     return [entry.event for entry in written(Path(f"multirun/study/{number}"))].count("started")
 
 
-@pytest.mark.parametrize("machine", ["node7", ""], ids=["another machine", "one host's name"])
-def test_trials_that_run_there_are_left_to_it(machine, on):
-    there = on(machine, *command(*SPACE, WORKERS))
+@pytest.mark.parametrize(
+    ("place", "host"), [("here", None), ("node7", "node7"), ("container", socket.gethostname())]
+)
+def test_trials_that_run_there_are_left_to_it(place, host, on):
+    there = on(place, *command(*SPACE, WORKERS))
     until(lambda: len(begun()) == 2)
-    said = ends(on("", *command(*SPACE)))
+    said = ends(on("here", *command(*SPACE)))
     assert "Another sweep still runs 2 of its trials, on" in said
-    assert ("take_from=node7" in said) is bool(machine)
+    assert (f"take_from={host}\n" in said) is bool(host)
     assert [trial.state.name for trial in study().get_trials()] == ["RUNNING"] * 2 + ["COMPLETE"]
-    listed = ends(on("", *cli("list")))
-    assert (" 1 complete, 2 unknown " if machine else " 1 complete, 2 running ") in listed
+    listed = ends(on("here", *cli("list")))
+    assert (" 1 complete, 2 unknown " if host else " 1 complete, 2 running ") in listed
     Path("go").touch()
     ends(there)
     assert [attempts(number) for number in range(3)] == [1, 1, 1]
@@ -107,20 +115,20 @@ class TestKilledThere:
             "it may still run on node7, which cannot be seen from here; "
             f"if it has ended there: {take}"
         )
-        listed = ends(on("", *cli("list")))
+        listed = ends(on("here", *cli("list")))
         assert " 2 unknown, 1 to go " in listed
         assert f"  study: {said}\n" in listed
-        shown = ends(on("", *cli("show", "study/0")))
+        shown = ends(on("here", *cli("show", "study/0")))
         assert " · unknown\n" in shown
         assert said in shown
-        assert ends(on("", *cli("delete", "study", "--yes")), 2) == f"study: {said}\n"
+        assert ends(on("here", *cli("delete", "study", "--yes")), 2) == f"study: {said}\n"
         assert [endings(number) for number in (0, 1)] == [[], []]
 
     def test_only_who_says_that_it_is_gone_takes_its_trials(self, on):
-        said = ends(on("", *command(*SPACE)))
+        said = ends(on("here", *command(*SPACE)))
         assert "hydra.sweeper.take_from=node7\n" in said
         assert [endings(number) for number in range(3)] == [[], [], ["complete"]]
-        said = ends(on("", *command(*SPACE, "hydra.sweeper.take_from=node7")))
+        said = ends(on("here", *command(*SPACE, "hydra.sweeper.take_from=node7")))
         assert "Another sweep" not in said
         assert [endings(number) for number in range(3)] == [["killed", "complete"]] * 2 + [
             ["complete"]
@@ -133,12 +141,12 @@ class TestKilledThere:
 
     def test_without_a_database_its_trials_are_left_to_it_all_the_same(self, on):
         Path("multirun/optuna.db").unlink()
-        refused = ends(on("", *command(*SPACE)), 2)
+        refused = ends(on("here", *command(*SPACE)), 2)
         assert "another study may work there, on a machine that cannot be seen from here" in refused
         (lock,) = Path("multirun/study").glob(".node7-*.lock")
         assert refused.endswith(f"if it has ended there, remove {lock}\n")
         lock.unlink()
-        said = ends(on("", *command(*SPACE)))
+        said = ends(on("here", *command(*SPACE)))
         assert "take_from=node7" in said
         assert [endings(number) for number in range(3)] == [[], [], ["complete"]]
 
@@ -150,13 +158,13 @@ def test_a_single_run_goes_on_only_if_the_user_says_that_it_has_ended(on):
     there = on("node7", *run)
     until(lambda: any(entry.event == "metrics" for entry in written(folder)))
     there.kill()
-    refused = ends(on("", *cli("resume", "mine")), 2)
+    refused = ends(on("here", *cli("resume", "mine")), 2)
     assert refused == (
         f"{folder}: it may still run on node7, which cannot be seen from here; if it has ended "
         f"there: python -m hrm_sweep resume {folder} --take-from node7\n"
     )
-    other = ends(on("", *cli("resume", "mine", "--take-from", "node8")), 2)
+    other = ends(on("here", *cli("resume", "mine", "--take-from", "node8")), 2)
     assert other.startswith("--take-from=node8: the single run mine is not left on another machine")
-    assert f"{folder}: it may still run on node7" in ends(on("", *run), 2)
-    ends(on("", *cli("resume", "mine", "--take-from", "node7")))
+    assert f"{folder}: it may still run on node7" in ends(on("here", *run), 2)
+    ends(on("here", *cli("resume", "mine", "--take-from", "node7")))
     assert written(folder)[-1].fields["outcome"] == "complete"
