@@ -20,7 +20,7 @@ from hrm_sweep.runs.places import Place, Whereabouts, whereabouts
 from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.runs.study import Study
 from hrm_sweep.runs.writers import describe_unknown
-from hrm_sweep.storage.leases import leases_in
+from hrm_sweep.storage.leases import sweeps_in
 from hrm_sweep.system import files, process
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.system.writers import LeaseState
@@ -41,6 +41,7 @@ def _run(arguments: argparse.Namespace) -> None:
         raise StudyError(f"{study.name}: is running; stop it first (Ctrl-C where it runs)")
     for writer in study.unknown_writers:
         raise StudyError(f"{study.name}: {describe_unknown(writer, study.reference)}")
+    _check_nobody_works_in(study)
     files.check_writable(study.folder)
     belongings = _belongings(study)  # fails before anything is removed
     for line in _describe(study, belongings):
@@ -48,12 +49,12 @@ def _run(arguments: argparse.Namespace) -> None:
     if not arguments.yes and not _confirmed(study.name):
         print("Nothing was removed.")
         return
-    _check_nobody_opened(study)
+    _check_nobody_works_in(study)  # a sweep may have opened it meanwhile
     if belongings.run_ids and not (arguments.yes and belongings.are_runs_in_doubt):
         _delete_in_mlflow(study, belongings.run_ids)
     storage = belongings.storage
     with storage.removing_study(study.name) if storage else contextlib.nullcontext():
-        _check_nobody_opened(study)  # a sweep opens a study in such a transaction too
+        _check_nobody_works_in(study)  # a sweep opens a study in such a transaction too
         left = study_files.remove(study.folder)
     print(f"{study.name}: removed.")
     if left:
@@ -133,11 +134,9 @@ def _check_nobody_runs(study: Study, running: Others) -> None:
             )
 
 
-def _check_nobody_opened(study: Study) -> None:
-    if any(leases_in(study.folder)):
-        raise StudyError(
-            f"{study.name}: a sweep has started meanwhile; stop it first (Ctrl-C where it runs)"
-        )
+def _check_nobody_works_in(study: Study) -> None:
+    for works_there in sweeps_in(study.folder):
+        raise StudyError(f"{study.folder}: a sweep {works_there}; stop it first")
 
 
 def _describe(study: Study, belongings: _Belongings) -> Iterator[str]:

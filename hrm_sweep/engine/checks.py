@@ -18,7 +18,7 @@ from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.samplers import check_sampler
 from hrm_sweep.search.space import Space
-from hrm_sweep.storage.leases import leases_in
+from hrm_sweep.storage.leases import sweeps_in
 from hrm_sweep.tracking import store
 
 CORNERS = 64
@@ -56,7 +56,7 @@ def check_sweep(
     if config.take_from:
         others = running_of_others(known) if known else Counter()
         check_take_from(config.take_from, others, study_dir.path)
-    if any(leases_in(study_dir.path)) and find_study(config) is None:  # asked again: it may be new
+    if any(sweeps_in(study_dir.path)) and find_study(config) is None:  # asked again: it may be new
         study_dir.check_is_free()
     if config.is_tracked:
         store.check(store.resolve_uri(config.tracking_uri))

@@ -32,7 +32,7 @@ from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.samplers import make_sampler
 from hrm_sweep.search.space import Space
 from hrm_sweep.search.untried import Untried
-from hrm_sweep.storage.leases import Lease
+from hrm_sweep.storage.leases import Lease, give_up
 from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
 
 
@@ -140,6 +140,7 @@ def open_study(
         lease = Lease(study_dir.path)
     if config.take_from:
         take_over(study_dir.path, config.take_from)
+        give_up(study_dir.path, config.take_from)
     study_dir.write_config()
     num_known = len(study.get_trials(deepcopy=False))
     budget = Budget(space, config.n_trials)

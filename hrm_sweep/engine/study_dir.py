@@ -16,10 +16,9 @@ from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.configs import to_yaml
 from hrm_sweep.runs.find import studies_below
-from hrm_sweep.storage.leases import leases_in
+from hrm_sweep.storage.leases import sweeps_in
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted_tree
-from hrm_sweep.system.writers import LeaseState
 
 
 def known_folder(name: str | None, known: optuna.Study | None) -> str:
@@ -96,14 +95,10 @@ class StudyDir:
 
     def check_is_free(self) -> None:
         """Raise StudyError if another study works in the folder now, or may do so."""
-        for lock, state in leases_in(self.path):
-            works, if_not = "works there now", ""
-            if state is LeaseState.UNKNOWN:
-                works = "may work there, on a machine that cannot be seen from here"
-                if_not = f", or, if it has ended there, remove {lock}"
+        for works_there in sweeps_in(self.path):
             raise StudyError(
-                f"hydra.sweep.dir={self.path}: another study {works}; "
-                f"take another folder, or join that study by its name{if_not}"
+                f"hydra.sweep.dir={self.path}: another study {works_there}; "
+                "take another folder, or join that study by its name"
             )
 
     def clear(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import RecordError, StudyError
-from hrm_sweep.runs import layout
+from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run, Value
@@ -159,6 +159,8 @@ class Study:
     @property
     def is_running(self) -> bool:
         """Whether a sweep is seen to work on it from here."""
+        if self.run.last.event == "finished":
+            return record.is_held(self.folder)
         return seen_writer(self.folder)[1] is LeaseState.ALIVE
 
     @property

@@ -6,6 +6,7 @@ lock when the process dies, however it dies; its workers die with it. The file s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -16,7 +17,7 @@ from typing import Any
 
 from hrm_sweep.system import files
 from hrm_sweep.system.locks import FileLock
-from hrm_sweep.system.writers import LeaseState, writer_of, writer_state
+from hrm_sweep.system.writers import LeaseState, describe_writer, writer_of, writer_state
 
 LOCKS = ".*-*-????????.lock"
 
@@ -58,11 +59,21 @@ def lease_state(lease: Mapping[str, str]) -> LeaseState:
     return writer_state(lease, Path(lease["lock"]))
 
 
-def leases_in(folder: Path) -> Iterator[tuple[Path, LeaseState]]:
-    """Yield the lock files of sweeps that work in a study folder, or may do so, and their state."""
-    for path, _, state in _locks(folder):
-        if state is not LeaseState.EXPIRED:
-            yield path, state
+def sweeps_in(folder: Path) -> Iterator[str]:
+    """Yield what is to be said of each sweep that works in a study folder, or may do so."""
+    for path, writer, state in _locks(folder):
+        if state is LeaseState.ALIVE:
+            yield "works there now"
+        elif state is LeaseState.UNKNOWN:
+            where = f"on {describe_writer(writer)}, which cannot be seen from here"
+            yield f"may work there, {where} (if it has ended, remove {path})"
+
+
+def give_up(folder: Path, machine: str) -> None:
+    """Remove the lock files of sweeps on a machine of which nothing is seen from here."""
+    for path, writer, state in _locks(folder):
+        if state is LeaseState.UNKNOWN and writer["host"] == machine:
+            path.unlink(missing_ok=True)
 
 
 def _remove_dead(folder: Path) -> None:
@@ -79,5 +90,7 @@ def _locks(folder: Path) -> Iterator[tuple[Path, dict[str, Any], LeaseState]]:
             content = path.read_text(encoding="utf-8")
         except OSError:  # released since it was listed
             continue
-        writer = json.loads(content) if content else {}  # an older version writes nothing
+        writer = {}
+        with contextlib.suppress(ValueError):  # an older version, or a full disk, leaves it empty
+            writer = json.loads(content)
         yield path, writer, writer_state(writer, path)

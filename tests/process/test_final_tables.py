@@ -145,7 +145,7 @@ def test_a_study_that_a_sweep_opens_while_delete_asks_stays_whole(typed, copied,
     monkeypatch.setattr(sys, "stdin", Prompt())
     code, _, error = typed("delete", "grid")
     assert code == 2
-    assert error == "grid: a sweep has started meanwhile; stop it first (Ctrl-C where it runs)"
+    assert error == "multirun/grid: a sweep works there now; stop it first"
     assert before < {path.name for path in folder.iterdir()}
     assert "grid" in optuna.get_all_study_names("sqlite:///multirun/optuna.db")
 

@@ -142,9 +142,9 @@ class TestKilledThere:
     def test_without_a_database_its_trials_are_left_to_it_all_the_same(self, on):
         Path("multirun/optuna.db").unlink()
         refused = ends(on("here", *command(*SPACE)), 2)
-        assert "another study may work there, on a machine that cannot be seen from here" in refused
+        assert "another study may work there, on node7, which cannot be" in refused
         (lock,) = Path("multirun/study").glob(".node7-*.lock")
-        assert refused.endswith(f"if it has ended there, remove {lock}\n")
+        assert f"(if it has ended, remove {lock}); take another folder, or join" in refused
         lock.unlink()
         said = ends(on("here", *command(*SPACE)))
         assert "take_from=node7" in said
