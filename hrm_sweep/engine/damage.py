@@ -81,7 +81,7 @@ def _is_undone(
         is_damaged = any(_is_folder_of(trial, PurePath(name)) for name in recorded.damaged)
         return not is_damaged and _was_here(trial, recorded)
     if run.last.event != "finished":
-        return not record.is_held(run.folder)
+        return run.outcome is not None  # it is certain that no process writes it
     is_complete = run.outcome is Outcome.COMPLETE
     if is_complete != (trial.state is TrialState.COMPLETE):
         return True

@@ -104,7 +104,7 @@ class Record:
         Raises:
             RecordError: the disk is full or gone; the entries before this one are whole.
         """
-        said = {"writer": writers.writer_of(self._path)} if event == "started" else {}
+        said = {"writer": writers.writer_of(self._at)} if event == "started" else {}
         self._append(event, _marked(redacted_tree(fields)) | said)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
