@@ -43,13 +43,14 @@ class HrmSweeper(Sweeper):
         """
         from hrm_sweep.errors import HrmSweepError, InputError
         from hrm_sweep.sweep import Sweep
+        from hrm_sweep.system.output import printable
         from hrm_sweep.system.process import exit_code, stop_signals
 
         try:
             with stop_signals():
                 return Sweep(*self._app, self._config, arguments).run()
         except HrmSweepError as error:
-            print(error, file=sys.stderr)
+            print(printable(str(error)), file=sys.stderr)
             raise SystemExit(2 if isinstance(error, InputError) else 1) from error
         except KeyboardInterrupt as error:
             raise SystemExit(exit_code(error)) from None

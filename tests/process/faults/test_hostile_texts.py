@@ -53,6 +53,12 @@ def test_the_sweep_shows_it(project):
     assert [each for each in FORBIDDEN if each in text] == []
 
 
+def test_what_a_sweep_refuses_is_shown(project):
+    text = printed(command("+x=1", "hydra.sweeper.pruner='\x1b]0;title\x07'"), project)
+    assert r"study.pruner=\x1b]0;title\x07" in text
+    assert [each for each in FORBIDDEN if each in text] == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
