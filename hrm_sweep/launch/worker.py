@@ -71,7 +71,7 @@ def main(descriptor: int) -> None:
         if not is_busy:
             sys.exit(128 + number)
 
-    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGTERM, process.not_in_children(terminate))
     connection.send_bytes(READY)
     while not stop.is_set():
         job = messages.get()

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,6 +106,27 @@ def ignore_signal(number: int, frame: FrameType | None) -> None:
     """Do nothing. Unlike SIG_IGN, a handler is not handed on to the programs that are started."""
 
 
+_of_this_process: weakref.WeakSet[Handler] = weakref.WeakSet()
+
+
+def not_in_children(handler: Handler) -> Handler:
+    """Return a handler that forked children do not have for SIGTERM and SIGHUP.
+
+    `multiprocessing` ends its children by SIGTERM, and waits for ever for one that does not end.
+    """
+    _of_this_process.add(handler)
+    return handler
+
+
+def _reset_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in _of_this_process:
+            signal.signal(number, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_reset_signals)
+
+
 class StopSignal(KeyboardInterrupt):
     """SIGTERM or SIGHUP: docker, systemd, Slurm or a closed terminal asks for what Ctrl-C does."""
 
@@ -165,7 +187,7 @@ def handled(
     before = {number: signal.getsignal(number) for number in numbers}
     for number, kept in list(before.items()):
         if callable(kept) if instead_of is None else kept in instead_of:
-            signal.signal(number, handler)
+            signal.signal(number, not_in_children(handler))
         else:
             del before[number]
     try:

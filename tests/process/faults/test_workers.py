@@ -135,6 +135,36 @@ def test_an_app_without_a_file():
     assert states() == ["COMPLETE"] * 2
 
 
+FORKS = """
+import os, signal, hydra
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    child = os.fork()
+    if child == 0:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os._exit(0)
+    return float(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("launcher", ["pool", "basic"])
+def test_sigterm_ends_what_a_trial_has_forked(launcher):
+    """`multiprocessing.Pool` and data loaders end their processes so, and wait for them."""
+    Path("app.py").write_text(FORKS)
+    done = subprocess.run(
+        [*command("+x=1", app=Path("app.py")), f"hydra/launcher={launcher}"],
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert study().best_value == -signal.SIGTERM
+
+
 CHILDREN = """
 import signal, subprocess, sys, hydra
 
