@@ -46,10 +46,14 @@ def check_not_importing() -> None:
         SystemExit: it is. Hydra would hide the words of any other exception.
     """
     if _is_preparing:
-        raise SystemExit(
-            f"{sys.argv[0]}: starts a sweep as soon as it is imported, and workers import it; put "
-            'the call of its main function under `if __name__ == "__main__":`'
-        )
+        raise _unguarded()
+
+
+def _unguarded() -> SystemExit:
+    return SystemExit(
+        f"{sys.argv[0]}: starts a sweep as soon as it is imported, and workers import it; put "
+        'the call of its main function under `if __name__ == "__main__":`'
+    )
 
 
 def main(descriptor: int) -> None:
@@ -98,7 +102,10 @@ def _receive(
 def _prepare(preparation: bytes) -> None:
     global _is_preparing
     _is_preparing = True
-    spawn.prepare(pickle.loads(preparation))
+    try:
+        spawn.prepare(pickle.loads(preparation))
+    except SystemExit as error:  # Hydra ends so where it finds no config beside `__mp_main__`
+        raise _unguarded() from error
     _is_preparing = False
 
 
