@@ -15,6 +15,7 @@
     ├── BatchLost                      a launcher raised, and does not say for which run
     ├── TimedOut                       a run took longer than it may
     ├── NoWorkers                      a launcher cannot start the processes for runs
+    ├── MachineFault                   a disk is full or gone: no fault of a run
     ├── Hopeless                       too many trials of a study fail
     └── DatabaseAway                   the database of a study does not answer
 
@@ -95,6 +96,10 @@ class TimedOut(HrmSweepError):
 
 class NoWorkers(HrmSweepError):
     """No process in which runs could be made can be started."""
+
+
+class MachineFault(HrmSweepError):
+    """A disk is full, broken or gone. Runs that met it wait until that is mended."""
 
 
 class Hopeless(HrmSweepError):

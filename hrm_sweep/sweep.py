@@ -29,7 +29,7 @@ from hrm_sweep.engine.study_dir import StudyDir, known_folder, resume_in
 from hrm_sweep.engine.study_recipe import check_recipe, recipe_of
 from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
 from hrm_sweep.engine.trial_queue import num_to_run
-from hrm_sweep.errors import DatabaseAway
+from hrm_sweep.errors import DatabaseAway, MachineFault
 from hrm_sweep.launch.batch_adapter import BatchAdapter
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
@@ -147,6 +147,8 @@ class Sweep:
             raise
         except DatabaseAway as error:
             raise self._with_way_out(error) from error
+        except MachineFault as error:
+            raise MachineFault(f"{error}; {self._way_out('once that is mended')}") from error
         finally:
             slots.close()
         self._print_next_commands(state, observers)
@@ -308,9 +310,11 @@ class Sweep:
         return hints.how_to_continue(self._name, self._dir.path, self._job.app, take_from=take_from)
 
     def _with_way_out(self, error: DatabaseAway) -> DatabaseAway:
+        return DatabaseAway(error.where, error.reason, self._way_out("once it does"))
+
+    def _way_out(self, once: str) -> str:
         kept = f"what was measured is kept in {self._dir.path}"
-        once = f"once it does, continue with: {self._how_to_continue()}"
-        return DatabaseAway(error.where, error.reason, f"{kept}; {once}")
+        return f"{kept}; {once}, continue with: {self._how_to_continue()}"
 
 
 def _app_of(task: TaskFunction) -> App:

@@ -26,15 +26,18 @@ from hrm_sweep.storage.optuna_storage import SharedStorage
 def undone_trials(
     known: Sequence[FrozenTrial], recorded: Study | None, objectives: Objectives
 ) -> list[FrozenTrial]:
-    """Return the finished trials of Optuna whose record, here, does not say what Optuna does.
+    """Return the trials whose record, here, does not say of their end what Optuna does.
 
-    A record that is gone counts only if no other folder can have it.
+    A record that is gone counts only if no other folder can have it. Trials that run are left out:
+    recovery reads the records of those whose sweep has died.
     """
     if recorded is None:
         return []
     runs = {run.number: run for run in recorded.trials}
     ended = [trial for trial in known if trial.state.is_finished() and FOLDER in trial.user_attrs]
-    return [trial for trial in ended if _is_undone(trial, runs, recorded, objectives)]
+    undone = [trial for trial in ended if _is_undone(trial, runs, recorded, objectives)]
+    waiting = (trial for trial in known if trial.state is TrialState.WAITING)
+    return [*undone, *(each for each in waiting if _is_done(runs.get(each.number)))]
 
 
 def as_waiting(known: Sequence[FrozenTrial], undone: Collection[FrozenTrial]) -> list[FrozenTrial]:
@@ -86,6 +89,11 @@ def _is_undone(
     if is_complete != (trial.state is TrialState.COMPLETE):
         return True
     return is_complete and bool(run.values) and trial.values != objectives.values_of(run.values)
+
+
+def _is_done(run: Run | None) -> bool:
+    """Return whether a trial that waits, by a database from a backup, has its result."""
+    return run is not None and not run.where and run.outcome in (Outcome.COMPLETE, Outcome.PRUNED)
 
 
 def _was_here(trial: FrozenTrial, recorded: Study) -> bool:

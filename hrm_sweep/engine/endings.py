@@ -11,8 +11,9 @@ from typing import Any
 from hrm_sweep import formatting
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.errors import BatchLost, Interrupted, TimedOut, WorkerDied
-from hrm_sweep.runs.handle import session
+from hrm_sweep.runs.handle import STOPPED_BY_FAULT, session
 from hrm_sweep.runs.outcomes import Outcome
+from hrm_sweep.system import machine
 
 
 def ending(trial: TrialProgress, future: Future[Any]) -> tuple[Outcome, str]:
@@ -27,6 +28,8 @@ def ending(trial: TrialProgress, future: Future[Any]) -> tuple[Outcome, str]:
         return Outcome.TIMED_OUT, str(error)
     if isinstance(error, Interrupted) or (isinstance(error, BatchLost) and not trial.has_begun):
         return Outcome.INTERRUPTED, str(error)
+    if fault := machine.fault_of(error or _raised(future.result())):
+        return Outcome.INTERRUPTED, f"{STOPPED_BY_FAULT}{fault}"
     if isinstance(error, (WorkerDied, BatchLost)):
         return Outcome.KILLED, str(error)
     if error is not None and trial.has_begun:
@@ -64,12 +67,21 @@ def write_missing_record(
     trial.has_begun = True
 
 
+def _raised(returned: Any) -> Exception | None:
+    """Return what the task raised, from the `JobReturn` that holds it."""
+    try:
+        with redirect_stderr(StringIO()):  # Hydra prints there before it raises
+            returned.return_value  # noqa: B018
+    except Exception as error:
+        return error
+    return None
+
+
 def _describe(failure: Any) -> str:
     """Return the exception of a job, or of the `JobReturn` that holds one, in one line."""
     if not isinstance(failure, BaseException):
-        try:
-            with redirect_stderr(StringIO()):  # Hydra prints there before it raises
-                return f"it returned {failure.return_value!r} and left no record"
-        except Exception as error:
-            failure = error
+        raised = _raised(failure)
+        if raised is None:
+            return f"it returned {failure.return_value!r} and left no record"
+        failure = raised
     return " ".join(f"{type(failure).__name__}: {failure}".split())

@@ -10,13 +10,15 @@ from hrm_sweep.engine.interfaces import Observer
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.errors import HrmSweepError
+from hrm_sweep.system import machine
 from hrm_sweep.system.redact import redacted
 
 
 class GuardedObserver:
     """Observer whose faults do not end the study: the first one is printed, all are passed over.
 
-    What it raises as an `HrmSweepError` is no fault of its own, and is raised.
+    What it raises as an `HrmSweepError` is no fault of its own, and is raised; but that a disk is
+    full is for the trials to meet, whose records are made first.
     """
 
     def __init__(self, observer: Observer) -> None:
@@ -42,9 +44,9 @@ class GuardedObserver:
     def _guard(self, call: Callable[..., None], *arguments: Any) -> None:
         try:
             call(*arguments)
-        except HrmSweepError:
-            raise
         except Exception as error:
+            if isinstance(error, HrmSweepError) and not machine.fault_of(error):
+                raise
             if not self._has_failed:
                 self._has_failed = True
                 who, what = type(self._observer).__name__, redacted(repr(error))

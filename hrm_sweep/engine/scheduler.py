@@ -17,13 +17,13 @@ from hrm_sweep.engine.interfaces import Clock, Observer, Slots
 from hrm_sweep.engine.open_study import OpenStudy
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_sync import InFlightTrial, StudySync
-from hrm_sweep.errors import DatabaseAway, Hopeless, NoWorkers
+from hrm_sweep.errors import DatabaseAway, Hopeless, MachineFault, NoWorkers, RecordError
 from hrm_sweep.runs.export_state import ExportState
-from hrm_sweep.runs.handle import STOPPED_AFTER
+from hrm_sweep.runs.handle import STOPPED_AFTER, STOPPED_BY_FAULT
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import settle
 from hrm_sweep.storage.retry import RetryPolicy
-from hrm_sweep.system import process
+from hrm_sweep.system import machine, process
 
 TICK_SECONDS = 0.1
 SECONDS_BETWEEN_REPORTS = 1.0
@@ -68,6 +68,8 @@ class Scheduler:
         self._in_flight: dict[Future[Any], InFlightTrial] = {}
         self._pending_tells: list[InFlightTrial] = []
         self._is_stopping = False
+        self._fault = ""
+        """Of the machine, where a trial has met one."""
         self._are_short = False
         """Whether the trial that ended last was a short one."""
         self._report_at = self._query_at = 0.0
@@ -82,21 +84,28 @@ class Scheduler:
                 lacks are written when the study is resumed.
             Hopeless: too many trials fail; the running ones were stopped.
             NoWorkers: the launcher cannot start any; trials wait.
+            MachineFault: a disk is full or gone; the trials that met it wait.
             KeyboardInterrupt: Ctrl-C. Running trials have stopped at their next report and are put
                 back; a second Ctrl-C does not wait for them.
         """
         for observer in self._observers:
             observer.begin(self._state)
         try:
+            process.raise_again()
             self._recover()
             self._exchange()
             while self._in_flight or self._pending_tells or self._retry.trouble:
                 self._turn()
                 if not self._in_flight:
                     self._retry.wait()
-        except (KeyboardInterrupt, Hopeless, NoWorkers):
+        except (KeyboardInterrupt, Hopeless, NoWorkers, MachineFault):
             self._stop()
             raise
+        except (OSError, RecordError) as error:
+            if not (fault := machine.fault_of(error)):
+                raise
+            self._stop()
+            raise MachineFault(fault) from error
         except DatabaseAway:
             self._state.is_abandoned = True
             raise
@@ -147,6 +156,11 @@ class Scheduler:
             for observer in self._observers:
                 observer.tick()
         self._check_failure_rate()
+        self._check_machine()
+
+    def _check_machine(self) -> None:
+        if self._fault and not self._is_stopping:
+            raise MachineFault(self._fault)
 
     def _check_failure_rate(self) -> None:
         limit, ended = self._config.max_failure_rate, len(self._state.ended)
@@ -165,14 +179,28 @@ class Scheduler:
         if future.exception() is None:
             self.jobs[trial.number] = future
         flight.read()
-        if trial.outcome is None:
-            flight.conclude(*ending(trial, future))
-        elif trial.outcome is Outcome.INTERRUPTED and not self._is_stopping:
+        was_open = trial.outcome is None
+        if was_open:
+            self._conclude(flight, *ending(trial, future))
+        if trial.reason.startswith(STOPPED_BY_FAULT):
+            fault = trial.reason.removeprefix(STOPPED_BY_FAULT)
+            self._fault = f"{fault} (met by trial {trial.number})"
+        elif trial.outcome is Outcome.INTERRUPTED and not self._is_stopping and not was_open:
             is_asked = trial.reason.startswith(STOPPED_AFTER)  # its worker has had a SIGTERM
             # otherwise it raised that by itself, and would again
             trial.outcome = Outcome.KILLED if is_asked else Outcome.FAILED
         self._are_short = trial.seconds < SHORT_SECONDS
         self._settle(flight)
+
+    def _conclude(self, flight: InFlightTrial, outcome: Outcome, reason: str) -> None:
+        """Set the outcome of a trial that has written none; it may be impossible to write it."""
+        try:
+            flight.conclude(outcome, reason)
+        except RecordError as error:
+            if not (fault := machine.fault_of(error)):
+                raise
+            flight.progress.outcome = Outcome.INTERRUPTED
+            flight.progress.reason = f"{STOPPED_BY_FAULT}{fault}"
 
     def _settle(self, flight: InFlightTrial) -> None:
         """Move a trial from those in flight to those that ended; Optuna gets the result later."""
@@ -252,8 +280,8 @@ class Scheduler:
         for flight in self._in_flight.values():
             flight.read()
             if flight.progress.outcome is None:
-                reason = f"stopped after step {flight.progress.step}"
-                flight.conclude(Outcome.INTERRUPTED, reason)
+                reason = f"{STOPPED_AFTER} {flight.progress.step}"
+                self._conclude(flight, Outcome.INTERRUPTED, reason)
             self._settle(flight)
         self._in_flight = {}
         self._exchange()

@@ -20,13 +20,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hrm_sweep.errors import Diverged, Interrupted
+from hrm_sweep.errors import Diverged, Interrupted, RecordError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.curves import curves, differs
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record, RecordReader, seconds_worked
-from hrm_sweep.system import files, process
+from hrm_sweep.system import files, machine, process
 
+STOPPED_BY_FAULT = "the machine failed: "
+"""Beginning of the reason of a run that met a fault of the machine."""
 STOPPED_AFTER = "stopped after step"
 """Beginning of the reason of a run that was asked to stop, and has at a report."""
 RENAMED = {
@@ -218,6 +220,9 @@ def session(folder: Path, **started: Any) -> Iterator[RunHandle]:
         _current = outer
         try:
             handle._close(time.monotonic() - begin, error)  # noqa: SLF001
+        except (OSError, RecordError):
+            if error is None:
+                raise  # otherwise what came first goes on: this came of it
         finally:
             record.close()
 
@@ -231,6 +236,8 @@ def _ending(error: BaseException) -> tuple[Outcome, str]:
         return Outcome.INTERRUPTED, str(error)
     if isinstance(error, KeyboardInterrupt) and _may_be_stopped():
         return Outcome.INTERRUPTED, "stopped by Ctrl-C"
+    if fault := machine.fault_of(error):
+        return Outcome.INTERRUPTED, f"{STOPPED_BY_FAULT}{fault}"
     if isinstance(error, Diverged):
         return Outcome.DIVERGED, str(error)
     if type(error).__name__ == "TrialPruned":  # Optuna's; it need not be imported for that

@@ -147,16 +147,29 @@ def exit_code(error: KeyboardInterrupt) -> int:
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise StopSignal in the block.
+    """Let Ctrl-C, SIGTERM and SIGHUP raise a KeyboardInterrupt or StopSignal in the block.
 
     Not where they have a handler, or are ignored: `nohup` sees to that.
     """
+    _raised.clear()
 
     def stop(number: int, _: FrameType | None) -> None:
-        raise StopSignal(number)
+        _raised.append(number)
+        raise interruption(number)
 
-    with handled((signal.SIGTERM, signal.SIGHUP), stop, instead_of=(signal.SIG_DFL,)):
+    before = (signal.SIG_DFL, signal.default_int_handler)
+    with handled(STOPPING, stop, instead_of=before):
         yield
+
+
+_raised: list[int] = []
+"""Signals that have raised in `stop_signals`."""
+
+
+def raise_again() -> None:
+    """Raise what Python has dropped, because it came within a destructor."""
+    if _raised:
+        raise interruption(_raised[-1])
 
 
 @contextmanager

@@ -83,7 +83,7 @@ class ExporterProcess:
             self._process.kill()
             self._process.wait()
             self.backlog = self._waiting("it takes too long")
-        except ValueError:
+        except (ValueError, TypeError):  # nothing, or "ready" was its last word
             code = self._process.returncode
             self.backlog = self._waiting(f"the exporter ended with code {code}")
         return self.backlog

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -24,6 +25,10 @@ from tests.chaos.snapshot import Snapshot
 from tests.chaos.victim import Victim
 
 DISK_MEGABYTES = 64
+DROPPED = re.compile(
+    r"Exception ignored in:(?:.*\n)+?.*(?:StopSignal: SIG[A-Z]+|KeyboardInterrupt:?)"
+)
+"""What Python prints of a signal that came within a destructor."""
 MARKS_OF_WORK = (".lock", ".tmp", ".part")
 """Ends of names that no study leaves behind."""
 
@@ -147,7 +152,7 @@ class Runner:
         if not victim.finish():
             episode.lost.append(f"the study ends with exit code {victim.exit_codes[-1]}")
         for words in ("Traceback (most recent call last)", "Exception ignored"):
-            if words in victim.printed:
+            if words in DROPPED.sub("", victim.printed):
                 episode.wrong.append(f"it printed: {words}")
         if "not in MLflow yet" in victim.printed.rpartition("$ ")[2]:
             sync = [sys.executable, "-m", "hrm_sweep", "sync", "study"]
@@ -229,7 +234,9 @@ def _trained_again(victim: Victim) -> Iterator[int]:
         if number in victim.damaged or not path.exists():
             continue
         is_complete = False
-        for line in path.read_text().splitlines():
+        for line in path.read_text().splitlines(keepends=True):
+            if not line.endswith("\n"):
+                break  # a torn tail
             entry = json.loads(line)
             if entry["event"] == "started" and is_complete:
                 yield number

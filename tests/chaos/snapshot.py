@@ -63,7 +63,9 @@ def _of_optuna(storage: str) -> dict[int, Any]:
 
 def _of_record(folder: Path) -> Any:
     outcome, curve = "", {}
-    for line in (folder / "record.jsonl").read_text().splitlines():
+    for line in (folder / "record.jsonl").read_text().splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break  # a torn tail
         entry = json.loads(line)
         if entry["event"] == "finished":
             outcome = entry["outcome"]
