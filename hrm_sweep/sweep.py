@@ -22,6 +22,7 @@ from hrm_sweep.engine.optuna_summary import OptunaSummary
 from hrm_sweep.engine.picture_drawer import EagerPictureDrawer, PictureDrawer
 from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperConfig
 from hrm_sweep.engine.rebuild import lacking_trials
+from hrm_sweep.engine.run_again import FAILED, trials_to_run_again
 from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.engine.shared_settings import SharedSettings
 from hrm_sweep.engine.state import StudyState
@@ -103,6 +104,7 @@ class Sweep:
             check_recipe(self._name, self._recorded.recipe, self._recipe)
         known = self._known.get_trials(deepcopy=False) if self._known else []
         undone = undone_trials(known, self._recorded, self._objectives)
+        undone += trials_to_run_again(known, config.run_again)
         self._trials = as_waiting(known, undone) + lacking_trials(
             known,
             self._recorded,
@@ -292,6 +294,8 @@ class Sweep:
         if state.is_stopped:
             left = formatting.pluralize(state.num_left, "trial")
             output.show(f"  time is up  {left} left; continue with: {self._how_to_continue()}")
+        if state.num_failed:
+            output.show(f"  run failed  {self._how_to_continue(run_again=FAILED)}")
         folder = self._dir.path
         for line in hints.next_commands(
             state, self._space, self._config, folder, ignored_keys=self._job.app.ignored_keys
@@ -306,8 +310,8 @@ class Sweep:
             elif backlog.left_out:
                 output.show(f"  tracking     {backlog}")
 
-    def _how_to_continue(self, *, take_from: str | None = None) -> str:
-        return hints.how_to_continue(self._name, self._dir.path, self._job.app, take_from=take_from)
+    def _how_to_continue(self, **once: Any) -> str:
+        return hints.how_to_continue(self._name, self._dir.path, self._job.app, **once)
 
     def _with_way_out(self, error: DatabaseAway) -> DatabaseAway:
         return DatabaseAway(error.where, error.reason, self._way_out("once it does"))

@@ -70,9 +70,13 @@ def start() -> Iterator[Callable[..., Sweep]]:
     started: list[Sweep] = []
 
     def begin(
-        *overrides: str, app: Path = APP, before: Sequence[str] = (), **environment: str
+        *overrides: str,
+        app: Path = APP,
+        before: Sequence[str] = (),
+        log: Path | None = None,
+        **environment: str,
     ) -> Sweep:
-        log = Path(f"sweep-{len(started)}.log").absolute()
+        log = log or Path(f"sweep-{len(started)}.log").absolute()
         typed = [*before, *command(*overrides, app=app)]
         started.append(Sweep(typed, log, **environment))
         return started[-1]
@@ -130,3 +134,17 @@ def typed(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # the command line sets it
     yield run
     GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a disk of one megabyte cannot be made here: {error}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from typing import Any
 
 from omegaconf.errors import OmegaConfBaseException
 
@@ -14,7 +15,7 @@ from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.plugin_config import (
     FOR_ONCE,
     SWEEP_DIR,
-    TAKE_FROM,
+    once_overrides,
     resume_overrides,
     without_place,
 )
@@ -34,26 +35,42 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST",
         help="take over the running trials of a machine that is gone for good",
     )
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--failed", action="store_true", help="run the failed trials again too")
+    again.add_argument(
+        "--trial",
+        metavar="N",
+        type=int,
+        action="append",
+        help="run this trial again, which has failed or was pruned; may be repeated",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> list[str]:
     """Return the arguments with which Hydra resumes the study or the run."""
     found = resolve_whole(arguments.study)
+    run_again = "failed" if arguments.failed else _listed(arguments.trial)
     if isinstance(found, Run):
+        if run_again:
+            raise StudyError(f"{found.folder.name}: is a single run, it has no trials")
         return _single_run(found, arguments.take_from)
-    return _study(found, arguments.take_from)
+    return _study(found, take_from=arguments.take_from, run_again=run_again)
 
 
-def _study(study: Study, take_from: str | None) -> list[str]:
+def _listed(numbers: list[int] | None) -> str:
+    return f"[{','.join(map(str, numbers))}]" if numbers else ""
+
+
+def _study(study: Study, **once: Any) -> list[str]:
     if registered(study.app.name) is None:
-        where = resume_overrides(study.name, study.folder, take_from)
+        where = resume_overrides(study.name, study.folder, **once)
         raise _made_by_another_app(study.name, study.command, where)
     for_hydra, overrides = _saved(study)
     check_overrides(study.name, [*for_hydra, *overrides], command=study.command)
-    once = [f"{TAKE_FROM}{take_from}"] if take_from else []
+    further = once_overrides(**once)
     if study.folder != layout.MULTIRUN / study.name:
-        once.append(text_override(SWEEP_DIR, str(study.folder)))
-    return ["-m", *for_hydra, *once, *overrides, text_override("study.name", study.name)]
+        further.append(text_override(SWEEP_DIR, str(study.folder)))
+    return ["-m", *for_hydra, *further, *overrides, text_override("study.name", study.name)]
 
 
 def _single_run(run: Run, take_from: str | None) -> list[str]:
@@ -113,6 +130,8 @@ COMMAND = Command(
             "my-study --take-from node7",
             "also the running trials of a machine that is gone for good",
         ),
+        ("my-study --failed", "also the trials that failed, from their checkpoints"),
+        ("my-study --trial 3 --trial 5", "also trials 3 and 5, which failed or were pruned"),
     ),
     run=_run,
     arguments=_arguments,

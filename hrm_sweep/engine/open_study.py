@@ -20,6 +20,7 @@ from hrm_sweep.engine.identity import (
 from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.rebuild import lacking_trials
+from hrm_sweep.engine.run_again import run_again, trials_to_run_again
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_dir import StudyDir
 from hrm_sweep.engine.study_recipe import agree_on_recipe
@@ -134,6 +135,9 @@ def open_study(
             known = study.get_trials(deepcopy=False)
             reopen(storage, recorded, undone_trials(known, recorded, objectives))
             notes += set_aside(known, recorded)
+        if config.run_again is not None:
+            again = trials_to_run_again(study.get_trials(deepcopy=False), config.run_again)
+            run_again(storage, again)
         study_dir.path.mkdir(parents=True, exist_ok=True)
         the_id = study_id(study) or (recorded and recorded.id) or new_id()
         register(study, the_id, study_dir.path, config.storage)

@@ -13,7 +13,8 @@ from hrm_sweep.compat.hydra import text_override
 
 STUDY_NAME, SWEEP_DIR = "hydra.sweeper.study_name", "hydra.sweep.dir"
 TAKE_FROM = "hydra.sweeper.take_from="
-FOR_ONCE = ("hydra.mode=", TAKE_FROM)
+RUN_AGAIN = "hydra.sweeper.run_again="
+FOR_ONCE = ("hydra.mode=", TAKE_FROM, RUN_AGAIN)
 """Beginnings of overrides that belong to one command and not to the study it works on."""
 
 
@@ -23,10 +24,23 @@ def without_place(overrides: Iterable[str]) -> list[str]:
     return [text for text in overrides if text.partition("=")[0] not in keys]
 
 
-def resume_overrides(name: str, folder: Path, take_from: str | None = None) -> list[str]:
+def resume_overrides(
+    name: str, folder: Path, *, take_from: str | None = None, run_again: str = ""
+) -> list[str]:
     """Return the overrides by which a sweep of any app resumes the study."""
     where = [text_override(STUDY_NAME, name), text_override(SWEEP_DIR, str(folder))]
-    return [*where, f"{TAKE_FROM}{take_from}"] if take_from else where
+    return [*where, *once_overrides(take_from=take_from, run_again=run_again)]
+
+
+def once_overrides(*, take_from: str | None = None, run_again: str = "") -> list[str]:
+    """Return the overrides that belong to one command.
+
+    Args:
+        take_from: a machine whose running trials are to be taken over.
+        run_again: "failed", or a list of trials as Hydra writes it; empty: none.
+    """
+    asked = [(TAKE_FROM, take_from), (RUN_AGAIN, run_again)]
+    return [f"{key}{value}" for key, value in asked if value]
 
 
 @dataclass
@@ -61,6 +75,8 @@ class SweeperConfig:
     """Seeds that each trial is run with (seed, seed + 1, …); its value is their mean."""
     take_from: str | None = None
     """Name of a machine that is gone for good: its running trials are taken over."""
+    run_again: Any = None
+    """Trials to run again: `failed`, or a list of numbers of trials that are not complete."""
     dry_run: bool = False
     """Show the plan and run nothing."""
     storage: str = "${oc.env:HRM_SWEEP_STORAGE,'sqlite:///multirun/optuna.db'}"

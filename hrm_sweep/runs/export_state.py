@@ -38,6 +38,8 @@ class ExportState:
     """Name of the record that was sent from this folder."""
     next: int = 0
     """Number of the next entry to send."""
+    last_ms: int = 0
+    """Time of the entry before that one, in ms since 1970; 0 in files of older versions."""
     size: int = 0
     """Bytes of the record when the run was finished."""
     artifacts: list[str] = field(default_factory=list)

@@ -11,6 +11,7 @@ from hrm_sweep import formatting
 from hrm_sweep.engine.description import format_values
 from hrm_sweep.engine.other_sweeps import Others
 from hrm_sweep.engine.plugin_config import (
+    RUN_AGAIN,
     TAKE_FROM,
     SweeperConfig,
     resume_overrides,
@@ -163,18 +164,22 @@ def reproduce(name: str, folder: Path, trial: TrialProgress) -> str:
     return process.hrm_sweep_command("reproduce", named, "--trial", str(trial.number))
 
 
-def how_to_continue(name: str, folder: Path, app: App, *, take_from: str | None = None) -> str:
+def how_to_continue(
+    name: str, folder: Path, app: App, *, take_from: str | None = None, run_again: str = ""
+) -> str:
     """Return the command that resumes a study.
 
     Args:
         take_from: a machine whose running trials are to be taken over.
+        run_again: "failed": its failed trials too.
     """
     if app.has_commands:
-        from_there = ["--take-from", take_from] if take_from else []
-        return process.shell_command("resume", reference(name, folder), *from_there)
-    where = resume_overrides(name, folder, take_from)
+        flags = ["--take-from", take_from] if take_from else []
+        flags += [f"--{run_again}"] if run_again else []
+        return process.shell_command("resume", reference(name, folder), *flags)
+    where = resume_overrides(name, folder, take_from=take_from, run_again=run_again)
     typed = without_place(sys.argv[1:])
-    same = [text for text in typed if not text.startswith(TAKE_FROM)]
+    same = [text for text in typed if not text.startswith((TAKE_FROM, RUN_AGAIN))]
     return process.shell_command(*same, *where)
 
 

@@ -231,6 +231,7 @@ class RunExporter:
         if self._is_unread and entries:
             self._is_shared = bool(entries[0].fields.get("id"))
             self._check_name(entries[0].fields.get("id") or entries[0].fields["record"])
+            self._check_length(entries)
         if self.parent and not self._translation.has_repeats:
             self._translation.has_repeats = bool(runs_below(self.folder))
         for entry in entries:
@@ -245,6 +246,12 @@ class RunExporter:
             self._superseded.add(self._state.run_id)
             self._state = ExportState(destination=self._state.destination)
         self._state.record = name
+
+    def _check_length(self, entries: list[Entry]) -> None:
+        """Send again what a record has measured since it lost entries that MLflow has."""
+        sent, last_ms = entries[: self._state.next], self._state.last_ms
+        if sent and last_ms and (len(sent) < self._state.next or sent[-1].time_ms != last_ms):
+            self._state.next = sum(entry.time_ms <= last_ms for entry in sent)
 
     def _accept(self, entry: Entry) -> None:
         self._translation.accept(entry)
@@ -276,7 +283,7 @@ class RunExporter:
         for entry in batch:
             self._accept(self._pending.popleft())
             self.sent += entry.event == "metrics" and not refusal(entry.fields["step"])
-        self._state.next = batch[-1].number + 1
+        self._state.next, self._state.last_ms = batch[-1].number + 1, batch[-1].time_ms
         self._save()
 
     def _start(self, entry: Entry, destination: Destination) -> MlflowRun:

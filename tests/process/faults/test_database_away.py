@@ -3,7 +3,6 @@
 import re
 import signal
 import sqlite3
-import subprocess
 import tempfile
 import uuid
 from pathlib import Path
@@ -172,19 +171,6 @@ def test_a_database_that_somebody_has_locked(start):
     Path("unlocked").touch()
     assert sweep.ends() == 0, sweep.printed
     check_whole("sqlite:///multirun/optuna.db")
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a disk of one megabyte cannot be made here: {error}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_disk_that_is_full(start, small_disk):
