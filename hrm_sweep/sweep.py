@@ -30,7 +30,7 @@ from hrm_sweep.engine.study_dir import StudyDir, known_folder, resume_in
 from hrm_sweep.engine.study_recipe import check_recipe, recipe_of
 from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
 from hrm_sweep.engine.trial_queue import num_to_run
-from hrm_sweep.errors import DatabaseAway, MachineFault
+from hrm_sweep.errors import DatabaseAway, MachineFault, RecordError
 from hrm_sweep.launch.batch_adapter import BatchAdapter
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
@@ -46,7 +46,7 @@ from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.search.pruners import make_pruner
 from hrm_sweep.search.space import Space, check_once, parse_space
 from hrm_sweep.storage.pruning import Pruning
-from hrm_sweep.system import environment, names, output, process
+from hrm_sweep.system import environment, machine, names, output, process
 from hrm_sweep.system.redact import check_no_secrets, redacted
 from hrm_sweep.system.sqlite_urls import absolute
 from hrm_sweep.terminal import hints
@@ -151,6 +151,10 @@ class Sweep:
             raise self._with_way_out(error) from error
         except MachineFault as error:
             raise MachineFault(f"{error}; {self._way_out('once that is mended')}") from error
+        except (OSError, RecordError) as error:
+            if not (fault := machine.fault_of(error)):
+                raise
+            raise MachineFault(f"{fault}; {self._way_out('once that is mended')}") from error
         finally:
             slots.close()
         self._print_next_commands(state, observers)

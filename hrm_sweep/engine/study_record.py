@@ -95,7 +95,7 @@ class StudyRecord:
     def begin(self, state: StudyState) -> None:
         """Keep the state, and write the trials of it that the record lacks."""
         self._state = state
-        self._write_lacking()
+        self._write_lacking(state)
 
     def tick(self) -> None:
         """Do nothing: only ends of trials are written."""
@@ -116,6 +116,7 @@ class StudyRecord:
         self._open()
         if self._record is None:
             return
+        self._write_lacking(state)
         self._write_best()
         outcome = Outcome.COMPLETE if state.front else Outcome.FAILED
         self._record.append(
@@ -158,12 +159,14 @@ class StudyRecord:
         self._step = _last_step_of_best(self._folder)
         self._record.append("started", kind="study", **self._started)
 
-    def _write_lacking(self) -> None:
-        """Write the objectives of trials that ended while nobody could: in a sweep that died."""
-        if self._record is not None:
-            self._written = curves(RecordReader(self._folder).new_entries())
-        for _, trial in sorted(self._state.ended.items()):
-            self._write(trial)
+    def _write_lacking(self, state: StudyState) -> None:
+        """Write the objectives of trials of this folder whose sweep could not: it died, or waited."""
+        if self._record is None:
+            return
+        self._written = curves(RecordReader(self._folder).new_entries())
+        for _, trial in sorted(state.ended.items()):
+            if (self._folder / trial.folder.name / layout.RECORD).exists():
+                self._write(trial)
 
     def _write(self, trial: TrialProgress) -> None:
         """Write the objectives of a complete trial, if they are not in the record."""

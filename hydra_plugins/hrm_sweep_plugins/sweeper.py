@@ -42,12 +42,13 @@ class HrmSweeper(Sweeper):
                 message has been printed.
         """
         from hrm_sweep.errors import HrmSweepError, InputError
-        from hrm_sweep.sweep import Sweep
         from hrm_sweep.system.output import printable
         from hrm_sweep.system.process import exit_code, stop_signals
 
         try:
             with stop_signals():
+                from hrm_sweep.sweep import Sweep  # takes a second, in which Ctrl-C may come
+
                 return Sweep(*self._app, self._config, arguments).run()
         except HrmSweepError as error:
             print(printable(str(error)), file=sys.stderr)
