@@ -160,7 +160,7 @@ class StudyRecord:
         self._record.append("started", kind="study", **self._started)
 
     def _write_lacking(self, state: StudyState) -> None:
-        """Write the objectives of trials of this folder whose sweep could not: it died, or waited."""
+        """Write the objectives of trials here whose own sweep could not: it died, or was second."""
         if self._record is None:
             return
         self._written = curves(RecordReader(self._folder).new_entries())

@@ -27,8 +27,9 @@ from tests.chaos.victim import Victim
 DISK_MEGABYTES = 64
 DROPPED = re.compile(
     r"Exception ignored in:(?:.*\n)+?.*(?:StopSignal: SIG[A-Z]+|KeyboardInterrupt:?)"
+    r"|Traceback \(most recent call last\):\n(?:  .*\n)+KeyboardInterrupt"
 )
-"""What Python prints of a signal that came within a destructor."""
+"""What Python prints of a signal that came within a destructor, or while it was itself starting."""
 MARKS_OF_WORK = (".lock", ".tmp", ".part")
 """Ends of names that no study leaves behind."""
 
