@@ -235,9 +235,7 @@ def _trained_again(victim: Victim) -> Iterator[int]:
         if number in victim.damaged or not path.exists():
             continue
         is_complete = False
-        for line in path.read_text().splitlines(keepends=True):
-            if not line.endswith("\n"):
-                break  # a torn tail
+        for line in snapshot.whole_lines(path):
             entry = json.loads(line)
             if entry["event"] == "started" and is_complete:
                 yield number

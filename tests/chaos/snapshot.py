@@ -63,9 +63,7 @@ def _of_optuna(storage: str) -> dict[int, Any]:
 
 def _of_record(folder: Path) -> Any:
     outcome, curve = "", {}
-    for line in (folder / "record.jsonl").read_text().splitlines(keepends=True):
-        if not line.endswith("\n"):
-            break  # a torn tail
+    for line in whole_lines(folder / "record.jsonl"):
         entry = json.loads(line)
         if entry["event"] == "finished":
             outcome = entry["outcome"]
@@ -76,6 +74,11 @@ def _of_record(folder: Path) -> Any:
                 if not key.startswith(UNEQUAL):
                     curve[entry["step"], key] = value
     return outcome, curve
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """Return the lines of a file without the last one, which may be torn."""
+    return path.read_bytes().split(b"\n")[:-1]
 
 
 def _of_weights(folder: Path) -> str:
