@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,9 @@ from hrm_sweep.runs.find import studies_below
 from hrm_sweep.storage.leases import sweeps_in
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted_tree
+
+MOST_BYTES = 255 - len(layout.SET_ASIDE) - len(".10")
+"""In the name of a folder, so that there is room to set it aside."""
 
 
 def known_folder(name: str | None, known: optuna.Study | None) -> str:
@@ -38,13 +42,25 @@ def resume_in(folder: str, config: DictConfig) -> None:
     """Set `hydra.sweep.dir` to the folder that a study has, unless the user chose another one.
 
     Hydra's default has today's date in it.
+
+    Raises:
+        StudyError: a name in the folder that the user chose is too long.
     """
+    _check_lengths(SWEEP_DIR, Path(str(config.hydra.sweep.dir)))
     is_here = Path(str(config.hydra.sweep.dir), layout.SWEEP_CONFIG).exists()
     is_chosen = any(text.startswith(f"{SWEEP_DIR}=") for text in config.hydra.overrides.hydra)
     if folder and not (is_here or is_chosen) and Path(folder, layout.SWEEP_CONFIG).exists():
         with open_dict(config):
             config.hydra.sweep.dir = folder
             config.hydra.overrides.hydra.append(text_override(SWEEP_DIR, folder))
+
+
+def _check_lengths(key: str, path: Path) -> None:
+    longest = max(path.parts, key=lambda part: len(os.fsencode(part)), default="")
+    if (length := len(os.fsencode(longest))) > MOST_BYTES:
+        raise StudyError(
+            f"{key}={path}: has a name of {length} bytes; a folder's may have {MOST_BYTES}"
+        )
 
 
 class StudyDir:
@@ -86,6 +102,8 @@ class StudyDir:
                 f"hydra.sweep.subdir={self._subdir}: is another one each time it is read; {way_out}"
             )
         folders = {self.of_trial(number, each) for number, each in enumerate(points)}
+        for folder in folders:
+            _check_lengths("hydra.sweep.subdir", folder)
         if len(folders) < len(set(map(tuple, points))):
             raise StudyError(
                 f"hydra.sweep.subdir={self._subdir}: several trials would have one folder; "

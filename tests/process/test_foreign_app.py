@@ -1,5 +1,6 @@
 """Studies of an app that was not written for us: its own names, types and return values."""
 
+import re
 import subprocess
 import sys
 from itertools import product
@@ -141,6 +142,18 @@ def test_trials_without_a_folder_of_their_own_are_refused(subdir, rule):
     assert done.returncode == 2
     assert done.stderr.startswith(f"hydra.sweep.subdir={subdir}: {rule}")
     assert "; put ${hydra.job.num} into it" in done.stderr
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "setting", [f"hydra.sweep.dir=multirun/{'n' * 300}", SUBDIR + "n" * 300 + "${hydra.job.num}"]
+)
+def test_a_folder_with_a_name_that_is_too_long_is_refused(setting):
+    done = run("seed=0,1", setting)
+    assert done.returncode == 2
+    assert re.search(
+        r"^hydra\.sweep\..*: has a name of 30\d bytes; a folder's may have 244$", done.stderr
+    )
     assert list(Path().iterdir()) == []
 
 
