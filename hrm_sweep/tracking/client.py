@@ -48,6 +48,8 @@ TIMEOUT_SECONDS = 5
 RUNS_A_PAGE = 1000
 RECORD_TAG = "hrm_sweep.record"
 """Name of the run's record, by which a run is found whose creation was not answered."""
+NAMING_TAGS = ("hrm_sweep.study_id", "hrm_sweep.trial", "hrm_sweep.repeat")
+"""Tags that name a trial, or one of its repeats."""
 
 
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
@@ -128,18 +130,24 @@ class Destination:
                 with translated():
                     self._client.delete_run(run.info.run_id)
 
-    def supersede(self, run_ids: Collection[str], by: str) -> None:
+    def supersede(self, run_ids: Collection[str], by: str, tags: Mapping[str, str]) -> None:
         """Delete runs whose record is damaged or gone, and their children; MLflow can restore them.
+
+        The ids come from a folder that may be somebody else's, so only runs of the same trial go.
 
         Args:
             by: the run that has the measurements now.
+            tags: of that run.
         """
         for run_id in filter(None, run_ids):
             with contextlib.suppress(Gone), translated():
+                run = self._client.get_run(run_id)
+                if any(run.data.tags.get(name) != tags.get(name) for name in NAMING_TAGS):
+                    continue
                 self._client.set_tag(run_id, "hrm_sweep.superseded_by", by)
-                for run in [*self.children(run_id), self._client.get_run(run_id)]:
-                    if run.info.lifecycle_stage == "active":
-                        self._client.delete_run(run.info.run_id)
+                for each in [*self.children(run_id), run]:
+                    if each.info.lifecycle_stage == "active":
+                        self._client.delete_run(each.info.run_id)
 
     def keep_oldest(self, record: str) -> MlflowRun | None:
         """Delete all runs of a record but the oldest, which is the same one for whoever asks."""

@@ -313,7 +313,8 @@ class RunExporter:
                 run = found
             else:
                 run = destination.create(known, name=name, start_ms=entry.time_ms, tags=tags)
-            destination.supersede(self._superseded | set(_set_aside(self.folder)), run.run_id)
+            superseded = self._superseded | {*_set_aside(self.folder)}
+            destination.supersede(superseded, run.run_id, tags)
             return (destination.keep_oldest(known) or run) if self._is_shared else run
         except Unreachable:
             self._state.unconfirmed_create_ms = time.time_ns() // 1_000_000

@@ -43,6 +43,18 @@ def test_what_is_measured_again_arrives(tmp_path, uri, is_noticed):
     assert Truth(uri).run("7").info.status == "FINISHED"
 
 
+def test_a_run_of_another_trial_stays_whoever_names_it(tmp_path, uri):
+    """The file that names a run may come with a folder of somebody else."""
+    write_run(tmp_path / "3", outcome="complete")
+    project(tmp_path / "3", uri)
+    forged = tmp_path / "7.damaged"
+    forged.mkdir()
+    (tmp_path / "3" / "mlflow.json").rename(forged / "mlflow.json")
+    write_run(tmp_path / "7", outcome="complete")
+    project(tmp_path / "7", uri)
+    assert {run.info.run_name for run in Truth(uri).runs()} == {"3", "7"}
+
+
 @pytest.mark.parametrize("is_set_aside", [True, False], ids=["set aside", "removed"])
 def test_the_run_of_a_record_that_was_replaced_is_deleted(tmp_path, uri, is_set_aside):
     folder = tmp_path / "7"
