@@ -116,7 +116,8 @@ class Scheduler:
         self._slots.close()
         self._opened.lease.release()
         for observer in self._observers:
-            self._read_other_sweeps()  # they continue while an observer ends
+            with process.defer_interrupts():
+                self._read_other_sweeps()  # they continue while an observer ends
             observer.end()
 
     def _read_other_sweeps(self) -> None:
@@ -276,12 +277,13 @@ class Scheduler:
                 self._turn()
         except KeyboardInterrupt:
             pass
-        self._slots.close()
-        for flight in self._in_flight.values():
-            flight.read()
-            if flight.progress.outcome is None:
-                reason = f"{STOPPED_AFTER} {flight.progress.step}"
-                self._conclude(flight, Outcome.INTERRUPTED, reason)
-            self._settle(flight)
-        self._in_flight = {}
-        self._exchange()
+        with process.defer_interrupts():
+            self._slots.close()
+            for flight in self._in_flight.values():
+                flight.read()
+                if flight.progress.outcome is None:
+                    reason = f"{STOPPED_AFTER} {flight.progress.step}"
+                    self._conclude(flight, Outcome.INTERRUPTED, reason)
+                self._settle(flight)
+            self._in_flight = {}
+            self._exchange()
