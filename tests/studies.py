@@ -41,6 +41,12 @@ def sweep(*overrides: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def expect_signals() -> None:
+    """Undo what `nohup … &` does: a shell's background job ignores some."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Sweep:
     """A sweep that runs, in a process group of its own, and what it has printed so far."""
 
@@ -53,7 +59,7 @@ class Sweep:
                 stderr=printed,
                 env={**os.environ, **environment},
                 start_new_session=True,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # see `nohup … &`
+                preexec_fn=expect_signals,
             )
 
     @property

@@ -88,7 +88,11 @@ def whole(study: Study, url: str) -> Study:
         return dataclasses.replace(study, unknown=gone)
     here = {run.number for run in study.trials}
     trials = known.get_trials(deepcopy=False)
-    away = [_run(study, each) for each in trials if each.number not in here and _was_begun(each)]
+    away = [
+        _run(study, each)
+        for each in trials
+        if each.number not in here and _was_begun(each) and not _is_damaged(study, each)
+    ]
     num_known = sum(FOLDER in each.user_attrs or not each.state.is_finished() for each in trials)
     return dataclasses.replace(study, elsewhere=tuple(away), num_known=num_known)
 
@@ -101,6 +105,11 @@ def _is_complete_here(study: Study) -> bool:
 def _is_private(study: Study) -> bool:
     """Return whether Optuna's storage is that of the project."""
     return study.storage.startswith(f"sqlite:///{layout.MULTIRUN}/")
+
+
+def _is_damaged(study: Study, trial: FrozenTrial) -> bool:
+    """Return whether the trial's record is here, and proves nothing any more."""
+    return any(Path(trial.user_attrs[FOLDER]).match(name) for name in study.damaged)
 
 
 def _was_begun(trial: FrozenTrial) -> bool:

@@ -33,7 +33,7 @@ from omegaconf import DictConfig
 
 from hrm_sweep.compat import spawn
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
-from hrm_sweep.launch.worker import RAISED, READY, STOP, check_not_importing
+from hrm_sweep.launch.worker import LEAVING, RAISED, READY, STOP, check_not_importing
 from hrm_sweep.system import process
 from hrm_sweep.system.redact import redacted
 
@@ -313,6 +313,9 @@ class _Slot(threading.Thread):
             return TimedOut(f"it took longer than {self._timeout} s")
         except (EOFError, OSError):
             return WorkerDied(worker.end())
+        if answer.startswith(LEAVING):
+            answer = answer.removeprefix(LEAVING)
+            worker.end()
         if answer.startswith(RAISED):
             error: Exception = pickle.loads(answer.removeprefix(RAISED))
             return error

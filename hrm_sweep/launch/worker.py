@@ -1,7 +1,8 @@
 """Worker: the process of a pool in which Hydra jobs run, one after the other.
 
 A socket leads to the sweep. It brings the preparation, the payload, then jobs; back go READY and,
-for each job, its pickled `JobReturn`, or RAISED and the exception of Hydra. When the stream ends,
+for each job, its pickled `JobReturn`, or RAISED and the exception of Hydra; LEAVING stands before
+the last one. When the stream ends,
 the sweep is gone, however it died, and this process ends with all that it has started.
 """
 
@@ -34,7 +35,7 @@ from hrm_sweep.launch.compose import Composer
 from hrm_sweep.runs import handle, layout
 from hrm_sweep.system import files, output, process
 
-READY, STOP, RAISED = b"ready", b"stop", b"raised "
+READY, STOP, RAISED, LEAVING = b"ready", b"stop", b"raised ", b"leaving "
 
 _is_preparing = False
 
@@ -77,10 +78,13 @@ def main(descriptor: int) -> None:
 
     signal.signal(signal.SIGTERM, process.not_in_children(terminate))
     connection.send_bytes(READY)
-    while not stop.is_set():
+    is_leaving = False
+    while not is_leaving:
         job = messages.get()
         is_busy = True
-        connection.send_bytes(run(*pickle.loads(job)))
+        result = run(*pickle.loads(job))
+        is_leaving = stop.is_set()  # said with the result, so that no other job is sent here
+        connection.send_bytes((LEAVING if is_leaving else b"") + result)
         is_busy = False
 
 

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from studies import PATIENCE_SECONDS, awaiting, command, endings, steps, study, sweep, until
+from studies import (
+    PATIENCE_SECONDS,
+    awaiting,
+    command,
+    endings,
+    expect_signals,
+    steps,
+    study,
+    sweep,
+    until,
+)
 
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import record
@@ -192,7 +202,7 @@ class TestSignalsThatAskForTheSame:
         process = subprocess.Popen(
             command("+x=1,3", awaiting("go", [1]), "hydra.launcher.workers=1"),
             stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=lambda: (expect_signals(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
         )  # fmt: skip
         os.close(theirs)
         until(lambda: steps(0) == [1, 2])

@@ -178,7 +178,7 @@ def test_words_of_others_do_not_become_markup(tmp_path):
 
 def test_a_study_does_not_fail_for_its_report(tmp_path):
     shutil.copytree("multirun/grid", tmp_path / "grid")
-    path = tmp_path / "grid/0/record.jsonl"
+    path = tmp_path / "grid/record.jsonl"
     path.write_text(path.read_text().replace("objective", "objectivf"))
     assert draw_report(tmp_path / "grid", "sqlite:///multirun/optuna.db") == []
     assert "changed after it was written" in (tmp_path / "grid/projector.log").read_text()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from scipy import stats
 
-from hrm_sweep.commands.resolve import resolve_study, studies, trial_of
+from hrm_sweep.commands.resolve import resolve_run, resolve_study, studies, trial_of
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
 from hrm_sweep.errors import RecordError
 from hrm_sweep.hrm.description import APP
@@ -54,15 +54,21 @@ def test_repeats_are_the_runs_below_a_trial():
     assert len(resolve_study("repeated").trials) == 2
 
 
-def test_an_edited_record_is_named(tmp_path, monkeypatch):
+def test_an_edited_record_is_named_and_concerns_its_trial_only(tmp_path, monkeypatch, capsys):
     shutil.copytree("multirun", tmp_path / "multirun")
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "multirun/grid/0/record.jsonl"
     path.write_text(
         path.read_text().replace('"best": {"objective": 1.0}', '"best": {"objective": 0.0}')
     )
-    with pytest.raises(RecordError, match=r"grid/0/record.jsonl, a line: changed after it was"):
-        resolve_study("grid").trials  # noqa: B018
+    study = resolve_study("grid")
+    assert [run.number for run in study.trials] == [1, 2, 3, 4, 5]
+    (left_out,) = capsys.readouterr().err.splitlines()
+    assert left_out.startswith("left out: multirun/grid/0/record.jsonl, line ")
+    assert "changed after it was written" in left_out
+    assert left_out.endswith("; set it aside with: mv multirun/grid/0 multirun/grid/0.damaged")
+    with pytest.raises(RecordError, match="changed after it was written"):
+        resolve_run("grid/0")
 
 
 def test_the_best_is_the_lowest_and_ties_go_to_the_lower_number():

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from studies import PATIENCE_SECONDS, until, written
+from studies import PATIENCE_SECONDS, expect_signals, until, written
 
 from hrm_sweep import load_run
 
@@ -27,7 +27,7 @@ def start(*typed: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=expect_signals,
     )
 
 
