@@ -126,12 +126,12 @@ def typed(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["hrm-sweep", *arguments])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # the command line sets it
         with pytest.raises(SystemExit) as caught:
             cli.main()
         said = capsys.readouterr()
         return int(caught.value.code or 0), said.out, said.err.strip()
 
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # the command line sets it
     yield run
     GlobalHydra.instance().clear()
 
