@@ -269,7 +269,7 @@ def test_a_study_outside_multirun_is_found_by_name_and_by_path(folder):
         assert "Trial 0 of study ·" in hrm_sweep("show", f"{named}/0")
         assert "2 rows" in hrm_sweep("export", named)
     command = next(line for line in printed.splitlines() if line.startswith("  reproduce "))
-    pasted = command.removeprefix("  reproduce   python ")
+    pasted = command.removeprefix("  reproduce   python ") + " --yes"  # there is nobody to ask
     done = subprocess.run(
         f"{sys.executable} {pasted}", shell=True, capture_output=True, text=True, check=False
     )
