@@ -6,13 +6,13 @@ The record of a trial is the truth. What Optuna says beyond it, or against it, i
 from __future__ import annotations
 
 import copy
+import glob
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.engine.attributes import FOLDER, OWNER
-from hrm_sweep.engine.elsewhere import place_of
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.outcomes import Outcome
@@ -28,7 +28,7 @@ def undone_trials(
 ) -> list[FrozenTrial]:
     """Return the trials whose record, here, does not say of their end what Optuna does.
 
-    A record that is gone counts only if no other folder can have it. Trials that run are left out:
+    Trials that run are left out:
     recovery reads the records of those whose sweep has died.
     """
     if recorded is None:
@@ -97,11 +97,13 @@ def _is_done(run: Run | None) -> bool:
 
 
 def _was_here(trial: FrozenTrial, recorded: Study) -> bool:
-    """Return whether the record of a trial was in the study's folder, and in no other."""
+    """Return whether a trial has lost its record here: its folder is left, or was set aside.
+
+    One that was removed as a whole was given up, and may be on another machine.
+    """
     name = PurePath(trial.user_attrs[FOLDER]).name
-    if (recorded.folder / name / layout.RECORD).exists():  # without any entry
-        return True
-    return recorded.storage.startswith("sqlite") and place_of(recorded, trial.user_attrs) is None
+    is_set_aside = any(recorded.folder.glob(f"{glob.escape(name)}*{layout.SET_ASIDE}"))
+    return is_set_aside or (recorded.folder / name).is_dir()
 
 
 def _is_unfinished(known: Sequence[FrozenTrial], name: PurePath) -> bool:

@@ -218,9 +218,12 @@ class TestTheEnd:
 
 class TestSync:
     def test_sends_a_study_that_nobody_sent(self, tmp_path, uri, truth):
-        with Record(tmp_path / "run") as record:
-            record.append("started", name="run")
-            record.metrics(1, {"x": 1.0})
+        died = (
+            "import sys; from pathlib import Path; from hrm_sweep.runs.record import Record\n"
+            "record = Record(Path(sys.argv[1])); record.append('started', name='run')\n"
+            "record.metrics(1, {'x': 1.0})"
+        )
+        subprocess.run([sys.executable, "-c", died, str(tmp_path / "run")], check=True)
         assert sync(tmp_path / "run", uri, "hrm_sweep") == Backlog(sent=1)
         assert truth.run("run").info.status == "KILLED"
         assert str(sync(tmp_path / "run", uri, "hrm_sweep")) == "everything is in MLflow"

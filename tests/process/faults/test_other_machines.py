@@ -80,14 +80,15 @@ class TestAnotherMachine:
         with record.Record(Path("multirun/study/2")) as theirs:
             tags = {"hrm_sweep.study": "study", "hrm_sweep.trial": "2"}
             theirs.append("started", kind="trial", name="2", tags=tags)
-            theirs.metrics(1, {"objective": 1.0})
+            for step in range(1, 10):
+                theirs.metrics(step, {"objective": 1 / step})
         Path("multirun/study/2/checkpoint").write_text("9")
         done = sweep(self.SPACE, "hydra.sweeper.take_from=elsewhere")
         assert done.returncode == 0, done.stderr
         entries = record.read(Path("multirun/study/2"))
         assert [entry.event for entry in entries].count("started") == 2
         steps = [entry.fields["step"] for entry in entries if entry.event == "metrics"]
-        assert steps == [1, 10]
+        assert steps == [*range(1, 11)]
 
     @pytest.mark.parametrize(
         ("machine", "words"),
