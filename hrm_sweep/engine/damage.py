@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.engine.attributes import FOLDER, OWNER
+from hrm_sweep.engine.elsewhere import is_damaged, is_folder_of
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.outcomes import Outcome
@@ -28,8 +29,7 @@ def undone_trials(
 ) -> list[FrozenTrial]:
     """Return the trials whose record, here, does not say of their end what Optuna does.
 
-    Trials that run are left out:
-    recovery reads the records of those whose sweep has died.
+    Trials that run are left out: recovery reads the records of those whose sweep has died.
     """
     if recorded is None:
         return []
@@ -81,8 +81,7 @@ def _is_undone(
 ) -> bool:
     run = runs.get(trial.number)
     if run is None:
-        is_damaged = any(_is_folder_of(trial, PurePath(name)) for name in recorded.damaged)
-        return not is_damaged and _was_here(trial, recorded)
+        return not is_damaged(recorded, trial) and _was_here(trial, recorded)
     if run.last.event != "finished":
         return run.outcome is not None  # it is certain that no process writes it
     is_complete = run.outcome is Outcome.COMPLETE
@@ -107,13 +106,8 @@ def _was_here(trial: FrozenTrial, recorded: Study) -> bool:
 
 
 def _is_unfinished(known: Sequence[FrozenTrial], name: PurePath) -> bool:
-    mine = [trial for trial in known if _is_folder_of(trial, name)]
+    mine = [trial for trial in known if is_folder_of(trial, name)]
     return all(not trial.state.is_finished() for trial in mine)
-
-
-def _is_folder_of(trial: FrozenTrial, name: PurePath) -> bool:
-    folder = PurePath(trial.user_attrs.get(FOLDER, str(trial.number)))
-    return folder.parts[-len(name.parts) :] == name.parts
 
 
 def _reason(error: RecordError) -> str:

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.engine.attributes import FOLDER, OWNER
@@ -91,7 +91,7 @@ def whole(study: Study, url: str) -> Study:
     away = [
         _run(study, each)
         for each in trials
-        if each.number not in here and _was_begun(each) and not _is_damaged(study, each)
+        if each.number not in here and _was_begun(each) and not is_damaged(study, each)
     ]
     num_known = sum(FOLDER in each.user_attrs or not each.state.is_finished() for each in trials)
     return dataclasses.replace(study, elsewhere=tuple(away), num_known=num_known)
@@ -107,9 +107,15 @@ def _is_private(study: Study) -> bool:
     return study.storage.startswith(f"sqlite:///{layout.MULTIRUN}/")
 
 
-def _is_damaged(study: Study, trial: FrozenTrial) -> bool:
+def is_damaged(study: Study, trial: FrozenTrial) -> bool:
     """Return whether the trial's record is here, and proves nothing any more."""
-    return any(Path(trial.user_attrs[FOLDER]).match(name) for name in study.damaged)
+    return any(is_folder_of(trial, PurePath(name)) for name in study.damaged)
+
+
+def is_folder_of(trial: FrozenTrial, name: PurePath) -> bool:
+    """Return whether a name below the study's folder is that of a trial's own, wherever it was."""
+    folder = PurePath(trial.user_attrs.get(FOLDER, str(trial.number)))
+    return folder.parts[-len(name.parts) :] == name.parts
 
 
 def _was_begun(trial: FrozenTrial) -> bool:
@@ -118,7 +124,7 @@ def _was_begun(trial: FrozenTrial) -> bool:
 
 def _run(study: Study, trial: FrozenTrial) -> RunElsewhere:
     attrs = trial.user_attrs
-    place = place_of(study, attrs)
+    place = _place(study, attrs)
     overrides = [f"{name}={value}" for name, value in trial.params.items()]
     begun = round(trial.datetime_start.timestamp() * 1000) if trial.datetime_start else 0
     started = {
@@ -163,7 +169,7 @@ def _folder(typed: Path, place: Place | None) -> Path:
     return place.folder / typed.name if place is not None and is_inside else typed
 
 
-def place_of(study: Study, attrs: Mapping[str, Any]) -> Place | None:
+def _place(study: Study, attrs: Mapping[str, Any]) -> Place | None:
     """Return the machine and the study's folder there; None if that is this folder."""
     owner = attrs.get(OWNER)
     if not owner:

@@ -84,7 +84,7 @@ class Scheduler:
                 lacks are written when the study is resumed.
             Hopeless: too many trials fail; the running ones were stopped.
             NoWorkers: the launcher cannot start any; trials wait.
-            MachineFault: a disk is full or gone; the trials that met it wait.
+            MachineFault, OSError, RecordError: a disk is full or gone; the trials that met it wait.
             KeyboardInterrupt: Ctrl-C. Running trials have stopped at their next report and are put
                 back; a second Ctrl-C does not wait for them.
         """
@@ -92,8 +92,9 @@ class Scheduler:
             observer.begin(self._state)
         try:
             process.raise_again()
-            self._recover()
-            self._exchange()
+            with process.defer_interrupts():
+                self._recover()
+                self._exchange()
             while self._in_flight or self._pending_tells or self._retry.trouble:
                 self._turn()
                 if not self._in_flight:
@@ -102,10 +103,9 @@ class Scheduler:
             self._stop()
             raise
         except (OSError, RecordError) as error:
-            if not (fault := machine.fault_of(error)):
-                raise
-            self._stop()
-            raise MachineFault(fault) from error
+            if machine.fault_of(error):
+                self._stop()
+            raise
         except DatabaseAway:
             self._state.is_abandoned = True
             raise

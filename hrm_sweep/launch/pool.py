@@ -247,6 +247,8 @@ class _Slot(threading.Thread):
             time.sleep(SECONDS_BETWEEN_STARTS * len(words))
         if len(words) == MOST_STARTS:
             self.last_words = words[-1]
+        if self._process is not None and not self._process.is_gone:  # idle, and killed by `close`
+            self._process.end()
         if (job := self._job) is not None:
             if self._is_stopping:
                 job.future.set_exception(Interrupted(NOT_BEGUN))

@@ -2,8 +2,8 @@
 
 A socket leads to the sweep. It brings the preparation, the payload, then jobs; back go READY and,
 for each job, its pickled `JobReturn`, or RAISED and the exception of Hydra; LEAVING stands before
-the last one. When the stream ends,
-the sweep is gone, however it died, and this process ends with all that it has started.
+the last one. When the stream ends, the sweep is gone, however it died, and this process ends with
+all that it has started.
 """
 
 from __future__ import annotations

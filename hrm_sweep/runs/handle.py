@@ -222,7 +222,7 @@ def session(folder: Path, **started: Any) -> Iterator[RunHandle]:
             handle._close(time.monotonic() - begin, error)  # noqa: SLF001
         except (OSError, RecordError):
             if error is None:
-                raise  # otherwise what came first goes on: this came of it
+                raise  # otherwise the first error is raised: this one followed from it
         finally:
             record.close()
 

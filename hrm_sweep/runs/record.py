@@ -64,7 +64,7 @@ class Record:
     """The writing end. An entry is on disk when `append` returns.
 
     One process holds it, by a lock that dies with the process: `settle` tells the dead by it. A new
-    record gets its name with its first entry, so that nobody ever sees an empty one.
+    record gets its name with its first entry, so that no reader sees an empty one.
 
     Raises:
         RecordError: another process writes it, the folder cannot be written, or a line was changed.
@@ -146,14 +146,13 @@ class Record:
     def _give_name(self) -> None:
         """Let the record appear, with its first entry in it."""
         try:
-            os.link(self._at, self._path)
-        except (FileExistsError, FileNotFoundError):
-            raise _is_written_by_another(self._path) from None
-        except OSError:  # a file system without hard links
-            self._at.rename(self._path)
+            has_name = files.give_name(self._at, self._path)
+        except FileNotFoundError:  # another process took this one for dead
+            has_name = False
+        if not has_name:
+            raise _is_written_by_another(self._path)
         self._at.unlink(missing_ok=True)
         self._at = self._path
-        files.sync_folder(self._path.parent)
 
     def _unwritable(self, error: OSError) -> RecordError:
         return RecordError(

@@ -40,14 +40,25 @@ def creating(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        try:
-            path.hardlink_to(temporary)
-        except FileExistsError:
-            return
-        except OSError:  # a disk without links
-            if not path.exists():
-                temporary.replace(path)
-        sync_folder(path.parent)
+        give_name(temporary, path)
+
+
+def give_name(temporary: Path, path: Path) -> bool:
+    """Let a file that is on disk appear as `path`; return False if there is such a file.
+
+    Raises:
+        FileNotFoundError: the temporary file is gone.
+    """
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links
+        if path.exists():
+            return False
+        temporary.replace(path)
+    sync_folder(path.parent)
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

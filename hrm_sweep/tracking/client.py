@@ -133,7 +133,7 @@ class Destination:
     def supersede(self, run_ids: Collection[str], by: str, tags: Mapping[str, str]) -> None:
         """Delete runs whose record is damaged or gone, and their children; MLflow can restore them.
 
-        The ids come from a folder that may be somebody else's, so only runs of the same trial go.
+        The ids come from a folder that may be another user's, so only runs of the same trial go.
 
         Args:
             by: the run that has the measurements now.

@@ -2,7 +2,7 @@
 
 `python -m tests.chaos --faults 500` runs studies of a small foreign app and of the shipped one,
 throws seeded faults at them, lets each study end and compares everything that it left with a study
-of the same seeds that nobody has disturbed. See docs/faults.md.
+of the same seeds without faults. See docs/faults.md.
 """
 
 import sys

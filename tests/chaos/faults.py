@@ -9,7 +9,6 @@ import shutil
 import signal
 import sqlite3
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -225,16 +224,7 @@ def _clock_jump(victim: Victim, chance: random.Random, services: Services) -> No
 
 def _second_sweep(victim: Victim, chance: random.Random, _: Services) -> None:
     """Run the same command beside it; one of the two may find nothing left to do."""
-    with victim.log.open("ab") as log:
-        other = subprocess.Popen(
-            victim.typed,
-            cwd=victim.folder,
-            env=victim.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    other = victim.launch()
     if chance.random() < 0.5:
         time.sleep(chance.uniform(0, 5))
         with contextlib.suppress(ProcessLookupError):

@@ -89,9 +89,13 @@ class Victim:
 
     def start(self) -> None:
         """Start the sweep, or continue it."""
+        self._process = self.launch()
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start a sweep of the study, which may be one beside its own."""
         with self.log.open("ab") as log:
             log.write(f"$ {shlex.join(self.typed)}\n".encode())
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self.typed,
                 cwd=self.folder,
                 env=self.environment,

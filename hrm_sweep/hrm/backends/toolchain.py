@@ -82,7 +82,7 @@ def library(source: Path) -> ctypes.CDLL:
 
 
 def _make_private(folder: Path) -> None:
-    """Create the folder of libraries, in which nobody else may write.
+    """Create the folder of libraries, in which no other user may write.
 
     Raises:
         InputError: It is another user's.
