@@ -14,6 +14,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.grammar.functions import Functions
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import OverrideParseException
@@ -22,6 +24,17 @@ from omegaconf import DictConfig
 
 _RETRIES = "hrm_sweep_retries"
 """Marks the wrapper: Hydra imports plugin modules twice."""
+
+
+def store_once(group: str, name: str, node: Any) -> None:
+    """Register a config of a group, unless the group has one of that name.
+
+    Hydra 1.3 executes the modules of plugins twice, and 1.4 warns of a second registration. What
+    another plugin has registered is left as it is.
+    """
+    store = ConfigStore.instance()
+    if store.get_type(f"{group}/{name}.yaml") is ObjectType.NOT_FOUND:
+        store.store(group=group, name=name, node=node, provider="hrm_sweep")
 
 
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from hrm_sweep.compat.hydra import store_once
 from hrm_sweep.engine.plugin_config import PoolConfig
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_CHECKS = 1.0
 
-ConfigStore.instance().store(
-    group="hydra/launcher", name="pool", node=PoolConfig, provider="hrm_sweep"
-)
+store_once("hydra/launcher", "pool", PoolConfig)
 
 
 class PoolLauncher(Launcher):

@@ -3,19 +3,17 @@
 import sys
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from hrm_sweep.compat.hydra import store_once
 from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.search import grammar
 
 grammar.extend_for(SweeperConfig._target_)
 
-ConfigStore.instance().store(
-    group="hydra/sweeper", name="hrm_sweep", node=SweeperConfig, provider="hrm_sweep"
-)
+store_once("hydra/sweeper", "hrm_sweep", SweeperConfig)
 
 
 class HrmSweeper(Sweeper):

@@ -4,12 +4,15 @@ The steps of a composition are compared with Hydra's own result in launch/test_c
 """
 
 import sys
+import warnings
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
 from hydra.errors import OverrideParseException
 from hydra.types import RunMode
@@ -34,6 +37,19 @@ def stock(name: str):
         cells = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
         function = cells["stock"].cell_contents
     return function
+
+
+def test_a_config_is_registered_once_and_that_of_another_plugin_stays(monkeypatch):
+    store = ConfigStore()
+    monkeypatch.setitem(Singleton._instances, ConfigStore, store)
+    store.store("theirs", {"value": 0}, group="hydra/sweeper/sampler", provider="theirs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Hydra 1.4 warns of a second registration
+        for value in (1, 2):
+            compat.store_once("hydra/sweeper/sampler", "ours", {"value": value})
+            compat.store_once("hydra/sweeper/sampler", "theirs", {"value": value})
+    found = [store.load(f"hydra/sweeper/sampler/{name}.yaml") for name in ("ours", "theirs")]
+    assert [(each.provider, each.node.value) for each in found] == [("hrm_sweep", 1), ("theirs", 0)]
 
 
 def test_arguments_are_split_into_known_and_unknown(monkeypatch):
