@@ -298,6 +298,8 @@ class Sweep:
         if state.is_stopped:
             left = formatting.pluralize(state.num_left, "trial")
             output.show(f"  time is up  {left} left; continue with: {self._how_to_continue()}")
+        if state.is_out_of_patience and not state.is_stopped:
+            output.show(hints.about_patience(state, self._dir.path, self._job.app))
         if state.num_failed:
             output.show(f"  run failed  {self._how_to_continue(run_again=FAILED)}")
         folder = self._dir.path

@@ -14,6 +14,7 @@ from hrm_sweep.compat.hydra import text_override
 STUDY_NAME, SWEEP_DIR = "hydra.sweeper.study_name", "hydra.sweep.dir"
 TAKE_FROM = "hydra.sweeper.take_from="
 RUN_AGAIN = "hydra.sweeper.run_again="
+PATIENCE = "hydra.sweeper.patience="
 FOR_ONCE = ("hydra.mode=", TAKE_FROM, RUN_AGAIN)
 """Beginnings of overrides that belong to one command and not to the study it works on."""
 
@@ -71,6 +72,8 @@ class SweeperConfig:
     """Share of failed trials that ends the study, once four have ended; null: never."""
     timeout: float | None = None
     """Seconds after which no further trial is started."""
+    patience: int | None = None
+    """Trials in a row, complete or pruned, without a new best that end the study; null: never."""
     repeats: int = 1
     """Seeds that each trial is run with (seed, seed + 1, …); its value is their mean."""
     take_from: str | None = None

@@ -30,6 +30,8 @@ class TrialProgress:
     """False while the attempt waits for a free worker."""
     seconds: float = 0.0
     """Duration of all attempts together, once this one has ended."""
+    ended_ms: int = 0
+    """When it ended, in milliseconds since 1970."""
     step: int = 0
     num_steps: int | None = None
     status: str = ""
@@ -81,13 +83,14 @@ class TrialProgress:
     @classmethod
     def from_finished(cls, trial: optuna.trial.FrozenTrial, space: Space) -> TrialProgress:
         """Return the progress of a trial that a sweep has finished, as Optuna keeps it."""
-        kept = trial.user_attrs
+        kept, ended = trial.user_attrs, trial.datetime_complete
         return cls(
             trial.number,
             space.in_order(trial.params),
             Path(kept["folder"]),
             has_begun=True,
             seconds=kept.get("seconds", 0.0),
+            ended_ms=round(ended.timestamp() * 1000) if ended else 0,
             values=kept.get("values", {}),
             attempt=kept.get("attempt", 1),
             outcome=Outcome.named(kept["outcome"]),
@@ -190,4 +193,4 @@ class RecordTail:
         self._set_status("")
         trial.outcome = Outcome.named(entry.fields["outcome"])
         trial.reason, trial.values = entry.fields["reason"], entry.fields["best"] or trial.values
-        trial.seconds = self._stopwatch.seconds
+        trial.seconds, trial.ended_ms = self._stopwatch.seconds, entry.time_ms

@@ -94,6 +94,7 @@ class Scheduler:
             process.raise_again()
             with process.defer_interrupts():
                 self._recover()
+                self._check_patience()
                 self._exchange()
             while self._in_flight or self._pending_tells or self._retry.trouble:
                 self._turn()
@@ -122,12 +123,16 @@ class Scheduler:
 
     def _read_other_sweeps(self) -> None:
         """Add what other sweeps have ended and still run: results are those of the whole study."""
-        if self._retry.trouble:
-            return
-        with self._retry.asking():
-            for trial in self._sync.finished():
-                self._state.ended.setdefault(trial.number, trial)
-            self._state.others = self._sync.running_of_others()
+        self._read_ends_elsewhere()
+        if not self._retry.trouble:
+            with self._retry.asking():
+                self._state.others = self._sync.running_of_others()
+
+    def _read_ends_elsewhere(self) -> None:
+        if not self._retry.trouble:
+            with self._retry.asking():
+                for trial in self._sync.finished():
+                    self._state.ended.setdefault(trial.number, trial)
 
     def _recover(self) -> None:
         """Take over trials of dead sweeps: those that had ended get their result, others wait."""
@@ -153,11 +158,22 @@ class Scheduler:
                 flight.read()
             for future in done:
                 self._settle_job(future)
+            if done:
+                self._check_patience()
             self._exchange()
             for observer in self._observers:
                 observer.tick()
         self._check_failure_rate()
         self._check_machine()
+
+    def _check_patience(self) -> None:
+        """Start no further trial if the last ones, of all sweeps, have brought no new best."""
+        patience, state = self._config.patience, self._state
+        if patience is None or state.is_closed:
+            return
+        self._read_ends_elsewhere()
+        if state.num_left and state.num_since_best >= patience:
+            state.is_closed = state.is_out_of_patience = True
 
     def _check_machine(self) -> None:
         if self._fault and not self._is_stopping:
@@ -256,7 +272,8 @@ class Scheduler:
             self._state.is_closed = True
         if self._state.is_closed or now < self._query_at:
             return 0
-        is_ahead = self._are_short and self._opened.queue.is_grid  # a search waits for results
+        needs_results = not self._opened.queue.is_grid or self._config.patience is not None
+        is_ahead = self._are_short and not needs_results
         places = self._slots.num_slots + (self._slots.num_ahead if is_ahead else 0)
         return max(0, places - len(self._in_flight))
 

@@ -41,6 +41,8 @@ class StudyState:
     """Why the study's database does not answer; "" while it does."""
     is_closed: bool = False
     """No further trial is started: the time limit has passed, or the user stopped the study."""
+    is_out_of_patience: bool = False
+    """No further trial is started: the last ones have brought no new best."""
     is_abandoned: bool = False
     """The sweep gave up waiting for the study's database."""
     others: Others = field(default_factory=Counter)
@@ -77,14 +79,17 @@ class StudyState:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the sweep ended before the study did, or interrupted one of its trials."""
-        is_cut = self.is_closed and self.num_left > 0
+        """Whether the sweep ended before the study did, or interrupted one of its trials.
+
+        One that is out of patience has done what it was asked for.
+        """
+        is_cut = self.is_closed and self.num_left > 0 and not self.is_out_of_patience
         return self.is_abandoned or is_cut or Outcome.INTERRUPTED in self.outcomes()
 
     @property
     def is_left_to_others(self) -> bool:
         """Whether other sweeps run what is left, once this one has ended."""
-        return self.num_left > 0 and not self.is_stopped
+        return self.num_left > 0 and not self.is_closed and not self.is_stopped
 
     @property
     def has_result(self) -> bool:
@@ -137,6 +142,22 @@ class StudyState:
         """The one best trial; None if there is none, or a front of several."""
         return self.front[0] if len(self.front) == 1 else None
 
+    @property
+    def num_since_best(self) -> int:
+        """Number of trials that ended, complete or pruned, after the last new best one.
+
+        With several objectives, after the last one that has changed the front. A trial that equals
+        another in its objectives is no new best, whichever the tie breaker prefers.
+        """
+        objectives, ended = self.objectives, sorted(self.ended.values(), key=_end)
+        judged = [each for each in ended if each.outcome in (Outcome.COMPLETE, Outcome.PRUNED)]
+        first: dict[tuple[float, ...], int] = {}
+        for place, trial in enumerate(judged, start=1):
+            if _is_complete(trial) and not objectives.broken(trial.values):
+                first.setdefault(tuple(objectives.values_of(trial.values)), place)
+        best = (tuple(objectives.values_of(trial.values)) for trial in self.front)
+        return len(judged) - max((first[values] for values in best), default=0)
+
     def ranked(self) -> list[TrialProgress]:
         """Return the complete trials, the best first."""
         return self.objectives.ranked(self.complete, final_values)
@@ -163,6 +184,10 @@ def final_values(trial: TrialProgress) -> dict[str, float]:
 def by_number(trials: Iterable[TrialProgress]) -> list[TrialProgress]:
     """Return the trials in the order of their numbers."""
     return sorted(trials, key=lambda trial: trial.number)
+
+
+def _end(trial: TrialProgress) -> tuple[int, int]:
+    return trial.ended_ms, trial.number
 
 
 def _is_complete(trial: TrialProgress) -> bool:

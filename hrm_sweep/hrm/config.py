@@ -62,6 +62,7 @@ class StudyConfig:
     repeats: int
     max_attempts: int
     max_failure_rate: float | None
+    patience: int | None
     timeout: float | None
     trial_timeout: float | None
     dry_run: bool
@@ -73,7 +74,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         parse_objectives(self.objective, self.direction, self.constraints)
-        for key in ("n_trials", "repeats", "max_attempts", "workers"):
+        for key in ("n_trials", "repeats", "max_attempts", "workers", "patience"):
             number = getattr(self, key)
             if number is not None and number < 1:
                 raise ConfigError(key, number, "must be 1 or more")

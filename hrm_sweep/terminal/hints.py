@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep import formatting
+from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.description import format_values
 from hrm_sweep.engine.other_sweeps import Others
 from hrm_sweep.engine.plugin_config import (
+    PATIENCE,
     RUN_AGAIN,
     TAKE_FROM,
     SweeperConfig,
@@ -121,6 +123,14 @@ def _estimate(done: Sequence[Any], left: int, workers: int) -> str:
     return f"{counts}, about {duration} with {formatting.pluralize(workers, 'worker')}"
 
 
+def about_patience(state: StudyState, folder: Path, app: App) -> str:
+    """Return why a study has ended before its last trial, and the command that continues it."""
+    num, left = state.num_since_best, formatting.pluralize(state.num_left, "trial")
+    further = how_to_repeat(state.name, folder, app, f"{PATIENCE}null")
+    trials = f"{formatting.pluralize(num, 'trial')} in a row"
+    return f"  patience    {trials} without a new best, {left} left; to run them: {further}"
+
+
 def next_commands(
     state: StudyState,
     space: Space,
@@ -181,6 +191,18 @@ def how_to_continue(
     typed = without_place(sys.argv[1:])
     same = [text for text in typed if not text.startswith((TAKE_FROM, RUN_AGAIN))]
     return process.shell_command(*same, *where)
+
+
+def how_to_repeat(name: str, folder: Path, app: App, *changes: str) -> str:
+    """Return the command that was typed, for the same study, with other overrides behind it."""
+    where = resume_overrides(name, folder)
+    if app.has_commands and folder == layout.MULTIRUN / name:
+        where = [text_override("study.name", name)]
+    said = {text.partition("=")[0] for text in (*where, *changes)}
+    same = [text for text in sys.argv[1:] if text.partition("=")[0] not in said]
+    once = (TAKE_FROM, RUN_AGAIN)
+    kept = [text for text in same if not text.startswith(once)]
+    return process.shell_command(*kept, *where, *changes)
 
 
 def describe_others(others: Others, *, how_to_continue: Callable[..., str]) -> Iterator[str]:

@@ -168,6 +168,39 @@ def test_no_trial_is_started_after_the_time_limit(tmp_path):
     assert done.state.num_left == 3
 
 
+def losses(*values: float):
+    return lambda number, _: Job(values={"objective": values[number]})
+
+
+def test_a_study_without_a_new_best_ends_and_lets_running_trials_end(tmp_path):
+    def run(**options) -> Run:
+        space, script = ("x=0,1,2,3,4,5,6",), losses(1, 0, 2, 3, 4, 5, 6)
+        return Run(tmp_path, *space, script=script, **options).run()
+
+    done = run(patience=2)
+    assert done.launcher.submitted == [0, 1, 2, 3, 4]  # 4 was running when 3 ended
+    assert done.optuna_states() == ["COMPLETE"] * 5 + ["WAITING"] * 2
+    assert done.state.is_out_of_patience
+    assert not done.state.is_stopped
+    assert run(patience=3).launcher.submitted == []
+    assert run(patience=4, launcher={"num_slots": 1}).launcher.submitted == [5]
+    rest = run()
+    assert rest.launcher.submitted == [6]
+    assert not rest.state.is_out_of_patience
+
+
+def test_patience_counts_the_trials_of_other_sweeps(tmp_path):
+    space, script = ("x=0,1,2,3,4,5,6,7",), losses(5, 4, 9, 9, 9, 9, 9, 9)
+    alone = {"num_slots": 1}
+    other = Run(tmp_path, *space, script=script, launcher=alone, patience=2)
+    run = Run(tmp_path, *space, script=script, launcher=alone, patience=3)
+    run.clock.at(25.0, other.scheduler.run)
+    run.run()
+    assert other.launcher.submitted == [3, 4]
+    assert run.launcher.submitted == [0, 1, 2]
+    assert run.state.is_out_of_patience
+
+
 def test_a_study_whose_trials_fail_is_given_up(tmp_path):
     def script(number, attempt):
         return Job(outcome="failed" if number != 1 else "complete")

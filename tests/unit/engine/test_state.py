@@ -50,6 +50,12 @@ def test_outcomes_are_counted_in_the_order_of_their_table():
         pytest.param(["complete"] * 11, {}, False, False, id="more than were asked for"),
         pytest.param(["interrupted"] + ["complete"] * 9, {}, True, False, id="Ctrl-C"),
         pytest.param(["complete"] * 10, {"is_abandoned": True}, True, False, id="no database"),
+        pytest.param(
+            ["complete"] * 9,
+            {"is_closed": True, "is_out_of_patience": True},
+            *(False, False),
+            id="no patience left",
+        ),
     ],
 )
 def test_a_study_is_stopped_or_left_to_others(ended, fields, stopped, left_to_others):
@@ -153,3 +159,59 @@ def test_a_trial_that_goes_back_is_not_done():
         trial(0, "complete"), trial(1, "interrupted", goes_back=True), num_trials=4, num_added=1
     )
     assert (state.num_done, state.num_to_do, state.num_left) == (1, 3, 2)
+
+
+def ends(*values: float | None, bound: str = "") -> StudyState:
+    """A study whose trials ended in this order, each a second later; None: pruned."""
+    objectives = parse_objectives(
+        "loss", "minimize", {"size": bound} if bound else None, tie_breaker="tie"
+    )
+    trials = []
+    for number, loss in enumerate(values):
+        outcome = "pruned" if loss is None else "complete"
+        values_of = {"loss": loss or 0.0, "tie": -float(number), "size": float(number)}
+        trials.append(trial(number, outcome, values=values_of, ended_ms=1000 * number))
+    return state_of(*trials, objectives=objectives)
+
+
+@pytest.mark.parametrize(
+    ("state", "since_best"),
+    [
+        pytest.param(ends(), 0, id="none has ended"),
+        pytest.param(ends(5, 4, 3), 0, id="the last is the best"),
+        pytest.param(ends(3, 4, 5, 2, 6), 1, id="a later best counts anew"),
+        pytest.param(ends(3, 3, 3), 2, id="equal ones are no new best, tie breaker or not"),
+        pytest.param(ends(3, None, None), 2, id="pruned ones have been judged too"),
+        pytest.param(ends(3, 1, 2, bound="<= 0"), 2, id="those that break a constraint"),
+        pytest.param(ends(3, 1, 2, bound="<= -1"), 3, id="no trial may be the best"),
+    ],
+)
+def test_trials_since_the_last_new_best_are_counted(state, since_best):
+    assert state.num_since_best == since_best
+
+
+def test_failed_and_interrupted_trials_neither_count_nor_interrupt_the_count():
+    state = ends(3, 4, 5)
+    for number, word in enumerate(["failed", "diverged", "killed", "interrupted"], start=3):
+        state.ended[number] = trial(number, word, ended_ms=1000 * number)
+    assert state.num_since_best == 2
+
+
+def test_with_several_objectives_a_new_trial_on_the_front_counts_anew():
+    objectives = parse_objectives(["a", "b"], ["minimize", "minimize"])
+    points = [(1, 9), (5, 5), (6, 6), (5, 5), (9, 1), (9, 9)]
+    since = []
+    for number in range(1, len(points) + 1):
+        trials = (
+            trial(n, "complete", values={"a": a, "b": b}, ended_ms=n)
+            for n, (a, b) in enumerate(points[:number])
+        )
+        since.append(state_of(*trials, objectives=objectives).num_since_best)
+    assert since == [0, 0, 1, 2, 0, 1]
+
+
+def test_the_order_of_the_ends_counts_and_not_that_of_the_numbers():
+    early = trial(7, "complete", values={"loss": 2.0}, ended_ms=1)
+    late = trial(3, "complete", values={"loss": 1.0}, ended_ms=2)
+    assert state_of(early, late).num_since_best == 0
+    assert state_of(late, early).num_since_best == 0

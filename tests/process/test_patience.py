@@ -1,0 +1,48 @@
+"""Studies that end because their last trials have brought no new best."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+from studies import PATIENCE_SECONDS, STUDY, study, sweep
+
+from hrm_sweep.runs import record
+
+SPACE = ("+x=2,5,1,7,8,9", "hydra.launcher.workers=1")
+
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+
+def states() -> list[str]:
+    return [trial.state.name for trial in study().get_trials()]
+
+
+def test_the_study_ends_well_says_why_and_continues_as_printed():
+    done = sweep(*SPACE, "hydra.sweeper.patience=3")
+    assert done.returncode == 0, done.stderr
+    assert states() == ["COMPLETE"] * 4 + ["WAITING"] * 2
+    assert record.read(STUDY)[-1].fields["outcome"] == "complete"
+    assert (STUDY / "report.html").exists()
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("  patience")]
+    why, _, further = line.partition("to run them: ")
+    assert why == "  patience    3 trials in a row without a new best, 2 trials left; "
+    again = sweep(*SPACE, "hydra.sweeper.patience=3")
+    assert again.returncode == 0, again.stderr
+    assert line in again.stdout
+    assert states() == ["COMPLETE"] * 4 + ["WAITING"] * 2
+    program, *words = shlex.split(further)
+    assert program == "python"
+    done = subprocess.run(
+        [sys.executable, *words],
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert states() == ["COMPLETE"] * 6
+
+
+def test_a_patience_that_is_no_number_of_trials_is_refused(tmp_path):
+    done = sweep(*SPACE, "hydra.sweeper.patience=0")
+    assert done.returncode == 2
+    assert "hydra.sweeper.patience=0: must be 1 or more, or null" in done.stderr
+    assert list(tmp_path.iterdir()) == []
