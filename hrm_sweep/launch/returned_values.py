@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from hrm_sweep.runs.handle import RunHandle
+from hrm_sweep.runs.numbers import as_number
 from hrm_sweep.runs.outcomes import Outcome
 
 FORMS = "a number, a tuple of numbers or a dict of named numbers"
@@ -51,12 +51,12 @@ def means_and_deviations(repeats: Sequence[Mapping[str, float]]) -> dict[str, fl
 def _named(returned: Any, objectives: Sequence[str]) -> dict[str, float]:
     """Return the numbers among what was returned, by name; other entries of a dict are ignored."""
     if isinstance(returned, Mapping):
-        values = {str(name): _number(value) for name, value in returned.items()}
+        values = {str(name): as_number(value) for name, value in returned.items()}
     else:
         several = returned if isinstance(returned, (tuple, list)) else [returned]
         if len(several) > len(objectives):
             return {}
-        values = dict(zip(objectives, map(_number, several), strict=False))
+        values = dict(zip(objectives, map(as_number, several), strict=False))
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -69,12 +69,3 @@ def _complaint(returned: Any, objectives: Sequence[str]) -> str:
             "value as an objective with its direction"
         )
     return f"the task returned {returned!r}; it must return {names}: {FORMS}"
-
-
-def _number(value: Any) -> float | None:
-    """Return a number, also of NumPy or PyTorch or an array of one; None for anything else."""
-    if not hasattr(value, "__float__"):  # text has none, though float() would read it
-        return None
-    with suppress(TypeError, ValueError, RuntimeError):  # arrays of several
-        return float(value)
-    return None

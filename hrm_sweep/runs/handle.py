@@ -1,4 +1,4 @@
-"""The handle that a task function reports to, in a study and in a single run.
+"""The handle that a task function reports to, in a study, in a single run, and without either.
 
 from hrm_sweep import trial
 
@@ -10,7 +10,9 @@ def task(cfg):
 
 from __future__ import annotations
 
+import json
 import math
+import operator
 import signal
 import time
 import traceback
@@ -23,6 +25,7 @@ from typing import Any
 from hrm_sweep.errors import Diverged, Interrupted, RecordError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.curves import curves, differs
+from hrm_sweep.runs.numbers import as_number
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record, RecordReader, seconds_worked
 from hrm_sweep.system import files, machine, process
@@ -48,12 +51,13 @@ class RunHandle:
     def __init__(
         self,
         folder: Path,
-        record: Record,
-        usage: process.ResourceUsage,
-        past: Mapping[int, Mapping[str, float]],
+        record: Record | _NoRecord,
+        usage: process.ResourceUsage | None = None,
+        past: Mapping[int, Mapping[str, float]] | None = None,
     ) -> None:
         self.folder = folder
-        self.last_step = max(past, default=0)
+        self._record, self._usage, self._past = record, usage, dict(past or {})
+        self.last_step = max(self._past, default=0)
         """The last step that is in the record; a resumed run begins with some.
 
         A checkpoint of a later step belongs to a record that is lost: do not resume from it.
@@ -62,7 +66,6 @@ class RunHandle:
         """The run's final values by name; the study's objective is one of them."""
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []
         """Called with step and values after each report."""
-        self._record, self._usage, self._past = record, usage, dict(past)
         self._repeated: dict[int, dict[str, float]] = {}
         """What this attempt measured to the same values as those before it."""
         self._artifacts: list[str] = []
@@ -85,10 +88,16 @@ class RunHandle:
         What an earlier attempt measured too is not written again. If the values differ, that
         attempt's measurements are void from this step on.
 
+        Args:
+            values: numbers by name, also of NumPy or PyTorch.
+            step: a whole number from 0 on, such as the epoch.
+
         Raises:
+            TypeError, ValueError: an argument is of another kind; nothing was written.
             Interrupted: the user asked the study to stop; what was logged is safe.
             optuna.TrialPruned: the study's pruner sees no hope; let it pass through.
         """
+        step, values = _checked_step(step), _checked_values(values)
         if differs(step, values, self._past):
             self._rewind(step)
         known = self._past.get(step, {})
@@ -104,8 +113,12 @@ class RunHandle:
             raise Interrupted(f"{STOPPED_AFTER} {step}")
 
     def set_num_steps(self, num_steps: int) -> None:
-        """Set the number of steps that the run will have, for progress and time left."""
-        self._record.append("expected", num_steps=num_steps)
+        """Set the number of steps that the run will have, for progress and time left.
+
+        Raises:
+            TypeError, ValueError: it is no whole number from 0 on.
+        """
+        self._record.append("expected", num_steps=_checked_step(num_steps, name="num_steps"))
 
     def set_status(self, text: str, **where: str) -> None:
         """Set a short text on what takes time before the next step.
@@ -115,16 +128,16 @@ class RunHandle:
         self._record.append("doing", text=text, **where)
 
     def log_dataset(self, **described: Any) -> None:
-        """Says what the run learns from: `name`, `train_size`, `eval_size`, `digest`."""
+        """Say what the run learns from: `name`, `train_size`, `eval_size`, `digest`."""
         self._record.append("dataset", **described)
 
     def artifact(self, *names: str) -> None:
-        """Names files of the run folder that are to be kept with the run in MLflow."""
+        """Name files of the run folder that are to be kept with the run in MLflow."""
         self._artifacts += [name for name in names if name not in self._artifacts]
 
     def set_tags(self, **tags: str) -> None:
         """Set tags of the run, such as the digest of what it made; written when it ends."""
-        self._tags |= tags
+        self._tags |= {name: str(value) for name, value in tags.items()}
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -132,7 +145,7 @@ class RunHandle:
         return dict(self._tags)
 
     def set_outcome(self, outcome: Outcome, reason: str = "") -> None:
-        """Says how the run ended, where that is not by an exception."""
+        """Say how the run ended, where that is not by an exception."""
         self.outcome, self.reason = outcome, reason
 
     def _rewind(self, step: int) -> None:
@@ -158,7 +171,7 @@ class RunHandle:
                 **ending,
                 best=values,
                 seconds=seconds,
-                system=self._usage.measured(),
+                system=self._usage.measured() if self._usage else {},
                 facts=self._tags,
                 traceback="".join(traceback.format_exception(error)) if error else "",
                 artifacts=self._artifacts,
@@ -191,13 +204,59 @@ def set_stop_check(check: Callable[[], bool]) -> Callable[[], bool]:
 def current() -> RunHandle:
     """Return the handle of the run in this process.
 
-    Raises:
-        LookupError: there is none; wrap the task function in `hrm_sweep.launch.job.Job`, or let
-            `hydra/sweeper=hrm_sweep` do it.
+    Where none is tracked, such as in `python app.py`, it is one that checks its arguments and
+    writes nothing. Its folder is Hydra's output folder, or the working folder without Hydra.
     """
-    if _current is None:
-        raise LookupError("no trial is running in this process")
-    return _current
+    return _current or RunHandle(_output_folder(), _NoRecord())
+
+
+class _NoRecord:
+    """Stands for the record of a run that is not tracked."""
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Check that a record could keep the entry."""
+        json.dumps({"event": event, **fields})
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Do nothing: the handle has checked them."""
+
+
+def _output_folder() -> Path:
+    from hydra.core.hydra_config import HydraConfig
+
+    return Path(
+        HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else ""
+    ).absolute()
+
+
+def _checked_step(step: Any, *, name: str = "step") -> int:
+    try:
+        number = operator.index(step)
+    except TypeError:
+        raise TypeError(f"{name}={step!r}: must be a whole number, such as the epoch") from None
+    if number < 0:
+        raise ValueError(f"{name}={number}: must be 0 or more")
+    return number
+
+
+def _checked_values(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return measurements as Python's own numbers.
+
+    Raises:
+        TypeError: they are no mapping from names to numbers.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(
+            f"log({values!r}): takes named numbers; such as log({{'loss': 0.1}}, step=1)"
+        )
+    numbers: dict[str, float] = {}
+    for name, value in values.items():
+        if not isinstance(name, str):
+            raise TypeError(f"log({{{name!r}: ...}}): the name of a value must be text")
+        if (number := as_number(value)) is None:
+            raise TypeError(f"log({{{name!r}: {value!r}}}): a value must be a number")
+        numbers[name] = number
+    return numbers
 
 
 @contextmanager

@@ -1,7 +1,10 @@
 """The handle of a run: what its task says is in the record, once."""
 
 import json
+import re
+from contextlib import nullcontext
 
+import numpy as np
 import pytest
 
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
@@ -137,3 +140,50 @@ def test_a_stop_that_is_asked_for_ends_the_run_after_its_measurement(tmp_path):
         trial.set_stop_check(before)
     assert curves(record.read(tmp_path)) == {1: {"loss": 1.0}}
     assert not trial.stop_requested()
+
+
+class TestWithoutATrial:
+    """In `python app.py`, in a notebook, in a test of the user's own."""
+
+    def test_nothing_is_written_and_nothing_is_refused_that_a_study_takes(
+        self, tmp_path, monkeypatch
+    ):
+        monkeypatch.chdir(tmp_path)
+        handle = trial.current()
+        handle.set_num_steps(2)
+        handle.set_status("warms up")
+        handle.log({"loss": np.float32(0.5), "hits": np.array(3), "ok": True}, step=np.int64(1))
+        handle.log_dataset(name="line", train_size=3, eval_size=1)
+        handle.artifact("model.pt")
+        handle.set_tags(weights="abc")
+        handle.set_outcome(Outcome.COMPLETE)
+        assert handle.folder == tmp_path
+        assert (handle.last_step, handle.tags) == (1, {"weights": "abc"})
+        assert list(tmp_path.iterdir()) == []
+
+    def test_it_ends_with_the_trial(self, tmp_path):
+        with trial.session(tmp_path, **STARTED) as handle:
+            assert trial.current() is handle
+        assert trial.current() is not handle
+
+
+WRONG = [
+    pytest.param(lambda handle: handle.log({"loss": "low"}, step=1), "'loss': 'low'", id="text"),
+    pytest.param(lambda handle: handle.log({"loss": None}, step=1), "must be a number", id="none"),
+    pytest.param(lambda handle: handle.log({3: 0.5}, step=1), "must be text", id="no name"),
+    pytest.param(lambda handle: handle.log(0.5, step=1), "takes named numbers", id="no names"),
+    pytest.param(lambda handle: handle.log({}, step=1.5), "step=1.5: must be a whole", id="half"),
+    pytest.param(lambda handle: handle.log({}, step=-1), "step=-1: must be 0 or more", id="below"),
+    pytest.param(lambda handle: handle.log({}, step=None), "step=None: must be", id="no step"),
+    pytest.param(lambda handle: handle.set_num_steps("ten"), "num_steps='ten': must", id="steps"),
+    pytest.param(lambda handle: handle.log_dataset(name=object()), "JSON", id="dataset"),
+]
+
+
+@pytest.mark.parametrize(("call", "rule"), WRONG)
+@pytest.mark.parametrize("is_tracked", [True, False])
+def test_wrong_arguments_are_refused_with_a_trial_and_without(call, rule, is_tracked, tmp_path):
+    tracked = trial.session(tmp_path, **STARTED) if is_tracked else nullcontext(trial.current())
+    with tracked as handle, pytest.raises((TypeError, ValueError), match=re.escape(rule)):
+        call(handle)
+    assert not curves(record.read(tmp_path) if is_tracked else [])
