@@ -24,6 +24,7 @@ from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.hrm import app, config
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.runs.app import register
+from hrm_sweep.runs.own_keys import in_own_keys, own_keys
 from hrm_sweep.search import grammar
 from hrm_sweep.system import output, process
 
@@ -48,7 +49,7 @@ def _main() -> None:
         if sys.argv[1:2] and sys.argv[1] in COMMANDS:
             _run_command(COMMANDS[sys.argv[1]])
         _put_flags_first()
-        app.run()
+        _run_app()
     except (InputError, HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
             raise
@@ -72,6 +73,15 @@ def _run_command(command: Command) -> None:
     if for_hydra is None:
         _exit(0)
     sys.argv[1:] = for_hydra
+
+
+def _run_app() -> None:
+    """Run the app with errors in its own keys: `study.direction`, not `hydra.sweeper.direction`."""
+    try:
+        app.run()
+    except HrmSweepError as error:
+        words = in_own_keys(str(error), own_keys(app.compose([])))
+        raise (InputError if isinstance(error, InputError) else HrmSweepError)(words) from error
 
 
 def _put_flags_first() -> None:

@@ -44,8 +44,12 @@ class ConfigError(InputError):
         self.key, self.value, self.rule, self.way_out = key, value, rule, way_out
         super().__init__(key, value, rule, way_out)
 
+    def below(self, group: str) -> ConfigError:
+        """Return the error with its key as it stands in the tree, below a group."""
+        return ConfigError(f"{group}.{self.key}", self.value, self.rule, self.way_out)
+
     def __str__(self) -> str:
-        text = str(self.value)
+        text = "null" if self.value is None else str(self.value)
         shown = text if text.isprintable() else repr(text)
         return f"{self.key}={shown}: {self.rule}" + (f"; {self.way_out}" if self.way_out else "")
 
@@ -103,7 +107,7 @@ class MachineFault(HrmSweepError):
 
 
 class Hopeless(HrmSweepError):
-    """More trials of a study fail than `study.max_failure_rate` allows."""
+    """More trials of a study fail than `hydra.sweeper.max_failure_rate` allows."""
 
 
 class DatabaseAway(HrmSweepError):
@@ -120,5 +124,7 @@ class DatabaseAway(HrmSweepError):
         super().__init__(where, reason, way_out)
 
     def __str__(self) -> str:
-        does_not = f"study.storage={self.where}: the database does not answer ({self.reason})"
+        does_not = (
+            f"hydra.sweeper.storage={self.where}: the database does not answer ({self.reason})"
+        )
         return f"{does_not}; {self.way_out}"

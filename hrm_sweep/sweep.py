@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
+from hrm_sweep.compat.hydra import config_flags
 from hrm_sweep.engine.checks import check_sweep
 from hrm_sweep.engine.damage import as_waiting, undone_trials
 from hrm_sweep.engine.description import describe_study
@@ -27,7 +30,7 @@ from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.engine.shared_settings import SharedSettings
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_dir import StudyDir, known_folder, resume_in
-from hrm_sweep.engine.study_recipe import check_recipe, recipe_of
+from hrm_sweep.engine.study_recipe import check_recipe, directions_of, recipe_of
 from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
 from hrm_sweep.engine.trial_queue import num_to_run
 from hrm_sweep.errors import DatabaseAway, MachineFault, RecordError
@@ -38,6 +41,7 @@ from hrm_sweep.launch.job_returns import Batch, in_batches
 from hrm_sweep.report import draw_report
 from hrm_sweep.runs.app import App, register
 from hrm_sweep.runs.export_state import waiting
+from hrm_sweep.runs.own_keys import own_keys
 from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.study import reference
 from hrm_sweep.runs.writers import describe_unknown, unknown_writer
@@ -81,7 +85,9 @@ class Sweep:
         self._for_hydra = _unresolved_overrides(hydra_config, "hydra")
         self._for_task = _unresolved_overrides(hydra_config, "task")
         check_no_secrets([*self._for_hydra, *self._for_task])
+        config.check_settings()
         self._config, self._arguments = config, arguments
+        self._app = _started_app(task, hydra_config, self._for_hydra)
         self._known = find_study(config)
         resume_in(known_folder(config.study_name, self._known), hydra_config)
         self._compose = Composer(hydra_context.config_loader, hydra_config)
@@ -89,7 +95,10 @@ class Sweep:
         self._shared = SharedSettings(hydra_config)
         self._name = config.study_name or names.new_name()
         self._objectives = parse_objectives(
-            config.objective, config.direction, config.constraints, tie_breaker=config.tie_breaker
+            config.objective,
+            directions_of(config, self._known),
+            config.constraints,
+            tie_breaker=config.tie_breaker,
         )
         self._pruning = _make_pruning(config, self._objectives, self._name)
         self._space = _parse_space(hydra_context, config, arguments)
@@ -97,7 +106,7 @@ class Sweep:
             self._space,
             self._objectives,
             repeats=config.repeats,
-            ignored_keys=_app_of(task).ignored_keys,
+            ignored_keys=self._app.ignored_keys,
         )
         self._recorded = recorded_study(self._dir.path, self._name)
         if self._known is None and self._recorded is not None:
@@ -163,11 +172,10 @@ class Sweep:
         return in_batches(scheduler.jobs, self._config.max_batch_size)
 
     def _make_job(self, task: TaskFunction) -> Job:
-        app = _app_of(task)
-        register(app)
+        register(self._app)
         return Job(
             task.task if isinstance(task, Job) else task,
-            app,
+            self._app,
             values=self._objectives.required,
             study=self._name,
             pruning=self._pruning,
@@ -210,11 +218,17 @@ class Sweep:
         if opened.num_rebuilt:
             trials = formatting.pluralize(opened.num_rebuilt, "trial")
             output.show(f"Optuna lacked {trials} of {self._dir.path}: rebuilt from the folder")
-        for note in opened.notes:
-            output.show(note)
+        for note in [*opened.notes, *self._assumed()]:
+            output.show(self._app.in_own_keys(note))
         if writer := unknown_writer(self._dir.path):
             output.show(f"{self._dir.path}: {describe_unknown(writer, self._name)}")
         return opened
+
+    def _assumed(self) -> Iterator[str]:
+        """Yield a line for each objective that is maximized because of its name."""
+        if self._config.direction is None and self._known is None:
+            for name in self._objectives.maximized:
+                yield f"{name}: is maximized, by its name; hydra.sweeper.direction=minimize if not"
 
     def _observers(self, opened: OpenStudy, state: StudyState, slots: Slots) -> list[Observer]:
         """Return the live view and, unless nothing is left to do, what keeps the results."""
@@ -227,7 +241,7 @@ class Sweep:
                 sampler=opened.sampler,
                 workers=min(slots.num_slots, self._num_to_run),
             ),
-            columns=MetricColumns(self._config.columns, self._job.app.metrics),
+            columns=MetricColumns(self._config.columns, self._app.metrics),
             describe_others=partial(hints.describe_others, how_to_continue=self._how_to_continue),
         )
         described = describe_study(
@@ -238,7 +252,7 @@ class Sweep:
             return [view, OptunaSummary(opened)]
         folder = self._dir.path
         uri, experiment = self._config.tracking_uri, self._config.experiment
-        pictures = self._job.app.pictures
+        pictures = self._app.pictures
         before: list[Observer] = [EagerPictureDrawer(pictures)]
         after: list[Observer] = []
         if self._config.is_tracked:
@@ -264,7 +278,7 @@ class Sweep:
     def _identity(self, opened: OpenStudy) -> dict[str, Any]:
         """Return the fields of the study's record that name it and how it was started."""
         for_hydra = [text for text in self._for_hydra if not text.startswith(FOR_ONCE)]
-        command = process.shell_command("-m", *for_hydra, *self._arguments)
+        command = self._app.shell_command("-m", *for_hydra, *self._arguments)
         tags = environment.environment_tags(self._job.source)
         return {
             "name": self._name,
@@ -273,7 +287,7 @@ class Sweep:
             "description": f"    {command}\n",
             "hydra_overrides": for_hydra,
             "task_overrides": self._for_task,
-            "app": self._job.app.to_record(),
+            "app": self._app.to_record(),
         }
 
     def _place(self) -> Place:
@@ -289,7 +303,7 @@ class Sweep:
             self._budget,
             self._trials,
             workers=getattr(self._launcher, "num_slots", 1),
-            ignored_keys=self._job.app.ignored_keys,
+            ignored_keys=self._app.ignored_keys,
         )
         for line in lines:
             output.show(line)
@@ -303,9 +317,7 @@ class Sweep:
         if state.num_failed:
             output.show(f"  run failed  {self._how_to_continue(run_again=FAILED)}")
         folder = self._dir.path
-        for line in hints.next_commands(
-            state, self._space, self._config, folder, ignored_keys=self._job.app.ignored_keys
-        ):
+        for line in hints.next_commands(state, self._space, self._config, folder, app=self._app):
             output.show(line)
         for observer in observers:
             if not isinstance(observer, ExporterProcess):
@@ -317,7 +329,7 @@ class Sweep:
                 output.show(f"  tracking     {backlog}")
 
     def _how_to_continue(self, **once: Any) -> str:
-        return hints.how_to_continue(self._name, self._dir.path, self._job.app, **once)
+        return hints.how_to_continue(self._name, self._dir.path, self._app, **once)
 
     def _with_way_out(self, error: DatabaseAway) -> DatabaseAway:
         return DatabaseAway(error.where, error.reason, self._way_out("once it does"))
@@ -327,9 +339,23 @@ class Sweep:
         return f"{kept}; {once}, continue with: {self._how_to_continue()}"
 
 
-def _app_of(task: TaskFunction) -> App:
-    """Return the app that handed the task in; of any other one its command is known."""
-    return task.app if isinstance(task, Job) else App.of_command(process.launch_command())
+def _started_app(task: TaskFunction, config: DictConfig, for_hydra: Sequence[str]) -> App:
+    """Return the app that handed the task in, and how this process was started.
+
+    Args:
+        for_hydra: overrides of Hydra, as they were typed; `-m` is one.
+    """
+    command = tuple(process.launch_command())
+    app = task.app if isinstance(task, Job) else App.of_command(command)
+    is_typed = any(text.startswith("hydra.mode=") for text in for_hydra)
+    return replace(
+        app,
+        command=command,
+        flags=config_flags(),
+        folder=str(Path.cwd()),
+        once=() if is_typed else ("hydra.mode=RUN",),
+        keys=own_keys(config),
+    )
 
 
 def _make_pruning(config: SweeperConfig, objectives: Objectives, study: str) -> Pruning | None:

@@ -72,7 +72,7 @@ def _print_best(study: Study, best: list[Run]) -> None:
     if elsewhere := study.describe_elsewhere():
         pairs.append(("counted too", elsewhere))
     pairs += [
-        ("run again", first.command),
+        ("run again", first.app.from_here(first.command)),
         ("reproduce", process.hrm_sweep_command("reproduce", study.reference)),
         ("folder", str(first.folder)),
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from hrm_sweep.commands.resolve import (
     resolve_study,
     trial_of,
 )
-from hrm_sweep.commands.trust import confirmed
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import compare, layout
 from hrm_sweep.runs.app import FinalTags, Runner, runner_of
@@ -79,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"{_label(named)} reused the values of a run with the same recipe:")
     compare.check(original)
     print(f"{_label(original)}: {' '.join(map(formatting.format_override, original.recipe))}")
-    runner = runner_of(original.app)
+    runner = None if original.app.flags else runner_of(original.app)
     for line in _compare_environments(original, runner):
         print(f"  {line}")
     if arguments.changes:
@@ -90,7 +88,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _run_changed(original: Run, changes: list[str], runner: Runner | None) -> None:
     if runner is None:
-        raise StudyError(f"--with: {_label(original)} is of another app; run: {original.command}")
+        command = original.app.from_here(original.command)
+        raise StudyError(f"--with: {_label(original)} is of another app; run: {command}")
     changed = rerun.train_again(original, runner, changes=changes)
     print(f"\n  before and now, at the best epoch of each ({changed.folder}):")
     for name in sorted(original.values.keys() & changed.values.keys()):
@@ -102,13 +101,10 @@ def _run_and_compare(original: Run, arguments: argparse.Namespace, runner: Runne
     """Exit with 1 if the original is not reproduced, with 0 otherwise."""
     tolerance = arguments.tolerance
     if runner is None:
-        command = rerun.app_command(original)
-        print(f"  runs {shlex.join(command.words)}", flush=True)
-        question = "The folder says so, and may come from another user. Run it? [y/N] "
-        if not (arguments.yes or confirmed(question, about=_label(original), wanted="y")):
-            print("Nothing was run.")
+        command, folder = rerun.app_command(original)
+        if not command.is_wanted(about=_label(original), is_confirmed=arguments.yes):
             return
-        again = rerun.run_app_again(command)
+        again = rerun.run_app_again(command, folder)
     else:
         again = rerun.train_again(original, runner, final_tags=_verdict_tag(original, tolerance))
     compared = compare.compare(original, again)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hrm_sweep.commands.app_command import AppCommand
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.commands.trust import check_overrides
 from hrm_sweep.engine.plugin_config import resume_overrides, without_place
@@ -65,35 +64,34 @@ def train_again(
     return Run.open(folder)
 
 
-class AppCommand(NamedTuple):
-    """The command that runs another app's trial again, as a study of one point."""
+def app_command(original: Run) -> tuple[AppCommand, Path]:
+    """Return the command that runs a trial of another app again, as a study of one point.
 
-    words: list[str]
-    folder: Path
-    """Of the new study, which does not exist yet."""
+    Returns:
+        The command and the folder of the new study, which does not exist yet.
 
-
-def app_command(original: Run) -> AppCommand:
-    """Return the command that runs the app that made a trial again, as its study recorded it."""
+    Raises:
+        StudyError: the run is no trial, or its study is gone.
+    """
+    if original.number is None:
+        command = original.app.from_here(original.command)
+        raise StudyError(f"{original.folder.name}: is no trial of a study; run it again: {command}")
     study = _study_of(original)
-    folder = _new_folder(original, layout.MULTIRUN / "reproduced")
-    program, _, _ = study.command.partition(" -m ")
+    parent = layout.MULTIRUN / "reproduced"
+    is_here = study.app.folder in ("", str(Path.cwd()))
+    folder = _new_folder(original, parent if is_here else parent.absolute())
     once = ["hydra.sweeper.repeats=1", "hydra.sweeper.pruner=null", "hydra.sweeper.timeout=null"]
     where = resume_overrides(folder.name, folder)
     overrides = [*without_place(study.hydra_overrides), *once, *where, *original.overrides]
-    return AppCommand([*shlex.split(program), "-m", *overrides], folder)
+    return AppCommand(study.app, overrides), folder
 
 
-def run_app_again(command: AppCommand) -> Run:
-    """Run another app's trial again and return the new run."""
-    program, *arguments = command.words
-    print(flush=True)
-    done = subprocess.run(
-        [sys.executable if program == "python" else program, *arguments], check=False
-    )
-    if not (command.folder / "0" / layout.RECORD).exists():
-        raise StudyError(f"{program}: exited with code {done.returncode} and left no run")
-    return Run.open(command.folder / "0")
+def run_app_again(command: AppCommand, folder: Path) -> Run:
+    """Run what `app_command` returned and return the new run."""
+    code = command.run()
+    if not (folder / "0" / layout.RECORD).exists():
+        raise StudyError(f"{command.app.name}: exited with code {code} and left no run")
+    return Run.open(folder / "0")
 
 
 def recorded_recipe(run: Run, runner: Runner) -> list[str]:

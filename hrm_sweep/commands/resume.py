@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from typing import Any
 
 from omegaconf.errors import OmegaConfBaseException
 
+from hrm_sweep.commands.app_command import AppCommand
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.resolve import resolve_whole
 from hrm_sweep.commands.trust import check_overrides
@@ -44,17 +44,27 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="run this trial again, which has failed or was pruned; may be repeated",
     )
+    parser.add_argument(
+        "--yes", action="store_true", help="run the recorded command of another app without asking"
+    )
 
 
-def _run(arguments: argparse.Namespace) -> list[str]:
-    """Return the arguments with which Hydra resumes the study or the run."""
+def _run(arguments: argparse.Namespace) -> list[str] | None:
+    """Return the arguments with which Hydra resumes the study or the run.
+
+    A study of another app is resumed here, by that app's own command.
+    """
     found = resolve_whole(arguments.study)
     run_again = "failed" if arguments.failed else _listed(arguments.trial)
     if isinstance(found, Run):
         if run_again:
             raise StudyError(f"{found.folder.name}: is a single run, it has no trials")
         return _single_run(found, arguments.take_from)
-    return _study(found, take_from=arguments.take_from, run_again=run_again)
+    once = {"take_from": arguments.take_from, "run_again": run_again}
+    if found.app.flags or registered(found.app.name) is None:
+        _resume_by_its_app(found, is_confirmed=arguments.yes, **once)
+        return None
+    return _study(found, **once)
 
 
 def _listed(numbers: list[int] | None) -> str:
@@ -62,9 +72,6 @@ def _listed(numbers: list[int] | None) -> str:
 
 
 def _study(study: Study, **once: Any) -> list[str]:
-    if registered(study.app.name) is None:
-        where = resume_overrides(study.name, study.folder, **once)
-        raise _made_by_another_app(study.name, study.command, where)
     for_hydra, overrides = _saved(study)
     check_overrides(study.name, [*for_hydra, *overrides], command=study.command)
     further = once_overrides(**once)
@@ -78,19 +85,27 @@ def _single_run(run: Run, take_from: str | None) -> list[str]:
         why = "is not left on another machine; leave it out"
         raise StudyError(f"--take-from={take_from}: the single run {run.folder.name} {why}")
     check_not_elsewhere(run.folder)
-    if registered(run.app.name) is None:
-        raise _made_by_another_app(run.folder.name, run.command, [f"hydra.run.dir={run.folder}"])
+    where = text_override("hydra.run.dir", str(run.folder))
+    if run.app.flags or registered(run.app.name) is None:
+        command = run.app.from_here(f"{run.command} {where}")
+        raise StudyError(f"{run.folder.name}: resume it by its own command: {command}")
     check_overrides(run.folder.name, run.overrides, command=run.command)
     overrides = [text for text in run.overrides if not _is_name(text)]
-    where = text_override("hydra.run.dir", str(run.folder))
     return [*overrides, text_override("study.name", run.folder.name), where]
 
 
-def _made_by_another_app(name: str, command: str, overrides: list[str]) -> StudyError:
-    words = shlex.split(command)
-    if not set(overrides) <= set(words):
-        words = [*without_place(words), *overrides]
-    return StudyError(f"{name}: was made by another app; resume it with: {shlex.join(words)}")
+def _resume_by_its_app(study: Study, *, is_confirmed: bool, **once: Any) -> None:
+    """Run the app that made the study, after a confirmation.
+
+    Raises:
+        SystemExit: with the app's exit code.
+    """
+    for_hydra, for_task = _saved(study)
+    where = resume_overrides(study.name, study.folder.absolute(), **once)
+    command = AppCommand(study.app, [*for_hydra, *where, *for_task])
+    print(f"{study.name}: was made by {study.app.name}")
+    if command.is_wanted(about=study.name, is_confirmed=is_confirmed):
+        raise SystemExit(command.run())
 
 
 def _saved(study: Study) -> tuple[list[str], list[str]]:
@@ -130,6 +145,7 @@ COMMAND = Command(
             "my-study --take-from node7",
             "also the running trials of a machine that is gone for good",
         ),
+        ("my-study --yes", "a study of another app, whose recorded command is run without asking"),
         ("my-study --failed", "also the trials that failed, from their checkpoints"),
         ("my-study --trial 3 --trial 5", "also trials 3 and 5, which failed or were pruned"),
     ),

@@ -95,7 +95,7 @@ def _references(run: Run) -> list[tuple[str, str]]:
     if run.can_go_on:
         pairs.append(("resume", process.hrm_sweep_command("resume", str(run.folder))))
     if run.command:
-        pairs.append(("run again", run.command))
+        pairs.append(("run again", run.app.from_here(run.command)))
     if run.mlflow_run_id:
         pairs.append(("MLflow run", run.mlflow_run_id))
     pictures = sorted(path.name for path in run.trained.folder.glob("*.png"))

@@ -6,8 +6,10 @@ tests/unit/compat/test_hydra_canary.py holds each function to what is read here.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -15,6 +17,7 @@ from hydra._internal.grammar.functions import Functions
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -40,6 +43,27 @@ def store_once(group: str, name: str, node: Any) -> None:
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     """Return the arguments of the process as Hydra reads them, and those that it does not know."""
     return get_args_parser().parse_known_args()
+
+
+def config_flags() -> tuple[str, ...]:
+    """Return the flags of this process that say where its configs are, with absolute folders."""
+    try:
+        arguments = parse_arguments()[0]
+    except SystemExit:  # they are those of another program, such as pytest
+        return ()
+    flags: list[str] = []
+    if arguments.config_path:
+        flags += ["--config-path", arguments.config_path]  # of the app's own file, if relative
+    if arguments.config_dir:
+        flags += ["--config-dir", os.path.abspath(arguments.config_dir)]  # noqa: PTH100
+    if arguments.config_name:
+        flags += ["--config-name", arguments.config_name]
+    return tuple(flags)
+
+
+def output_folder() -> Path | None:
+    """Return the output folder of the job that Hydra runs in this process; None: it runs none."""
+    return Path(HydraConfig.get().runtime.output_dir) if HydraConfig.initialized() else None
 
 
 def element_text(element: Any) -> str:

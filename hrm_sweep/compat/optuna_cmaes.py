@@ -39,9 +39,9 @@ class _StatesAlone(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in _KNOWN:
             raise StudyError(
-                f"study/sampler: the state of CMA-ES in Optuna's storage names {module}.{name}, "
-                "which could run any program, so it was not loaded; take study/sampler=tpe, or "
-                "another study.name"
+                "hydra/sweeper/sampler: the state of CMA-ES in Optuna's storage names "
+                f"{module}.{name}, which could run any program, so it was not loaded; "
+                "take hydra/sweeper/sampler=tpe, or another hydra.sweeper.study_name"
             )
         return super().find_class(module, name)
 

@@ -47,16 +47,17 @@ def check_identity(known: optuna.Study, recorded: Study, storage: str) -> None:
     kept = study_id(known)
     if kept and recorded.id and kept != recorded.id:
         raise StudyError(
-            f"study.name={recorded.name}: {recorded.folder} has another study of that name than "
-            f"{recorded.storage} ({recorded.id[:8]} and {kept[:8]}); take another study.name, or "
-            "another study.storage, where this one is built from its folder"
+            f"hydra.sweeper.study_name={recorded.name}: {recorded.folder} has another study of "
+            f"that name than {recorded.storage} ({recorded.id[:8]} and {kept[:8]}); take another "
+            "hydra.sweeper.study_name, or another hydra.sweeper.storage, where this one is built "
+            "from its folder"
         )
     if original := original_of(known, recorded, storage):
         raise StudyError(
             f"{recorded.folder}: is a copy of study {recorded.name}, which is in {original}; "
             f"continue that one, or repeat the study's command with "
-            f"hydra.sweep.dir={recorded.folder} and a study.storage of the copy's own, such as "
-            f"sqlite:///{recorded.folder}/optuna.db"
+            f"hydra.sweep.dir={recorded.folder} and a hydra.sweeper.storage of the copy's "
+            f"own, such as sqlite:///{recorded.folder}/optuna.db"
         )
 
 

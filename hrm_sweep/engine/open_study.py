@@ -121,7 +121,9 @@ def open_study(
     num_rebuilt, notes = 0, list[str]()
     with storage.exclusive_transaction():
         if not storage.has_study(name):
-            raise StudyError(f"study.name={name}: was deleted while it was opened; start again")
+            raise StudyError(
+                f"hydra.sweeper.study_name={name}: was deleted while it was opened; start again"
+            )
         # of sweeps that start a study together, one creates its folder
         recorded = recorded_study(study_dir.path, name)
         is_new = agree_on_recipe(study, recipe, recorded.recipe if recorded else None)

@@ -4,17 +4,21 @@ They are not in the plugins' own modules: Hydra executes those a second time, wh
 classes of each, and pickled configs need one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hrm_sweep.compat.hydra import text_override
+from hrm_sweep.engine.limits import check_limits, check_name
+from hrm_sweep.errors import ConfigError
 
 STUDY_NAME, SWEEP_DIR = "hydra.sweeper.study_name", "hydra.sweep.dir"
 TAKE_FROM = "hydra.sweeper.take_from="
 RUN_AGAIN = "hydra.sweeper.run_again="
 PATIENCE = "hydra.sweeper.patience="
+TRACKING: Mapping[str, Any] = {"name": "mlflow", "uri": None, "experiment": "hrm_sweep"}
+"""`hydra.sweeper.tracking`, where nothing else is said."""
 FOR_ONCE = ("hydra.mode=", TAKE_FROM, RUN_AGAIN)
 """Beginnings of overrides that belong to one command and not to the study it works on."""
 
@@ -58,8 +62,9 @@ class SweeperConfig:
     """Name of the value that a trial is judged by, or a list of names."""
     tie_breaker: str | None = None
     """Name of a value that is lower for the better of two trials with equal objectives."""
-    direction: Any = "minimize"
-    """minimize or maximize; a list if there are several objectives."""
+    direction: Any = None
+    """minimize or maximize; a list if there are several objectives. null: maximize what is named
+    like an accuracy, minimize any other."""
     constraints: Any = None
     """Value's name -> `<= 10` or `>= 0.9`: trials that break one are never the best."""
     n_trials: int | None = None
@@ -89,29 +94,59 @@ class SweeperConfig:
     sampler: Any = field(default_factory=lambda: {"_target_": "optuna.samplers.TPESampler"})
     pruner: Any = None
     """Optuna pruner as a config with `_target_`; null: none."""
-    tracking: Any = field(
-        default_factory=lambda: {"name": "mlflow", "uri": None, "experiment": "hrm_sweep"}
-    )
+    tracking: Any = field(default_factory=lambda: dict(TRACKING))
+    """`name`: mlflow or off, `uri`: of another MLflow server, `experiment`."""
     check: str | None = None
     """Dotted path of a function that raises for a composed config that cannot run."""
     columns: list[str] = field(default_factory=list)
     """Metrics shown while trials run; * stands for any rest."""
 
+    def check_settings(self) -> None:
+        """Check what can be checked of each setting alone.
+
+        Raises:
+            ConfigError: a setting breaks a rule.
+        """
+        try:
+            check_limits(vars(self))
+            if self.study_name is not None:
+                check_name(self.study_name, key="study_name")
+            self._check_tracking()
+        except ConfigError as error:
+            raise error.below("hydra.sweeper") from None
+
+    def _check_tracking(self) -> None:
+        if self._tracking is None:
+            raise ConfigError(
+                "tracking", self.tracking, "must be mlflow or off, or have such a name"
+            )
+        if self._tracking["name"] not in ("mlflow", "off"):
+            raise ConfigError("tracking.name", self._tracking["name"], "must be mlflow or off")
+
+    @property
+    def _tracking(self) -> Mapping[str, Any] | None:
+        """What `tracking` says, which may also be a name alone; None if it is something else."""
+        if isinstance(self.tracking, Mapping):
+            return {**TRACKING, **self.tracking}
+        named = {None: "off", False: "off", "off": "off", True: "mlflow", "mlflow": "mlflow"}
+        is_name = isinstance(self.tracking, (str, bool, type(None))) and self.tracking in named
+        return {**TRACKING, "name": named[self.tracking]} if is_name else None
+
     @property
     def is_tracked(self) -> bool:
         """Whether runs are sent to MLflow."""
-        return bool(self.tracking["name"] != "off")
+        return bool((self._tracking or TRACKING)["name"] != "off")
 
     @property
     def tracking_uri(self) -> str | None:
         """Address of the MLflow server; None: `MLFLOW_TRACKING_URI`, or `mlruns/`."""
-        uri: str | None = self.tracking.get("uri")
+        uri: str | None = (self._tracking or TRACKING)["uri"]
         return uri
 
     @property
     def experiment(self) -> str:
         """Name of the MLflow experiment."""
-        return str(self.tracking.get("experiment", "hrm_sweep"))
+        return str((self._tracking or TRACKING)["experiment"])
 
 
 @dataclass
@@ -127,3 +162,14 @@ class PoolConfig:
     """Seconds that a job may take; then its process is ended."""
     preload: list[str] = field(default_factory=list)
     """Modules that a worker imports while it waits for its first job."""
+
+    def check_settings(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ConfigError: one is out of its range.
+        """
+        try:
+            check_limits(vars(self))
+        except ConfigError as error:
+            raise error.below("hydra.launcher") from None

@@ -186,7 +186,7 @@ class Scheduler:
         if (failed := self._state.num_failed) > limit * ended:
             raise Hopeless(
                 f"{failed} of {ended} trials failed, more than "
-                f"study.max_failure_rate={limit}; their reasons are above"
+                f"hydra.sweeper.max_failure_rate={limit}; their reasons are above"
             )
 
     def _settle_job(self, future: Future[Any]) -> None:

@@ -10,6 +10,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 
 from hrm_sweep.engine.attributes import RECIPE
+from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.search.objectives import Objectives
@@ -32,6 +33,13 @@ def recipe_of(
         "repeats": repeats,
         "space": space.in_words(),
     }
+
+
+def directions_of(config: SweeperConfig, known: optuna.Study | None) -> Any:
+    """Return the directions that were named, or else those that the study has; None: neither."""
+    if config.direction is not None or known is None:
+        return config.direction
+    return [direction.name.lower() for direction in known.directions]
 
 
 def agree_on_recipe(
@@ -68,17 +76,18 @@ def check_recipe(name: str, kept: Mapping[str, Any] | None, recipe: Mapping[str,
     """
     if kept is not None and (difference := _difference(kept, recipe)):
         raise StudyError(
-            f"study.name={name}: it was made with {difference}; "
-            "keep to that, or take another study.name"
+            f"hydra.sweeper.study_name={name}: it was made with {difference}; "
+            "keep to that, or take another hydra.sweeper.study_name"
         )
 
 
 def _difference(kept: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     for key in ("objective", "constraints"):
         if kept[key] != recipe[key]:
-            return f"study.{key}={_joined(kept[key], 'none')}, not {_joined(recipe[key], 'none')}"
+            before, now = (_joined(each[key], "none") for each in (kept, recipe))
+            return f"hydra.sweeper.{key}={before}, not {now}"
     if kept.get("repeats", recipe["repeats"]) != recipe["repeats"]:  # older studies do not keep it
-        return f"study.repeats={kept['repeats']}, not {recipe['repeats']}"
+        return f"hydra.sweeper.repeats={kept['repeats']}, not {recipe['repeats']}"
     if sorted(kept["fixed"]) != sorted(recipe["fixed"]):
         return f"{_joined(kept['fixed'])}, not {_joined(recipe['fixed'])}"
     if kept["space"].keys() != recipe["space"].keys():

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hrm_sweep.compat.hydra import parse_arguments
+from hrm_sweep.compat.hydra import config_flags, parse_arguments
 from hrm_sweep.errors import StudyError
 from hrm_sweep.hrm import config, single_run
 from hrm_sweep.hrm.description import APP
@@ -58,7 +58,12 @@ def run(
     app = hydra.main(version_base=VERSION_BASE, config_path=str(config.CONF), config_name="config")
     try:
         task = _Task(last_step, final_tags)
-        started_as = replace(APP, command=tuple(process.launch_command()))
+        started_as = replace(
+            APP,
+            command=tuple(process.launch_command()),
+            flags=config_flags(),
+            folder=str(Path.cwd()),
+        )
         app(Job(task, started_as, tags=dict(tags or {})))()
     finally:
         single_run.end()

@@ -16,6 +16,7 @@ from omegaconf.errors import MissingMandatoryValue, ValidationError
 
 from hrm_sweep import formatting
 from hrm_sweep.compat.omegaconf import unresolved
+from hrm_sweep.engine.limits import check_limits, check_name
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.backends import block_library, toolchain
 from hrm_sweep.hrm.data.configs import DATA
@@ -33,7 +34,6 @@ CONF = next(
 
 TAKEN = ("train", "artifacts", "optuna.db", "comparison.png")
 """What our own commands put beside studies."""
-LONGEST_NAME = 200
 
 
 @dataclass(kw_only=True, slots=True)
@@ -74,28 +74,11 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         parse_objectives(self.objective, self.direction, self.constraints)
-        for key in ("n_trials", "repeats", "max_attempts", "workers", "patience"):
-            number = getattr(self, key)
-            if number is not None and number < 1:
-                raise ConfigError(key, number, "must be 1 or more")
-        for key in ("timeout", "trial_timeout"):
-            seconds = getattr(self, key)
-            if seconds is not None and not seconds > 0:
-                raise ConfigError(key, seconds, "must be more than 0 seconds, or null")
-        if self.max_failure_rate is not None and not 0 <= self.max_failure_rate < 1:
-            raise ConfigError("max_failure_rate", self.max_failure_rate, "must be from 0 up to 1")
-        _check_name(self.name)
-
-
-def _check_name(name: str) -> None:
-    """Check that a name can be a folder below multirun/ and a word on the command line."""
-    if not name or "/" in name or name[0] in ".-" or len(name.encode()) > LONGEST_NAME:
-        rule = f"must be one folder's name, without . or - in front, of up to {LONGEST_NAME} bytes"
-        raise ConfigError("name", name, rule, "try my-study")
-    if not name.isprintable() or name != name.strip():
-        raise ConfigError("name", name, "must be one line without a margin", "try my-study")
-    if name in TAKEN:
-        raise ConfigError("name", name, f"has another use in multirun/, like {', '.join(TAKEN)}")
+        check_limits({each.name: getattr(self, each.name) for each in fields(self)})
+        check_name(self.name, key="name")
+        if self.name in TAKEN:
+            taken = ", ".join(TAKEN)
+            raise ConfigError("name", self.name, f"has another use in multirun/, like {taken}")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -175,7 +174,7 @@ class Job:
             "overrides": run.overrides,
             "app": self.app.to_record(),
             "tags": tags,
-            "description": f"    {shlex.join([*self.app.command, *recipe_alone])}\n",
+            "description": f"    {self.app.shell_command(*recipe_alone, *self.app.once)}\n",
         }
 
     def _point(self, overrides: Sequence[str]) -> Iterator[str]:

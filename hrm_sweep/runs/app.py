@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from omegaconf import DictConfig
 
 from hrm_sweep.formatting import MetricFormat
+from hrm_sweep.runs.own_keys import in_own_keys
 
 if TYPE_CHECKING:
     from hrm_sweep.runs.handle import RunHandle
@@ -29,6 +31,14 @@ class App:
     name: str
     command: tuple[str, ...]
     """What starts it, without arguments: `("python", "app.py")`."""
+    flags: tuple[str, ...] = ()
+    """Hydra's flags that say where its configs are: `("--config-dir", "/home/me/conf")`."""
+    folder: str = ""
+    """The working folder in which it was started; empty: not known."""
+    once: tuple[str, ...] = ()
+    """Overrides with which it runs once, where its own config makes it run a study."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of `hydra.sweeper` and `hydra.launcher` -> the key that its config reads there."""
     ignored_keys: tuple[str, ...] = ()
     """Top-level config keys that cannot change a result."""
     has_commands: bool = False
@@ -47,12 +57,27 @@ class App:
         """Return the description of an app of which only its command is known."""
         return cls(name=Path(command[-1]).name, command=tuple(command))
 
+    def shell_command(self, *arguments: str) -> str:
+        """Return a shell line that starts it with these arguments, in its own working folder."""
+        return shlex.join([*self.command, *self.flags, *arguments])
+
+    def from_here(self, line: str) -> str:
+        """Return a line of `shell_command` that also works in this process's working folder."""
+        is_elsewhere = self.folder and Path(self.folder) != Path.cwd()
+        if is_elsewhere and Path(self.folder).is_dir():
+            return f"cd {shlex.quote(self.folder)} && {line}"
+        return line
+
+    def in_own_keys(self, text: str) -> str:
+        """Return a message with the app's own keys in the place of Hydra's."""
+        return in_own_keys(text, self.keys)
+
     @classmethod
     def of_record(cls, started: Mapping[str, Any]) -> App:
         """Return the app that the `started` entry of a run or study names."""
         if "app" not in started:
             return _of_old_record(started)
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)}
         given = {name: value for name, value in started["app"].items() if name in known}
         return cls(**{name: _frozen(value) for name, value in given.items()})
 

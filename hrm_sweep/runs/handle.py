@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hrm_sweep.compat.hydra import output_folder
 from hrm_sweep.errors import Diverged, Interrupted, RecordError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.curves import curves, differs
@@ -207,7 +208,7 @@ def current() -> RunHandle:
     Where none is tracked, such as in `python app.py`, it is one that checks its arguments and
     writes nothing. Its folder is Hydra's output folder, or the working folder without Hydra.
     """
-    return _current or RunHandle(_output_folder(), _NoRecord())
+    return _current or RunHandle(output_folder() or Path.cwd(), _NoRecord())
 
 
 class _NoRecord:
@@ -219,14 +220,6 @@ class _NoRecord:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Do nothing: the handle has checked them."""
-
-
-def _output_folder() -> Path:
-    from hydra.core.hydra_config import HydraConfig
-
-    return Path(
-        HydraConfig.get().runtime.output_dir if HydraConfig.initialized() else ""
-    ).absolute()
 
 
 def _checked_step(step: Any, *, name: str = "step") -> int:

@@ -98,9 +98,8 @@ def compared(best: Run, other: Run, metric: str, direction: str) -> Verdict:
         return _two_shares(best, other, metric, lead)
     if are_repeated:
         return Verdict(None, None, "no repeat of either differs, which leaves no noise to judge by")
-    return Verdict(
-        None, None, "one run of each cannot tell it from noise; study.repeats=3 would show"
-    )
+    would_show = best.app.in_own_keys("hydra.sweeper.repeats=3 would show")
+    return Verdict(None, None, f"one run of each cannot tell it from noise; {would_show}")
 
 
 def _welch(best: Run, other: Run, metric: str, lead: float) -> Verdict:

@@ -16,6 +16,11 @@ from hrm_sweep.errors import StudyError
 Values = Mapping[str, float]
 T = TypeVar("T")
 
+_LARGER_IS_BETTER = re.compile(
+    r"(?<![a-z])(acc|accuracy|auc|auroc|f1|iou|miou|map|precision|recall|r2|psnr|bleu|rouge)(?![a-z])"
+    r"|accuracy|exact_match|reward"
+)
+"""Names of metrics that everybody maximizes."""
 _RULE = re.compile(r"\s*(<=|>=)\s*(\S+)\s*")
 
 
@@ -51,6 +56,12 @@ class Objectives:
     def required(self) -> list[str]:
         """Values that a complete trial has."""
         return [*self.names, *(constraint.name for constraint in self.constraints)]
+
+    @property
+    def maximized(self) -> list[str]:
+        """Objectives of which the larger value is the better one."""
+        pairs = zip(self.names, self.directions, strict=True)
+        return [name for name, direction in pairs if direction == "maximize"]
 
     @property
     def is_multi_objective(self) -> bool:
@@ -122,34 +133,45 @@ class Objectives:
 
 def parse_objectives(
     objective: str | Sequence[str],
-    direction: str | Sequence[str],
+    direction: str | Sequence[str] | None,
     constraints: Mapping[str, str] | None = None,
     *,
     tie_breaker: str | None = None,
 ) -> Objectives:
-    """Objectives as they stand in a config.
+    """Return the objectives as they stand in a config.
+
+    Args:
+        direction: None: maximize what is named like an accuracy, minimize any other.
 
     Raises:
         StudyError: they do not fit together, or a constraint cannot be read.
     """
-    objectives, directions = _listed(objective), _listed(direction)
+    objectives = _listed(objective)
+    directions = tuple(map(_assumed, objectives)) if direction is None else _listed(direction)
     if len(objectives) != len(directions) or not objectives:
         raise StudyError(
-            f"study.direction={','.join(directions)}: {len(objectives)} objectives need a direction"
-            " each; such as study.objective=[a,b] study.direction=[maximize,minimize]"
+            f"hydra.sweeper.direction={','.join(directions)}: {len(objectives)} objectives need a "
+            "direction each; such as hydra.sweeper.objective=[a,b] "
+            "hydra.sweeper.direction=[maximize,minimize]"
         )
     for way in directions:
         if way not in ("maximize", "minimize"):
-            raise StudyError(f"study.direction={way}: must be maximize or minimize")
+            raise StudyError(f"hydra.sweeper.direction={way}: must be maximize or minimize")
     if len(set(objectives)) < len(objectives):
-        raise StudyError(f"study.objective={','.join(objectives)}: name each objective once")
+        raise StudyError(
+            f"hydra.sweeper.objective={','.join(objectives)}: name each objective once"
+        )
     if not isinstance(constraints or {}, Mapping):
         raise StudyError(
-            f"study.constraints={constraints}: must name metrics and their bounds; "
-            "such as 'study.constraints={eval/segments: \"<= 2\"}'"
+            f"hydra.sweeper.constraints={constraints}: must name metrics and their bounds; "
+            "such as 'hydra.sweeper.constraints={eval/segments: \"<= 2\"}'"
         )
     rules = tuple(_constraint(name, rule) for name, rule in (constraints or {}).items())
     return Objectives(objectives, directions, rules, tie_breaker)
+
+
+def _assumed(name: str) -> str:
+    return "maximize" if _LARGER_IS_BETTER.search(name.lower()) else "minimize"
 
 
 def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -163,7 +185,7 @@ def _constraint(name: str, rule: str) -> Constraint:
         sign, bound = {"<=": 1, ">=": -1}[match[1]], float(match[2])  # type: ignore[index]
     except (TypeError, ValueError):
         raise StudyError(
-            f"study.constraints.{name}={rule}: must be <= or >= and a number; "
-            f"such as 'study.constraints={{{name}: \"<= 10\"}}'"
+            f"hydra.sweeper.constraints.{name}={rule}: must be <= or >= and a number; "
+            f"such as 'hydra.sweeper.constraints={{{name}: \"<= 10\"}}'"
         ) from None
     return Constraint(name, " ".join(str(rule).split()), sign, bound)

@@ -24,12 +24,12 @@ def make_pruner(config: Any, objectives: Objectives, *, repeats: int) -> Any:
         return None
     if objectives.is_multi_objective:
         raise StudyError(
-            f"study.pruner={name}: a trial with several objectives cannot be judged before its "
-            "end; take study/pruner=none, or one objective and constraints"
+            f"hydra.sweeper.pruner={name}: a trial with several objectives cannot be judged before "
+            "its end; take hydra/sweeper/pruner=none, or one objective and constraints"
         )
     if name == "WilcoxonPruner" and repeats == 1:
         raise StudyError(
-            f"study.pruner={name}: it judges a trial between its repeats, and there is one; "
-            "set study.repeats=5 or more, or take study/pruner=median"
+            f"hydra.sweeper.pruner={name}: it judges a trial between its repeats, and there is "
+            "one; set hydra.sweeper.repeats=5 or more, or take hydra/sweeper/pruner=median"
         )
     return pruner

@@ -40,7 +40,7 @@ DEFAULT = "TPESampler"
 
 
 class Auto:
-    """`_target_` of `study/sampler=auto`: a choice that is made when the study is known."""
+    """`_target_` of `hydra/sweeper/sampler=auto`: a choice that is made when the study is known."""
 
     def __init__(self, *, seed: int | None = None) -> None:
         self._seed = seed
@@ -98,8 +98,8 @@ def check_sampler(sampler: Any, name: str, budget: Budget, objectives: Objective
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise StudyError(
-            f"study/sampler: {name} cannot propose a trial of this study ({reason}); "
-            "take study/sampler=tpe"
+            f"hydra/sweeper/sampler: {name} cannot propose a trial of this study ({reason}); "
+            "take hydra/sweeper/sampler=tpe"
         ) from error
 
 
@@ -123,7 +123,9 @@ def instantiate_part(part: str, config: Any, **arguments: Any) -> Any:
         StudyError: `config` is a plain name, which belongs to the config group.
     """
     if isinstance(config, str):
-        raise StudyError(f"study.{part}={config}: is chosen by study/{part}={config}")
+        raise StudyError(
+            f"hydra.sweeper.{part}={config}: is chosen by hydra/sweeper/{part}={config}"
+        )
     with warnings.catch_warnings():  # the user asked for an experimental class by its name
         warnings.filterwarnings("ignore", r"\w+ is experimental")
         return instantiate(config, **arguments)
@@ -145,8 +147,8 @@ def choose_sampler(
     for package in PACKAGES.get(name, ()):
         if find_spec(package) is None:
             raise StudyError(
-                f"study/sampler: {name} needs the package {package}, which is not installed; "
-                f"pip install {package}, or take study/sampler=tpe"
+                f"hydra/sweeper/sampler: {name} needs the package {package}, which is not "
+                f"installed; pip install {package}, or take hydra/sweeper/sampler=tpe"
             )
     return sampler, f"{name}{reason}"
 

@@ -60,7 +60,7 @@ def check(url: str) -> None:
 def unusable(url: str, why: str) -> StudyError:
     """Return the error for a database that cannot be used from the start."""
     return StudyError(
-        f"study.storage={shown(url)}: {why}; "
+        f"hydra.sweeper.storage={shown(url)}: {why}; "
         "give a database that can be written, such as sqlite:///multirun/optuna.db"
     )
 
@@ -78,8 +78,8 @@ def damaged(url: str, why: str) -> StudyError:
     """Return the error for an SQLite file whose content is destroyed."""
     path = sqlite_urls.path_of(url)
     return StudyError(
-        f"study.storage={shown(url)}: is damaged ({why}); move it away, and each study is rebuilt "
-        f"from its folder when it is resumed: mv {path} {path}.damaged"
+        f"hydra.sweeper.storage={shown(url)}: is damaged ({why}); move it away, and each study is "
+        f"rebuilt from its folder when it is resumed: mv {path} {path}.damaged"
     )
 
 

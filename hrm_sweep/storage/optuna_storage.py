@@ -73,7 +73,9 @@ class SharedStorage(RDBStorage):
         """
         for direction in directions:
             if direction not in get_args(Direction):
-                raise StudyError(f"study.direction={direction}: must be maximize or minimize")
+                raise StudyError(
+                    f"hydra.sweeper.direction={direction}: must be maximize or minimize"
+                )
         with self.exclusive_transaction():
             if not self.has_study(name):
                 wanted = cast("list[Direction]", list(directions))
@@ -83,8 +85,9 @@ class SharedStorage(RDBStorage):
         existing = [direction.name.lower() for direction in study.directions]
         if existing != list(directions):
             raise StudyError(
-                f"study.direction={','.join(directions)}: study {name} was made to "
-                f"{' and '.join(existing)}; keep to that, or take another study.name"
+                f"hydra.sweeper.direction={','.join(directions)}: study {name} was made to "
+                f"{' and '.join(existing)}; keep to that, or take another "
+                "hydra.sweeper.study_name"
             )
         return study
 

@@ -137,7 +137,7 @@ def next_commands(
     config: SweeperConfig,
     folder: Path,
     *,
-    ignored_keys: Collection[str],
+    app: App,
 ) -> Iterator[str]:
     """Yield what to type when a study has ended; our commands take the newest study by default."""
     named = [] if reference(state.name, folder) == state.name else [str(folder)]
@@ -145,10 +145,10 @@ def next_commands(
     if report.exists():
         yield f"  report      {report}"
     if state.best is not None:
-        recipe = recipe_overrides(space.overrides(state.best.params), ignored_keys)
+        recipe = recipe_overrides(space.overrides(state.best.params), app.ignored_keys)
         yield f"  best        {state.best.folder}"
         yield f"  reproduce   {process.hrm_sweep_command('reproduce', *named)}"
-        yield f"  once more   {process.shell_command(*recipe)}"
+        yield f"  once more   {app.shell_command(*recipe, *app.once)}"
     elif state.front:
         yield from _how_to_choose(state.front, named)
     elif state.outcomes().get(Outcome.COMPLETE):
@@ -183,7 +183,7 @@ def how_to_continue(
         take_from: a machine whose running trials are to be taken over.
         run_again: "failed": its failed trials too.
     """
-    if app.has_commands:
+    if app.has_commands and not app.flags:
         flags = ["--take-from", take_from] if take_from else []
         flags += [f"--{run_again}"] if run_again else []
         return process.shell_command("resume", reference(name, folder), *flags)

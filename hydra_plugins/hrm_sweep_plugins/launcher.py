@@ -35,7 +35,12 @@ class PoolLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what the workers need."""
+        """Keep what the workers need.
+
+        Raises:
+            ConfigError: a setting is out of its range.
+        """
+        self._config.check_settings()
         self._job = hydra_context, config, task_function
 
     @property

@@ -40,6 +40,7 @@ class HrmSweeper(Sweeper):
                 message has been printed.
         """
         from hrm_sweep.errors import HrmSweepError, InputError
+        from hrm_sweep.runs.own_keys import in_own_keys, own_keys
         from hrm_sweep.system.output import printable
         from hrm_sweep.system.process import exit_code, stop_signals
 
@@ -49,7 +50,8 @@ class HrmSweeper(Sweeper):
 
                 return Sweep(*self._app, self._config, arguments).run()
         except HrmSweepError as error:
-            print(printable(str(error)), file=sys.stderr)
+            words = in_own_keys(str(error), own_keys(self._app[2]))
+            print(printable(words), file=sys.stderr)
             raise SystemExit(2 if isinstance(error, InputError) else 1) from error
         except KeyboardInterrupt as error:
             raise SystemExit(exit_code(error)) from None

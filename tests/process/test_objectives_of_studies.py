@@ -32,7 +32,9 @@ def test_several_objectives_have_a_front(returns):
 def test_a_pruner_beside_several_objectives_is_refused():
     done = sweep("+x=0,1", *TWO, "hydra.sweeper.pruner={_target_:optuna.pruners.MedianPruner}")
     assert done.returncode == 2
-    assert done.stderr.startswith("study.pruner=MedianPruner: a trial with several objectives")
+    assert done.stderr.startswith(
+        "hydra.sweeper.pruner=MedianPruner: a trial with several objectives"
+    )
     assert not Path("multirun").exists()
 
 

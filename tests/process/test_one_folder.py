@@ -63,7 +63,7 @@ def test_the_number_of_repeats_belongs_to_the_study():
     assert sweep(*seeded, "hydra.sweeper.repeats=2").returncode == 0
     done = sweep(*seeded, "hydra.sweeper.repeats=3")
     assert done.returncode == 2
-    assert "study.name=study: it was made with study.repeats=2, not 3; keep to that" in done.stderr
+    assert "study_name=study: it was made with hydra.sweeper.repeats=2, not 3" in done.stderr
 
 
 def test_a_sweep_that_finds_every_trial_in_other_hands_has_not_failed(start):

@@ -99,7 +99,7 @@ class TestGrid:
     def test_what_changes_the_study_is_refused_with_the_difference(self, overrides, difference):
         again = sweep(*overrides)
         assert again.returncode == 2
-        assert f"study.name=study: it was made with {difference}" in again.stderr
+        assert f"hydra.sweeper.study_name=study: it was made with {difference}" in again.stderr
         assert len(study().get_trials()) == 6
 
     def test_a_larger_grid_runs_the_new_points_only(self):
@@ -289,7 +289,7 @@ def test_a_hopeless_study_ends_before_its_last_trial():
     limit = "hydra.sweeper.max_failure_rate=0.5"
     done = sweep("+x=range(0,40)", "+end=raise", "+pause=0.01", limit)
     assert done.returncode == 1
-    assert "more than study.max_failure_rate=0.5" in done.stderr
+    assert "more than hydra.sweeper.max_failure_rate=0.5" in done.stderr
     assert len([t for t in study().get_trials() if t.state.name == "WAITING"]) > 10
 
 

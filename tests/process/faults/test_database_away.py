@@ -116,7 +116,7 @@ def test_a_study_that_ends_without_its_server_goes_on_later(start, server, url, 
     else:
         assert sweep.ends() == 1, sweep.printed
         last = sweep.printed.splitlines()[-1]
-        assert last.startswith("study.storage=postgresql://")
+        assert last.startswith("hydra.sweeper.storage=postgresql://")
         assert "the database does not answer (" in last
         assert "what was measured is kept in multirun/study; once it does, continue with: " in last
         assert "Not in the database yet: " in sweep.printed
@@ -125,7 +125,7 @@ def test_a_study_that_ends_without_its_server_goes_on_later(start, server, url, 
 
     again = start(*HELD, HRM_SWEEP_STORAGE=url)
     assert again.ends() == 2
-    assert "study.storage=postgresql://" in again.printed
+    assert "hydra.sweeper.storage=postgresql://" in again.printed
     assert "cannot be opened (" in again.printed
 
     known = complete()

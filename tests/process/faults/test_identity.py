@@ -154,7 +154,7 @@ def test_a_lost_database_allows_no_other_recipe():
     swept("+x=1,2")
     DATABASE.unlink()
     printed = swept("+x=1,2", "+y=3", code=2)
-    assert "study.name=study: it was made with nothing else set, not +y=3" in printed
+    assert "hydra.sweeper.study_name=study: it was made with nothing else set, not +y=3" in printed
     assert not DATABASE.exists()
 
 
@@ -164,7 +164,7 @@ def test_a_damaged_database_is_named_with_its_remedy():
     DATABASE.write_bytes(b"garbage" * 1000)
     remedy = f"mv {DATABASE} {DATABASE}.damaged"
     for printed in (swept("+x=1,2", code=2), hrm_sweep("delete", "study", "--yes", code=2)):
-        assert f"study.storage=sqlite:///{DATABASE}: is damaged" in printed
+        assert f"hydra.sweeper.storage=sqlite:///{DATABASE}: is damaged" in printed
         assert printed.strip().endswith(remedy)
         assert "Traceback" not in printed
     subprocess.run(remedy.split(), check=True)
@@ -331,8 +331,8 @@ def test_two_studies_of_one_name_are_told_apart():
     shutil.rmtree(STUDY)
     shutil.move("kept", STUDY)
     printed = swept("+x=1,2", code=2)
-    assert f"study.name=study: {STUDY} has another study of that name than" in printed
-    assert "take another study.name" in printed
+    assert f"hydra.sweeper.study_name=study: {STUDY} has another study of that name than" in printed
+    assert "take another hydra.sweeper.study_name" in printed
 
 
 def test_the_id_of_a_study_is_in_its_folder_in_optuna_and_in_its_trials():

@@ -46,7 +46,7 @@ def test_a_study_stops_and_goes_on_as_if_nothing_had_been(start, project, tmp_pa
     go.touch()
     assert sweep.ends() == 1, sweep.printed
     last = sweep.printed.splitlines()[-1]
-    assert last.startswith(f"{WORDS} (met by trial ") or last.startswith("study.storage=")
+    assert last.startswith(f"{WORDS} (met by trial ") or last.startswith("hydra.sweeper.storage=")
     assert "what was measured is kept in multirun/study; once " in last
     assert "continue with: python" in last
     assert "Traceback" not in sweep.printed

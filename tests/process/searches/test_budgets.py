@@ -124,7 +124,7 @@ def test_a_sampler_that_cannot_propose_is_refused_before_the_first_trial(sampler
     done = sweep(space, f"+hydra.sweeper.sampler={{_target_: {sampler}}}")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("study/sampler: ")
+    assert line.startswith("hydra/sweeper/sampler: ")
     assert reason in line
     assert not Path("multirun/study").exists()
 

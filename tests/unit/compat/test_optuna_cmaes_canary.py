@@ -60,7 +60,7 @@ def test_what_could_run_a_program_is_refused(study, tmp_path):
     evil = pickle.dumps(Touch(tmp_path / "run")).hex()
     for trial in study.trials:
         study._storage._get_trial(trial_id(trial)).system_attrs[key] = evil
-    with pytest.raises(StudyError, match=r"^study/sampler: .* could run any program"):
+    with pytest.raises(StudyError, match=r"^hydra/sweeper/sampler: .* could run any program"):
         study.ask({"x": optuna.distributions.FloatDistribution(0, 1),
                    "y": optuna.distributions.FloatDistribution(0, 1, step=0.25)})  # fmt: skip
     assert not (tmp_path / "run").exists()

@@ -25,7 +25,7 @@ def test_a_study_that_is_deleted_while_it_is_opened_is_refused(tmp_path, monkeyp
     monkeypatch.setattr(SharedStorage, "open_study", and_another_process_deletes_it)
     where = {"sweep": {"dir": str(tmp_path / "study"), "subdir": "${hydra.job.num}"}}
     study_dir = StudyDir(OmegaConf.create({"hydra": where}), OmegaConf.create)
-    with pytest.raises(StudyError, match=r"study\.name=otter: was deleted while it was opened"):
+    with pytest.raises(StudyError, match=r"study_name=otter: was deleted while it was opened"):
         open_study(
             "otter",
             SweeperConfig(storage=f"sqlite:///{tmp_path}/optuna.db"),

@@ -207,7 +207,7 @@ def test_a_study_whose_trials_fail_is_given_up(tmp_path):
 
     run = Run(tmp_path, "x=0,1,2,3,4,5,6", script=script, max_failure_rate=0.5)
     with pytest.raises(
-        Hopeless, match=r"3 of 4 trials failed, more than study\.max_failure_rate=0\.5"
+        Hopeless, match=r"3 of 4 trials failed, more than hydra.sweeper.max_failure_rate=0\.5"
     ):
         run.run()
     assert "ask_to_stop" in run.launcher.calls

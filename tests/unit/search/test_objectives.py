@@ -57,11 +57,13 @@ def test_a_trial_that_breaks_a_constraint_is_never_the_best():
     ("arguments", "words"),
     [
         pytest.param((["a", "b"], "maximize"), "2 objectives need a direction each", id="one way"),
-        pytest.param(("a", "up"), "study.direction=up: must be maximize or minimize", id="up"),
+        pytest.param(
+            ("a", "up"), "hydra.sweeper.direction=up: must be maximize or minimize", id="up"
+        ),
         pytest.param((["a", "a"], ["minimize"] * 2), "name each objective once", id="twice"),
         pytest.param(
             ("a", "minimize", {"b": "< 10"}),
-            "study.constraints.b=< 10: must be <= or >= and a number",
+            "hydra.sweeper.constraints.b=< 10: must be <= or >= and a number",
             id="strictly less",
         ),
         pytest.param(("a", "minimize", {"b": "<= ten"}), "and a number", id="no number"),

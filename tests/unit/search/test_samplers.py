@@ -40,6 +40,6 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
     with pytest.raises(StudyError) as caught:
         choose_sampler(Auto(), space, parse_objectives("p", "minimize"), num_trials=2000)
     assert str(caught.value) == (
-        "study/sampler: CmaEsSampler needs the package cmaes, which is not installed; "
-        "pip install cmaes, or take study/sampler=tpe"
+        "hydra/sweeper/sampler: CmaEsSampler needs the package cmaes, which is not installed; "
+        "pip install cmaes, or take hydra/sweeper/sampler=tpe"
     )

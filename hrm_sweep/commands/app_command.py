@@ -1,0 +1,43 @@
+"""The command of another app, as a study recorded it: shown, asked for and run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from hrm_sweep.commands.trust import confirmed
+from hrm_sweep.runs.app import App
+
+QUESTION = "The folder says so, and may come from another user. Run it? [y/N] "
+
+
+class AppCommand(NamedTuple):
+    """An app and the overrides of a sweep of it."""
+
+    app: App
+    overrides: list[str]
+
+    def __str__(self) -> str:
+        return self.app.from_here(self.app.shell_command("-m", *self.overrides))
+
+    def is_wanted(self, *, about: str, is_confirmed: bool) -> bool:
+        """Show the command and ask whether to run it, unless that is confirmed already.
+
+        Raises:
+            InputError: there is no terminal to ask at; `about` begins the message.
+        """
+        print(f"  runs {self}", flush=True)
+        if is_confirmed or confirmed(QUESTION, about=about, wanted="y"):
+            return True
+        print("Nothing was run.")
+        return False
+
+    def run(self) -> int:
+        """Run it in the app's working folder, if that is here, and return its exit code."""
+        words = [*self.app.command, *self.app.flags, "-m", *self.overrides]
+        started = [sys.executable if words[0] == "python" else words[0], *words[1:]]
+        folder = self.app.folder if Path(self.app.folder).is_dir() else None
+        print(flush=True)
+        return subprocess.run(started, cwd=folder or None, check=False).returncode

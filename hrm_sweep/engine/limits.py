@@ -1,0 +1,46 @@
+"""Rules that the settings of a study keep to, under whichever keys an app's config has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hrm_sweep.errors import ConfigError
+
+LONGEST_NAME = 200
+"""Bytes of a study's name: reproductions, and locks in folders, add to it."""
+WHOLE = (
+    *("n_trials", "repeats", "max_attempts", "max_batch_size", "patience"),
+    *("workers", "threads"),
+)
+SECONDS = ("timeout", "trial_timeout")
+
+
+def check_limits(settings: Mapping[str, Any]) -> None:
+    """Check the numbers among the settings; None is no limit.
+
+    Raises:
+        ConfigError: one is out of its range.
+    """
+    for key in WHOLE:
+        if (number := settings.get(key)) is not None and number < 1:
+            raise ConfigError(key, number, "must be 1 or more")
+    for key in SECONDS:
+        if (seconds := settings.get(key)) is not None and not seconds > 0:
+            raise ConfigError(key, seconds, "must be more than 0 seconds, or null")
+    rate = settings.get("max_failure_rate")
+    if rate is not None and not 0 <= rate < 1:
+        raise ConfigError("max_failure_rate", rate, "must be from 0 up to 1", "such as 0.5")
+
+
+def check_name(name: str, *, key: str) -> None:
+    """Check that a study's name can be a folder and a word on the command line.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not name or "/" in name or name[0] in ".-" or len(name.encode()) > LONGEST_NAME:
+        rule = f"must be one folder's name, without . or - in front, of up to {LONGEST_NAME} bytes"
+        raise ConfigError(key, name, rule, "try my-study")
+    if not name.isprintable() or name != name.strip():
+        raise ConfigError(key, name, "must be one line without a margin", "try my-study")
