@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from hrm_sweep import formatting
 from hrm_sweep.compat.hydra import config_flags
 from hrm_sweep.engine.checks import check_sweep
+from hrm_sweep.engine.choices import check_choices
 from hrm_sweep.engine.damage import as_waiting, undone_trials
 from hrm_sweep.engine.description import describe_study
 from hrm_sweep.engine.identity import check_identity, recorded_study
@@ -86,6 +87,7 @@ class Sweep:
         self._for_task = _unresolved_overrides(hydra_config, "task")
         check_no_secrets([*self._for_hydra, *self._for_task])
         config.check_settings()
+        check_choices(hydra_config, self._for_hydra)
         self._config, self._arguments = config, arguments
         self._app = _started_app(task, hydra_config, self._for_hydra)
         self._known = find_study(config)

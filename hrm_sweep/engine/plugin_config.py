@@ -19,6 +19,7 @@ RUN_AGAIN = "hydra.sweeper.run_again="
 PATIENCE = "hydra.sweeper.patience="
 TRACKING: Mapping[str, Any] = {"name": "mlflow", "uri": None, "experiment": "hrm_sweep"}
 """`hydra.sweeper.tracking`, where nothing else is said."""
+DEFAULTS = ("_self_", {"sampler": "tpe"}, {"pruner": "none"})
 FOR_ONCE = ("hydra.mode=", TAKE_FROM, RUN_AGAIN)
 """Beginnings of overrides that belong to one command and not to the study it works on."""
 
@@ -54,6 +55,7 @@ class SweeperConfig:
 
     _target_: str = "hydra_plugins.hrm_sweep_plugins.sweeper.HrmSweeper"
     _recursive_: bool = False
+    defaults: list[Any] = field(default_factory=lambda: list(DEFAULTS))
     params: dict[str, str] | None = field(default_factory=dict)
     """Search space: key -> sweep as on the command line, which has precedence."""
     study_name: str | None = None
@@ -91,9 +93,10 @@ class SweeperConfig:
     """URL of Optuna's database; one with a password belongs into the environment variable."""
     seed: int | None = None
     """Of the sampler."""
-    sampler: Any = field(default_factory=lambda: {"_target_": "optuna.samplers.TPESampler"})
+    sampler: Any = None
+    """Optuna sampler: an option of `hydra/sweeper/sampler`, or a config with `_target_`."""
     pruner: Any = None
-    """Optuna pruner as a config with `_target_`; null: none."""
+    """Optuna pruner: an option of `hydra/sweeper/pruner`, or a config with `_target_`."""
     tracking: Any = field(default_factory=lambda: dict(TRACKING))
     """`name`: mlflow or off, `uri`: of another MLflow server, `experiment`."""
     check: str | None = None

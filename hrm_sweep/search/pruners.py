@@ -6,7 +6,7 @@ from typing import Any
 
 from hrm_sweep.errors import StudyError
 from hrm_sweep.search.objectives import Objectives
-from hrm_sweep.search.samplers import instantiate_part
+from hrm_sweep.search.parts import instantiate_part, part_config
 
 
 def make_pruner(config: Any, objectives: Objectives, *, repeats: int) -> Any:
@@ -18,7 +18,7 @@ def make_pruner(config: Any, objectives: Objectives, *, repeats: int) -> Any:
     Raises:
         StudyError: `config` names no pruner, or the pruner cannot judge such trials.
     """
-    pruner = instantiate_part("pruner", config)
+    pruner = instantiate_part("pruner", part_config("pruner", config))
     name = type(pruner).__name__
     if pruner is None or name == "NopPruner":
         return None

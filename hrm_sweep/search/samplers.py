@@ -7,20 +7,17 @@ the evolutionary ones once there are trials enough for generations of them.
 
 from __future__ import annotations
 
-import inspect
-import warnings
-from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
 import optuna
-from hydra.utils import get_object, instantiate
 from optuna.distributions import CategoricalDistribution
 
 from hrm_sweep.compat.optuna_cmaes import restrict_unpickling
 from hrm_sweep.errors import StudyError
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives
+from hrm_sweep.search.parts import Config, class_name, instantiate_part, part_config, takes
 from hrm_sweep.search.space import Space
 
 FEW = 250
@@ -33,10 +30,11 @@ PACKAGES = {
     "QMCSampler": ("scipy",),
 }
 """What Optuna imports when such a sampler first proposes a trial, in the middle of a study."""
-
-
 DEFAULT = "TPESampler"
 """The sampler of a study for which none is asked."""
+ENUMERATING = ("GridSampler", "BruteForceSampler")
+"""Samplers whose whole work is what a grid is here: every point once. With fewer trials than points
+theirs are a random choice of them."""
 
 
 class Auto:
@@ -64,7 +62,7 @@ def make_sampler(
     A grid needs none: its points are enqueued, and the sampler completes what the user enqueues.
 
     Args:
-        config: `study/sampler`, with `_target_`; a seed that it has is kept.
+        config: `hydra.sweeper.sampler`, see `part_config`; a seed of its own goes before `seed`.
         num_known: trials that exist already. A sampler seeded by `seed` alone would propose its
             first trials again when the study is resumed.
 
@@ -72,16 +70,32 @@ def make_sampler(
         StudyError: `config` names no sampler, or a package that the sampler needs is missing.
     """
     restrict_unpickling()
-    if budget.is_grid:
-        target = config.get("_target_", "") if isinstance(config, Mapping) else config or ""
-        name = str(target).rpartition(".")[2]
-        idle = "" if name == DEFAULT else name
-        return optuna.samplers.RandomSampler(seed=_seeded(seed, num_known)), idle
-    arguments = {}
-    if not isinstance(config, str) and _takes_seed(config):
-        arguments["seed"] = _seeded(config.get("seed", seed), num_known)
+    config = part_config("sampler", config) or {"_target_": f"optuna.samplers.{DEFAULT}"}
+    name = class_name(config)
+    own: int | None = config.get("seed")
+    seed = _seeded(seed if own is None else own, num_known)
+    if name in ENUMERATING:
+        _check_enumerable(config, budget.space)
+    if budget.is_grid or name in ENUMERATING:
+        is_expected = budget.is_grid and name in (DEFAULT, *ENUMERATING)
+        return optuna.samplers.RandomSampler(seed=seed), "" if is_expected else name
+    arguments = {"seed": seed} if takes(config, "seed") else {}
     sampler = instantiate_part("sampler", config, **arguments)
     return choose_sampler(sampler, budget.space, objectives, num_trials=budget.num_trials)
+
+
+def _check_enumerable(config: Config, space: Space) -> None:
+    if "search_space" in config:
+        raise StudyError(
+            "hydra.sweeper.sampler.search_space: the grid is what is swept; leave it out"
+        )
+    for each in space.dimensions:
+        if each.choices is None:
+            raise StudyError(
+                f"hydra/sweeper/sampler: {class_name(config)} runs the points of a grid, and "
+                f"{each.key} has an interval; take range(...) or choice(...) for it, or another "
+                "sampler"
+            )
 
 
 def check_sampler(sampler: Any, name: str, budget: Budget, objectives: Objectives) -> None:
@@ -106,29 +120,6 @@ def check_sampler(sampler: Any, name: str, budget: Budget, objectives: Objective
 def _seeded(seed: int | None, num_known: int) -> int | None:
     """Return the seed of a sampler; NumPy takes 32 bits."""
     return None if seed is None else (seed + num_known) % 2**32
-
-
-def _takes_seed(config: Any) -> bool:
-    try:
-        parameters = inspect.signature(get_object(config["_target_"])).parameters.values()
-    except (KeyError, ValueError, TypeError):  # `instantiate` says what is wrong
-        return True
-    return any(each.name == "seed" or each.kind is each.VAR_KEYWORD for each in parameters)
-
-
-def instantiate_part(part: str, config: Any, **arguments: Any) -> Any:
-    """Instantiate a sampler or pruner config; `part` names it in the error message.
-
-    Raises:
-        StudyError: `config` is a plain name, which belongs to the config group.
-    """
-    if isinstance(config, str):
-        raise StudyError(
-            f"hydra.sweeper.{part}={config}: is chosen by hydra/sweeper/{part}={config}"
-        )
-    with warnings.catch_warnings():  # the user asked for an experimental class by its name
-        warnings.filterwarnings("ignore", r"\w+ is experimental")
-        return instantiate(config, **arguments)
 
 
 def choose_sampler(

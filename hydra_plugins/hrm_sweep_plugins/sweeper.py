@@ -5,15 +5,19 @@ from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep.compat.hydra import store_once
 from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.search import grammar
+from hrm_sweep.search.options import GROUPS
 
 grammar.extend_for(SweeperConfig._target_)
 
 store_once("hydra/sweeper", "hrm_sweep", SweeperConfig)
+for group, options in GROUPS.items():
+    for name, option in options.items():
+        store_once(group, name, OmegaConf.create(dict(option), flags={"struct": False}))
 
 
 class HrmSweeper(Sweeper):
