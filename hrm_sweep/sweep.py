@@ -60,6 +60,7 @@ from hrm_sweep.terminal.live import LiveView
 from hrm_sweep.terminal.study_tables import MetricColumns
 from hrm_sweep.tracking.exporter_process import ExporterProcess
 from hrm_sweep.tracking.store import resolve_uri
+from hrm_sweep.tracking.task_calls import Tracking
 
 
 class Sweep:
@@ -181,9 +182,14 @@ class Sweep:
             values=self._objectives.required,
             study=self._name,
             pruning=self._pruning,
+            tracking=self._tracking(),
             repeats=self._config.repeats,
             searched=[dimension.name for dimension in self._space.dimensions],
         )
+
+    def _tracking(self) -> Tracking | None:
+        config = self._config
+        return Tracking.at(config.tracking_uri, config.experiment) if config.is_tracked else None
 
     def _start_slots(self) -> Slots:
         """Return the launcher as slots: a rolling window if it takes single jobs, else batches."""

@@ -96,6 +96,16 @@ def experiments(path: Path) -> list[tuple[int, int]]:
         return connection.execute(query).fetchall()
 
 
+def experiment_names(path: Path) -> set[str]:
+    """Return the names of the experiments in a SQLite file, deleted ones among them.
+
+    Raises:
+        sqlite3.Error: The file is no MLflow database.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM experiments")}
+
+
 def experiment_locations(path: Path) -> list[str]:
     """Return where the experiments of a SQLite file keep their artifacts.
 

@@ -4,6 +4,7 @@ They are not in the plugins' own modules: Hydra executes those a second time, wh
 classes of each, and pickled configs need one.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ STUDY_NAME, SWEEP_DIR = "hydra.sweeper.study_name", "hydra.sweep.dir"
 TAKE_FROM = "hydra.sweeper.take_from="
 RUN_AGAIN = "hydra.sweeper.run_again="
 PATIENCE = "hydra.sweeper.patience="
-TRACKING: Mapping[str, Any] = {"name": "mlflow", "uri": None, "experiment": "hrm_sweep"}
+TRACKING: Mapping[str, Any] = {"name": "mlflow", "uri": None, "experiment": None}
 """`hydra.sweeper.tracking`, where nothing else is said."""
 DEFAULTS = ("_self_", {"sampler": "tpe"}, {"pruner": "none"})
 FOR_ONCE = ("hydra.mode=", TAKE_FROM, RUN_AGAIN)
@@ -98,7 +99,7 @@ class SweeperConfig:
     pruner: Any = None
     """Optuna pruner: an option of `hydra/sweeper/pruner`, or a config with `_target_`."""
     tracking: Any = field(default_factory=lambda: dict(TRACKING))
-    """`name`: mlflow or off, `uri`: of another MLflow server, `experiment`."""
+    """`name`: mlflow or off, `uri`: of another MLflow server, `experiment`; null: see the properties."""
     check: str | None = None
     """Dotted path of a function that raises for a composed config that cannot run."""
     columns: list[str] = field(default_factory=list)
@@ -148,8 +149,9 @@ class SweeperConfig:
 
     @property
     def experiment(self) -> str:
-        """Name of the MLflow experiment."""
-        return str((self._tracking or TRACKING)["experiment"])
+        """Name of the MLflow experiment; null: `MLFLOW_EXPERIMENT_NAME`, or hrm_sweep."""
+        named = (self._tracking or TRACKING)["experiment"]
+        return str(named or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "hrm_sweep")
 
 
 @dataclass

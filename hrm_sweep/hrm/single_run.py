@@ -20,6 +20,7 @@ from hrm_sweep.runs.app import FinalTags
 from hrm_sweep.runs.pictures import draw_function
 from hrm_sweep.system import output, process
 from hrm_sweep.tracking import store
+from hrm_sweep.tracking.task_calls import Tracking, joined
 
 MOST_LINES = 40
 UNEVALUATED = ("train/loss", "train/token_accuracy")
@@ -57,12 +58,14 @@ def train(
     print(f"Run {handle.folder.name} · {cfg.model.name} on {cfg.data.name}\n", flush=True)
     from hrm_sweep.hrm.train import task  # torch: only where something is trained
 
+    tracking = None
     if cfg.tracking.name != "off":  # after torch: both take seconds of the same cores
         from hrm_sweep.tracking.exporter_process import ExporterProcess
 
         _projector = ExporterProcess(
             handle.folder, cfg.tracking.uri, cfg.tracking.experiment, pictures=APP.pictures
         )
+        tracking = Tracking.at(cfg.tracking.uri, cfg.tracking.experiment)
 
     said = logging.StreamHandler(sys.stdout)  # what run.log gets, without its times
     logging.getLogger("hrm_sweep").addHandler(said)
@@ -70,7 +73,7 @@ def train(
     if last_step is not None:
         handle.listeners.append(_stopper(last_step))
     try:
-        with _stops_gently(handle, folder):
+        with _stops_gently(handle, folder), joined(tracking, handle):
             values = task(cfg)
     finally:
         logging.getLogger("hrm_sweep").removeHandler(said)

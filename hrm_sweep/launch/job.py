@@ -29,6 +29,7 @@ from hrm_sweep.runs.study import id_of
 from hrm_sweep.runs.writers import check_not_elsewhere
 from hrm_sweep.storage.pruning import Pruning
 from hrm_sweep.system import environment
+from hrm_sweep.tracking.task_calls import Tracking, joined
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Job:
     study: str | None = None
     """The study the run is a trial of, if any."""
     pruning: Pruning | None = None
+    tracking: Tracking | None = None
+    """Where the runs of a study are exported to, if they are."""
     repeats: int = 1
     """How many seeds a trial is run with; its values are their means."""
     searched: Sequence[str] = ()
@@ -92,7 +95,8 @@ class Job:
             handle.set_tags(taken_from=os.path.relpath(cached.folder, run.folder))
             return dict(cached.values)
         try:
-            returned = self.task(run.cfg)
+            with joined(self.tracking, handle):
+                returned = self.task(run.cfg)
         except SystemExit as error:
             raise HrmSweepError(f"the task called sys.exit({error.code})") from error
         take_values(handle, returned, self.values)

@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from hrm_sweep.errors import RecordError
+from hrm_sweep.errors import Interrupted, RecordError, TrackingError
 from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.system import files
@@ -22,6 +24,8 @@ from hrm_sweep.system.redact import redacted
 
 MOST_PHRASES = 3
 """Most measurements that are named of those that MLflow cannot have."""
+SECONDS_TO_APPEAR, SECONDS_BETWEEN_LOOKS = 60.0, 0.05
+"""How long a task waits for its run in MLflow, and how often it looks."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -131,6 +135,26 @@ def waiting(root: Path, state_file: str = layout.EXPORT_STATE, *, reason: str = 
             kept += len(set(last.fields.get("artifacts", ())) - set(state.artifacts))
     counts = {"runs": runs, "measurements": measurements, "files": kept}
     return Backlog(**counts, reason=reason, left_out=_listed(left_out))
+
+
+def run_id_of(folder: Path, *, entry: int, should_stop: Callable[[], bool]) -> str:
+    """Return the id of the MLflow run of a run folder, once MLflow has an entry of its record.
+
+    Raises:
+        TrackingError: it does not have it within `SECONDS_TO_APPEAR`.
+        Interrupted: `should_stop` returned true in the meantime.
+    """
+    end = time.monotonic() + SECONDS_TO_APPEAR
+    while (state := ExportState.load(folder)).next <= entry:
+        if should_stop():
+            raise Interrupted("stopped while it waited for its run in MLflow")
+        if time.monotonic() > end:
+            raise TrackingError(
+                f"{folder}: its run is not in MLflow after {SECONDS_TO_APPEAR:g} s; "
+                "is MLflow reachable? tracking=off trains without it"
+            )
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return state.run_id
 
 
 def settle_dead(root: Path) -> bool:

@@ -26,6 +26,7 @@ from hrm_sweep.compat.hydra import output_folder
 from hrm_sweep.errors import Diverged, Interrupted, RecordError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.curves import curves, differs
+from hrm_sweep.runs.export_state import run_id_of
 from hrm_sweep.runs.numbers import as_number
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record, RecordReader, seconds_worked
@@ -67,6 +68,8 @@ class RunHandle:
         """The run's final values by name; the study's objective is one of them."""
         self.listeners: list[Callable[[int, Mapping[str, float]], None]] = []
         """Called with step and values after each report."""
+        self.mlflow_uri: str | None = None
+        """Address of the MLflow that the run is exported to; None: it is not tracked."""
         self._repeated: dict[int, dict[str, float]] = {}
         """What this attempt measured to the same values as those before it."""
         self._artifacts: list[str] = []
@@ -148,6 +151,20 @@ class RunHandle:
     def set_outcome(self, outcome: Outcome, reason: str = "") -> None:
         """Say how the run ended, where that is not by an exception."""
         self.outcome, self.reason = outcome, reason
+
+    @property
+    def mlflow_run_id(self) -> str | None:
+        """Id of the run in MLflow, for `mlflow.start_run(run_id=…)`; None if it is not tracked.
+
+        Waits until the exporter has created the run, or opened it again for this attempt.
+
+        Raises:
+            TrackingError: MLflow does not have the run within a minute.
+            Interrupted: the user asked the study to stop.
+        """
+        if self.mlflow_uri is None or isinstance(self._record, _NoRecord):
+            return None
+        return run_id_of(self.folder, entry=self._record.started, should_stop=stop_requested)
 
     def _rewind(self, step: int) -> None:
         """Make earlier attempts' measurements void from a step on, but for what this one shares."""

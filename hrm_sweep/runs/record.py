@@ -91,6 +91,8 @@ class Record:
         self._next = len(entries)
         self.attempt = _attempt(entries)
         """The `started` entry of an attempt that was unfinished when the record was opened."""
+        self.started = 0
+        """Number of the last `started` entry that was written here."""
 
     def __enter__(self) -> Record:
         return self
@@ -104,7 +106,9 @@ class Record:
         Raises:
             RecordError: the disk is full or gone; the entries before this one are whole.
         """
-        said = {"writer": writers.writer_of(self._at)} if event == "started" else {}
+        said = {}
+        if event == "started":
+            self.started, said = self._next, {"writer": writers.writer_of(self._at)}
         self._append(event, _marked(redacted_tree(fields)) | said)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:

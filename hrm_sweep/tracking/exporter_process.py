@@ -4,8 +4,8 @@ It is started as `python -m hrm_sweep.tracking.exporter_process`.
 
 `ExporterProcess` is its parent's side, and imports nothing heavy. The two talk little: one line of
 settings goes in (a password is not for the list of processes), and the end of the input, by a
-goodbye or by the parent's death, asks for the end. Two lines come out: that the database is there,
-and what is left. Without its parent the process ends within seconds.
+goodbye or by the parent's death, asks for the end. Two lines come out: that the experiment is
+there, and what is left. Without its parent the process ends within seconds.
 """
 
 from __future__ import annotations
@@ -89,13 +89,13 @@ class ExporterProcess:
         return self.backlog
 
     def begin(self, _: Any) -> None:
-        """Wait for the database: a trial may use the same one by MLflow's own means.
+        """Wait for the database and the experiment: a trial may use them by MLflow's own means.
 
-        MLflow destroys a database that two processes begin to use at once.
+        MLflow destroys a database that two processes begin to use at once, and would keep the
+        files of an experiment that a trial creates in the trial's folder.
         """
         assert self._process.stdout is not None
-        path = store.database_path(self._uri)
-        if path is None or path.exists():
+        if store.has_experiment(self._uri, self._experiment):
             return
         select.select([self._process.stdout], [], [], PATIENCE_SECONDS)
 

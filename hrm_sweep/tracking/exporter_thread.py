@@ -40,7 +40,7 @@ class ExporterThread:
     Args:
         parent: process id of the process that this one works for.
         pictures: dotted path of the function that draws a run's pictures; None draws none.
-        ready: called when the database is there, or cannot be made now.
+        ready: called when the experiment is there, or cannot be made now.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class ExporterThread:
 
     def _export(self) -> None:
         settle_dead(self._root)
-        self._build_database()
+        self._create_experiment()
         while not (_has_begun(self._root) or self._closing.wait(TICK_SECONDS / 4)):
             pass  # MLflow's import takes seconds of the cores that the workers start up on
         from hrm_sweep.tracking.exporter import Exporter
@@ -130,14 +130,13 @@ class ExporterThread:
         while self._step(exporter) or exporter.has_work:
             time.sleep(TICK_SECONDS / 4)
 
-    def _build_database(self) -> None:
-        """Build the database before the parent runs anything that might use it as well."""
-        path = store.database_path(self._uri)
-        if path is not None and not path.exists():
+    def _create_experiment(self) -> None:
+        """Create database and experiment before the parent runs anything that might do it too."""
+        if not store.has_experiment(self._uri, self._experiment):
             from hrm_sweep.tracking import client
 
-            with contextlib.suppress(TrackingError):  # `connect` tries again, and reports it
-                client.create_database(self._uri)
+            with contextlib.suppress(TrackingError):  # the exporter tries again, and reports it
+                client.connect(self._uri, self._experiment)
         self._ready()
 
     def _until_closing(self, exporter: Exporter) -> None:

@@ -99,6 +99,20 @@ def check(uri: str) -> None:
         )
 
 
+def has_experiment(uri: str, name: str) -> bool:
+    """Return whether the SQLite database at an address has an experiment of that name.
+
+    Where there is no such database, a server creates experiments, which any client may ask it for.
+    """
+    path = database_path(uri)
+    if path is None:
+        return True
+    try:
+        return path.exists() and name in mlflow.experiment_names(path)
+    except sqlite3.Error:
+        return False
+
+
 def may_hold(uri: str, identity: str) -> bool:
     """Whether the experiment of that identity (see `mlflow.Destination`) may be at the address.
 

@@ -26,6 +26,7 @@ def test_experiments_are_read_with_their_creation_time(database):
     client = MlflowClient(f"sqlite:///{database}")
     made = client.get_experiment(client.create_experiment("another"))
     assert (int(made.experiment_id), made.creation_time) in compat.experiments(database)
+    assert compat.experiment_names(database) >= {"Default", "another"}
 
 
 def test_one_migration_names_the_revision_of_new_tables(database):
