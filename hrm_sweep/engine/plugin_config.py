@@ -99,7 +99,7 @@ class SweeperConfig:
     pruner: Any = None
     """Optuna pruner: an option of `hydra/sweeper/pruner`, or a config with `_target_`."""
     tracking: Any = field(default_factory=lambda: dict(TRACKING))
-    """`name`: mlflow or off, `uri`: of another MLflow server, `experiment`; null: see the properties."""
+    """`name`: mlflow or off; `uri`, `experiment`: null takes MLflow's variables of the shell."""
     check: str | None = None
     """Dotted path of a function that raises for a composed config that cannot run."""
     columns: list[str] = field(default_factory=list)
