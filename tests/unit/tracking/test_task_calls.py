@@ -13,6 +13,7 @@ from hrm_sweep.errors import Interrupted, TrackingError
 from hrm_sweep.runs import export_state
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.tracking.exporter import Exporter
+from hrm_sweep.tracking.run_context import TrialContext
 from hrm_sweep.tracking.task_calls import EXPERIMENT, EXPERIMENT_ID, URI, Tracking, joined
 
 STARTED = {"kind": "trial", "name": "0", "params": {}, "tags": {}, "description": ""}
@@ -73,7 +74,7 @@ def test_each_attempt_has_the_run_that_the_exporter_has_made(tmp_path, tracking,
     assert rows == [("theirs", 1, 1.0), ("theirs", 2, 2.0)]
 
 
-def test_a_run_of_the_task_is_a_child_and_ends_with_it(tmp_path, tracking, exporter):
+def test_a_run_that_the_task_leaves_open_ends_with_it(tmp_path, tracking, exporter):
     def task() -> None:
         mlflow.log_metric("theirs", 1)
         raise ValueError("raised")
@@ -86,19 +87,25 @@ def test_a_run_of_the_task_is_a_child_and_ends_with_it(tmp_path, tracking, expor
         task()
     assert mlflow.active_run() is None
     assert not {URI, EXPERIMENT} & os.environ.keys()
-    truth = Truth(tracking.uri)
-    (child,) = [run for run in truth.runs() if "theirs" in run.data.metrics]
-    assert child.info.status == "FAILED"
-    assert child.data.tags["mlflow.parentRunId"] == truth.run("0").info.run_id
+    runs = Truth(tracking.uri).runs()
+    assert [run.info.status for run in runs if "theirs" in run.data.metrics] == ["FAILED"]
 
 
-def test_a_run_in_another_mlflow_has_no_parent_here(tmp_path, tracking, exporter, monkeypatch):
-    other = fresh_database(tmp_path / "other")
-    monkeypatch.setenv(URI, other)
+def test_the_parent_of_new_runs_is_the_trials_run(tmp_path, tracking, exporter):
+    plugin = TrialContext()
+    assert not plugin.in_context()
+    with trial.session(tmp_path / "0", **STARTED) as handle:
+        assert not plugin.in_context()
+        with joined(tracking, handle):
+            assert plugin.in_context()
+            assert plugin.tags() == {"mlflow.parentRunId": handle.mlflow_run_id}
+        assert Truth(tracking.uri).run("0").info.run_id == handle.mlflow_run_id
+
+
+def test_runs_in_another_mlflow_have_no_parent_here(tmp_path, tracking, monkeypatch):
+    monkeypatch.setenv(URI, "http://their:5000")
     with trial.session(tmp_path / "0", **STARTED) as handle, joined(tracking, handle):
-        mlflow.log_metric("theirs", 1)
-    (run,) = Truth(other).runs()
-    assert "mlflow.parentRunId" not in run.data.tags
+        assert not TrialContext().in_context()
 
 
 def test_a_run_that_mlflow_never_has_is_an_error(tmp_path, tracking, monkeypatch):
