@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
 from hrm_sweep.compat.hydra import config_flags
+from hrm_sweep.engine.callback import parse_callback
+from hrm_sweep.engine.callbacks import Callbacks
 from hrm_sweep.engine.checks import check_sweep
 from hrm_sweep.engine.choices import check_choices
 from hrm_sweep.engine.damage import as_waiting, undone_trials
@@ -127,6 +129,8 @@ class Sweep:
         self._budget = Budget(self._space, config.n_trials)
         self._num_to_run = num_to_run(self._budget, self._trials)
         self._job = self._make_job(task)
+        self._on_trial_end = parse_callback("hydra.sweeper.on_trial_end", config.on_trial_end)
+        self._on_end = parse_callback("hydra.sweeper.on_end", config.on_end)
         self._launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=self._job, config=hydra_config
         )
@@ -275,7 +279,8 @@ class Sweep:
             **described,
             **self._identity(opened),
         )
-        return [view, *before, report, record, *after, OptunaSummary(opened)]
+        callbacks = Callbacks(folder, on_trial_end=self._on_trial_end, on_end=self._on_end)
+        return [view, *before, report, record, *after, OptunaSummary(opened), callbacks]
 
     def _is_up_to_date(self, described: Mapping[str, Any]) -> bool:
         """Return whether nothing is left to run, and the study's folder and MLflow have it all."""

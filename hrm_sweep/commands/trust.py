@@ -5,13 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+from hrm_sweep.engine.plugin_config import names_code
 from hrm_sweep.errors import InputError, StudyError
-
-_CODE = (
-    *("hydra.callbacks", "hydra/callbacks", "hydra.searchpath"),
-    *("hydra.job.env_set", "hydra.launcher.preload"),
-)
-"""Beginnings of keys whose values Hydra, or a worker, runs or imports."""
 
 
 def confirmed(question: str, *, about: str, wanted: str) -> bool:
@@ -36,8 +31,7 @@ def check_overrides(name: str, overrides: Iterable[str], *, command: str) -> Non
         StudyError: one is a flag, or names code that is run.
     """
     for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if override.startswith("-") or "_target_" in override or key.startswith(_CODE):
+        if override.startswith("-") or names_code(override):
             raise StudyError(
                 f"{name}: its record has {override}, which can run any program; "
                 f"if you trust it, run: {command}"

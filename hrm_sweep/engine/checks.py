@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from hrm_sweep.engine.open_study import find_study, sampler_of
 from hrm_sweep.engine.other_sweeps import check_take_from, running_of_others
-from hrm_sweep.engine.plugin_config import PATIENCE, SweeperConfig
+from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.engine.shared_settings import Compose, SharedSettings
 from hrm_sweep.engine.study_dir import StudyDir
 from hrm_sweep.errors import StudyError
@@ -63,8 +63,6 @@ def check_sweep(
 
 
 def _check_config(config: SweeperConfig, job: DictConfig) -> None:
-    if config.patience is not None and config.patience < 1:
-        raise StudyError(f"{PATIENCE}{config.patience}: must be 1 or more, or null")
     if config.repeats > 1 and "seed" not in job:
         raise StudyError(f"repeats={config.repeats}: the config has no key `seed` for them")
     if config.check:

@@ -24,6 +24,20 @@ DEFAULTS = ("_self_", {"sampler": "tpe"}, {"pruner": "none"})
 FOR_ONCE = ("hydra.mode=", TAKE_FROM, RUN_AGAIN)
 """Beginnings of overrides that belong to one command and not to the study it works on."""
 
+CODE = (
+    *("hydra.callbacks", "hydra/callbacks", "hydra.searchpath"),
+    *("hydra.job.env_set", "hydra.launcher.preload", "hydra.sweeper.check"),
+    *("hydra.sweeper.on_trial_end", "hydra.sweeper.on_end", "study.on_trial_end", "study.on_end"),
+)
+"""Beginnings of keys whose values Hydra, a sweep or a worker runs or imports."""
+
+
+def names_code(override: str) -> bool:
+    """Return whether an override names code that is run: by its key, or in a mapping above it."""
+    key, _, value = override.lstrip("+~").partition("=")
+    is_above = value.lstrip().startswith("{") and any(code.startswith(f"{key}.") for code in CODE)
+    return "_target_" in override or key.startswith(CODE) or is_above
+
 
 def without_place(overrides: Iterable[str]) -> list[str]:
     """Return the overrides without those that say where and under which name a study is."""
@@ -78,6 +92,10 @@ class SweeperConfig:
     """Jobs in a batch, with a launcher that takes batches; null: all of a grid, one of a search."""
     max_failure_rate: float | None = None
     """Share of failed trials that ends the study, once four have ended; null: never."""
+    on_trial_end: Any = None
+    """Called when a trial ends: `module.function`, a line for the shell, or a list of words."""
+    on_end: Any = None
+    """Called when the study ends, or was stopped; like `on_trial_end`."""
     timeout: float | None = None
     """Seconds after which no further trial is started."""
     patience: int | None = None

@@ -87,6 +87,13 @@ class StudyState:
         return self.is_abandoned or is_cut or Outcome.INTERRUPTED in self.outcomes()
 
     @property
+    def outcome(self) -> Outcome:
+        """Outcome of the study as a whole, once the sweep has ended."""
+        if self.is_stopped:
+            return Outcome.INTERRUPTED
+        return Outcome.COMPLETE if self.front else Outcome.FAILED
+
+    @property
     def is_left_to_others(self) -> bool:
         """Whether other sweeps run what is left, once this one has ended."""
         return self.num_left > 0 and not self.is_closed and not self.is_stopped

@@ -118,10 +118,9 @@ class StudyRecord:
             return
         self._write_lacking(state)
         self._write_best()
-        outcome = Outcome.COMPLETE if state.front else Outcome.FAILED
         self._record.append(
             "finished",
-            outcome=(Outcome.INTERRUPTED if state.is_stopped else outcome).word,
+            outcome=state.outcome.word,
             best=self._objectives_of(state.best) if state.best else {},
             reason=", ".join(f"{number} {word}" for word, number in counts.items()),
             artifacts=[layout.SWEEP_CONFIG, layout.STUDY_RESULTS, *self._report.files],

@@ -69,6 +69,8 @@ class StudyConfig:
     workers: int
     name: str
     storage: str
+    on_trial_end: Any = None
+    on_end: Any = None
     sampler: Any = None
     pruner: Any = None
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep import formatting
-from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.description import format_values
 from hrm_sweep.engine.other_sweeps import Others
 from hrm_sweep.engine.plugin_config import (
@@ -16,8 +15,9 @@ from hrm_sweep.engine.plugin_config import (
     RUN_AGAIN,
     TAKE_FROM,
     SweeperConfig,
+    names_code,
+    once_overrides,
     resume_overrides,
-    without_place,
 )
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
@@ -183,26 +183,22 @@ def how_to_continue(
         take_from: a machine whose running trials are to be taken over.
         run_again: "failed": its failed trials too.
     """
-    if app.has_commands and not app.flags:
+    runs_code = any(map(names_code, sys.argv[1:]))  # which `resume` refuses
+    if app.has_commands and not app.flags and not runs_code:
         flags = ["--take-from", take_from] if take_from else []
         flags += [f"--{run_again}"] if run_again else []
         return process.shell_command("resume", reference(name, folder), *flags)
-    where = resume_overrides(name, folder, take_from=take_from, run_again=run_again)
-    typed = without_place(sys.argv[1:])
-    same = [text for text in typed if not text.startswith((TAKE_FROM, RUN_AGAIN))]
-    return process.shell_command(*same, *where)
+    once = once_overrides(take_from=take_from, run_again=run_again)
+    return how_to_repeat(name, folder, app, *once)
 
 
 def how_to_repeat(name: str, folder: Path, app: App, *changes: str) -> str:
     """Return the command that was typed, for the same study, with other overrides behind it."""
-    where = resume_overrides(name, folder)
-    if app.has_commands and folder == layout.MULTIRUN / name:
-        where = [text_override("study.name", name)]
-    said = {text.partition("=")[0] for text in (*where, *changes)}
+    own = [app.in_own_keys(text) for text in (*resume_overrides(name, folder), *changes)]
+    said = {text.partition("=")[0] for text in own}
     same = [text for text in sys.argv[1:] if text.partition("=")[0] not in said]
-    once = (TAKE_FROM, RUN_AGAIN)
-    kept = [text for text in same if not text.startswith(once)]
-    return process.shell_command(*kept, *where, *changes)
+    kept = [text for text in same if not text.startswith((TAKE_FROM, RUN_AGAIN))]
+    return process.shell_command(*kept, *own)
 
 
 def describe_others(others: Others, *, how_to_continue: Callable[..., str]) -> Iterator[str]:

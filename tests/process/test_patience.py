@@ -44,5 +44,5 @@ def test_the_study_ends_well_says_why_and_continues_as_printed():
 def test_a_patience_that_is_no_number_of_trials_is_refused(tmp_path):
     done = sweep(*SPACE, "hydra.sweeper.patience=0")
     assert done.returncode == 2
-    assert "hydra.sweeper.patience=0: must be 1 or more, or null" in done.stderr
+    assert "hydra.sweeper.patience=0: must be 1 or more" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,12 @@ from hrm_sweep.errors import StudyError
         pytest.param("hydra.searchpath=[file:///evil]", id="configs from elsewhere"),
         pytest.param("hydra.launcher.preload=[evil]", id="module"),
         pytest.param("hydra.job.env_set.LD_PRELOAD=/evil.so", id="environment"),
+        pytest.param("hydra.sweeper.check=os.abort", id="check of configs"),
+        pytest.param("hydra.sweeper.on_trial_end=os.abort", id="function at the end of a trial"),
+        pytest.param("++hydra.sweeper.on_end=[reboot]", id="command at the end of a study"),
+        pytest.param("study.on_end='rm -rf /'", id="the same key in the shipped app"),
+        pytest.param("hydra.sweeper={on_end:os.abort}", id="a mapping above the key"),
+        pytest.param("+study= {on_end: os.abort}", id="one with a blank before it"),
         pytest.param("study.sampler={_target_:os.abort}", id="target in a dict"),
     ],
 )
@@ -25,4 +31,8 @@ def test_an_override_that_can_run_a_program_is_refused(override):
 
 def test_overrides_of_a_study_are_none_of_these():
     known = ["hydra/sweeper=hrm_sweep", "hydra.sweeper.n_trials=3", "hydra.launcher.workers=2"]
-    check_overrides("otter", ["lr=-1", "~study", "study/sampler=tpe", *known], command="cmd")
+    check_overrides(
+        "otter",
+        ["lr=-1", "~study", "study/sampler=tpe", "+model={on_end:a}", *known],
+        command="cmd",
+    )

@@ -1,0 +1,34 @@
+"""Commands that are printed: each can be typed as it stands."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from hrm_sweep.runs.app import App
+from hrm_sweep.terminal import hints
+
+SHIPPED = App(
+    name="hrm_sweep",
+    command=("hrm_sweep",),
+    has_commands=True,
+    keys={"hydra.sweeper.study_name": "study.name"},
+)
+HERE = Path("multirun/otter")
+
+
+@pytest.mark.parametrize(
+    ("typed", "folder", "expected"),
+    [
+        pytest.param("-m lr=1,2", HERE, "resume otter", id="resume knows the rest"),
+        pytest.param(
+            "-m lr=1,2 study.on_end=a.b study.name=old", HERE,
+            "-m lr=1,2 study.on_end=a.b study.name=otter hydra.sweep.dir=multirun/otter",
+            id="resume would not run code that a record names",
+        ),
+    ],
+)  # fmt: skip
+def test_how_to_continue(typed, folder, expected, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["hrm_sweep", *typed.split()])
+    command = hints.how_to_continue("otter", folder, SHIPPED)
+    assert command.endswith(f" {expected}")
