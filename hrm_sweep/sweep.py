@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
-from hrm_sweep.compat.hydra import config_flags
+from hrm_sweep.compat.hydra import config_flags, is_main_program
 from hrm_sweep.engine.callback import parse_callback
 from hrm_sweep.engine.callbacks import Callbacks
 from hrm_sweep.engine.checks import check_sweep
@@ -40,7 +40,7 @@ from hrm_sweep.errors import DatabaseAway, MachineFault, RecordError
 from hrm_sweep.launch.batch_adapter import BatchAdapter
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
-from hrm_sweep.launch.job_returns import Batch, in_batches
+from hrm_sweep.launch.job_returns import Batch, in_batches, raise_failure
 from hrm_sweep.report import draw_report
 from hrm_sweep.runs.app import App, register
 from hrm_sweep.runs.export_state import waiting
@@ -144,7 +144,8 @@ class Sweep:
 
         Raises:
             InputError: something cannot be used; nothing has been created.
-            SystemExit: no trial is complete, or each that is breaks a constraint (1).
+            SystemExit: no trial is complete, or each that is breaks a constraint (1). A program
+                that calls Hydra gets the first exception of a task, if there is one.
             DatabaseAway: the database does not answer; nothing is lost.
             KeyboardInterrupt: Ctrl-C; the command that resumes the study is printed.
         """
@@ -174,9 +175,12 @@ class Sweep:
         finally:
             slots.close()
         self._print_next_commands(state, observers)
+        batches = in_batches(scheduler.jobs, self._config.max_batch_size)
         if not state.has_result:
+            if not is_main_program():
+                raise_failure(batches)
             raise SystemExit(1)
-        return in_batches(scheduler.jobs, self._config.max_batch_size)
+        return batches
 
     def _make_job(self, task: TaskFunction) -> Job:
         register(self._app)

@@ -8,6 +8,7 @@ import hydra
 import torch
 from small import adamw_config, hrm_config, small_task, trainer_config
 
+from hrm_sweep.compat.hydra import VERSION_BASE
 from hrm_sweep.hrm import config, train
 from hrm_sweep.hrm.data.task import Task
 from hrm_sweep.hrm.models.act import ACT
@@ -29,7 +30,7 @@ SMALL = (
 
 def composed(*more: str) -> config.Config:
     config.register_resolvers()
-    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
         return config.build(hydra.compose("config", [*SMALL, *more]))
 
 

@@ -38,7 +38,9 @@ def _run(arguments: argparse.Namespace) -> None:
         print(facts(lines) + "\n")
     if values := [(name, run.app.metrics.metric(run.values, name)) for name in _final(run)]:
         print(facts(values) + "\n")
-    if tail := _log(run.folder):
+    if traceback := run.traceback:
+        print("".join(f"    {line}\n" for line in traceback.splitlines()))
+    elif tail := _log(run.folder):
         print(f"  last lines of {run.folder / 'run.log'}:")
         print("".join(f"    {line}\n" for line in tail))
     print(facts(_references(run)))

@@ -1,4 +1,4 @@
-"""Private names of Hydra, read in 1.3.8.
+"""Private names of Hydra, read in 1.3.8 and 1.4.0rc3.
 
 tests/unit/compat/test_hydra_canary.py holds each function to what is read here.
 """
@@ -6,24 +6,33 @@ tests/unit/compat/test_hydra_canary.py holds each function to what is read here.
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import hydra
+from hydra import utils
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.grammar.functions import Functions
-from hydra._internal.utils import get_args_parser
+from hydra._internal.utils import get_args_parser, run_and_report
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
-from hydra.errors import OverrideParseException
+from hydra.errors import InstantiationException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+
+VERSION_BASE = {} if hydra.__version__ >= "1.4" else {"version_base": "1.3"}
+"""The argument of `hydra.main` and others for the defaults of 1.3; 1.4 has those alone, and warns.
+"""
 
 _RETRIES = "hrm_sweep_retries"
 """Marks the wrapper: Hydra imports plugin modules twice."""
@@ -38,6 +47,45 @@ def store_once(group: str, name: str, node: Any) -> None:
     store = ConfigStore.instance()
     if store.get_type(f"{group}/{name}.yaml") is ObjectType.NOT_FOUND:
         store.store(group=group, name=name, node=node, provider="hrm_sweep")
+
+
+def instantiate(config: Any, **arguments: Any) -> Any:
+    """Instantiate a config of classes that the user has named.
+
+    1.4 demands a list of the names that may be called. All in the config are on it but those of the
+    standard library, with which a config could do anything.
+
+    Args:
+        config: A tree of plain values.
+        arguments: For its class, and for `hydra.utils.instantiate`.
+
+    Raises:
+        InstantiationException: A class is not found or refuses its arguments; its own exception is
+            the cause. 1.4 would raise that one.
+    """
+    if "_execution_whitelist_" in inspect.signature(utils.instantiate).parameters:
+        names = [name for name in _targets(config) if _root(name) not in sys.stdlib_module_names]
+        arguments["_execution_whitelist_"] = names
+    try:
+        return utils.instantiate(config, **arguments)
+    except InstantiationException:
+        raise
+    except Exception as error:
+        raise InstantiationException(str(error)) from error
+
+
+def _targets(config: Any) -> Iterator[str]:
+    """Yield each `_target_` in a tree of plain values."""
+    if isinstance(config, Mapping):
+        if "_target_" in config:
+            yield str(config["_target_"])
+        yield from chain.from_iterable(map(_targets, config.values()))
+    elif isinstance(config, list):
+        yield from chain.from_iterable(map(_targets, config))
+
+
+def _root(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
@@ -64,6 +112,15 @@ def config_flags() -> tuple[str, ...]:
 def output_folder() -> Path | None:
     """Return the output folder of the job that Hydra runs in this process; None: it runs none."""
     return Path(HydraConfig.get().runtime.output_dir) if HydraConfig.initialized() else None
+
+
+def is_main_program() -> bool:
+    """Return whether `hydra.main` called this, which reports what is raised and ends the process.
+
+    Otherwise a program did, which expects the exceptions of its own tasks.
+    """
+    frames = inspect.stack(context=0)
+    return any(each.function == run_and_report.__name__ for each in frames)
 
 
 def element_text(element: Any) -> str:

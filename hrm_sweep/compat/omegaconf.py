@@ -1,13 +1,15 @@
-"""Private names of OmegaConf, read in 2.3.1.
+"""Private names of OmegaConf, read in 2.3.1 and 2.4.1rc1, and those that it has renamed.
 
 tests/unit/compat/test_omegaconf_canary.py holds each function to what is read here.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 
 
@@ -20,3 +22,13 @@ def unresolved(parent: DictConfig | ListConfig, key: Any) -> Any:
     """Return a value as it is written, its interpolation unresolved; None if there is none."""
     node = parent._get_node(key)
     return None if node is None else node._value()  # type: ignore[union-attr]
+
+
+def register_resolver(name: str, function: Callable[..., Any], *, use_cache: bool = False) -> None:
+    """Register a resolver in place of any other of its name.
+
+    2.4 calls `register_new_resolver` deprecated, and gives its old name `register_resolver` to it.
+    """
+    is_new = "replace" in inspect.signature(OmegaConf.register_resolver).parameters
+    register: Any = OmegaConf.register_resolver if is_new else OmegaConf.register_new_resolver
+    register(name, function, replace=True, use_cache=use_cache)

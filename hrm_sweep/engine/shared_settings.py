@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.configs import to_plain
@@ -70,10 +71,14 @@ class SharedSettings:
 
     def _read(self, config: DictConfig) -> dict[str, Any]:
         hydra = config.hydra
-        with open_dict(hydra.job):  # Hydra's name for the overrides is each job's own
+        with (
+            read_write(hydra.job),
+            open_dict(hydra.job),
+        ):  # Hydra's name for the overrides is each job's own
             hydra.job.override_dirname = self._dirname
         shared = {name: to_plain(hydra[name]) for name in ("sweeper", "launcher")}
-        unresolved = {"run": _raw(hydra.run), "sweep": _raw(hydra.sweep), "mode": hydra.mode}
+        mode = hydra.mode or RunMode.MULTIRUN  # of a job without -m, as Hydra's API starts sweeps
+        unresolved = {"run": _raw(hydra.run), "sweep": _raw(hydra.sweep), "mode": mode}
         folder = {"sweep": {"dir": to_plain(hydra.sweep).get("dir")}}
         flat = flatten({"hydra": unresolved}) | flatten({"hydra": shared | folder})
         return {key: value for key, value in flat.items() if key not in OF_EACH_TRIAL}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import optuna
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.attributes import FOLDER
@@ -50,7 +50,7 @@ def resume_in(folder: str, config: DictConfig) -> None:
     is_here = Path(str(config.hydra.sweep.dir), layout.SWEEP_CONFIG).exists()
     is_chosen = any(text.startswith(f"{SWEEP_DIR}=") for text in config.hydra.overrides.hydra)
     if folder and not (is_here or is_chosen) and Path(folder, layout.SWEEP_CONFIG).exists():
-        with open_dict(config):
+        with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.sweep.dir = folder
             config.hydra.overrides.hydra.append(text_override(SWEEP_DIR, folder))
 

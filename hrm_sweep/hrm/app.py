@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from hrm_sweep.compat.hydra import config_flags, parse_arguments
+from hrm_sweep.compat.hydra import VERSION_BASE, config_flags, parse_arguments
 from hrm_sweep.errors import StudyError
 from hrm_sweep.hrm import config, single_run
 from hrm_sweep.hrm.description import APP
@@ -28,8 +28,6 @@ from hrm_sweep.runs.recipe import flatten, signature
 from hrm_sweep.system import files, process
 from hrm_sweep.system.redact import check_no_secrets
 from hrm_sweep.tracking import store
-
-VERSION_BASE = "1.3"
 
 
 def run(
@@ -55,7 +53,7 @@ def run(
     if arguments.help and not _searches_elsewhere(arguments):
         print(_help(arguments))
         return
-    app = hydra.main(version_base=VERSION_BASE, config_path=str(config.CONF), config_name="config")
+    app = hydra.main(**VERSION_BASE, config_path=str(config.CONF), config_name="config")
     try:
         task = _Task(last_step, final_tags)
         started_as = replace(
@@ -71,7 +69,7 @@ def run(
 
 def compose(overrides: list[str]) -> DictConfig:
     """Return the config of a single run with these overrides, as Hydra hands it to the task."""
-    with hydra.initialize_config_dir(str(config.CONF), version_base=VERSION_BASE):
+    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
         return hydra.compose("config", overrides, return_hydra_config=True)
 
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, ValidationError
 
 from hrm_sweep import formatting
-from hrm_sweep.compat.omegaconf import unresolved
+from hrm_sweep.compat.omegaconf import register_resolver, unresolved
 from hrm_sweep.engine.limits import check_limits, check_name
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.backends import block_library, toolchain
@@ -236,18 +236,15 @@ def _check_that_it_is_read(cfg: DictConfig) -> None:
 def register_resolvers() -> None:
     """Register the resolvers that `conf/` uses; a study's name is made once per command."""
     new_name = partial(names.new_name, Path("multirun"), Path("multirun", "train"))
-    OmegaConf.register_new_resolver("study_name", new_name, use_cache=True, replace=True)
-    OmegaConf.register_new_resolver(
-        "first",
-        lambda one: next(iter(one), "") if OmegaConf.is_list(one) else str(one),
-        replace=True,
+    register_resolver("study_name", new_name, use_cache=True)
+    register_resolver(
+        "first", lambda one: next(iter(one), "") if OmegaConf.is_list(one) else str(one)
     )
-    OmegaConf.register_new_resolver(
+    register_resolver(
         "direction_of",
         lambda one: [*map(_direction_of, one)] if OmegaConf.is_list(one) else _direction_of(one),
-        replace=True,
     )
-    OmegaConf.register_new_resolver("usable_cores", process.usable_cores, replace=True)
+    register_resolver("usable_cores", process.usable_cores)
 
 
 def _named(cfg: DictConfig, group: str, classes: Mapping[str, type]) -> type:

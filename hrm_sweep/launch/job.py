@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep import formatting
+from hrm_sweep.compat.cloudpickle import dumps
 from hrm_sweep.errors import HrmSweepError
 from hrm_sweep.launch import cached_results
 from hrm_sweep.launch.cached_results import CachedResult
+from hrm_sweep.launch.job_log import job_log
 from hrm_sweep.launch.job_run import JobRun
 from hrm_sweep.launch.returned_values import finite, means_and_deviations, take_values
 from hrm_sweep.runs import handle as trial
-from hrm_sweep.runs import recipe
+from hrm_sweep.runs import layout, recipe
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.logs import masked_logs
 from hrm_sweep.runs.outcomes import Outcome
@@ -52,6 +55,13 @@ class Job:
     tags: Mapping[str, str] = field(default_factory=dict)
     """For MLflow, beside those of our own."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what launchers send to another process: the task keeps the files of its code."""
+        return {**self.__dict__, "task": dumps(self.task)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, task=pickle.loads(state["task"]))
+
     @property
     def source(self) -> Path:
         """Folder of the task's code."""
@@ -68,7 +78,8 @@ class Job:
             HrmSweepError: the task called sys.exit. Other exceptions are the task's own.
         """
         hydra = HydraConfig.get()
-        number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
+        is_trial = self.study is not None or hydra.mode == RunMode.MULTIRUN
+        number = hydra.job.num if is_trial else None
         run = JobRun(
             Path(hydra.runtime.output_dir),
             cfg,
@@ -141,8 +152,10 @@ class Job:
     @contextmanager
     def _session(self, run: JobRun) -> Iterator[trial.RunHandle]:
         run.write_recipe(self.source)
+        log = job_log(run.folder / layout.LOG) if run.repeat is None else nullcontext()
         with (
             masked_logs(run.folder),
+            log,
             trial.session(run.folder, **self._identity(run)) as handle,
         ):
             handle.artifact(*run.artifacts)

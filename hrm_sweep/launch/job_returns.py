@@ -27,3 +27,10 @@ def in_batches(jobs: Mapping[int, Future[Any]], size: int | None) -> list[Batch]
     ordered = [jobs[number] for number in sorted(jobs)]
     size = size or max(1, len(ordered))
     return [Batch(ordered[first : first + size]) for first in range(0, len(ordered), size)]
+
+
+def raise_failure(batches: Sequence[Batch]) -> None:
+    """Raise the first exception of a task, as Hydra's own sweeper does; return if there is none."""
+    for batch in batches:
+        for job in batch:
+            _ = job.return_value

@@ -25,13 +25,13 @@ from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import Any, NamedTuple
 
-import cloudpickle
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hrm_sweep.compat import spawn
+from hrm_sweep.compat.cloudpickle import dumps
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
 from hrm_sweep.launch.worker import LEAVING, RAISED, READY, STOP, check_not_importing
 from hrm_sweep.system import process
@@ -75,7 +75,7 @@ class Pool:
         job: tuple[HydraContext, DictConfig, TaskFunction],
     ) -> None:
         check_not_importing()
-        packed = cloudpickle.dumps((*job, Singleton.get_state()))
+        packed = dumps((*job, Singleton.get_state()))
         messages = [
             pickle.dumps(spawn.preparation()),
             pickle.dumps((tuple(preload), packed)),

@@ -15,7 +15,6 @@ import math
 import operator
 import signal
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from hrm_sweep.runs.export_state import run_id_of
 from hrm_sweep.runs.numbers import as_number
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record, RecordReader, seconds_worked
+from hrm_sweep.runs.tracebacks import format_task_error
 from hrm_sweep.system import files, machine, process
 
 STOPPED_BY_FAULT = "the machine failed: "
@@ -176,7 +176,7 @@ class RunHandle:
 
     def _close(self, seconds: float, error: BaseException | None) -> None:
         if error is not None:
-            self.set_outcome(*_ending(error))
+            self.set_outcome(*ending_of(error))
         values = {name: value for name, value in self.values.items() if math.isfinite(value)}
         ending = {"outcome": self.outcome.word, "reason": self.reason}
         seconds = round(seconds, 3)
@@ -191,7 +191,7 @@ class RunHandle:
                 seconds=seconds,
                 system=self._usage.measured() if self._usage else {},
                 facts=self._tags,
-                traceback="".join(traceback.format_exception(error)) if error else "",
+                traceback=format_task_error(error) if error else "",
                 artifacts=self._artifacts,
             )
 
@@ -300,7 +300,8 @@ def _with_attempt(started: dict[str, Any], attempt: int) -> dict[str, Any]:
     return started | {"tags": started["tags"] | {"hrm_sweep.attempt": str(attempt)}}
 
 
-def _ending(error: BaseException) -> tuple[Outcome, str]:
+def ending_of(error: BaseException) -> tuple[Outcome, str]:
+    """Return how a run ends whose task raises an error, and why."""
     if isinstance(error, Interrupted) and _may_be_stopped():
         return Outcome.INTERRUPTED, str(error)
     if isinstance(error, KeyboardInterrupt) and _may_be_stopped():

@@ -131,6 +131,12 @@ class Run:
         return "" if self.outcome is None else record.DEATH
 
     @property
+    def traceback(self) -> str:
+        """Traceback of the exception that its task raised, from the task's own code on."""
+        is_failed = self.outcome is Outcome.FAILED and self.last.event == "finished"
+        return str(self.last.fields.get("traceback", "")) if is_failed else ""
+
+    @property
     def _whole(self) -> str:
         """What a command is given that resumes it: of a trial its study, as it was named."""
         return self.tags.get("hrm_sweep.study") or str(self.folder)

@@ -9,9 +9,9 @@ from pkgutil import resolve_name
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from hrm_sweep.compat.hydra import instantiate
 from hrm_sweep.errors import ConfigError, StudyError
 from hrm_sweep.formatting import did_you_mean
 

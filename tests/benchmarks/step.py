@@ -27,6 +27,7 @@ import torch
 from machine import described
 from plain_hrm import PlainHRM, PlainTraining
 
+from hrm_sweep.compat.hydra import VERSION_BASE
 from hrm_sweep.hrm import config
 from hrm_sweep.hrm.train import make_trainer
 from hrm_sweep.hrm.training.metrics import MeanMetrics
@@ -145,7 +146,7 @@ def our_trainer(tokens: int, hidden: int, batch: int, *keys: str) -> Trainer:
     sizes = (f"data.canvas={math.isqrt(tokens)}", f"hidden_dim={hidden}", f"batch_size={batch}")
     more = ("data.num_puzzles=1000", "data.num_eval_puzzles=2", "trainer.epochs=1000000")
     config.register_resolvers()
-    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
         built = config.build(hydra.compose("config", [*sizes, *more, "trainer.compile=off", *keys]))
     return make_trainer(built)
 

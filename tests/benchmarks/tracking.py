@@ -28,6 +28,7 @@ from typing import Any
 
 from machine import described
 
+from hrm_sweep.compat.hydra import VERSION_BASE
 from hrm_sweep.system import process
 from hrm_sweep.tracking import store
 
@@ -142,7 +143,7 @@ def our_trainer() -> Any:
     from hrm_sweep.hrm.training.trainer import Trainer
 
     config.register_resolvers()
-    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
         made = config.build(hydra.compose("config", list(RECIPE)))
     task = build_task(made.data, seed=0)
     model = build_model(made.model, task)

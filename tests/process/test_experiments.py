@@ -12,6 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from paths import ROOT
 
+from hrm_sweep.compat.hydra import VERSION_BASE
 from hrm_sweep.hrm import config
 
 DOCS = ROOT / "docs"
@@ -40,7 +41,7 @@ def test_the_first_point_of_every_command_composes(line):
 
 def composed(*overrides: str) -> config.Config:
     config.register_resolvers()
-    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
         return config.build(hydra.compose("config", list(overrides)))
 
 

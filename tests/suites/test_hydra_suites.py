@@ -15,6 +15,8 @@ from hydra.version import VersionBase
 OURS = "hydra/sweeper=hrm_sweep"
 UNTRACKED = [OURS, "hydra.sweeper.tracking.name=off"]
 
+Plugins.instance()  # 1.4 registers their configs once, and its fixture restores what it finds
+
 
 @pytest.fixture(autouse=True)
 def _as_in_a_process_of_its_own(tmp_path, monkeypatch):

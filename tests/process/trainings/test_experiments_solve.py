@@ -7,13 +7,14 @@ import time
 import hydra
 import pytest
 
+from hrm_sweep.compat.hydra import VERSION_BASE
 from hrm_sweep.hrm import config
 from hrm_sweep.hrm.train import make_trainer
 
 
 def composed(*overrides: str) -> config.Config:
     config.register_resolvers()
-    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
         return config.build(hydra.compose("config", list(overrides)))
 
 

@@ -7,6 +7,7 @@ from functools import cache
 import hydra
 import pytest
 
+from hrm_sweep.compat.hydra import VERSION_BASE
 from hrm_sweep.hrm import config
 from hrm_sweep.hrm.train import make_trainer
 
@@ -16,7 +17,7 @@ SEEDS = range(10)
 @cache
 def history(seed: int) -> list[dict[str, float]]:
     config.register_resolvers()
-    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
         built = config.build(hydra.compose("config", ["experiment=seed_protocol", f"seed={seed}"]))
     return [measurement.values for measurement in make_trainer(built).epochs()]
 

@@ -8,13 +8,13 @@ import warnings
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path
+from hydra._internal.utils import create_config_search_path, run_and_report
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.singleton import Singleton
 from hydra.core.utils import setup_globals
-from hydra.errors import OverrideParseException
+from hydra.errors import InstantiationException, OverrideParseException
 from hydra.types import RunMode
 
 from hrm_sweep.compat import hydra as compat
@@ -92,3 +92,40 @@ def test_without_a_repair_the_error_is_that_of_hydra(loader):
     compat.retry_unparsable(lambda *_: False)
     with pytest.raises(OverrideParseException, match="Unknown function 'double'"):
         loader.load_configuration("config", ["+a=double(2)"], RunMode.RUN)
+
+
+class Own:
+    """A class of an app."""
+
+    def __init__(self, inner: object) -> None:
+        self.inner = inner
+
+
+def test_classes_of_apps_and_packages_are_instantiated_without_a_warning(monkeypatch):
+    monkeypatch.setenv("HYDRA_DEPRECATION_WARNINGS_AS_ERRORS", "1")
+    config = {
+        "_target_": f"{__name__}.Own",
+        "inner": [{"_target_": "optuna.pruners.MedianPruner"}],
+    }
+    made = compat.instantiate(config)
+    assert type(made).__name__ == "Own"
+    assert type(made.inner[0]).__name__ == "MedianPruner"
+
+
+def test_what_a_class_refuses_is_the_cause():
+    with pytest.raises(InstantiationException) as raised:
+        compat.instantiate({"_target_": "optuna.pruners.ThresholdPruner"})
+    assert str(raised.value.__cause__) == "Either lower or upper must be specified."
+
+
+def test_what_a_config_must_not_call_is_refused(tmp_path):
+    victim = tmp_path / "victim"
+    victim.touch()
+    with pytest.raises(InstantiationException):
+        compat.instantiate({"_target_": "os.remove", "path": str(victim)})
+    assert victim.exists()
+
+
+def test_a_program_that_calls_hydra_is_told_from_hydra_main():
+    assert not compat.is_main_program()
+    assert run_and_report(compat.is_main_program)

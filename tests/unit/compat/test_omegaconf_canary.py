@@ -1,5 +1,7 @@
 """Canaries of the private names of OmegaConf that compat/omegaconf.py uses."""
 
+import warnings
+
 import yaml
 from omegaconf import OmegaConf
 
@@ -19,3 +21,11 @@ def test_the_dumper_writes_what_to_yaml_writes():
     )
     assert written == OmegaConf.to_yaml(tree)
     assert "- '1e-3'" in written
+
+
+def test_a_resolver_is_registered_again_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for value in ("one", "two"):
+            compat.register_resolver("canary", lambda value=value: value)
+    assert OmegaConf.create({"a": "${canary:}"}).a == "two"

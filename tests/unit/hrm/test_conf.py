@@ -7,6 +7,7 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
+from hrm_sweep.compat.hydra import VERSION_BASE
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm import config
 from hrm_sweep.hrm.description import APP
@@ -46,7 +47,7 @@ def options() -> list[str]:
 
 
 def compose(*overrides: str):
-    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
         return hydra.compose("config", list(overrides))
 
 
