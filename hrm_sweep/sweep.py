@@ -35,7 +35,7 @@ from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_dir import StudyDir, known_folder, resume_in
 from hrm_sweep.engine.study_recipe import check_recipe, directions_of, recipe_of
 from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
-from hrm_sweep.engine.trial_queue import num_to_run
+from hrm_sweep.engine.trial_queue import enqueued_trials, num_to_run
 from hrm_sweep.errors import DatabaseAway, MachineFault, RecordError
 from hrm_sweep.launch.batch_adapter import BatchAdapter
 from hrm_sweep.launch.compose import Composer
@@ -49,6 +49,7 @@ from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.study import reference
 from hrm_sweep.runs.writers import describe_unknown, unknown_writer
 from hrm_sweep.search.budget import Budget
+from hrm_sweep.search.enqueued import parse_enqueued
 from hrm_sweep.search.objectives import Objectives, parse_objectives
 from hrm_sweep.search.pruners import make_pruner
 from hrm_sweep.search.space import Space, check_once, parse_space
@@ -126,7 +127,9 @@ class Sweep:
             self._objectives,
             max_attempts=config.max_attempts,
         )
-        self._budget = Budget(self._space, config.n_trials)
+        enqueued = parse_enqueued(config.enqueue, self._space)
+        self._budget = Budget(self._space, config.n_trials, enqueued)
+        self._trials += enqueued_trials(self._budget, self._trials)
         self._num_to_run = num_to_run(self._budget, self._trials)
         self._job = self._make_job(task)
         self._on_trial_end = parse_callback("hydra.sweeper.on_trial_end", config.on_trial_end)
@@ -211,7 +214,7 @@ class Sweep:
     def _check(self) -> None:
         check_sweep(
             self._config,
-            self._space,
+            self._budget,
             self._objectives,
             self._dir,
             self._known,
@@ -225,7 +228,7 @@ class Sweep:
         opened = open_study(
             self._name,
             self._config,
-            self._space,
+            self._budget,
             self._objectives,
             self._dir,
             recipe=self._recipe,
@@ -305,6 +308,7 @@ class Sweep:
             "hydra_overrides": for_hydra,
             "task_overrides": self._for_task,
             "app": self._app.to_record(),
+            "enqueued": opened.enqueued,
         }
 
     def _place(self) -> Place:

@@ -29,6 +29,7 @@ from hrm_sweep.engine.trial_queue import TrialQueue
 from hrm_sweep.errors import DatabaseAway, Interrupted, WorkerDied
 from hrm_sweep.runs.record import Record
 from hrm_sweep.search.budget import Budget
+from hrm_sweep.search.enqueued import parse_enqueued
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.search.space import Space, parse_space
 from hrm_sweep.search.untried import Untried
@@ -233,6 +234,7 @@ def _do_not_flush(connection: Any, _: Any) -> None:
 
 def open_in(folder: Path, *overrides: str, **options: Any) -> OpenStudy:
     """A study in an SQLite database in `folder`; trial 3 runs in its folder `study/3`."""
+    enqueued = parse_enqueued(options.get("enqueue"), space_of(*overrides))
     options = {"tracking": {"name": "off"}, "storage": f"sqlite:///{folder}/optuna.db"} | options
     config = SweeperConfig(**options)
     space = space_of(*overrides)
@@ -253,7 +255,7 @@ def open_in(folder: Path, *overrides: str, **options: Any) -> OpenStudy:
         objectives=objectives,
         storage=storage,
         study=study,
-        queue=TrialQueue(storage, study, Budget(space, config.n_trials)),
+        queue=TrialQueue(storage, study, Budget(space, config.n_trials, enqueued)),
         lease=Lease(folder / "study"),
         folder_of=lambda number, _: folder / "study" / str(number),
     )

@@ -81,7 +81,9 @@ def app_command(original: Run) -> tuple[AppCommand, Path]:
     is_here = study.app.folder in ("", str(Path.cwd()))
     folder = _new_folder(original, parent if is_here else parent.absolute())
     once = ["hydra.sweeper.repeats=1", "hydra.sweeper.pruner=null", "hydra.sweeper.timeout=null"]
-    once += [f"hydra.sweeper.{key}=null" for key in ("patience", "on_trial_end", "on_end")]
+    once += [
+        f"hydra.sweeper.{key}=null" for key in ("enqueue", "patience", "on_trial_end", "on_end")
+    ]
     where = resume_overrides(folder.name, folder)
     overrides = [*without_place(study.hydra_overrides), *once, *where, *original.overrides]
     return AppCommand(study.app, overrides), folder

@@ -6,6 +6,7 @@ relational storage are in `optuna_tables`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -48,6 +49,11 @@ def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> A
 def fixed_params(trial: FrozenTrial) -> dict[str, Any]:
     """Return the parameters that a trial was enqueued with."""
     return dict(trial.system_attrs.get("fixed_params", {}))
+
+
+def enqueued_attrs(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the system attributes of a trial that is enqueued with some parameters."""
+    return {"fixed_params": dict(point)}
 
 
 def with_trial_cache(storage: RDBStorage) -> BaseStorage:

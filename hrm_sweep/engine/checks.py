@@ -17,7 +17,6 @@ from hrm_sweep.errors import StudyError
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.samplers import check_sampler
-from hrm_sweep.search.space import Space
 from hrm_sweep.storage.leases import sweeps_in
 from hrm_sweep.tracking import store
 
@@ -27,7 +26,7 @@ CORNERS = 64
 
 def check_sweep(
     config: SweeperConfig,
-    space: Space,
+    budget: Budget,
     objectives: Objectives,
     study_dir: StudyDir,
     known: optuna.Study | None,
@@ -45,13 +44,15 @@ def check_sweep(
         InputError: something cannot be used; the message says what and why.
         HydraException: a point of the space cannot be composed.
     """
-    points = [space.overrides(point) for point in space.corners(at_most=CORNERS)]
+    space = budget.space
+    whole = [each for each in budget.enqueued if each.keys() == space.distributions.keys()]
+    corners = space.corners(at_most=CORNERS)
+    points = [space.overrides(point) for point in (*corners, *whole)]
     for overrides in points:
         job = compose(overrides)
         shared.check(overrides, job, compose)
         _check_config(config, job)
     study_dir.check(points)
-    budget = Budget(space, config.n_trials)
     check_sampler(*sampler_of(config, budget, objectives, num_known=0), budget, objectives)
     if config.take_from:
         others = running_of_others(known) if known else Counter()

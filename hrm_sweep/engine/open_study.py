@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 
+from hrm_sweep.compat.optuna import fixed_params
 from hrm_sweep.engine.damage import reopen, set_aside, undone_trials
 from hrm_sweep.engine.identity import (
     check_identity,
@@ -64,6 +65,12 @@ class OpenStudy:
         return study_id(self.study)
 
     @property
+    def enqueued(self) -> dict[str, dict[str, Any]]:
+        """Parameters of the trials that were enqueued, by their number as text."""
+        trials = self.study.get_trials(deepcopy=False)
+        return {str(each.number): fixed for each in trials if (fixed := fixed_params(each))}
+
+    @property
     def tags(self) -> dict[str, str]:
         """Tags that all runs of the study have."""
         return {"hrm_sweep.study": self.study.study_name, "hrm_sweep.study_id": self.id}
@@ -99,7 +106,7 @@ def find_study(config: SweeperConfig) -> optuna.Study | None:
 def open_study(
     name: str,
     config: SweeperConfig,
-    space: Space,
+    budget: Budget,
     objectives: Objectives,
     study_dir: StudyDir,
     *,
@@ -116,7 +123,7 @@ def open_study(
         StudyError: the study is about something else, or another one works in the folder.
         DatabaseAway: the database does not answer.
     """
-    storage = SharedStorage(config.storage)
+    storage, space = SharedStorage(config.storage), budget.space
     study = storage.open_study(name, objectives.directions)
     num_rebuilt, notes = 0, list[str]()
     with storage.exclusive_transaction():
@@ -149,7 +156,6 @@ def open_study(
         give_up(study_dir.path, config.take_from)
     study_dir.write_config()
     num_known = len(study.get_trials(deepcopy=False))
-    budget = Budget(space, config.n_trials)
     study.sampler, sampler = sampler_of(config, budget, objectives, num_known=num_known)
     if space.is_finite:
         study.sampler = Untried(study.sampler, space, study)

@@ -86,6 +86,8 @@ class SweeperConfig:
     """Value's name -> `<= 10` or `>= 0.9`: trials that break one are never the best."""
     n_trials: int | None = None
     """Total number of trials; null: every point of a finite space, 20 of any other."""
+    enqueue: Any = None
+    """Points that are run first: a list of mappings from keys to values, or a file with one."""
     max_attempts: int = 3
     """How often a trial is started whose process dies."""
     max_batch_size: int | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from hrm_sweep.compat.optuna import enqueued_attrs
 from hrm_sweep.engine.attributes import ATTEMPT, FOLDER, OWNER
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
 from hrm_sweep.runs import layout
@@ -59,6 +60,8 @@ def lacking_trials(
             trial = _trial(run, params, space, objectives, max_attempts=max_attempts)
         else:
             trial = _create(space, next(unused, {}), TrialState.WAITING)
+        if str(number) in recorded.enqueued:
+            trial.system_attrs |= enqueued_attrs(recorded.enqueued[str(number)])
         trial.number = number
         found.append(trial)
     return found

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hrm_sweep.compat.optuna import suggest, trial_id
+from hrm_sweep.compat.optuna import enqueued_attrs, fixed_params, suggest, trial_id
 from hrm_sweep.engine.attributes import FOLDER, OWNER
 from hrm_sweep.engine.other_sweeps import who_runs
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.budget import Budget
+from hrm_sweep.search.enqueued import Point
 from hrm_sweep.search.grid import Grid
-from hrm_sweep.search.space import Space, Value
+from hrm_sweep.search.space import Value
 from hrm_sweep.storage.optuna_storage import SharedStorage
 from hrm_sweep.system.writers import LeaseState
 
@@ -28,7 +29,8 @@ class TrialQueue:
 
     The points of a grid are enqueued before the first trial, in Hydra's order, so that trial
     number, job number and place in the grid are one. A search asks the study's sampler until the
-    study has `num_trials`. Trials that were put back come first in either case.
+    study has `num_trials`. Points that the user enqueued come before that, and trials that were put
+    back come first in either case.
 
     `next`, `put_back`, `recover` and `running_of` are called inside
     `SharedStorage.exclusive_transaction`.
@@ -49,6 +51,7 @@ class TrialQueue:
                 storage.widen(study, self._distributions)
             if budget.is_grid:
                 self._enqueue_missing_points()
+            study.add_trials(enqueued_trials(budget, self._trials()))
             num_known = len(self._trials())
         self.num_trials = num_known + self._num_new()
 
@@ -132,9 +135,9 @@ class TrialQueue:
         return self._study.ask(self._distributions)
 
     def _enqueue_missing_points(self) -> None:
-        for point in _missing_points(self._budget.space, self._trials()):
+        for point in _missing_points(self._budget.points(), self._trials()):
             waiting = optuna.trial.create_trial(
-                state=TrialState.WAITING, params=point, distributions=self._distributions
+                state=TrialState.WAITING, params=dict(point), distributions=self._distributions
             )
             self._study.add_trial(waiting)
 
@@ -149,6 +152,19 @@ def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the finished trials that a sweep has run."""
     trials = study.get_trials(deepcopy=False)
     return [each for each in trials if each.state.is_finished() and FOLDER in each.user_attrs]
+
+
+def enqueued_trials(budget: Budget, known: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the enqueued points of a search that are no trial yet, as trials that wait.
+
+    On a grid each point is enqueued anyway.
+    """
+    had = [fixed_params(trial) or trial.params for trial in known]
+    new = [] if budget.is_grid else [point for point in budget.enqueued if point not in had]
+    waiting = TrialState.WAITING
+    return [
+        optuna.trial.create_trial(state=waiting, system_attrs=enqueued_attrs(each)) for each in new
+    ]
 
 
 def num_to_run(budget: Budget, known: Sequence[FrozenTrial]) -> int:
@@ -169,12 +185,12 @@ def _num_new(budget: Budget, known: Sequence[FrozenTrial]) -> int:
     return budget.num_new(len(known), num_untried)
 
 
-def _missing_points(space: Space, known: Sequence[FrozenTrial]) -> list[dict[str, Value]]:
+def _missing_points(points: Iterable[Point], known: Sequence[FrozenTrial]) -> list[Point]:
     """Return the points of a grid that are no trial yet."""
     present = {_key(trial.params) for trial in known}
-    return [point for point in space.points() if _key(point) not in present]
+    return [point for point in points if _key(point) not in present]
 
 
-def _key(point: dict[str, Value]) -> frozenset[tuple[str, Value]]:
+def _key(point: Point) -> frozenset[tuple[str, Value]]:
     """Return what is equal for equal points; 1 and 1.0 are equal."""
     return frozenset(point.items())

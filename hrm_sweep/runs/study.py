@@ -142,6 +142,11 @@ class Study:
         return dict(self._asked.get("distributions", {}))
 
     @property
+    def enqueued(self) -> dict[str, dict[str, Any]]:
+        """Parameters of the trials that the user enqueued, by their number as text."""
+        return dict(self._asked.get("enqueued", {}))
+
+    @property
     def num_trials(self) -> int:
         """How many trials the study is to have."""
         return max(int(self._asked["num_trials"]), len(self.trials), self.num_known)

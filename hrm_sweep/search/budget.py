@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hrm_sweep.errors import StudyError
+from hrm_sweep.search.enqueued import KEY, Point
 from hrm_sweep.search.space import Space
 
 NUM_TRIALS = 20
@@ -22,8 +25,15 @@ class Budget:
     space: Space
     n_trials: int | None
     """As it was asked for; None: every point of a finite space."""
+    enqueued: tuple[Point, ...] = ()
+    """Points that are run first. They count."""
 
     def __post_init__(self) -> None:
+        if self.n_trials is not None and 0 < self.n_trials < len(self.enqueued):
+            raise StudyError(
+                f"n_trials={self.n_trials}: {KEY} has {len(self.enqueued)} points, and they count; "
+                f"take n_trials={len(self.enqueued)} or more"
+            )
         if self.n_trials is not None and self.n_trials < 1:
             raise StudyError(f"n_trials={self.n_trials}: must be 1 or more, or null")
 
@@ -36,6 +46,19 @@ class Budget:
     def num_trials(self) -> int:
         """Trials in total."""
         return self.space.size if self.is_grid else self.n_trials or NUM_TRIALS
+
+    def points(self) -> Iterator[Point]:
+        """Return every point of a grid: those that are run first, then the others in Hydra's order.
+
+        Of an enqueued point that lacks values, the first one of the grid that has the given ones.
+        """
+        first: list[Point] = []
+        for asked in self.enqueued:
+            whole = (point for point in self.space.points() if asked.items() <= point.items())
+            first += itertools.islice((point for point in whole if point not in first), 1)
+        keys = {frozenset(point.items()) for point in first}
+        others = (each for each in self.space.points() if frozenset(each.items()) not in keys)
+        return itertools.chain(first, others)
 
     @property
     def is_too_large(self) -> bool:

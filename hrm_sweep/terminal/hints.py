@@ -28,6 +28,7 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import recipe_overrides
 from hrm_sweep.runs.study import reference
 from hrm_sweep.search.budget import Budget
+from hrm_sweep.search.enqueued import KEY
 from hrm_sweep.search.space import Dimension, Space
 from hrm_sweep.system import process
 from hrm_sweep.system.writers import LeaseState
@@ -85,7 +86,7 @@ def describe_plan(
     space = budget.space
     yield from _about_the_budget(budget)
     if budget.is_grid:
-        points = list(space.points())
+        points = list(budget.points())
         yield f"A grid of {formatting.pluralize(len(points), 'point')}: {_sizes(space)}"
         by_point = {tuple(sorted(trial.params.items())): trial for trial in done}
         for number, point in enumerate(points):
@@ -94,6 +95,8 @@ def describe_plan(
             yield f"  {number}  {' '.join(overrides)}{_past_outcome(trial) if trial else ''}"
     else:
         yield f"A search of {_share(budget, budget.num_trials)}: {_sizes(space)}"
+        for point in budget.enqueued:
+            yield f"  first  {formatting.format_point(point)}"
     yield _estimate(done, num_to_run(budget, known), workers)
 
 
@@ -107,6 +110,8 @@ def _share(budget: Budget, num_trials: int) -> str:
 def _about_the_budget(budget: Budget) -> Iterator[str]:
     if budget.is_too_large:
         yield f"n_trials={budget.n_trials} is more than there are points: each is run once"
+    if budget.enqueued:
+        yield f"First come the points of {KEY}: {len(budget.enqueued)}"
 
 
 def _past_outcome(trial: Any) -> str:

@@ -26,6 +26,14 @@ def test_ids_are_those_of_the_storage(study):
     assert compat.trial_id(study.get_trials()[0]) == expected
 
 
+def test_an_enqueued_trial_has_the_attributes_that_optuna_gives_it(study):
+    point = {"x": 0.25, "y": "a"}
+    study.enqueue_trial(point)
+    (waiting,) = study.get_trials()
+    assert waiting.system_attrs == compat.enqueued_attrs(point)
+    assert compat.fixed_params(waiting) == point
+
+
 def test_suggest_takes_the_enqueued_value_or_samples_one(study):
     study.enqueue_trial({"x": 0.25})
     trial = study.ask()

@@ -10,6 +10,7 @@ from hrm_sweep.engine.open_study import open_study
 from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.engine.study_dir import StudyDir
 from hrm_sweep.errors import StudyError
+from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.storage.optuna_storage import SharedStorage
 
@@ -29,7 +30,7 @@ def test_a_study_that_is_deleted_while_it_is_opened_is_refused(tmp_path, monkeyp
         open_study(
             "otter",
             SweeperConfig(storage=f"sqlite:///{tmp_path}/optuna.db"),
-            space_of("x=1"),
+            Budget(space_of("x=1"), None),
             parse_objectives(["loss"], ["minimize"], {}, tie_breaker=None),
             study_dir,
             recipe={},
