@@ -28,6 +28,7 @@ from hrm_sweep.engine.optuna_summary import OptunaSummary
 from hrm_sweep.engine.picture_drawer import EagerPictureDrawer, PictureDrawer
 from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperConfig
 from hrm_sweep.engine.rebuild import lacking_trials
+from hrm_sweep.engine.resuming import anew, check_resume
 from hrm_sweep.engine.run_again import FAILED, trials_to_run_again
 from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.engine.shared_settings import SharedSettings
@@ -115,6 +116,9 @@ class Sweep:
             ignored_keys=self._app.ignored_keys,
         )
         self._recorded = recorded_study(self._dir.path, self._name)
+        self._is_resumed = self._known is not None or self._recorded is not None
+        named = reference(self._name, self._dir.path)
+        check_resume(config, reference=named, exists=self._is_resumed)
         if self._known is None and self._recorded is not None:
             check_recipe(self._name, self._recorded.recipe, self._recipe)
         known = self._known.get_trials(deepcopy=False) if self._known else []
@@ -254,12 +258,7 @@ class Sweep:
         view = LiveView(
             PrintableConsole(),
             SystemClock(),
-            head=hints.head(
-                state,
-                self._budget,
-                sampler=opened.sampler,
-                workers=min(slots.num_slots, self._num_to_run),
-            ),
+            head=self._head(opened, state, workers=min(slots.num_slots, self._num_to_run)),
             columns=MetricColumns(self._config.columns, self._app.metrics),
             describe_others=partial(hints.describe_others, how_to_continue=self._how_to_continue),
         )
@@ -295,10 +294,21 @@ class Sweep:
             return False
         return not (self._config.is_tracked and waiting(self._dir.path).runs)
 
+    def _head(self, opened: OpenStudy, state: StudyState, *, workers: int) -> list[str]:
+        """Return the first lines of the study, and say if it was there before."""
+        lines = hints.head(state, self._budget, sampler=opened.sampler, workers=workers)
+        if self._is_resumed:
+            how = anew(reference(self._name, self._dir.path))
+            left = f"{state.num_done} done, {state.num_left} to run"
+            lines.insert(0, f"Resumes study {self._name}: {left}; {how}")
+        return list(map(self._app.in_own_keys, lines))
+
     def _identity(self, opened: OpenStudy) -> dict[str, Any]:
         """Return the fields of the study's record that name it and how it was started."""
-        for_hydra = [text for text in self._for_hydra if not text.startswith(FOR_ONCE)]
-        command = self._app.shell_command("-m", *for_hydra, *self._arguments)
+        for_hydra, for_task, arguments = map(
+            self._without_once, (self._for_hydra, self._for_task, self._arguments)
+        )
+        command = self._app.shell_command("-m", *for_hydra, *arguments)
         tags = environment.environment_tags(self._job.source)
         return {
             "name": self._name,
@@ -306,10 +316,15 @@ class Sweep:
             "tags": tags | opened.tags,
             "description": f"    {command}\n",
             "hydra_overrides": for_hydra,
-            "task_overrides": self._for_task,
+            "task_overrides": for_task,
             "app": self._app.to_record(),
             "enqueued": opened.enqueued,
         }
+
+    def _without_once(self, overrides: list[str]) -> list[str]:
+        """Return the overrides that belong to the study, and not to this command alone."""
+        once = (*FOR_ONCE, *map(self._app.in_own_keys, FOR_ONCE))
+        return [text for text in overrides if not text.startswith(once)]
 
     def _place(self) -> Place:
         tracking = resolve_uri(self._config.tracking_uri) if self._config.is_tracked else ""

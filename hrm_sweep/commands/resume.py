@@ -152,7 +152,9 @@ COMMAND = Command(
     run=_run,
     arguments=_arguments,
     details="To extend a study, repeat its command with study.name=NAME and more values or "
-    "trials.\n\n"
+    "trials. To start anew instead, take another study.name, or `delete NAME` first; with "
+    "study.resume=never a command begins a new study only, with study.resume=must it resumes "
+    "one only.\n\n"
     "--take-from is for studies that several machines share. A trial continues from its "
     "checkpoint if it ran in this study folder, and starts again otherwise. On a machine without "
     "the study's folder, repeat its command with study.name=NAME hydra.sweeper.take_from=HOST.",

@@ -21,6 +21,7 @@ from hrm_sweep.engine.identity import (
 from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.rebuild import lacking_trials
+from hrm_sweep.engine.resuming import check_resume
 from hrm_sweep.engine.run_again import run_again, trials_to_run_again
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_dir import StudyDir
@@ -134,6 +135,7 @@ def open_study(
         # of sweeps that start a study together, one creates its folder
         recorded = recorded_study(study_dir.path, name)
         is_new = agree_on_recipe(study, recipe, recorded.recipe if recorded else None)
+        check_resume(config, reference=name, exists=not is_new or recorded is not None)
         if recorded is None and is_new:
             study_dir.clear()
         if recorded is not None:

@@ -17,11 +17,13 @@ from hrm_sweep.errors import ConfigError
 STUDY_NAME, SWEEP_DIR = "hydra.sweeper.study_name", "hydra.sweep.dir"
 TAKE_FROM = "hydra.sweeper.take_from="
 RUN_AGAIN = "hydra.sweeper.run_again="
+RESUME = "hydra.sweeper.resume="
 PATIENCE = "hydra.sweeper.patience="
 TRACKING: Mapping[str, Any] = {"name": "mlflow", "uri": None, "experiment": None}
 """`hydra.sweeper.tracking`, where nothing else is said."""
 DEFAULTS = ("_self_", {"sampler": "tpe"}, {"pruner": "none"})
-FOR_ONCE = ("hydra.mode=", TAKE_FROM, RUN_AGAIN)
+ASKED_ONCE = (TAKE_FROM, RUN_AGAIN, RESUME)
+FOR_ONCE = ("hydra.mode=", *ASKED_ONCE)
 """Beginnings of overrides that belong to one command and not to the study it works on."""
 
 CODE = (
@@ -75,6 +77,8 @@ class SweeperConfig:
     """Search space: key -> sweep as on the command line, which has precedence."""
     study_name: str | None = None
     """null: a new name, a date and two words. A study that has the name is resumed."""
+    resume: str = "auto"
+    """must: only resume a study that is there; never: only begin a new one; auto: either."""
     objective: Any = "objective"
     """Name of the value that a trial is judged by, or a list of names."""
     tie_breaker: str | None = None

@@ -69,6 +69,7 @@ class StudyConfig:
     workers: int
     name: str
     storage: str
+    resume: str = "auto"
     enqueue: Any = None
     on_trial_end: Any = None
     on_end: Any = None

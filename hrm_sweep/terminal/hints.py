@@ -11,9 +11,8 @@ from hrm_sweep import formatting
 from hrm_sweep.engine.description import format_values
 from hrm_sweep.engine.other_sweeps import Others
 from hrm_sweep.engine.plugin_config import (
+    ASKED_ONCE,
     PATIENCE,
-    RUN_AGAIN,
-    TAKE_FROM,
     SweeperConfig,
     names_code,
     once_overrides,
@@ -202,7 +201,8 @@ def how_to_repeat(name: str, folder: Path, app: App, *changes: str) -> str:
     own = [app.in_own_keys(text) for text in (*resume_overrides(name, folder), *changes)]
     said = {text.partition("=")[0] for text in own}
     same = [text for text in sys.argv[1:] if text.partition("=")[0] not in said]
-    kept = [text for text in same if not text.startswith((TAKE_FROM, RUN_AGAIN))]
+    once = (*ASKED_ONCE, *map(app.in_own_keys, ASKED_ONCE))
+    kept = [text for text in same if not text.startswith(once)]
     return process.shell_command(*kept, *own)
 
 
