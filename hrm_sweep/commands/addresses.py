@@ -9,6 +9,7 @@ from hrm_sweep.runs.study import Study
 from hrm_sweep.system.sqlite_urls import path_of, url_of
 
 DEFAULT_STORAGE = "sqlite:///multirun/optuna.db"
+DEFAULT_TRACKING = "sqlite:///mlruns/mlflow.db"
 
 
 def storage_of(study: Study) -> str:
@@ -18,11 +19,29 @@ def storage_of(study: Study) -> str:
     the current folder.
     """
     url = with_password(study.storage, "HRM_SWEEP_STORAGE") or study.storage
+    return _where_it_is(study, url, "storage")
+
+
+def tracking_of(study: Study) -> str | None:
+    """Return the address of the MLflow to which a study was exported; None is the default one.
+
+    A path is found as that of `storage_of`.
+    """
+    assert study.tracking is not None
+    uri = with_password(study.tracking["uri"], "MLFLOW_TRACKING_URI")
+    if uri is None and os.environ.get("MLFLOW_TRACKING_URI"):
+        return None
+    found = _where_it_is(study, uri or DEFAULT_TRACKING, "tracking")
+    return uri if found == DEFAULT_TRACKING else found
+
+
+def _where_it_is(study: Study, url: str, kind: str) -> str:
     path = path_of(url)
     if path is None or path.is_absolute() or study.place is None:
         return url
-    last = path_of(study.place["storage"])
-    assert last is not None
+    last = path_of(study.place[kind])
+    if last is None:
+        return url
     from_folder = os.path.relpath(last, study.place["folder"])
     beside = Path(os.path.normpath(study.folder.resolve() / from_folder))
     return url if beside == path.resolve() or not beside.exists() else url_of(beside)

@@ -8,7 +8,7 @@ import signal
 import socket
 from contextlib import suppress
 
-from hrm_sweep.commands.addresses import storage_of, with_password
+from hrm_sweep.commands.addresses import storage_of, tracking_of
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import InputError, StudyError, TrackingError
@@ -83,7 +83,7 @@ def _tracking_uri(study: Study | None) -> str | None:
         return None
     if not study.tracking:
         raise StudyError(f"{study.name}: was made with tracking=off, so it is not in MLflow")
-    return with_password(study.tracking["uri"], "MLFLOW_TRACKING_URI")
+    return tracking_of(study)
 
 
 def _runs_page(study: Study | None) -> str:

@@ -191,7 +191,8 @@ def _verdict(compared: compare.Comparison, again: Run, tolerance: float) -> str:
 
 def _describe(drift: compare.Drift) -> str:
     now = "not measured" if drift.now is None else f"now {drift.now}"
-    return f"step {drift.step}, {drift.name}: {drift.before}, {now}"
+    where = "final" if drift.step is None else f"step {drift.step},"
+    return f"{where} {drift.name}: {drift.before}, {now}"
 
 
 COMMAND = Command(

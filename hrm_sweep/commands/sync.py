@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hrm_sweep import formatting
-from hrm_sweep.commands.addresses import storage_of, with_password
+from hrm_sweep.commands.addresses import DEFAULT_TRACKING, storage_of, tracking_of, with_password
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.resolve import resolve_whole, studies
 from hrm_sweep.errors import DatabaseAway, RecordError, StudyError, TrackingError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 MOST_NAMES = 5
 """Runs that are named, where more are deleted."""
-DEFAULT_DATABASE = "sqlite:///mlruns/mlflow.db"
 
 
 class _Destination(NamedTuple):
@@ -93,7 +92,7 @@ def _all() -> Iterator[_Source]:
 
 def _study(study: Study) -> _Source:
     tracking = study.tracking
-    home = _Destination(tracking["uri"], str(tracking["experiment"])) if tracking else None
+    home = _Destination(tracking_of(study), str(tracking["experiment"])) if tracking else None
     return _Source(study.name, study.folder, home, study.app, study)
 
 
@@ -166,7 +165,7 @@ def _send(source: _Source, to: str | None) -> bool:
     if not (source.home or to):
         raise StudyError(
             f"{source.name}: was made with tracking=off, so it is not exported; to export it: "
-            + process.hrm_sweep_command("sync", source.name, "--to", DEFAULT_DATABASE)
+            + process.hrm_sweep_command("sync", source.name, "--to", DEFAULT_TRACKING)
         )
     uri = _uri(source, to)
     path = store.database_path(uri)
@@ -174,7 +173,7 @@ def _send(source: _Source, to: str | None) -> bool:
         raise TrackingError(
             f"{source.name}: is exported to {uri}, and there is no such folder on this machine; "
             "name another database: "
-            + process.hrm_sweep_command("sync", source.name, "--to", DEFAULT_DATABASE)
+            + process.hrm_sweep_command("sync", source.name, "--to", DEFAULT_TRACKING)
         )
     if path and not path.exists():
         print(f"creating {path}, which takes a few seconds", file=sys.stderr)

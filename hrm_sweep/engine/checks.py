@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import optuna
 from hydra.utils import get_method
@@ -64,7 +66,22 @@ def check_sweep(
 
 
 def _check_config(config: SweeperConfig, job: DictConfig) -> None:
-    if config.repeats > 1 and "seed" not in job:
-        raise StudyError(f"repeats={config.repeats}: the config has no key `seed` for them")
+    if config.repeats > 1 and not isinstance(seed := job.get("seed"), int):
+        has = f"seed={'null' if seed is None else seed}" if "seed" in job else "no key seed"
+        raise StudyError(
+            f"hydra.sweeper.repeats={config.repeats}: repeats run with seed, seed + 1, …, and the "
+            f"config has {has}; set {'' if 'seed' in job else '+'}seed=0"
+        )
     if config.check:
-        get_method(config.check)(job)
+        _imported(config.check)(job)
+
+
+def _imported(check: str) -> Callable[[DictConfig], Any]:
+    try:
+        return get_method(check)
+    except (ImportError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise StudyError(
+            f"hydra.sweeper.check={check}: cannot be imported ({reason}); name a function that can "
+            "be, such as package.module.check"
+        ) from None

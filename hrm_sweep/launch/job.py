@@ -111,6 +111,7 @@ class Job:
         except SystemExit as error:
             raise HrmSweepError(f"the task called sys.exit({error.code})") from error
         take_values(handle, returned, self.values)
+        handle.reason = self.app.in_own_keys(handle.reason)
         if self.study is not None and handle.outcome is Outcome.COMPLETE:
             cached_results.add(run.sweep, run.digest, run.folder)
         return returned

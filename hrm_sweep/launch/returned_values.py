@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from hrm_sweep.runs.handle import RunHandle
 from hrm_sweep.runs.numbers import as_number
 from hrm_sweep.runs.outcomes import Outcome
 
+MOST_SHOWN = 6
+"""Metrics of a run that are named to a user who asked for another one."""
 FORMS = "a number, a tuple of numbers or a dict of named numbers"
 
 
 def take_values(handle: RunHandle, returned: Any, objectives: Sequence[str]) -> None:
     """Take a run's final values from what its task returned: a number, a tuple or a dict.
 
-    Without all objectives, or with a tuple of more, the run is unjudged; with one that is not
-    finite it has diverged.
+    An objective that it did not return has the last value that it logged. Without all objectives,
+    or with a tuple of more, the run is unjudged; with one that is not finite it has diverged.
     """
+    logged = handle.last_values
     values = _named(returned, objectives)
-    if not set(objectives) <= set(values):
-        handle.set_outcome(Outcome.UNJUDGED, _complaint(returned, objectives))
+    if not _is_too_long(returned, objectives):
+        values = {name: logged[name] for name in objectives if name in logged} | values
+    if missing := [name for name in objectives if name not in values]:
+        complaint = _complaint(returned, objectives) + _nearest(missing[0], {**values, **logged})
+        handle.set_outcome(Outcome.UNJUDGED, complaint)
         return
     handle.values = values
     for name in objectives:
@@ -60,12 +67,25 @@ def _named(returned: Any, objectives: Sequence[str]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _is_too_long(returned: Any, objectives: Sequence[str]) -> bool:
+    return isinstance(returned, (tuple, list)) and len(returned) > len(objectives)
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    """Return which metric may have been meant; empty if the run has none."""
+    if not known:
+        return ""
+    shown = ", ".join(list(known)[:MOST_SHOWN]) + (", …" if len(known) > MOST_SHOWN else "")
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+    return f". It has {shown}; try hydra.sweeper.objective={near}"
+
+
 def _complaint(returned: Any, objectives: Sequence[str]) -> str:
     names = ", ".join(objectives)
-    if isinstance(returned, (tuple, list)) and len(returned) > len(objectives):
+    if _is_too_long(returned, objectives):
         return (
             f"the task returned {len(returned)} values, {returned!r}, and the study names "
             f"{len(objectives)}: {names}; return as many, or a dict of named numbers, or name each "
             "value as an objective with its direction"
         )
-    return f"the task returned {returned!r}; it must return {names}: {FORMS}"
+    return f"the task returned {returned!r}; it must return {names}: {FORMS}, or log it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -67,6 +67,22 @@ class App:
         if is_elsewhere and Path(self.folder).is_dir():
             return f"cd {shlex.quote(self.folder)} && {line}"
         return line
+
+    def moved(self, before: str, now: Path) -> App:
+        """Return the app in the folder that lies to `now` as its own lay to `before`.
+
+        A project that was moved or copied as a whole is run where it is.
+
+        Args:
+            before: absolute path of a folder of results.
+            now: the same folder today.
+        """
+        if not (self.folder and Path(before).is_relative_to(self.folder)):
+            return self
+        inner, parts = Path(before).relative_to(self.folder).parts, now.absolute().parts
+        if not inner or parts[-len(inner) :] != inner:
+            return self
+        return replace(self, folder=str(Path(*parts[: -len(inner)])))
 
     def in_own_keys(self, text: str) -> str:
         """Return a message with the app's own keys in the place of Hydra's."""

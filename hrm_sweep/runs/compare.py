@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hrm_sweep.errors import RecordError
@@ -30,10 +30,9 @@ def check(run: Run) -> None:
     measured = measurements(run)  # reads the whole record, line by line
     if run.outcome is None:
         raise RecordError(f"{run.folder}: this run is not finished; wait for its end")
-    if not measured:
+    if not (measured or run.values):
         raise RecordError(
-            f"{run.folder}: incomplete, it {run.word} before anything was measured; "
-            "there is nothing to compare with"
+            f"{run.folder}: it measured nothing ({run.word}), so there is nothing to compare with"
         )
     if run.last.event != "finished" or run.outcome is Outcome.KILLED:
         return  # a killed run has no result.json; its measurements are whole
@@ -54,17 +53,19 @@ def check(run: Run) -> None:
 
 def measurements(run: Run) -> dict[int, dict[str, float]]:
     """Return what can be compared, by step: all but metrics of the clock."""
-    return {
-        step: {name: value for name, value in values.items() if not name.startswith(CLOCK)}
-        for step, values in run.curves.items()
-    }
+    return {step: _without_clock(values) for step, values in run.curves.items()}
+
+
+def _without_clock(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if not name.startswith(CLOCK)}
 
 
 @dataclass(frozen=True)
 class Drift:
     """One value that did not come out again."""
 
-    step: int
+    step: int | None
+    """None: a final value."""
     name: str
     before: float
     now: float | None
@@ -110,8 +111,11 @@ class Comparison:
 
 
 def compare(before: Run, now: Run) -> Comparison:
-    """Every value of every step that `before` measured, and the final weights."""
-    return compare_values(before, now.curves, weights=now.facts.get("weights"))
+    """Compare every value of every step that `before` measured, its final values and weights."""
+    compared = compare_values(before, now.curves, weights=now.facts.get("weights"))
+    final = _without_clock(before.values)
+    drifts = [*compared.drifts, *_drifts(None, final, now.values)]
+    return replace(compared, num_values=compared.num_values + len(final), drifts=drifts)
 
 
 def compare_values(before: Run, now: Curves, *, weights: str | None) -> Comparison:
@@ -123,14 +127,19 @@ def compare_values(before: Run, now: Curves, *, weights: str | None) -> Comparis
     """
     then = measurements(before)
     drifts = [
-        Drift(step, name, value, now.get(step, {}).get(name))
-        for step, values in then.items()
-        for name, value in values.items()
-        if name not in now.get(step, {}) or not is_same(value, now[step][name])
+        drift for step, values in then.items() for drift in _drifts(step, values, now.get(step, {}))
     ]
     digests = [before.facts.get("weights"), weights]
     equal = None if None in digests else digests[0] == digests[1]
     return Comparison(sum(map(len, then.values())), drifts, equal)
+
+
+def _drifts(
+    step: int | None, before: Mapping[str, float], now: Mapping[str, float]
+) -> Iterator[Drift]:
+    for name, value in before.items():
+        if name not in now or not is_same(value, now[name]):
+            yield Drift(step, name, value, now.get(name))
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

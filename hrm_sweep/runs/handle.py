@@ -70,6 +70,7 @@ class RunHandle:
         """Called with step and values after each report."""
         self.mlflow_uri: str | None = None
         """Address of the MLflow that the run is exported to; None: it is not tracked."""
+        self._latest = _last_values(self._past)
         self._repeated: dict[int, dict[str, float]] = {}
         """What this attempt measured to the same values as those before it."""
         self._artifacts: list[str] = []
@@ -104,6 +105,9 @@ class RunHandle:
         step, values = _checked_step(step), _checked_values(values)
         if differs(step, values, self._past):
             self._rewind(step)
+        self._latest |= {
+            name: (step, value) for name, value in values.items() if self._is_last(name, step)
+        }
         known = self._past.get(step, {})
         if new := {name: value for name, value in values.items() if name not in known}:
             self._record.metrics(step, new)
@@ -115,6 +119,14 @@ class RunHandle:
             listener(step, values)
         if stop_requested():
             raise Interrupted(f"{STOPPED_AFTER} {step}")
+
+    @property
+    def last_values(self) -> dict[str, float]:
+        """The value of each metric at the last step that logged it."""
+        return {name: value for name, (_, value) in self._latest.items()}
+
+    def _is_last(self, name: str, step: int) -> bool:
+        return step >= self._latest.get(name, (step, 0.0))[0]
 
     def set_num_steps(self, num_steps: int) -> None:
         """Set the number of steps that the run will have, for progress and time left.
@@ -173,6 +185,7 @@ class RunHandle:
         for repeated in [known for known in self._repeated if known >= step]:
             self._record.metrics(repeated, self._repeated.pop(repeated))
         self.last_step = max(self._past, default=0)
+        self._latest = _last_values(self._past)
 
     def _close(self, seconds: float, error: BaseException | None) -> None:
         if error is not None:
@@ -237,6 +250,11 @@ class _NoRecord:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Do nothing: the handle has checked them."""
+
+
+def _last_values(curves: Mapping[int, Mapping[str, float]]) -> dict[str, tuple[int, float]]:
+    """Return the last step that logged a metric, and its value there, by name."""
+    return {name: (step, curves[step][name]) for step in sorted(curves) for name in curves[step]}
 
 
 def _checked_step(step: Any, *, name: str = "step") -> int:

@@ -79,7 +79,8 @@ class Run:
     @functools.cached_property
     def app(self) -> App:
         """The app that made it."""
-        return App.of_record(self.first.fields)
+        folder = self.first.fields.get("tags", {}).get("hrm_sweep.folder", "")
+        return App.of_record(self.first.fields).moved(folder, self.folder)
 
     @property
     def recipe(self) -> list[str]:

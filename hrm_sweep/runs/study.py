@@ -69,7 +69,8 @@ class Study:
     @functools.cached_property
     def app(self) -> App:
         """The app whose trials it has."""
-        return App.of_record(self._asked)
+        app = App.of_record(self._asked)
+        return app.moved(self.place["folder"], self.folder) if self.place else app
 
     @property
     def command(self) -> str:

@@ -71,6 +71,8 @@ def main(cfg: DictConfig) -> Any:
             return float("nan")
         case "nothing":
             return None
+        case "pair":
+            return 1.0, 2.0
         case "interrupt":
             raise KeyboardInterrupt
         case "real-time signal":

@@ -74,7 +74,7 @@ MISTAKES = [
     pytest.param(["epochs=4.0"], "such as epochs=4, or in a search int(interval(", id="whole"),
     pytest.param(["lr=null"], "lr=null: must be a number; such as lr=1e-3", id="null"),
     pytest.param(["model=3"], "model=3: Config group override must be a string", id="no option"),
-    pytest.param(["~optimizer"], "optimizer=None: is a group of keys", id="deleted group"),
+    pytest.param(["~optimizer"], "optimizer=null: is a group of keys", id="deleted group"),
     pytest.param(["trainer.threads=100000"], "must be at most 1024", id="threads"),
     pytest.param(
         ["lr=interval(1e-4, 1e-3)"],

@@ -41,11 +41,9 @@ def test_every_command_has_help_with_examples(name, typed):
         pytest.param(["show", "grid/77"], "grid/77: no trial of that number; it has 0 to 5"),
         pytest.param(["ui", "grid"], "grid: was made with tracking=off, so it is not in MLflow"),
         pytest.param(["sync", "grid"], "grid: was made with tracking=off"),
-        pytest.param(["resume", "grid"], "grid: was made by another app; resume it with: python "),
         pytest.param(
             ["reproduce", "--tolerance", "-1"], "-1: must be a number of at least 0, such"
         ),
-        pytest.param(["resume", "grid", "--take-from", "n7"], " hydra.sweeper.take_from=n7"),
         pytest.param(["dashboard", "--port", "x"], "argument --port: invalid int value: 'x'"),
     ],
 )

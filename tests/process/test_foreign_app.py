@@ -65,7 +65,8 @@ def test_keys_that_are_called_like_ours_are_settings_like_any_other():
         [sys.executable, "-m", "hrm_sweep", "resume"], capture_output=True, text=True, check=False
     )
     assert resumed.returncode == 2
-    assert f"was made by another app; resume it with: python {APP} -m " in resumed.stderr
+    assert f"study: was made by {APP.name}\n  runs python {APP} -m " in resumed.stdout
+    assert resumed.stderr == "study: there is no terminal to confirm at; add --yes\n"
 
 
 def test_whatever_is_a_number_may_be_returned():

@@ -24,11 +24,13 @@ from hrm_sweep.runs import compare
 from hrm_sweep.runs.run import Run
 
 
-def run(curves, *, weights=None, config=None, folder=Path("nowhere"), recipe=(), app=None):
+def run(
+    curves, *, weights=None, config=None, folder=Path("nowhere"), recipe=(), app=None, values=None
+):
     """A run as a comparison sees it."""
     return SimpleNamespace(
-        curves=curves, facts={"weights": weights} if weights else {}, config=config or {},
-        folder=folder, recipe=list(recipe), app=app,
+        curves=curves, values=values or {}, facts={"weights": weights} if weights else {},
+        config=config or {}, folder=folder, recipe=list(recipe), app=app,
     )  # fmt: skip
 
 
@@ -57,6 +59,16 @@ def test_a_drift_is_named_with_its_step_and_size(now, first, size):
     assert compared.largest.size == pytest.approx(size)
     assert compared.is_within(size)
     assert compared.is_within(size / 2) is math.isinf(size)
+
+
+def test_final_values_are_compared_too():
+    compared = compare.compare(run({}, values={"error": 0.5}), run({}, values={"error": 0.25}))
+    assert (compared.num_values, compared.verdict(0.0)) == (1, "no")
+    assert compared.drifts == [compare.Drift(None, "error", 0.5, 0.25)]
+    assert compare.compare(run(CURVES, values={"a": 1.0}), run(CURVES)).drifts[0].now is None
+    assert compare.compare(
+        run(CURVES, values={"a": 1.0}), run(CURVES, values={"a": 1.0})
+    ).is_identical
 
 
 def test_nan_is_reproduced_by_nan():
@@ -161,7 +173,7 @@ def test_a_trial_of_any_app_comes_out_again(copied):
     done = hrm_sweep("reproduce", "repeated", "--trial", "1", "--repeat", "2", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Trial 1 of repeated, repeat 2: +x=4 +seed=0 +noise=0.5 seed=2" in done.stdout
-    assert "Reproduced: 10 of 10 values are identical, bit for bit" in done.stdout
+    assert "Reproduced: 11 of 11 values are identical, bit for bit" in done.stdout
     assert (copied / "reproduced/repeated-1-2-again/0/record.jsonl").exists()
 
 
@@ -211,11 +223,11 @@ def test_an_app_that_has_changed_does_not_reproduce_and_says_where(copied):
     assert not (copied / "reproduced").exists()
     done = hrm_sweep("reproduce", "own", "--yes")
     assert done.returncode == 1, done.stderr
-    assert "Not reproduced: 0 of 10 values are identical" in done.stdout
+    assert "Not reproduced: 1 of 11 values are identical" in done.stdout
     assert "first difference  step 1, objective: 1.0, now 1.001" in done.stdout
     near = hrm_sweep("reproduce", "own", "--yes", "--tolerance", "0.01")
     assert near.returncode == 0
-    assert "Reproduced within 0.01: 0 of 10 values" in near.stdout
+    assert "Reproduced within 0.01: 1 of 11 values" in near.stdout
     names = sorted(path.name for path in (copied / "reproduced").iterdir())
     assert names == ["own-1-again", "own-1-again-2"]
 

@@ -114,7 +114,7 @@ class TestGrid:
 
 
 def test_a_failing_trial_is_told_with_its_reason_and_the_others_go_on():
-    done = sweep("+x=1", "+end=well,raise,exit,die,diverge,nothing", "hydra.sweeper.max_attempts=1")
+    done = sweep("+x=1", "+end=well,raise,exit,die,diverge,pair", "hydra.sweeper.max_attempts=1")
     assert done.returncode == 0
     told = {trial.params["end"]: trial for trial in study().get_trials()}
     assert told["well"].state.name == "COMPLETE"
@@ -124,8 +124,8 @@ def test_a_failing_trial_is_told_with_its_reason_and_the_others_go_on():
     assert reasons["exit"] == "HrmSweepError: the task called sys.exit(3)"
     assert "killed by SIGKILL" in reasons["die"]
     assert reasons["diverge"] == "objective is nan"
-    assert reasons["nothing"].startswith(
-        "the task returned None; it must return objective: a number"
+    assert reasons["pair"].startswith(
+        "the task returned 2 values, (1.0, 2.0), and the study names 1"
     )
     outcomes = {end: trial.user_attrs["outcome"] for end, trial in told.items()}
     assert outcomes == {
@@ -134,7 +134,7 @@ def test_a_failing_trial_is_told_with_its_reason_and_the_others_go_on():
         "exit": "failed",
         "die": "killed",
         "diverge": "diverged",
-        "nothing": "unjudged",
+        "pair": "unjudged",
     }
     for end, trial in told.items():
         last = record.read(Path(trial.user_attrs["folder"]))[-1]
@@ -282,7 +282,10 @@ def test_a_repeat_shows_its_progress_while_it_runs():
 def test_repeats_need_a_seed():
     done = sweep("+x=1,2", "hydra.sweeper.repeats=3")
     assert done.returncode == 2
-    assert "repeats=3: the config has no key `seed` for them" in done.stderr
+    assert (
+        "repeats=3: repeats run with seed, seed + 1, …, and the config has no key seed; set +seed=0"
+        in done.stderr
+    )
 
 
 def test_a_hopeless_study_ends_before_its_last_trial():
