@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.runs import handle as trial
+from hrm_sweep.runs.handle import log_metrics
 
 if TYPE_CHECKING:
     from hrm_sweep.commands.export import load_study
     from hrm_sweep.hrm.load import load_run
 
-__all__ = ["load_run", "load_study", "trial"]
+__all__ = ["load_run", "load_study", "log_metrics", "trial"]
 __version__ = "0.1.0"
 
 

@@ -117,7 +117,7 @@ class FakeLauncher:
         self._waiting: list[tuple[int, Future[Any]]] = []
         self._running: dict[int, tuple[Job, Future[Any]]] = {}
 
-    def submit(self, overrides: Sequence[str], job_idx: int) -> Future[Any]:  # noqa: ARG002
+    def submit(self, overrides: Sequence[str], job_idx: int) -> Future[Any]:
         future: Future[Any] = Future()
         self.submitted.append(job_idx)
         self._waiting.append((job_idx, future))

@@ -241,6 +241,11 @@ def current() -> RunHandle:
     return _current or RunHandle(output_folder() or Path.cwd(), _NoRecord())
 
 
+def log_metrics(values: Mapping[str, float], step: int) -> None:
+    """Log measurements of one step of the run in this process; see `RunHandle.log`."""
+    current().log(values, step=step)
+
+
 class _NoRecord:
     """Stands for the record of a run that is not tracked."""
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"engine", "launch"},
     {"report", "terminal"},
     {"commands", "sweep"},
-    {"hrm"},
+    {"hrm", "lightning", "huggingface"},
     {"cli"},
     {"__main__"},
 ]
@@ -35,6 +35,7 @@ DOORS = {
     "optuna": ("search/", "storage/", "engine/", "compat/"),
     "sqlalchemy": ("storage/", "tracking/", "commands/addresses.py", "compat/"),
     "mlflow": ("tracking/", "compat/mlflow.py"),
+    "transformers": ("huggingface.py",),
     "rich": ("terminal/", "commands/console.py"),
     "hydra": (
         "compat/hydra.py",

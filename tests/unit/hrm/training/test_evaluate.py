@@ -154,7 +154,7 @@ def test_a_model_that_always_says_the_same_has_mode_share_1():
 
 def test_what_a_task_measures_beside_is_averaged_too():
     class Evens(Task):
-        def extra_metrics(self, inputs, predictions):  # noqa: ARG002
+        def extra_metrics(self, inputs, predictions):
             return {"evens": (predictions % 2 == 0).float().mean(dim=-1)}
 
     source = task_with()
