@@ -18,7 +18,7 @@ from hrm_sweep.compat.hydra import config_flags, is_main_program
 from hrm_sweep.engine.callback import parse_callback
 from hrm_sweep.engine.callbacks import Callbacks
 from hrm_sweep.engine.checks import check_sweep
-from hrm_sweep.engine.choices import check_choices
+from hrm_sweep.engine.choices import check_choices, set_workers
 from hrm_sweep.engine.damage import as_waiting, undone_trials
 from hrm_sweep.engine.description import describe_study
 from hrm_sweep.engine.identity import check_identity, recorded_study
@@ -37,7 +37,7 @@ from hrm_sweep.engine.study_dir import StudyDir, known_folder, resume_in
 from hrm_sweep.engine.study_recipe import check_recipe, directions_of, recipe_of
 from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
 from hrm_sweep.engine.trial_queue import enqueued_trials, num_to_run
-from hrm_sweep.errors import DatabaseAway, MachineFault, RecordError
+from hrm_sweep.errors import ConfigError, DatabaseAway, MachineFault, RecordError
 from hrm_sweep.launch.batch_adapter import BatchAdapter
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
@@ -50,10 +50,12 @@ from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.study import reference
 from hrm_sweep.runs.writers import describe_unknown, unknown_writer
 from hrm_sweep.search.budget import Budget
+from hrm_sweep.search.custom import CustomSpace
 from hrm_sweep.search.enqueued import parse_enqueued
 from hrm_sweep.search.objectives import Objectives, parse_objectives
+from hrm_sweep.search.params import param_overrides
+from hrm_sweep.search.parsing import check_once, ends_left_out, parse_space
 from hrm_sweep.search.pruners import make_pruner
-from hrm_sweep.search.space import Space, check_once, parse_space
 from hrm_sweep.storage.pruning import Pruning
 from hrm_sweep.system import environment, machine, names, output, process
 from hrm_sweep.system.redact import check_no_secrets, redacted
@@ -108,7 +110,15 @@ class Sweep:
             tie_breaker=config.tie_breaker,
         )
         self._pruning = _make_pruning(config, self._objectives, self._name)
-        self._space = _parse_space(hydra_context, config, arguments)
+        parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        params = parser.parse_overrides(param_overrides(config.params))
+        typed = parser.parse_overrides(arguments)
+        check_once(typed)
+        self._typed = {override.get_key_element(): override for override in typed}
+        by_key = {override.get_key_element(): override for override in params}
+        self._params = {key: by_key[key] for key in by_key if key not in self._typed}
+        custom = CustomSpace.load(config.custom_search_space, hydra_config)
+        self._space = parse_space([*params, *typed], custom)
         self._recipe = recipe_of(
             self._space,
             self._objectives,
@@ -138,6 +148,7 @@ class Sweep:
         self._job = self._make_job(task)
         self._on_trial_end = parse_callback("hydra.sweeper.on_trial_end", config.on_trial_end)
         self._on_end = parse_callback("hydra.sweeper.on_end", config.on_end)
+        self._n_jobs = set_workers(hydra_config.hydra.launcher, n_jobs=config.n_jobs)
         self._launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=self._job, config=hydra_config
         )
@@ -199,7 +210,7 @@ class Sweep:
             pruning=self._pruning,
             tracking=self._tracking(),
             repeats=self._config.repeats,
-            searched=[dimension.name for dimension in self._space.dimensions],
+            fixed=[part for part in self._space.parts if isinstance(part, str)],
         )
 
     def _tracking(self) -> Tracking | None:
@@ -213,18 +224,24 @@ class Sweep:
             slots: Slots = self._launcher
             return slots
         whole = max(1, self._num_to_run) if self._budget.is_grid else 1
-        return BatchAdapter(self._launcher, num_slots=self._config.max_batch_size or whole)
+        most = self._config.max_batch_size or self._config.n_jobs or whole
+        return BatchAdapter(self._launcher, num_slots=most)
 
     def _check(self) -> None:
-        check_sweep(
-            self._config,
-            self._budget,
-            self._objectives,
-            self._dir,
-            self._known,
-            self._compose,
-            self._shared,
-        )
+        try:
+            check_sweep(
+                self._config,
+                self._budget,
+                self._objectives,
+                self._dir,
+                self._known,
+                self._compose,
+                self._shared,
+            )
+        except ConfigError as error:
+            if error.key not in self._params:
+                raise
+            raise error.below("hydra.sweeper.params") from None
         if self._known is not None and self._recorded is not None:
             check_identity(self._known, self._recorded, self._config.storage)
 
@@ -241,17 +258,22 @@ class Sweep:
         if opened.num_rebuilt:
             trials = formatting.pluralize(opened.num_rebuilt, "trial")
             output.show(f"Optuna lacked {trials} of {self._dir.path}: rebuilt from the folder")
-        for note in [*opened.notes, *self._assumed()]:
+        for note in [*opened.notes, *self._notes()]:
             output.show(self._app.in_own_keys(note))
         if writer := unknown_writer(self._dir.path):
             output.show(f"{self._dir.path}: {describe_unknown(writer, self._name)}")
         return opened
 
-    def _assumed(self) -> Iterator[str]:
-        """Yield a line for each objective that is maximized because of its name."""
-        if self._config.direction is None and self._known is None:
+    def _notes(self) -> Iterator[str]:
+        """Yield what a new study takes for granted, and its user may not."""
+        if self._is_resumed:
+            return
+        if self._config.direction is None:
             for name in self._objectives.maximized:
                 yield f"{name}: is maximized, by its name; hydra.sweeper.direction=minimize if not"
+        typed = () if self._budget.is_grid else self._typed.values()
+        yield from ends_left_out([*self._params.values(), *typed])
+        yield from self._n_jobs
 
     def _observers(self, opened: OpenStudy, state: StudyState, slots: Slots) -> list[Observer]:
         """Return the live view and, unless nothing is left to do, what keeps the results."""
@@ -341,7 +363,7 @@ class Sweep:
             workers=getattr(self._launcher, "num_slots", 1),
             ignored_keys=self._app.ignored_keys,
         )
-        for line in lines:
+        for line in [*map(self._app.in_own_keys, self._notes()), *lines]:
             output.show(line)
 
     def _print_next_commands(self, state: StudyState, observers: list[Observer]) -> None:
@@ -399,15 +421,6 @@ def _make_pruning(config: SweeperConfig, objectives: Objectives, study: str) -> 
     if pruner is None:
         return None
     return Pruning(absolute(config.storage), study, objectives.names[0], pruner)
-
-
-def _parse_space(context: HydraContext, config: SweeperConfig, arguments: list[str]) -> Space:
-    """Return the space of `params` and the arguments, which have precedence."""
-    parser = OverridesParser.create(config_loader=context.config_loader)
-    params = [f"{key}={value}" for key, value in (config.params or {}).items()]
-    typed = parser.parse_overrides(arguments)
-    check_once(typed)
-    return parse_space([*parser.parse_overrides(params), *typed])
 
 
 def _unresolved_overrides(config: DictConfig, kind: str) -> list[str]:

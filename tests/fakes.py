@@ -31,7 +31,8 @@ from hrm_sweep.runs.record import Record
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.enqueued import parse_enqueued
 from hrm_sweep.search.objectives import parse_objectives
-from hrm_sweep.search.space import Space, parse_space
+from hrm_sweep.search.parsing import parse_space
+from hrm_sweep.search.space import Space
 from hrm_sweep.search.untried import Untried
 from hrm_sweep.storage.leases import Lease
 from hrm_sweep.storage.optuna_storage import SharedStorage

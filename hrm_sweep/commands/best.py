@@ -87,7 +87,7 @@ def _print_front(study: Study, best: list[Run]) -> None:
     for run in best:
         values = [study.app.metrics.metric(run.values, name) for name in study.objective_names]
         point = study.params(run)
-        params = [formatting.format_param(point.get(name)) for name in study.searched]
+        params = [formatting.format_param(point.get(name, "-")) for name in study.searched]
         table.add_row(str(run.number), *params, *values)
     PrintableConsole().print(table)
 

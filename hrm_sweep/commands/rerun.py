@@ -80,10 +80,8 @@ def app_command(original: Run) -> tuple[AppCommand, Path]:
     parent = layout.MULTIRUN / "reproduced"
     is_here = study.app.folder in ("", str(Path.cwd()))
     folder = _new_folder(original, parent if is_here else parent.absolute())
-    once = ["hydra.sweeper.repeats=1", "hydra.sweeper.pruner=null", "hydra.sweeper.timeout=null"]
-    once += [
-        f"hydra.sweeper.{key}=null" for key in ("enqueue", "patience", "on_trial_end", "on_end")
-    ]
+    off = "pruner timeout enqueue patience custom_search_space on_trial_end on_end".split()
+    once = ["hydra.sweeper.repeats=1", *(f"hydra.sweeper.{key}=null" for key in off)]
     where = resume_overrides(folder.name, folder)
     overrides = [*without_place(study.hydra_overrides), *once, *where, *original.overrides]
     return AppCommand(study.app, overrides), folder

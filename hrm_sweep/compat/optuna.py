@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, RDBStorage, get_storage
-from optuna.trial import FrozenTrial
+from optuna.trial import FixedTrial, FrozenTrial
 
 READS = tuple(
     """
@@ -35,7 +35,7 @@ def trial_id(trial: optuna.Trial | FrozenTrial) -> int:
     return int(trial._trial_id)
 
 
-def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+def suggest(trial: optuna.Trial | FixedTrial, name: str, distribution: BaseDistribution) -> Any:
     """Return the value of a parameter: the enqueued one, or else the sampler's proposal.
 
     The public `suggest_*` methods take no distribution.

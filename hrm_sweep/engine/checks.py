@@ -55,7 +55,10 @@ def check_sweep(
         shared.check(overrides, job, compose)
         _check_config(config, job)
     study_dir.check(points)
-    check_sampler(*sampler_of(config, budget, objectives, num_known=0), budget, objectives)
+    sampler = sampler_of(config, budget, objectives, num_known=0)
+    proposed = check_sampler(*sampler, budget, objectives)
+    if space.custom is not None:
+        _check_config(config, compose(space.overrides(proposed)))
     if config.take_from:
         others = running_of_others(known) if known else Counter()
         check_take_from(config.take_from, others, study_dir.path)

@@ -1,4 +1,4 @@
-"""Options of the sweeper's groups that an app's own config replaces."""
+"""Settings of the sweeper that other parts of the config have a say in."""
 
 from __future__ import annotations
 
@@ -36,3 +36,21 @@ def check_choices(config: DictConfig, typed: Iterable[str]) -> None:
                 f"{part}={option} of hydra/sweeper: has no effect, as this app takes its {part} "
                 f"from {own}; type {own.replace('.', '/')}={option}"
             )
+
+
+def set_workers(launcher: DictConfig, *, n_jobs: int | None) -> list[str]:
+    """Let a pool have `hydra.sweeper.n_jobs` workers, unless it is to have another number of them.
+
+    Args:
+        launcher: `hydra.launcher`; one without workers gets batches of that size.
+
+    Returns:
+        What the user should know, if anything.
+    """
+    if n_jobs is None or "workers" not in launcher:
+        return []
+    if launcher.workers not in (None, n_jobs):
+        counts = f"hydra.launcher.workers={launcher.workers}"
+        return [f"hydra.sweeper.n_jobs={n_jobs}: has no effect beside {counts}"]
+    launcher.workers = n_jobs
+    return []

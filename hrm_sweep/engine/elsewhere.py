@@ -132,6 +132,7 @@ def _run(study: Study, trial: FrozenTrial) -> RunElsewhere:
         "name": str(trial.number),
         "params": dict(trial.params),
         "overrides": overrides,
+        "searched": [name.lstrip("+") for name in trial.params],
         "tags": {"hrm_sweep.study": study.name, "hrm_sweep.trial": str(trial.number)},
         "description": "",
         "app": study.app.to_record(),

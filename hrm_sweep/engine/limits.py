@@ -11,7 +11,7 @@ LONGEST_NAME = 200
 """Bytes of a study's name: reproductions, and locks in folders, add to it."""
 WHOLE = (
     *("n_trials", "repeats", "max_attempts", "max_batch_size", "patience"),
-    *("workers", "threads"),
+    *("workers", "threads", "n_jobs"),
 )
 SECONDS = ("timeout", "trial_timeout")
 
@@ -29,8 +29,8 @@ def check_limits(settings: Mapping[str, Any]) -> None:
         if (seconds := settings.get(key)) is not None and not seconds > 0:
             raise ConfigError(key, seconds, "must be more than 0 seconds, or null")
     rate = settings.get("max_failure_rate")
-    if rate is not None and not 0 <= rate < 1:
-        raise ConfigError("max_failure_rate", rate, "must be from 0 up to 1", "such as 0.5")
+    if rate is not None and not 0 <= rate <= 1:
+        raise ConfigError("max_failure_rate", rate, "must be from 0 to 1", "such as 0.5")
 
 
 def check_name(name: str, *, key: str) -> None:

@@ -13,12 +13,14 @@ from typing import Any
 from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.limits import check_limits, check_name
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.search.objectives import UNNAMED
 
 STUDY_NAME, SWEEP_DIR = "hydra.sweeper.study_name", "hydra.sweep.dir"
 TAKE_FROM = "hydra.sweeper.take_from="
 RUN_AGAIN = "hydra.sweeper.run_again="
 RESUME = "hydra.sweeper.resume="
 PATIENCE = "hydra.sweeper.patience="
+STORAGE = "sqlite:///multirun/optuna.db"
 TRACKING: Mapping[str, Any] = {"name": "mlflow", "uri": None, "experiment": None}
 """`hydra.sweeper.tracking`, where nothing else is said."""
 DEFAULTS = ("_self_", {"sampler": "tpe"}, {"pruner": "none"})
@@ -29,6 +31,7 @@ FOR_ONCE = ("hydra.mode=", *ASKED_ONCE)
 CODE = (
     *("hydra.callbacks", "hydra/callbacks", "hydra.searchpath"),
     *("hydra.job.env_set", "hydra.launcher.preload", "hydra.sweeper.check"),
+    "hydra.sweeper.custom_search_space",
     *("hydra.sweeper.on_trial_end", "hydra.sweeper.on_end", "study.on_trial_end", "study.on_end"),
 )
 """Beginnings of keys whose values Hydra, a sweep or a worker runs or imports."""
@@ -73,14 +76,17 @@ class SweeperConfig:
     _target_: str = "hydra_plugins.hrm_sweep_plugins.sweeper.HrmSweeper"
     _recursive_: bool = False
     defaults: list[Any] = field(default_factory=lambda: list(DEFAULTS))
-    params: dict[str, str] | None = field(default_factory=dict)
+    params: dict[str, Any] | None = field(default_factory=dict)
     """Search space: key -> sweep as on the command line, which has precedence."""
+    custom_search_space: str | None = None
+    """Dotted path of a function of the config and Optuna's trial, which adds keys to each trial."""
     study_name: str | None = None
     """null: a new name, a date and two words. A study that has the name is resumed."""
     resume: str = "auto"
     """must: only resume a study that is there; never: only begin a new one; auto: either."""
-    objective: Any = "objective"
-    """Name of the value that a trial is judged by, or a list of names."""
+    objective: Any = UNNAMED
+    """Name of the value that a trial is judged by, or a list of names; with a list of directions
+    alone the names are objective_0, objective_1, …."""
     tie_breaker: str | None = None
     """Name of a value that is lower for the better of two trials with equal objectives."""
     direction: Any = None
@@ -97,7 +103,8 @@ class SweeperConfig:
     max_batch_size: int | None = None
     """Jobs in a batch, with a launcher that takes batches; null: all of a grid, one of a search."""
     max_failure_rate: float | None = None
-    """Share of failed trials that ends the study, once four have ended; null: never."""
+    """Share of failed trials that ends the study, once four have ended; 0: the first one does;
+    null, 1: never."""
     on_trial_end: Any = None
     """Called when a trial ends: `module.function`, a line for the shell, or a list of words."""
     on_end: Any = None
@@ -114,8 +121,11 @@ class SweeperConfig:
     """Trials to run again: `failed`, or a list of numbers of trials that are not complete."""
     dry_run: bool = False
     """Show the plan and run nothing."""
-    storage: str = "${oc.env:HRM_SWEEP_STORAGE,'sqlite:///multirun/optuna.db'}"
-    """URL of Optuna's database; one with a password belongs into the environment variable."""
+    storage: Any = None
+    """URL of Optuna's database; null: the environment variable HRM_SWEEP_STORAGE, where one with a
+    password belongs, or sqlite:///multirun/optuna.db."""
+    n_jobs: int | None = None
+    """Trials at a time: the workers of the pool, unless they are set, or the size of a batch."""
     seed: int | None = None
     """Of the sampler."""
     sampler: Any = None
@@ -128,6 +138,12 @@ class SweeperConfig:
     """Dotted path of a function that raises for a composed config that cannot run."""
     columns: list[str] = field(default_factory=list)
     """Metrics shown while trials run; * stands for any rest."""
+    search_space: Any = None
+    """Refused: what `params` was in older versions of Optuna's sweeper."""
+
+    def __post_init__(self) -> None:
+        if self.storage is None:
+            self.storage = os.environ.get("HRM_SWEEP_STORAGE") or STORAGE
 
     def check_settings(self) -> None:
         """Check what can be checked of each setting alone.
@@ -140,6 +156,12 @@ class SweeperConfig:
             if self.study_name is not None:
                 check_name(self.study_name, key="study_name")
             self._check_tracking()
+            if not isinstance(self.storage, str):
+                rule = "must be the URL of a database, or null"
+                raise ConfigError("storage", self.storage, rule, f"such as {STORAGE}")
+            if self.search_space:
+                way_out = "such as hydra.sweeper.params.x='interval(0, 1)'"
+                raise ConfigError("search_space", self.search_space, "is called params", way_out)
         except ConfigError as error:
             raise error.below("hydra.sweeper") from None
 

@@ -22,7 +22,8 @@ from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.run_folders import runs_below
 from hrm_sweep.runs.study import Study
 from hrm_sweep.search.objectives import Objectives
-from hrm_sweep.search.space import Space, Value
+from hrm_sweep.search.space import Space
+from hrm_sweep.search.values import Value
 
 
 def lacking_trials(
@@ -110,7 +111,7 @@ def _trial(
 def _create(
     space: Space, params: Mapping[str, Value], state: TrialState, **fields: Any
 ) -> FrozenTrial:
-    known = space.distributions if params else {}
+    known = space.distributions_of(params) if params else {}
     return create_trial(state=state, params=dict(params), distributions=known, **fields)
 
 

@@ -17,7 +17,14 @@ from hrm_sweep.engine.interfaces import Clock, Observer, Slots
 from hrm_sweep.engine.open_study import OpenStudy
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_sync import InFlightTrial, StudySync
-from hrm_sweep.errors import DatabaseAway, Hopeless, MachineFault, NoWorkers, RecordError
+from hrm_sweep.errors import (
+    DatabaseAway,
+    Hopeless,
+    MachineFault,
+    NoWorkers,
+    RecordError,
+    StudyError,
+)
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.handle import STOPPED_AFTER, STOPPED_BY_FAULT
 from hrm_sweep.runs.outcomes import Outcome
@@ -84,6 +91,7 @@ class Scheduler:
                 lacks are written when the study is resumed.
             Hopeless: too many trials fail; the running ones were stopped.
             NoWorkers: the launcher cannot start any; trials wait.
+            StudyError: the custom search space raised; the running trials were stopped.
             MachineFault, OSError, RecordError: a disk is full or gone; the trials that met it wait.
             KeyboardInterrupt: Ctrl-C. Running trials have stopped at their next report and are put
                 back; a second Ctrl-C does not wait for them.
@@ -100,7 +108,7 @@ class Scheduler:
                 self._turn()
                 if not self._in_flight:
                     self._retry.wait()
-        except (KeyboardInterrupt, Hopeless, NoWorkers, MachineFault):
+        except (KeyboardInterrupt, Hopeless, NoWorkers, MachineFault, StudyError):
             self._stop()
             raise
         except (OSError, RecordError) as error:
@@ -181,7 +189,9 @@ class Scheduler:
 
     def _check_failure_rate(self) -> None:
         limit, ended = self._config.max_failure_rate, len(self._state.ended)
-        if limit is None or ended < ENDED_BEFORE_FAILURE_RATE or self._is_stopping:
+        if limit is None or self._is_stopping:
+            return
+        if limit and ended < ENDED_BEFORE_FAILURE_RATE:
             return
         if (failed := self._state.num_failed) > limit * ended:
             raise Hopeless(

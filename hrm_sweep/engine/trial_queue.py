@@ -15,7 +15,7 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.enqueued import Point
 from hrm_sweep.search.grid import Grid
-from hrm_sweep.search.space import Value
+from hrm_sweep.search.values import Value
 from hrm_sweep.storage.optuna_storage import SharedStorage
 from hrm_sweep.system.writers import LeaseState
 
@@ -105,6 +105,7 @@ class TrialQueue:
         while self._waiting:
             trial = self._storage.start(self._study, self._waiting.popleft())
             if trial is not None and self._complete_params(trial):
+                self._budget.space.extend(trial)
                 return trial
         return None
 
@@ -132,7 +133,9 @@ class TrialQueue:
         if self.is_grid or not self._num_new():
             return None
         self._study.pruner.prune(self._study, UNSTARTED)
-        return self._study.ask(self._distributions)
+        trial = self._study.ask(self._distributions)
+        self._budget.space.extend(trial)
+        return trial
 
     def _enqueue_missing_points(self) -> None:
         for point in _missing_points(self._budget.points(), self._trials()):

@@ -50,8 +50,8 @@ class Job:
     """Where the runs of a study are exported to, if they are."""
     repeats: int = 1
     """How many seeds a trial is run with; its values are their means."""
-    searched: Sequence[str] = ()
-    """The keys in which the trials of the study differ: they name the runs."""
+    fixed: Sequence[str] = ()
+    """The overrides that all trials of the study have; the others name the runs."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """For MLflow, beside those of our own."""
 
@@ -190,6 +190,7 @@ class Job:
             "artifacts": run.artifacts,
             "params": flat,
             "overrides": run.overrides,
+            "searched": [key for key, _ in self._searched(run.overrides)] if self.study else [],
             "app": self.app.to_record(),
             "tags": tags,
             "description": f"    {self.app.shell_command(*recipe_alone, *self.app.once)}\n",
@@ -197,10 +198,14 @@ class Job:
 
     def _point(self, overrides: Sequence[str]) -> Iterator[str]:
         """Yield the overrides in which a trial differs from others, short: `lr=1e-4`."""
+        for key, value in self._searched(overrides):
+            yield f"{key}={formatting.format_param(_number_or_text(value))}"
+
+    def _searched(self, overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
         for override in overrides:
-            key, _, value = override.lstrip("+").partition("=")
-            if key in self.searched:
-                yield f"{key}={formatting.format_param(_number_or_text(value))}"
+            if override not in self.fixed:
+                key, _, value = override.lstrip("+").partition("=")
+                yield key, value
 
 
 def _number_or_text(text: str) -> int | float | str:

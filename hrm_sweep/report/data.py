@@ -13,10 +13,11 @@ from typing import Any
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.ranking import front, ranked
-from hrm_sweep.runs.run import Run, Value
+from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.search.distributions import read_distributions, searched_log
 from hrm_sweep.search.scale import is_logarithmic, is_numeric
+from hrm_sweep.search.values import Value
 
 Curve = Mapping[int, float]
 

@@ -22,9 +22,10 @@ from hrm_sweep import formatting
 from hrm_sweep.formatting import shorten_middle
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.run import Run, Value
+from hrm_sweep.runs.run import Run
 from hrm_sweep.search.importance import importances
 from hrm_sweep.search.scale import is_numeric
+from hrm_sweep.search.values import Value
 
 INK = "#010101"
 """Axes and words; a page replaces it by its own colour of text."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,8 @@ from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.runs.writers import describe_unknown, seen_writer
+from hrm_sweep.search.values import Value, plain
 from hrm_sweep.system.writers import LeaseState
-
-Value = bool | int | float | str | None
 
 
 @dataclass(frozen=True)
@@ -236,26 +233,12 @@ class Run:
             return dict(json.loads((self.folder / layout.ENVIRONMENT).read_text("utf-8")))
         return {}
 
+    @property
+    def searched(self) -> list[str]:
+        """The keys that its study searched; none if an older version made it."""
+        return list(self.first.fields.get("searched", ()))
+
     def params(self, names: Sequence[str]) -> dict[str, Value]:
         """Return the values of searched keys in this run."""
         given = dict(text.lstrip("+").partition("=")[::2] for text in self.overrides)
         return {name: plain(given[name]) for name in names if name in given}
-
-
-ZEROS = re.compile(r"[+-]?0[0-9_]")
-
-
-def plain(text: str) -> Value:
-    """Return an override's value as a number, true, false, null, or its text."""
-    words: dict[str, Value] = {"true": True, "false": False, "null": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    if text[:1] in ("'", '"'):
-        return text[1:-1].replace(f"\\{text[0]}", text[0])
-    if ZEROS.match(text):  # Hydra reads 007 as text
-        return text
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            number = kind(text)
-            return number if math.isfinite(number) else text  # as the search space has it
-    return text

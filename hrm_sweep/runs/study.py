@@ -14,10 +14,12 @@ from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.run import Run, Value
+from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.run_folders import trials_below
 from hrm_sweep.runs.writers import seen_writer
 from hrm_sweep.search.objectives import Objectives, parse_objectives
+from hrm_sweep.search.space import ADDED
+from hrm_sweep.search.values import Value
 from hrm_sweep.system import process
 from hrm_sweep.system.writers import LeaseState
 
@@ -127,10 +129,13 @@ class Study:
         """Metrics worth a column, by name; `*` stands for any rest."""
         return list(self._asked["judged"]["columns"]) or self.objective_names
 
-    @property
+    @functools.cached_property
     def searched(self) -> list[str]:
-        """The keys that were searched."""
-        return list(self._asked["params"])
+        """The keys that were searched, those of a custom search space last."""
+        names = list(self._asked["params"])
+        if ADDED in (self.recipe or {}).get("space", {}):
+            names += [name for run in self.trials for name in run.searched]
+        return list(dict.fromkeys(names))
 
     @property
     def space(self) -> dict[str, str]:

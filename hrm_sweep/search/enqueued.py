@@ -17,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.compat.hydra import element_text
 from hrm_sweep.errors import SpaceError
-from hrm_sweep.search.space import Dimension, Space, Value
+from hrm_sweep.search.space import Dimension, Space
+from hrm_sweep.search.values import Value
 
 KEY = "hydra.sweeper.enqueue"
 FORM = f"such as '{KEY}=[{{lr:1e-3}}]', or a file of them in YAML, JSON or CSV"

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from hrm_sweep.search.scale import is_numeric
-from hrm_sweep.search.space import Dimension, Space, Value
+from hrm_sweep.search.space import Dimension, Space
+from hrm_sweep.search.values import Value
 
 Place = tuple[int, ...]
 """Index of the step on each axis."""

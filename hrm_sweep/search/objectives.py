@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeVar
 
 from hrm_sweep.errors import StudyError
 
+UNNAMED = "objective"
+"""Objective of a study that names none: what the task returns."""
 Values = Mapping[str, float]
 T = TypeVar("T")
 
@@ -141,13 +144,20 @@ def parse_objectives(
     """Return the objectives as they stand in a config.
 
     Args:
-        direction: None: maximize what is named like an accuracy, minimize any other.
+        objective: where it is `UNNAMED` and there are several directions, a task returns as many
+            numbers, which get the names objective_0, objective_1, ….
+        direction: maximize or minimize, also as a member of an enumeration, or a list of these.
+            None: maximize what is named like an accuracy, minimize any other.
 
     Raises:
         StudyError: they do not fit together, or a constraint cannot be read.
     """
     objectives = _listed(objective)
-    directions = tuple(map(_assumed, objectives)) if direction is None else _listed(direction)
+    directions = tuple(map(_assumed, objectives))
+    if direction is not None:
+        directions = tuple(way.rpartition(".")[2].lower() for way in _listed(direction))
+    if objective == UNNAMED and len(directions) > 1:
+        objectives = tuple(f"{UNNAMED}_{number}" for number in range(len(directions)))
     if len(objectives) != len(directions) or not objectives:
         raise StudyError(
             f"hydra.sweeper.direction={','.join(directions)}: {len(objectives)} objectives need a "
@@ -176,7 +186,8 @@ def _assumed(name: str) -> str:
 
 def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
     is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    return tuple(map(str, value)) if is_list else (str(value),)
+    values = value if is_list else [value]
+    return tuple(each.name if isinstance(each, Enum) else str(each) for each in values)
 
 
 def _constraint(name: str, rule: str) -> Constraint:

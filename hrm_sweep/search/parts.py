@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
+from importlib import import_module
 from pkgutil import resolve_name
 from typing import Any
 
@@ -44,6 +45,19 @@ def part_config(part: str, config: Any) -> Config | None:
     return checked
 
 
+def resolve(path: str) -> Any:
+    """Return what a dotted path names.
+
+    Raises:
+        ImportError, AttributeError: there is no such thing; or whatever a module raises.
+    """
+    try:
+        return resolve_name(path)
+    except ValueError:  # no Python names: an app's file may be called my-app.py
+        module, _, name = path.rpartition(".")
+        return getattr(import_module(module), name)
+
+
 def class_name(config: Config | None) -> str:
     """Return the name of the class that a config stands for; "" for none."""
     return str((config or {}).get("_target_", "")).rpartition(".")[2]
@@ -79,7 +93,7 @@ def _check(part: str, key: str, config: Config) -> None:
         option, way_out = GONE[name]
         raise StudyError(f"hydra/sweeper/{part}={option}: Optuna has no {name} now; take {way_out}")
     try:
-        resolve_name(str(target))
+        resolve(str(target))
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{key}._target_", target, str(error)) from error
     for argument, value in config.items():
@@ -93,4 +107,4 @@ def _check(part: str, key: str, config: Config) -> None:
 
 def _parameters(config: Config) -> Mapping[str, inspect.Parameter]:
     """Return the arguments of the class or function that a config names."""
-    return inspect.signature(resolve_name(str(config["_target_"]))).parameters
+    return inspect.signature(resolve(str(config["_target_"]))).parameters

@@ -19,6 +19,7 @@ from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives
 from hrm_sweep.search.parts import Config, class_name, instantiate_part, part_config, takes
 from hrm_sweep.search.space import Space
+from hrm_sweep.search.values import Value
 
 FEW = 250
 """Optuna's AutoSampler leaves the Gaussian process here; it costs the cube of the trials."""
@@ -89,6 +90,11 @@ def _check_enumerable(config: Config, space: Space) -> None:
         raise StudyError(
             "hydra.sweeper.sampler.search_space: the grid is what is swept; leave it out"
         )
+    if space.custom is not None:
+        raise StudyError(
+            f"hydra/sweeper/sampler: {class_name(config)} runs the points of a grid, and a custom "
+            "search space has none that are known; take another sampler"
+        )
     for each in space.dimensions:
         if each.choices is None:
             raise StudyError(
@@ -98,8 +104,10 @@ def _check_enumerable(config: Config, space: Space) -> None:
             )
 
 
-def check_sampler(sampler: Any, name: str, budget: Budget, objectives: Objectives) -> None:
-    """Check that a sampler can propose a trial, by a study that is kept nowhere.
+def check_sampler(
+    sampler: Any, name: str, budget: Budget, objectives: Objectives
+) -> dict[str, Value]:
+    """Check that a sampler can propose a trial, by a study that is kept nowhere, and return it.
 
     Raises:
         StudyError: it cannot; the message has the sampler's reason.
@@ -108,13 +116,15 @@ def check_sampler(sampler: Any, name: str, budget: Budget, objectives: Objective
     directions: Any = list(objectives.directions)
     study = optuna.create_study(directions=directions, sampler=sampler)
     try:
-        study.ask({each.name: each.distribution for each in budget.space.dimensions})
+        trial = study.ask({each.name: each.distribution for each in budget.space.dimensions})
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise StudyError(
             f"hydra/sweeper/sampler: {name} cannot propose a trial of this study ({reason}); "
             "take hydra/sweeper/sampler=tpe"
         ) from error
+    budget.space.extend(trial)
+    return budget.space.in_order(trial.params)
 
 
 def _seeded(seed: int | None, num_known: int) -> int | None:

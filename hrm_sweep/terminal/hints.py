@@ -220,7 +220,10 @@ def describe_others(others: Others, *, how_to_continue: Callable[..., str]) -> I
 
 
 def _sizes(space: Space) -> str:
-    return ", ".join(map(_size, space.dimensions)) or "one point"
+    sizes = [*map(_size, space.dimensions)]
+    if space.custom is not None:
+        sizes.append(f"more by {space.custom.path}")
+    return ", ".join(sizes) or "one point"
 
 
 def _size(dimension: Dimension) -> str:

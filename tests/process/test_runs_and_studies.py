@@ -16,9 +16,10 @@ from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import ranking
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Record
-from hrm_sweep.runs.run import Run, plain
+from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.search.objectives import parse_objectives
+from hrm_sweep.search.values import plain
 
 pytestmark = pytest.mark.usefixtures("in_studies_folder")
 

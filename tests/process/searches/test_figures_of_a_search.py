@@ -13,8 +13,9 @@ from studies import STUDY, study, sweep
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.report import comparison, figures
 from hrm_sweep.report.data import Data
-from hrm_sweep.runs.run import Run, plain
+from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
+from hrm_sweep.search.values import plain
 
 SEARCH = ("+x=tag(log, interval(0.01, 20))", "+noise=interval(0,3)", "+seed=range(0,8)", "+k=a,b,c")
 OPTIONS = ("hydra.sweeper.n_trials=14", "hydra.sweeper.seed=3", "hydra.launcher.workers=1")

@@ -4,7 +4,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hrm_sweep.errors import SpaceError
-from hrm_sweep.search.space import Space, parse_space
+from hrm_sweep.search.parsing import parse_space
+from hrm_sweep.search.space import Space
 
 
 def space_of(*overrides: str) -> Space:

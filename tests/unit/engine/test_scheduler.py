@@ -219,7 +219,11 @@ def test_a_study_whose_trials_fail_is_given_up(tmp_path):
 
 @pytest.mark.parametrize(
     ("rate", "failures"),
-    [pytest.param(0.5, 2, id="as many as allowed"), pytest.param(None, 4, id="no limit")],
+    [
+        pytest.param(0.5, 2, id="as many as allowed"),
+        pytest.param(None, 4, id="no limit"),
+        pytest.param(1.0, 4, id="all of them"),
+    ],
 )
 def test_a_study_goes_on_as_long_as_its_failure_rate_is_allowed(tmp_path, rate, failures):
     def script(number, attempt):
@@ -227,6 +231,12 @@ def test_a_study_goes_on_as_long_as_its_failure_rate_is_allowed(tmp_path, rate, 
 
     done = Run(tmp_path, "x=0,1,2,3", script=script, max_failure_rate=rate).run()
     assert done.optuna_states().count("FAIL") == failures
+
+
+def test_where_no_trial_may_fail_the_first_failure_ends_the_study(tmp_path):
+    run = Run(tmp_path, "x=0,1,2", script=lambda *_: Job(outcome="failed"), max_failure_rate=0.0)
+    with pytest.raises(Hopeless, match=r"1 of 1 trials failed, more than .*max_failure_rate=0\.0"):
+        run.run()
 
 
 def test_the_study_goes_on_while_its_database_is_away(tmp_path):

@@ -1,6 +1,7 @@
 """Which of two trials is better, and what a config may ask for."""
 
 import math
+from enum import Enum
 
 import pytest
 
@@ -79,3 +80,20 @@ def test_infinity_is_a_value_like_another():
     assert parse_objectives("a", "minimize").front([{"a": math.inf}, {"a": 1.0}], same) == [
         {"a": 1.0}
     ]
+
+
+class Direction(Enum):
+    minimize = 1
+    maximize = 2
+
+
+def test_objectives_without_names_are_numbered():
+    asked = parse_objectives("objective", ["minimize", "maximize"])
+    assert asked.names == ("objective_0", "objective_1")
+    assert asked.directions == ("minimize", "maximize")
+
+
+@pytest.mark.parametrize("way", [Direction.maximize, "Direction.maximize", "MAXIMIZE"])
+def test_a_direction_may_be_a_member_of_an_enumeration(way):
+    assert parse_objectives("a", way).directions == ("maximize",)
+    assert parse_objectives(["a", "b"], [way, "minimize"]).directions == ("maximize", "minimize")

@@ -7,8 +7,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hrm_sweep.errors import StudyError
 from hrm_sweep.search.objectives import parse_objectives
+from hrm_sweep.search.parsing import parse_space
 from hrm_sweep.search.samplers import Auto, choose_sampler
-from hrm_sweep.search.space import parse_space
 
 NUMBERS = ("a=interval(0, 1)", "b=int(interval(1, 9))")
 

@@ -16,7 +16,8 @@ from optuna.distributions import (
 
 from hrm_sweep.errors import SpaceError
 from hrm_sweep.search import grammar
-from hrm_sweep.search.space import Space, parse_space
+from hrm_sweep.search.parsing import parse_space
+from hrm_sweep.search.space import Space
 
 grammar.extend()  # the plugin does that when Hydra starts
 
