@@ -63,6 +63,14 @@ class Job:
         self.__dict__.update(state, task=pickle.loads(state["task"]))
 
     @property
+    def variables(self) -> dict[str, str]:
+        """What a worker has to have in its environment before it imports anything.
+
+        Libraries read an address of MLflow when they are imported.
+        """
+        return self.tracking.variables(os.environ) if self.tracking else {}
+
+    @property
     def source(self) -> Path:
         """Folder of the task's code."""
         task = inspect.unwrap(self.task)

@@ -81,7 +81,8 @@ class Pool:
             pickle.dumps((tuple(preload), packed)),
         ]
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        environment = {**os.environ, **process.thread_variables(threads)}
+        variables = getattr(job[2], "variables", {})  # of a `Job`; other sweepers have none
+        environment = {**os.environ, **variables, **process.thread_variables(threads)}
         new_process = partial(_Process, messages, environment)
         self._slots = [_Slot(self._jobs, new_process, timeout) for _ in range(workers)]
         for slot in self._slots:

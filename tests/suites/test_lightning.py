@@ -13,6 +13,7 @@ import pytest
 import torch
 from paths import TESTS
 from studies import PATIENCE_SECONDS, command
+from truth import Truth
 
 from hrm_sweep.errors import Interrupted
 from hrm_sweep.lightning import TrialLogger, last_checkpoint
@@ -68,6 +69,16 @@ def test_a_killed_trial_continues_from_its_checkpoint_and_is_reproduced():
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "identical, bit for bit" in done.stdout
+
+
+def test_lightnings_own_logger_makes_a_child_of_the_trials_run(tmp_path):
+    own = "{_target_:lightning.pytorch.loggers.MLFlowLogger,experiment_name:hrm_sweep,run_name:own}"
+    tracked = "hydra.sweeper.tracking.name=mlflow"
+    preload = "hydra.launcher.preload=[lightning.pytorch.loggers]"  # reads the address then
+    study("lr=0.1", f"+logger.own={own}", tracked, preload)
+    truth = Truth(f"sqlite:///{tmp_path}/mlruns/mlflow.db")
+    parent = truth.run("own").data.tags["mlflow.parentRunId"]
+    assert parent == truth.run("0").info.run_id
 
 
 class Counter(lightning.LightningModule):
