@@ -127,7 +127,7 @@ class SweeperConfig:
     n_jobs: int | None = None
     """Trials at a time: the workers of the pool, unless they are set, or the size of a batch."""
     seed: int | None = None
-    """Of the sampler."""
+    """Seed of the sampler; null: other proposals each time."""
     sampler: Any = None
     """Optuna sampler: an option of `hydra/sweeper/sampler`, or a config with `_target_`."""
     pruner: Any = None

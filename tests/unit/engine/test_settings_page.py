@@ -1,0 +1,55 @@
+"""docs/any_app.md lists each setting of the sweeper and the pool as the code has it."""
+
+import ast
+import inspect
+import json
+import re
+
+import pytest
+from paths import ROOT
+
+from hrm_sweep.engine import plugin_config
+from hrm_sweep.engine.plugin_config import DEFAULTS, PoolConfig, SweeperConfig
+
+PAGE = ROOT / "docs" / "any_app.md"
+
+
+def documented(config: type) -> dict[str, str]:
+    """The docstring of each field, in one line."""
+    (node,) = (
+        each
+        for each in ast.parse(inspect.getsource(plugin_config)).body
+        if isinstance(each, ast.ClassDef) and each.name == config.__name__
+    )
+    found = {}
+    for field, text in zip(node.body, node.body[1:], strict=False):
+        is_documented = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+        if isinstance(field, ast.AnnAssign) and is_documented:
+            found[field.target.id] = " ".join(text.value.value.split())
+    return found
+
+
+def table(config: type) -> str:
+    """The rows of the page."""
+    defaults = vars(config())
+    for group in DEFAULTS:
+        defaults |= group if isinstance(group, dict) else {}
+    rows = ["| key | default | meaning |", "|---|---|---|"]
+    for key, text in documented(config).items():
+        default = defaults[key]
+        shown = default if isinstance(default, str) else json.dumps(default)
+        rows.append(f"| `{key}` | `{shown}` | {text} |")
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize(("name", "config"), [("sweeper", SweeperConfig), ("pool", PoolConfig)])
+def test_the_page_has_each_setting_with_its_default_and_its_meaning(name, config):
+    text = PAGE.read_text(encoding="utf-8")
+    (written,) = re.findall(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", text, re.S)
+    assert written == table(config), f"put this into {PAGE}:\n{table(config)}"
+
+
+@pytest.mark.parametrize("config", [SweeperConfig, PoolConfig])
+def test_each_setting_has_a_docstring(config):
+    internal = {"_target_", "_recursive_", "defaults"}
+    assert set(vars(config())) - internal == set(documented(config))
