@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from typing import Any
 
 from omegaconf.errors import OmegaConfBaseException
@@ -15,6 +16,7 @@ from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.plugin_config import (
     FOR_ONCE,
     SWEEP_DIR,
+    names_code,
     once_overrides,
     resume_overrides,
     without_place,
@@ -45,14 +47,17 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="run this trial again, which has failed or was pruned; may be repeated",
     )
     parser.add_argument(
-        "--yes", action="store_true", help="run the recorded command of another app without asking"
+        "--yes",
+        action="store_true",
+        help="run a recorded command of another app, or one that names code, without asking",
     )
 
 
 def _run(arguments: argparse.Namespace) -> list[str] | None:
     """Return the arguments with which Hydra resumes the study or the run.
 
-    A study of another app is resumed here, by that app's own command.
+    A study of another app is resumed here, by that app's own command; so is one that runs code
+    which its record names.
     """
     found = resolve_whole(arguments.study)
     run_again = "failed" if arguments.failed else _listed(arguments.trial)
@@ -61,7 +66,8 @@ def _run(arguments: argparse.Namespace) -> list[str] | None:
             raise StudyError(f"{found.folder.name}: is a single run, it has no trials")
         return _single_run(found, arguments.take_from)
     once = {"take_from": arguments.take_from, "run_again": run_again}
-    if found.app.flags or registered(found.app.name) is None:
+    is_of_this_app = registered(found.app.name) is not None and not found.app.flags
+    if not is_of_this_app or any(map(names_code, itertools.chain(*_saved(found)))):
         _resume_by_its_app(found, is_confirmed=arguments.yes, **once)
         return None
     return _study(found, **once)
