@@ -223,7 +223,8 @@ class Sweep:
             self._launcher.start(num_jobs=self._num_to_run)
             slots: Slots = self._launcher
             return slots
-        whole = max(1, self._num_to_run) if self._budget.is_grid else 1
+        needs_results = not self._budget.is_grid or self._config.patience is not None
+        whole = 1 if needs_results else max(1, self._num_to_run)
         most = self._config.max_batch_size or self._config.n_jobs or whole
         return BatchAdapter(self._launcher, num_slots=most)
 

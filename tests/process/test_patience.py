@@ -5,13 +5,19 @@ import subprocess
 import sys
 
 import pytest
-from studies import PATIENCE_SECONDS, STUDY, study, sweep
+from studies import PATIENCE_SECONDS, STUDY, command, study, sweep
 
 from hrm_sweep.runs import record
 
 SPACE = ("+x=2,5,1,7,8,9", "hydra.launcher.workers=1")
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+
+def run(typed: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        typed, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
 
 
 def states() -> list[str]:
@@ -33,12 +39,16 @@ def test_the_study_ends_well_says_why_and_continues_as_printed():
     assert states() == ["COMPLETE"] * 4 + ["WAITING"] * 2
     program, *words = shlex.split(further)
     assert program == "python"
-    done = subprocess.run(
-        [sys.executable, *words],
-        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
+    done = run([sys.executable, *words])
     assert done.returncode == 0, done.stderr
     assert states() == ["COMPLETE"] * 6
+
+
+def test_a_stock_launcher_is_not_given_the_whole_grid():
+    typed = ["hydra/launcher=basic" if "launcher=" in word else word for word in command()]
+    done = run([*typed, SPACE[0], "hydra.sweeper.patience=3"])
+    assert done.returncode == 0, done.stderr
+    assert states() == ["COMPLETE"] * 4 + ["WAITING"] * 2
 
 
 def test_a_patience_that_is_no_number_of_trials_is_refused(tmp_path):
