@@ -44,6 +44,8 @@ class TrialQueue:
         self._storage, self._study, self._budget = storage, study, budget
         self.is_grid = budget.is_grid
         self._distributions = budget.space.distributions
+        self._first = {_key(point): place for place, point in enumerate(budget.first())}
+        """Places of the points that go before others that wait, as some have waited for longer."""
         self._waiting: deque[int] = deque()
         """Ids of waiting trials as of the last query, which costs time for each of them."""
         with storage.exclusive_transaction():
@@ -101,13 +103,17 @@ class TrialQueue:
 
     def _take_waiting(self) -> optuna.Trial | None:
         if not self._waiting:
-            self._waiting.extend(map(trial_id, self._trials(TrialState.WAITING)))
+            waiting = sorted(self._trials(TrialState.WAITING), key=self._place)
+            self._waiting.extend(map(trial_id, waiting))
         while self._waiting:
             trial = self._storage.start(self._study, self._waiting.popleft())
             if trial is not None and self._complete_params(trial):
                 self._budget.space.extend(trial)
                 return trial
         return None
+
+    def _place(self, trial: FrozenTrial) -> int:
+        return self._first.get(_key(trial.params), len(self._first)) if self._first else 0
 
     def _complete_params(self, trial: optuna.Trial) -> bool:
         """Let the sampler propose the parameters that an enqueued trial lacks, as `Study.ask` does.

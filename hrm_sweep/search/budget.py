@@ -47,15 +47,23 @@ class Budget:
         """Trials in total."""
         return self.space.size if self.is_grid else self.n_trials or NUM_TRIALS
 
-    def points(self) -> Iterator[Point]:
-        """Return every point of a grid: those that are run first, then the others in Hydra's order.
+    def first(self) -> list[Point]:
+        """Return the points of a grid that are run first.
 
         Of an enqueued point that lacks values, the first one of the grid that has the given ones.
         """
-        first: list[Point] = []
-        for asked in self.enqueued:
+        found: list[Point] = []
+        for asked in self.enqueued if self.is_grid else ():
             whole = (point for point in self.space.points() if asked.items() <= point.items())
-            first += itertools.islice((point for point in whole if point not in first), 1)
+            found += itertools.islice((point for point in whole if point not in found), 1)
+        return found
+
+    def points(self) -> Iterator[Point]:
+        """Return every point of a grid: those that are run first, then the others in Hydra's order.
+
+        They are in the order in which a new study numbers them.
+        """
+        first = self.first()
         keys = {frozenset(point.items()) for point in first}
         others = (each for each in self.space.points() if frozenset(each.items()) not in keys)
         return itertools.chain(first, others)

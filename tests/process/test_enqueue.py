@@ -44,6 +44,16 @@ def test_a_grid_begins_with_the_points():
     assert [point["x"] for point in params()] == [3, 1, 2]
 
 
+def test_a_point_of_a_grid_goes_before_those_that_have_waited_for_longer():
+    grid = ("+x=2,5,6,7,1", "hydra.launcher.workers=1")
+    assert sweep(*grid, "hydra.sweeper.patience=1").returncode == 0
+    assert study().get_trials()[4].state.name == "WAITING"
+    done = sweep(*grid, f"{ENQUEUE}[{{x:1}}]", "hydra.sweeper.patience=2")
+    assert done.returncode == 0, done.stderr
+    states = [trial.state.name for trial in study().get_trials()]
+    assert states == ["COMPLETE", "COMPLETE", "WAITING", "WAITING", "COMPLETE"]
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
