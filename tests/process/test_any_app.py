@@ -15,6 +15,7 @@ PAGE = (ROOT / "docs" / "any_app.md").read_text(encoding="utf-8")
 APPS = dict(re.findall(r"^<!-- app (\S+) -->\n```python\n(.*?)^```", PAGE, re.M | re.S))
 LINES = re.findall(r"^\$ (python (\S+\.py).*)$", PAGE, re.M)
 COMMANDS = [line for line, app in LINES if app in APPS]
+LIGHTNING = "line.py"
 UNTRACKED = "hydra.sweeper.tracking.name=off"
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
@@ -40,12 +41,17 @@ def _apps(in_a_folder_of_its_own):
 
 
 def test_the_page_has_its_apps():
-    assert APPS.keys() >= {"returns.py", "resumes.py"}
+    assert APPS.keys() == {"returns.py", "resumes.py", "line.py"}
     assert len(COMMANDS) >= 5
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(line, marks=pytest.mark.slow if LIGHTNING in line else ()) for line in COMMANDS],
+)
 def test_a_command_runs(line):
+    if LIGHTNING in line:
+        pytest.importorskip("lightning")
     done = run(words(line))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "failed" not in done.stdout
