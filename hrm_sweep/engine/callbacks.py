@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Mapping
@@ -107,6 +108,7 @@ class Callbacks:
         self._folder, self._on_trial_end, self._on_end = folder.absolute(), on_trial_end, on_end
         self._seconds_to_end = seconds_to_end
         self._has_settled = self._is_given_up = False
+        self._is_done = threading.Event()
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._make_calls, name="callbacks", daemon=True)
 
@@ -130,22 +132,19 @@ class Callbacks:
         if self._on_end is not None and self._has_settled:
             self._calls.put(_Call("on_end", self._on_end, self._study_end()))
         self._calls.put(None)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # of a user who does not want to wait
             self._wait()
-        finally:
+        if not self._is_done.is_set():
             self._give_up()
 
     def _wait(self) -> None:
-        self._thread.join(min(SECONDS_UNSAID, self._seconds_to_end))
-        if self._thread.is_alive():
+        if not self._is_done.wait(min(SECONDS_UNSAID, self._seconds_to_end)):
             most = formatting.format_duration(self._seconds_to_end)
             output.show(f"Waits for on_trial_end and on_end, up to {most}; Ctrl-C ends that")
-            self._thread.join(max(0.0, self._seconds_to_end - SECONDS_UNSAID))
+            self._is_done.wait(max(0.0, self._seconds_to_end - SECONDS_UNSAID))
 
     def _give_up(self) -> None:
         """End what still runs."""
-        if not self._thread.is_alive():
-            return
         self._is_given_up = True
         for callback in filter(None, (self._on_trial_end, self._on_end)):
             callback.cancel()
@@ -156,6 +155,7 @@ class Callbacks:
             failure = call.callback(call.ending)
             if failure and not self._is_given_up:
                 output.show(f"{call.what} failed: {redacted(failure)}")
+        self._is_done.set()
 
     def _trial_end(self, trial: TrialProgress) -> TrialEnd:
         assert trial.outcome is not None

@@ -1,10 +1,11 @@
 """Functions and commands that run when a trial or a study ends."""
 
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from studies import PATIENCE_SECONDS, STUDY, command, study
+from studies import PATIENCE_SECONDS, STUDY, Sweep, command, study, until
 
 APP = """
 import hydra
@@ -104,3 +105,19 @@ def test_what_cannot_be_called_is_refused_before_anything_is_created(tmp_path):
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith(f"{TRIAL_END}=app.takes_nothing: is no function that can be called with")
     assert {path.name for path in tmp_path.iterdir()} <= {"app.py", "__pycache__"}
+
+
+def test_ctrl_c_ends_the_wait_for_a_callback_and_the_study_is_complete(tmp_path):
+    typed = command("+x=0,1", ONE, f"{END}='touch begun; sleep 600'", app=Path("app.py"))
+    Path("app.py").write_text(APP)
+    running = Sweep(typed, tmp_path / "log")
+    try:
+        until(lambda: "Waits for on_trial_end and on_end" in running.printed)
+        running.signal(signal.SIGINT)
+        assert running.ends() == 0, running.printed
+    finally:
+        running.kill()
+    assert Path("begun").exists()
+    assert "What is left of on_trial_end and on_end is given up" in running.printed
+    assert "  once more   " in running.printed
+    assert "Stopped" not in running.printed
