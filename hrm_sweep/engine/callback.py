@@ -37,7 +37,10 @@ class Ending(Protocol):
 
 
 class Callback(Protocol):
-    """A function or a command, with what `describe` calls it in messages."""
+    """A function or a command.
+
+    A call may raise OSError or ValueError if it cannot be begun.
+    """
 
     def __call__(self, ending: Ending) -> str:
         """Run it, and return in one line why it failed; nothing if it did not."""

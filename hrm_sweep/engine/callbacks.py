@@ -151,11 +151,13 @@ class Callbacks:
         output.show("What is left of on_trial_end and on_end is given up")
 
     def _make_calls(self) -> None:
-        while (call := self._calls.get()) and not self._is_given_up:
-            failure = call.callback(call.ending)
-            if failure and not self._is_given_up:
-                output.show(f"{call.what} failed: {redacted(failure)}")
-        self._is_done.set()
+        try:
+            while (call := self._calls.get()) and not self._is_given_up:
+                failure = _failure(call)
+                if failure and not self._is_given_up:
+                    output.show(f"{call.what} failed: {redacted(failure)}")
+        finally:
+            self._is_done.set()
 
     def _trial_end(self, trial: TrialProgress) -> TrialEnd:
         assert trial.outcome is not None
@@ -181,3 +183,11 @@ class Callbacks:
             best=tuple(map(self._trial_end, state.front)),
             folder=self._folder,
         )
+
+
+def _failure(call: _Call) -> str:
+    """Make a call, and return in one line why it failed, also if it could not be begun."""
+    try:
+        return call.callback(call.ending)
+    except (OSError, ValueError) as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())

@@ -131,6 +131,7 @@ def leave(_):
     [
         pytest.param(FunctionCallback(leave), "SystemExit: 3 (test_callbacks.py:", id="it exits"),
         pytest.param(["sh", "-c", "kill -9 $$"], "exit code 137\n", id="it is killed"),
+        pytest.param(CommandCallback(["a\0b"]), "ValueError: embedded null", id="it cannot begin"),
         pytest.param("(echo a; exit 3)", "exit code 3: a\n", id="a line for the shell"),
     ],
 )
