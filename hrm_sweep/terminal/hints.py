@@ -169,7 +169,8 @@ def _how_to_choose(front: Sequence[TrialProgress], named: list[str]) -> Iterator
     size = formatting.pluralize(len(front), "trial")
     yield f"  front       {size} that no other beats: {numbers}"
     yield f"  choose      {process.hrm_sweep_command('best', *named, '--pareto')}"
-    yield f"  reproduce   {process.hrm_sweep_command('reproduce', *named, '--trial', 'N')}"
+    one = str(front[0].number)
+    yield f"  reproduce   {process.hrm_sweep_command('reproduce', *named, '--trial', one)}"
 
 
 def reproduce(name: str, folder: Path, trial: TrialProgress) -> str:

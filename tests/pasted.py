@@ -1,0 +1,67 @@
+"""Command lines that were printed, found in the text and executed as a user would paste them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from studies import PATIENCE_SECONDS
+
+_STARTS = r"(?:cd \S+ && )?(?:python (?:-m \w+|\S+\.py)|hrm-sweep|mv)(?= |$)"
+COMMAND = re.compile(rf"(?:^|\s)({_STARTS}[^\n]*)", re.M)
+SERVERS = ("ui", "dashboard")
+
+
+def commands_in(text: str) -> list[str]:
+    """Return the command lines in a text, each once; what follows one on its line is part of it."""
+    return list(dict.fromkeys(match.strip().rstrip(".") for match in COMMAND.findall(text)))
+
+
+def paste(line: str, folder: Path) -> tuple[int, str]:
+    """Execute a line in a shell at a terminal, where the user says yes to whatever is asked.
+
+    A server is ended by Ctrl-C when it has named its page.
+
+    Returns:
+        Exit code and output; 0 for a server that answered.
+    """
+    mine, its = pty.openpty()
+    process = subprocess.Popen(
+        ["bash", "-c", line],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        stdin=its,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    os.write(mine, b"y\n")
+    try:
+        if any(f"hrm_sweep {server}" in line for server in SERVERS):
+            return _served(process)
+        printed, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        return process.returncode, printed
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        os.close(its)
+        os.close(mine)
+
+
+def _served(process: subprocess.Popen[str]) -> tuple[int, str]:
+    assert process.stdout is not None
+    printed = ""
+    for line in process.stdout:
+        printed += line
+        if "http://" in line:
+            os.killpg(process.pid, signal.SIGINT)
+            process.communicate(timeout=PATIENCE_SECONDS)
+            return 0, printed
+    return process.wait(), printed
