@@ -28,7 +28,9 @@ def take_values(handle: RunHandle, returned: Any, objectives: Sequence[str]) -> 
     if not _is_too_long(returned, objectives):
         values = {name: logged[name] for name in objectives if name in logged} | values
     if missing := [name for name in objectives if name not in values]:
-        complaint = _complaint(returned, objectives) + _nearest(missing[0], {**values, **logged})
+        known = {**values, **logged}
+        complaint = _complaint(returned, objectives)
+        complaint += _several_known(known) if len(objectives) > 1 else _nearest(missing[0], known)
         handle.set_outcome(Outcome.UNJUDGED, complaint)
         return
     handle.values = values
@@ -60,15 +62,22 @@ def _named(returned: Any, objectives: Sequence[str]) -> dict[str, float]:
     if isinstance(returned, Mapping):
         values = {str(name): as_number(value) for name, value in returned.items()}
     else:
-        several = returned if isinstance(returned, (tuple, list)) else [returned]
-        if len(several) > len(objectives):
+        if _is_too_long(returned, objectives):
             return {}
+        several = _several(returned, objectives) or [returned]
         values = dict(zip(objectives, map(as_number, several), strict=False))
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _several(returned: Any, objectives: Sequence[str]) -> Sequence[Any]:
+    """Return the elements of a tuple or list, for several objectives also of an array; else ()."""
+    if len(objectives) > 1 and getattr(returned, "ndim", 0) == 1:
+        returned = returned.tolist()
+    return returned if isinstance(returned, (tuple, list)) else ()
+
+
 def _is_too_long(returned: Any, objectives: Sequence[str]) -> bool:
-    return isinstance(returned, (tuple, list)) and len(returned) > len(objectives)
+    return len(_several(returned, objectives)) > len(objectives)
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
@@ -78,6 +87,12 @@ def _nearest(name: str, known: Collection[str]) -> str:
     shown = ", ".join(list(known)[:MOST_SHOWN]) + (", …" if len(known) > MOST_SHOWN else "")
     near = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
     return f". It has {shown}; try hydra.sweeper.objective={near}"
+
+
+def _several_known(known: Collection[str]) -> str:
+    """Return which metrics there are for several objectives; empty if the run has none."""
+    names = ",".join(list(known)[:MOST_SHOWN])
+    return f". Name them, such as hydra.sweeper.objective=[{names}]" if known else ""
 
 
 def _complaint(returned: Any, objectives: Sequence[str]) -> str:

@@ -109,7 +109,8 @@ def _searched(trials: Iterable[TrialProgress]) -> list[str]:
 
 
 def _headings(searched: Sequence[str], most: int | None) -> list[str]:
-    return [shorten_middle(name, most) for name in short_names(searched)]
+    names = short_names([name.lstrip("+") for name in searched])
+    return [shorten_middle(name, most) for name in names]
 
 
 def _settings(trial: TrialProgress, searched: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import hydra
+import numpy as np
 from omegaconf import DictConfig
 from optuna.trial import Trial
 
@@ -13,7 +14,9 @@ def main(cfg: DictConfig) -> Any:
         raise RuntimeError("this app was told to fail")
     far = (cfg.x - 5) ** 2 + (cfg.y - 5) ** 2
     near = cfg.x**2 + cfg.y**2 + cfg.get("depth", 0.0) ** 2 + cfg.get("z", 0.0) ** 2
-    return (near, far) if cfg.returns == "both" else near
+    named = {"near": near, "far": far}
+    returns = {"both": (near, far), "array": np.array([near, far]), "dict": named}
+    return returns.get(cfg.returns, near)
 
 
 def add_z_and_depth(cfg: DictConfig, trial: Trial) -> None:
