@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from hrm_sweep import formatting
 from hrm_sweep.compat.hydra import config_flags, is_main_program
@@ -44,6 +44,7 @@ from hrm_sweep.launch.job import Job
 from hrm_sweep.launch.job_returns import Batch, in_batches, raise_failure
 from hrm_sweep.report import draw_report
 from hrm_sweep.runs.app import App, register
+from hrm_sweep.runs.configs import typed_overrides
 from hrm_sweep.runs.export_state import waiting
 from hrm_sweep.runs.own_keys import own_keys
 from hrm_sweep.runs.places import Place
@@ -90,8 +91,8 @@ class Sweep:
         config: SweeperConfig,
         arguments: list[str],
     ) -> None:
-        self._for_hydra = _unresolved_overrides(hydra_config, "hydra")
-        self._for_task = _unresolved_overrides(hydra_config, "task")
+        self._for_hydra = typed_overrides(hydra_config.hydra, "hydra")
+        self._for_task = typed_overrides(hydra_config.hydra, "task")
         check_no_secrets([*self._for_hydra, *self._for_task])
         config.check_settings()
         check_choices(hydra_config, self._for_hydra)
@@ -422,10 +423,3 @@ def _make_pruning(config: SweeperConfig, objectives: Objectives, study: str) -> 
     if pruner is None:
         return None
     return Pruning(absolute(config.storage), study, objectives.names[0], pruner)
-
-
-def _unresolved_overrides(config: DictConfig, kind: str) -> list[str]:
-    """Return the overrides for `hydra` or for the `task` as they were typed."""
-    overrides = OmegaConf.to_container(config.hydra.overrides[kind], resolve=False)
-    assert isinstance(overrides, list)
-    return [str(text) for text in overrides]

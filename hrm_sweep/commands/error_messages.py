@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep import formatting
 
@@ -14,6 +15,8 @@ _SWEPT = (
     r"Ambiguous value for argument '(.*?)' 1\."
     r"|Sweep parameters '(.*?)' requires --multirun"
 )
+
+_ODD = re.compile(r"null|true|false|[-+.]?\d[-+.\deE_]*", re.IGNORECASE)
 
 
 def explain(
@@ -33,7 +36,7 @@ def explain(
         keys: config keys, for suggestions.
         commands: names of commands, for suggestions.
     """
-    text = re.sub(r" full_key: .*", "", " ".join(str(error).split()))
+    text = _one_line(error)
     if match := re.match(_SWEPT, text):
         again = shlex.join([*command, "-m", *overrides])
         return f"{match[1] or match[2]}: several values need -m (a study): {again}"
@@ -45,9 +48,14 @@ def explain(
         hint = formatting.did_you_mean(option, options) or f"choose from {', '.join(options)}"
         return f"{group}={option}: no such option; {hint}"
     if is_hydra_value_error(error):
-        return f"{shlex.join(overrides)}: {text}; --help lists the groups and their options"
+        typed = [override for override in overrides if _has_odd_option(override)] or overrides
+        return f"{shlex.join(typed)}: {text}; --help lists the groups and their options"
     if isinstance(error, OverrideParseException):
         return _parse_error(error.override, commands, text)
+    if match := re.match(r"Error merging override (\S+)", text):
+        return f"{match[1]}: {_one_line(error.__cause__ or error)}"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{_typed(error.full_key, overrides)}: {_unresolved(text, keys)}"
     return text
 
 
@@ -57,9 +65,31 @@ def is_hydra_value_error(error: Exception) -> bool:
 
 
 def _unknown_key(key: str, overrides: Sequence[str], keys: Iterable[str]) -> str:
-    typed = next((text for text in overrides if text.lstrip("+~").startswith(f"{key}=")), key)
     near = formatting.did_you_mean(key, keys)
-    return f"{typed}: no key of that name; {near or 'see --help for all keys'}"
+    return f"{_typed(key, overrides)}: no key of that name; {near or 'see --help for all keys'}"
+
+
+def _one_line(error: BaseException) -> str:
+    return re.sub(r" full_key: .*", "", " ".join(str(error).split()))
+
+
+def _has_odd_option(override: str) -> bool:
+    """Return whether an override may choose an option of a group by what is not a name."""
+    key, _, value = override.partition("=")
+    return not key.startswith("hydra") and any(map(_ODD.fullmatch, value.split(",")))
+
+
+def _typed(key: str, overrides: Sequence[str]) -> str:
+    """Return the override of a key as it was typed; the key if there is none."""
+    return next((text for text in overrides if text.lstrip("+~").startswith(f"{key}=")), key)
+
+
+def _unresolved(text: str, keys: Iterable[str]) -> str:
+    """Return why an interpolation cannot be resolved."""
+    if not (match := re.match(r"Interpolation key '(.*?)' not found", text)):
+        return text
+    near = formatting.did_you_mean(match[1], keys)
+    return f"{text}; {near or '--cfg all shows all keys'}"
 
 
 def _parse_error(override: str, commands: Iterable[str], text: str) -> str:

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,21 @@ def config_flags() -> tuple[str, ...]:
 def output_folder() -> Path | None:
     """Return the output folder of the job that Hydra runs in this process; None: it runs none."""
     return Path(HydraConfig.get().runtime.output_dir) if HydraConfig.initialized() else None
+
+
+@contextmanager
+def active_config(config: DictConfig) -> Iterator[None]:
+    """Let `${hydra:…}` read a config in the block, as in its job; 1.4 does so for that of a sweep.
+
+    The config's `hydra` is read-only from then on.
+    """
+    active = HydraConfig.instance()
+    before = active.cfg
+    active.set_config(config)
+    try:
+        yield
+    finally:
+        active.cfg = before
 
 
 def is_main_program() -> bool:

@@ -10,12 +10,12 @@ from typing import Any, cast
 import optuna
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from hrm_sweep.compat.hydra import text_override
+from hrm_sweep.compat.hydra import active_config, text_override
 from hrm_sweep.engine.attributes import FOLDER
 from hrm_sweep.engine.plugin_config import SWEEP_DIR
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import layout
-from hrm_sweep.runs.configs import to_yaml
+from hrm_sweep.runs.configs import to_yaml, typed_overrides
 from hrm_sweep.runs.find import studies_below
 from hrm_sweep.storage.leases import sweeps_in
 from hrm_sweep.system import files
@@ -48,7 +48,8 @@ def resume_in(folder: str, config: DictConfig) -> None:
     """
     _check_lengths(SWEEP_DIR, Path(str(config.hydra.sweep.dir)))
     is_here = Path(str(config.hydra.sweep.dir), layout.SWEEP_CONFIG).exists()
-    is_chosen = any(text.startswith(f"{SWEEP_DIR}=") for text in config.hydra.overrides.hydra)
+    typed = typed_overrides(config.hydra, "hydra")
+    is_chosen = any(text.startswith(f"{SWEEP_DIR}=") for text in typed)
     if folder and not (is_here or is_chosen) and Path(folder, layout.SWEEP_CONFIG).exists():
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.sweep.dir = folder
@@ -84,7 +85,8 @@ class StudyDir:
         job = self._compose(overrides)
         with open_dict(job):
             job.hydra.job.num, job.hydra.job.id = number, str(number)
-        return self.path / str(job.hydra.sweep.subdir)
+        with active_config(job):
+            return self.path / str(job.hydra.sweep.subdir)
 
     def check(self, points: Sequence[list[str]]) -> None:
         """Check that each trial gets a folder of its own, under one name at any time.

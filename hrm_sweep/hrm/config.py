@@ -23,6 +23,7 @@ from hrm_sweep.hrm.data.configs import DATA
 from hrm_sweep.hrm.models.configs import MODELS
 from hrm_sweep.hrm.training.configs import OPTIMIZERS, TrainerConfig
 from hrm_sweep.hrm.training.metrics import lower_is_better
+from hrm_sweep.runs.configs import typed_overrides
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.system import names, process
 
@@ -227,7 +228,7 @@ def check(cfg: DictConfig) -> Config:
 
 def _check_that_it_is_read(cfg: DictConfig) -> None:
     """Check that a root key on the command line reaches the group that reads it."""
-    typed = OmegaConf.select(cfg, "hydra.overrides.task") or []
+    typed = typed_overrides(cfg.hydra, "task") if "hydra" in cfg else []
     for key in {text.lstrip("+").partition("=")[0] for text in typed} & READ_BY.keys():
         read = OmegaConf.select(cfg, READ_BY[key])
         if read != cfg[key]:

@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep.compat.hydra import ComposeSteps
+from hrm_sweep.runs.configs import typed_overrides
 
 
 class Composer:
@@ -27,10 +28,7 @@ class Composer:
         self._loader, self._config = loader, config
         self._parser = OverridesParser.create(config_loader=loader)
         self._kept: dict[tuple[str, ...], bytes] = {}
-        typed = OmegaConf.to_container(config.hydra.overrides.hydra)
-        assert isinstance(typed, list)
-        overrides = [str(override) for override in typed]
-        self._steps = ComposeSteps(loader, config, overrides)
+        self._steps = ComposeSteps(loader, config, typed_overrides(config.hydra, "hydra"))
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
         """Return the config of the job with these task overrides.

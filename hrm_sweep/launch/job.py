@@ -26,6 +26,7 @@ from hrm_sweep.launch.returned_values import finite, means_and_deviations, take_
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import layout, recipe
 from hrm_sweep.runs.app import App
+from hrm_sweep.runs.configs import typed_overrides
 from hrm_sweep.runs.logs import masked_logs
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.study import id_of
@@ -91,7 +92,7 @@ class Job:
         run = JobRun(
             Path(hydra.runtime.output_dir),
             cfg,
-            list(hydra.overrides.task),
+            typed_overrides(hydra, "task"),
             number,
             sweep=Path(hydra.runtime.cwd, hydra.sweep.dir),  # the job may work in its own folder
             ignored_keys=self.app.ignored_keys,

@@ -30,6 +30,7 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from omegaconf import open_dict
 
 from hrm_sweep.compat import spawn
+from hrm_sweep.compat.hydra import active_config
 from hrm_sweep.errors import Interrupted
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.runs import handle, layout
@@ -144,7 +145,8 @@ class _Runner:
         with open_dict(job_config):
             job_config.hydra.job.id = str(job_idx)
             job_config.hydra.job.num = job_idx
-        folder = Path(str(job_config.hydra.sweep.dir), str(job_config.hydra.sweep.subdir))
+        with active_config(job_config):
+            folder = Path(str(job_config.hydra.sweep.dir), str(job_config.hydra.sweep.subdir))
         with _output_to(folder / layout.LOG):
             return run_job(
                 hydra_context=self._hydra,

@@ -48,6 +48,18 @@ def to_plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, type(None))) else str(value)
 
 
+def typed_overrides(hydra: Any, kind: str) -> list[str]:
+    """Return the overrides in Hydra's own config as they were typed, interpolations unresolved.
+
+    Args:
+        hydra: The node `hydra` of a composed config.
+        kind: "hydra" or "task".
+    """
+    overrides = OmegaConf.to_container(hydra.overrides[kind], resolve=False)
+    assert isinstance(overrides, list)
+    return [str(text) for text in overrides]
+
+
 def to_yaml(tree: Any) -> str:
     """Return a plain tree as `OmegaConf.to_yaml` writes it, whatever its texts look like."""
     text: str = yaml.dump(

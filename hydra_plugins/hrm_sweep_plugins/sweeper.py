@@ -7,7 +7,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hrm_sweep.compat.hydra import store_once
+from hrm_sweep.compat.hydra import active_config, store_once
 from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.search import grammar
 from hrm_sweep.search.options import GROUPS
@@ -43,13 +43,14 @@ class HrmSweeper(Sweeper):
             SystemExit: bad input (2), no result (1), Ctrl-C (130), SIGTERM (143), SIGHUP (129); the
                 message has been printed.
         """
+        from hrm_sweep.commands.input_errors import input_errors
         from hrm_sweep.errors import HrmSweepError, InputError
         from hrm_sweep.runs.own_keys import in_own_keys, own_keys
         from hrm_sweep.system.output import printable
         from hrm_sweep.system.process import exit_code, stop_signals
 
         try:
-            with stop_signals():
+            with stop_signals(), active_config(self._app[2]), input_errors(self._app[2]):
                 from hrm_sweep.sweep import Sweep  # takes a second, in which Ctrl-C may come
 
                 return Sweep(*self._app, self._config, arguments).run()
