@@ -38,7 +38,7 @@ from hrm_sweep.engine.study_recipe import check_recipe, directions_of, recipe_of
 from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
 from hrm_sweep.engine.trial_queue import enqueued_trials, num_to_run
 from hrm_sweep.errors import ConfigError, DatabaseAway, MachineFault, RecordError
-from hrm_sweep.launch.batch_adapter import BatchAdapter
+from hrm_sweep.launch.batch_adapter import BatchAdapter, batch_width
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
 from hrm_sweep.launch.job_returns import Batch, in_batches, raise_failure
@@ -147,6 +147,8 @@ class Sweep:
         self._trials += enqueued_trials(self._budget, self._trials)
         self._num_to_run = num_to_run(self._budget, self._trials)
         self._job = self._make_job(task)
+        self._launcher_config = hydra_config.hydra.launcher
+        self._launcher_name = str(hydra_config.hydra.runtime.choices["hydra/launcher"])
         self._on_trial_end = parse_callback("hydra.sweeper.on_trial_end", config.on_trial_end)
         self._on_end = parse_callback("hydra.sweeper.on_end", config.on_end)
         self._n_jobs = set_workers(hydra_config.hydra.launcher, n_jobs=config.n_jobs)
@@ -224,10 +226,23 @@ class Sweep:
             self._launcher.start(num_jobs=self._num_to_run)
             slots: Slots = self._launcher
             return slots
+        return BatchAdapter(self._launcher, num_slots=self._batch_size)
+
+    @property
+    def _batch_size(self) -> int:
+        """Trials that a stock launcher gets together: all of a grid, unless results may end it."""
         needs_results = not self._budget.is_grid or self._config.patience is not None
-        whole = 1 if needs_results else max(1, self._num_to_run)
-        most = self._config.max_batch_size or self._config.n_jobs or whole
-        return BatchAdapter(self._launcher, num_slots=most)
+        width = batch_width(self._launcher_config) if needs_results else self._num_to_run
+        most = self._config.max_batch_size or self._config.n_jobs
+        return most or max(1, min(width, self._num_to_run))
+
+    def _at_once(self, slots: Slots) -> str:
+        """Return how many trials run at once, for the user; "": none is left to run."""
+        if not (most := min(slots.num_slots, self._num_to_run)):
+            return ""
+        if isinstance(slots, BatchAdapter):
+            return hints.in_batches(most, self._launcher_name)
+        return formatting.pluralize(most, "worker")
 
     def _check(self) -> None:
         try:
@@ -282,7 +297,12 @@ class Sweep:
         view = LiveView(
             PrintableConsole(),
             SystemClock(),
-            head=self._head(opened, state, workers=min(slots.num_slots, self._num_to_run)),
+            head=hints.head(
+                state,
+                self._budget,
+                sampler=opened.sampler,
+                at_once=self._at_once(slots),
+            ),
             columns=MetricColumns(self._config.columns, self._app.metrics),
             describe_others=partial(hints.describe_others, how_to_continue=self._how_to_continue),
         )
@@ -362,7 +382,7 @@ class Sweep:
         lines = hints.describe_plan(
             self._budget,
             self._trials,
-            workers=getattr(self._launcher, "num_slots", 1),
+            workers=getattr(self._launcher, "num_slots", batch_width(self._launcher_config)),
             ignored_keys=self._app.ignored_keys,
         )
         for line in [*map(self._app.in_own_keys, self._notes()), *lines]:

@@ -126,7 +126,7 @@ class FakeLauncher:
         self._begin_next()
         return future
 
-    def flush(self) -> None:
+    def flush(self, watch: Callable[[], None]) -> None:
         self.calls.append("flush")
 
     def ask_to_stop(self) -> None:

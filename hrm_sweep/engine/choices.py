@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from hrm_sweep.compat.omegaconf import unresolved
 from hrm_sweep.errors import StudyError
@@ -52,5 +52,6 @@ def set_workers(launcher: DictConfig, *, n_jobs: int | None) -> list[str]:
     if launcher.workers not in (None, n_jobs):
         counts = f"hydra.launcher.workers={launcher.workers}"
         return [f"hydra.sweeper.n_jobs={n_jobs}: has no effect beside {counts}"]
-    launcher.workers = n_jobs
+    with read_write(launcher):
+        launcher.workers = n_jobs
     return []

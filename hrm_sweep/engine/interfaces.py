@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Protocol
 
@@ -41,10 +41,13 @@ class Slots(Protocol):
         """
         ...
 
-    def flush(self) -> None:
+    def flush(self, watch: Callable[[], None]) -> None:
         """Start the jobs submitted since the last call, where the launcher wants them together.
 
         Called after each round of `submit`, also an empty one. May block until the jobs end.
+
+        Args:
+            watch: called every now and then as long as this blocks, from another thread.
         """
         ...
 
@@ -63,9 +66,10 @@ class Slots(Protocol):
 class Observer(Protocol):
     """Watcher of a study: the live view, the study's record, the exporter.
 
-    Calls come from the scheduler's thread, in this order: `begin` once; `tick` after each turn of
-    the loop; `settled` once for each attempt that ended; `end` once, also when the study was
-    stopped or failed. An `HrmSweepError` ends the study, any other exception is printed once.
+    Calls come one at a time, in this order: `begin` once; `tick` after each turn of the loop, and
+    from another thread while a stock launcher runs a batch in the scheduler's; `settled` once for
+    each attempt that ended; `end` once, also when the study was stopped or failed. An
+    `HrmSweepError` ends the study, any other exception is printed once.
     """
 
     def begin(self, state: StudyState) -> None:

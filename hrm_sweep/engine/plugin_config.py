@@ -101,7 +101,8 @@ class SweeperConfig:
     max_attempts: int = 3
     """How often a trial is started whose process dies."""
     max_batch_size: int | None = None
-    """Jobs in a batch, with a launcher that takes batches; null: all of a grid, one of a search."""
+    """Jobs in a batch, with a launcher that takes batches; null: all of a grid, and as many of a
+    search as the launcher runs at once."""
     max_failure_rate: float | None = None
     """Share of failed trials that ends the study, once four have ended; 0: the first one does;
     null, 1: never."""

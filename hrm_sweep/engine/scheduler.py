@@ -155,7 +155,9 @@ class Scheduler:
 
     def _turn(self) -> None:
         """Run one turn of the loop; Ctrl-C waits for its end, so that no lock stays taken."""
-        self._slots.flush()  # a stock launcher runs its batch in it, and has Ctrl-C itself
+        self._slots.flush(
+            self._watch
+        )  # a stock launcher runs its batch in it, and has Ctrl-C itself
         with process.defer_interrupts():
             done: set[Future[Any]] = set()
             if self._in_flight:
@@ -182,6 +184,13 @@ class Scheduler:
         self._read_ends_elsewhere()
         if state.num_left and state.num_since_best >= patience:
             state.is_closed = state.is_out_of_patience = True
+
+    def _watch(self) -> None:
+        """Show how far running trials are, while the launcher has this thread of the loop."""
+        for flight in self._in_flight.values():
+            flight.read()
+        for observer in self._observers:
+            observer.tick()
 
     def _check_machine(self) -> None:
         if self._fault and not self._is_stopping:

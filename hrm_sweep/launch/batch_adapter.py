@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
 from hrm_sweep.errors import BatchLost, Interrupted
+from hrm_sweep.system.process import usable_cores
 
 STOPPED = "stopped by Ctrl-C"
+
+
+SECONDS_BETWEEN_LOOKS = 0.25
 
 
 class _Job(NamedTuple):
@@ -41,12 +47,17 @@ class BatchAdapter:
         self._collected.append(job)
         return job.future
 
-    def flush(self) -> None:
-        """Launch the collected jobs, in a batch for each run of consecutive numbers; block."""
+    def flush(self, watch: Callable[[], None]) -> None:
+        """Launch the collected jobs, in a batch for each run of consecutive numbers; block.
+
+        Args:
+            watch: called from another thread until they have ended.
+        """
         jobs, self._collected = self._collected, []
         try:
             for batch in _consecutive(jobs):
-                self._launch(batch)
+                with _called_meanwhile(watch):
+                    self._launch(batch)
         finally:
             _fail(jobs, Interrupted(STOPPED))
 
@@ -69,6 +80,42 @@ class BatchAdapter:
 
     def close(self) -> None:
         """Do nothing: a stock launcher ends its own processes."""
+
+
+def batch_width(config: Mapping[str, Any]) -> int:
+    """Return how many jobs a stock launcher runs at once, as far as its config says that.
+
+    Args:
+        config: `hydra.launcher`, of joblib or submitit; any other one counts as one at a time.
+    """
+    cores = usable_cores()
+    if (num_jobs := config.get("n_jobs")) is not None:
+        return int(num_jobs) if num_jobs > 0 else max(1, cores + 1 + int(num_jobs))
+    if "cpus_per_task" not in config:
+        return 1
+    return int(config.get("array_parallelism") or max(1, cores // (config["cpus_per_task"] or 1)))
+
+
+@contextmanager
+def _called_meanwhile(watch: Callable[[], None]) -> Iterator[None]:
+    """Call a function every now and then in a thread of its own until the block ends.
+
+    The launcher has the main thread: it may change what belongs to the whole process.
+    """
+    has_ended = threading.Event()
+
+    def look() -> None:
+        while not has_ended.wait(SECONDS_BETWEEN_LOOKS):
+            with suppress(Exception):  # whoever owns `watch` meets that again when the block ends
+                watch()
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        thread.join()
 
 
 def _consecutive(jobs: list[_Job]) -> Iterator[list[_Job]]:

@@ -34,12 +34,23 @@ from hrm_sweep.system.writers import LeaseState
 from hrm_sweep.tracking import store
 
 
-def head(state: StudyState, budget: Budget, *, sampler: str, workers: int) -> list[str]:
+def in_batches(size: int, launcher: str) -> str:
+    """Return how a stock launcher gets the trials of a study.
+
+    Args:
+        size: trials of a batch.
+        launcher: option of `hydra/launcher`.
+    """
+    how = f"in batches of {size}" if size > 1 else "one at a time"
+    return f"{how}: hydra/launcher={launcher}"
+
+
+def head(state: StudyState, budget: Budget, *, sampler: str, at_once: str) -> list[str]:
     """Return the first lines of a study.
 
     Args:
         sampler: what proposes the trials of a search; on a grid, one that was asked for in vain.
-        workers: trials that run at once; 0: none is left to run.
+        at_once: how many trials run at once; "": none is left to run.
     """
     objectives = state.objectives
     pairs = zip(objectives.directions, objectives.names, strict=True)
@@ -48,10 +59,9 @@ def head(state: StudyState, budget: Budget, *, sampler: str, workers: int) -> li
     how = f"Grid of {state.num_trials}, every point once"
     if not budget.is_grid:
         how = f"Search of {_share(budget, state.num_trials)}, proposed by {sampler}"
-    at_once = formatting.pluralize(workers, "worker") if workers else "nothing is left to run"
     lines = [
         f"Study {state.name} · {_sizes(budget.space)} · {', '.join(aims)}",
-        f"{how} · {at_once}",
+        f"{how} · {at_once or 'nothing is left to run'}",
         *_about_the_budget(budget),
     ]
     if budget.is_grid and sampler:

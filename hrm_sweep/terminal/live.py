@@ -56,6 +56,8 @@ class LiveView:
         self._began = self._drawn = -math.inf
         self._tenths: Counter[int] = Counter()
         """Tenths of each trial that have a line, by number."""
+        self._endings_said: set[tuple[int, int]] = set()
+        """Number and attempt of each trial whose end has a line."""
         self._database_error = ""
 
     def begin(self, state: StudyState) -> None:
@@ -72,7 +74,10 @@ class LiveView:
             self._print(_about_database(self._database_error))
         if self._live is None:
             for trial in self._state.running:
-                self._print_tenth(trial)
+                if trial.outcome is None:
+                    self._print_tenth(trial)
+                elif trial.outcome.optuna_state != "WAITING":
+                    self._print_ending(trial)  # its batch has not ended
         elif self._clock.monotonic() - self._drawn >= SECONDS_BETWEEN_FRAMES:
             self._drawn = self._clock.monotonic()
             self._draw(self._live)
@@ -80,8 +85,7 @@ class LiveView:
     def settled(self, trial: TrialProgress) -> None:
         """Print the line of a trial that has ended."""
         if self._live is None:
-            ending = trial_text.ending(trial, self._state.objectives)
-            self._console.print(trial_text.line(trial, self._format_values(trial), ending))
+            self._print_ending(trial)
 
     def end(self) -> None:
         """Print what came out: counts, the final table, and what went wrong."""
@@ -121,6 +125,12 @@ class LiveView:
             self._tenths[number] = int(tenths)
             left = trial_text.remaining(trial)
             self._console.print(trial_text.line(trial, self._format_values(trial), left))
+
+    def _print_ending(self, trial: TrialProgress) -> None:
+        if (attempt := (trial.number, trial.attempt)) not in self._endings_said:
+            self._endings_said.add(attempt)
+            ending = trial_text.ending(trial, self._state.objectives)
+            self._console.print(trial_text.line(trial, self._format_values(trial), ending))
 
     # The live table
 
@@ -180,7 +190,8 @@ class LiveView:
 
 
 def _study_status(state: StudyState, metrics: MetricFormat) -> str:
-    parts = [f"  {state.num_done} of {state.num_to_do} done"]
+    in_batch = sum(trial.outcome is not None for trial in state.in_flight.values())
+    parts = [f"  {state.num_done + in_batch} of {state.num_to_do} done"]
     if state.objectives.is_multi_objective:
         parts.append(f"{formatting.pluralize(len(state.front), 'trial')} on the front")
     elif state.best is not None:

@@ -1,6 +1,6 @@
 """`hydra/launcher=pool`: jobs in warm local processes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +58,11 @@ class PoolLauncher(Launcher):
         """Run one job as soon as a process is free."""
         return self._started().submit(overrides, job_idx)
 
-    def flush(self) -> None:
+    def flush(self, watch: Callable[[], None] | None = None) -> None:  # noqa: ARG002
         """Check that jobs, which start as they are submitted, have processes to run in.
+
+        Args:
+            watch: not called, as this does not block.
 
         Raises:
             NoWorkers: they have none.

@@ -82,6 +82,21 @@ def test_a_pipe_gets_a_line_for_each_tenth_and_each_end():
     assert shown.new_lines() == ["trial 0  opt.lr=1e-3  20/20  loss 0.05  done in 1 min 1 s"]
 
 
+def test_a_pipe_gets_the_end_of_a_trial_once_though_its_batch_has_not_ended():
+    shown = Shown()
+    shown.new_lines()
+    trial = running(0, 0.001, outcome=Outcome.COMPLETE, seconds=2.0)
+    shown.state.in_flight[0] = trial
+    for _ in range(2):
+        shown.view.tick()
+    assert shown.new_lines() == ["trial 0  opt.lr=1e-3  done in 2 s"]
+    shown.end(trial, "complete")
+    assert shown.new_lines() == []
+    trial.attempt = 2
+    shown.end(trial, "failed", reason="KeyError: 'x'")
+    assert shown.new_lines() == ["trial 0  opt.lr=1e-3  failed: KeyError: 'x', attempt 2"]
+
+
 def test_a_pipe_gets_the_status_of_a_trial_before_its_first_step():
     shown = Shown()
     shown.new_lines()
