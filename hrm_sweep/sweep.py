@@ -297,12 +297,7 @@ class Sweep:
         view = LiveView(
             PrintableConsole(),
             SystemClock(),
-            head=hints.head(
-                state,
-                self._budget,
-                sampler=opened.sampler,
-                at_once=self._at_once(slots),
-            ),
+            head=self._head(opened, state, at_once=self._at_once(slots)),
             columns=MetricColumns(self._config.columns, self._app.metrics),
             describe_others=partial(hints.describe_others, how_to_continue=self._how_to_continue),
         )
@@ -338,9 +333,9 @@ class Sweep:
             return False
         return not (self._config.is_tracked and waiting(self._dir.path).runs)
 
-    def _head(self, opened: OpenStudy, state: StudyState, *, workers: int) -> list[str]:
+    def _head(self, opened: OpenStudy, state: StudyState, *, at_once: str) -> list[str]:
         """Return the first lines of the study, and say if it was there before."""
-        lines = hints.head(state, self._budget, sampler=opened.sampler, workers=workers)
+        lines = hints.head(state, self._budget, sampler=opened.sampler, at_once=at_once)
         if self._is_resumed:
             how = anew(reference(self._name, self._dir.path))
             left = f"{state.num_done} done, {state.num_left} to run"

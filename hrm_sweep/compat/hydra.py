@@ -50,6 +50,14 @@ def store_once(group: str, name: str, node: Any) -> None:
         store.store(group=group, name=name, node=node, provider="hrm_sweep")
 
 
+def replace_config(group: str, name: str, node: Any) -> None:
+    """Register a config of a group in the place of one of that name."""
+    store = ConfigStore.instance()
+    can_say_so = "replace" in inspect.signature(store.store).parameters  # 1.4 warns otherwise
+    said: dict[str, Any] = {"replace": True} if can_say_so else {}
+    store.store(group=group, name=name, node=node, provider="hrm_sweep", **said)
+
+
 def instantiate(config: Any, **arguments: Any) -> Any:
     """Instantiate a config of classes that the user has named.
 

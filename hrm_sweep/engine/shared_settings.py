@@ -71,10 +71,7 @@ class SharedSettings:
 
     def _read(self, config: DictConfig) -> dict[str, Any]:
         hydra = config.hydra
-        with (
-            read_write(hydra.job),
-            open_dict(hydra.job),
-        ):  # Hydra's name for the overrides is each job's own
+        with read_write(hydra.job), open_dict(hydra.job):  # its name of the overrides is its own
             hydra.job.override_dirname = self._dirname
         shared = {name: to_plain(hydra[name]) for name in ("sweeper", "launcher")}
         mode = hydra.mode or RunMode.MULTIRUN  # of a job without -m, as Hydra's API starts sweeps

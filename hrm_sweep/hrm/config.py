@@ -15,8 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, ValidationError
 
 from hrm_sweep import formatting
+from hrm_sweep.compat.hydra import replace_config
 from hrm_sweep.compat.omegaconf import register_resolver, unresolved
 from hrm_sweep.engine.limits import check_limits, check_name
+from hrm_sweep.engine.plugin_config import PoolConfig
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.backends import block_library, toolchain
 from hrm_sweep.hrm.data.configs import DATA
@@ -205,6 +207,15 @@ def _direction_of(metric: Any) -> str:
     return "minimize" if lower_is_better(str(metric)) else "maximize"
 
 
+POOL = {
+    "workers": "${study.workers}",
+    "threads": "${trainer.threads}",
+    "timeout": "${study.trial_timeout}",
+    "preload": ["hrm_sweep.hrm.train"],
+}
+"""`hydra.launcher` with the pool; other launchers have other keys, so it is not in `conf/`."""
+
+
 def check(cfg: DictConfig) -> Config:
     """`build`, for a config that is to run on this machine; what `hydra.sweeper.check` names.
 
@@ -218,6 +229,7 @@ def check(cfg: DictConfig) -> Config:
             "model.init_from", weights, "no such file", "give a best_model.pth or a checkpoint"
         )
     _check_that_it_is_read(cfg)
+    _check_launcher(cfg)
     if config.trainer.compile == "on":
         if lacking := toolchain.missing():
             rule = f"needs {lacking}, not found"
@@ -228,16 +240,39 @@ def check(cfg: DictConfig) -> Config:
 
 def _check_that_it_is_read(cfg: DictConfig) -> None:
     """Check that a root key on the command line reaches the group that reads it."""
-    typed = typed_overrides(cfg.hydra, "task") if "hydra" in cfg else []
-    for key in {text.lstrip("+").partition("=")[0] for text in typed} & READ_BY.keys():
+    for key in _typed_keys(cfg) & READ_BY.keys():
         read = OmegaConf.select(cfg, READ_BY[key])
         if read != cfg[key]:
             has = f"has no effect beside {READ_BY[key]}={read}"
             raise ConfigError(key, cfg[key], has, f"set {READ_BY[key]} alone")
 
 
+def _check_launcher(cfg: DictConfig) -> None:
+    """Check that the launcher does what the study asks of it; only the pool has workers."""
+    launcher = cfg.hydra.runtime.choices["hydra/launcher"] if "hydra" in cfg else "pool"
+    if launcher == "pool":
+        return
+    has_no_effect = f"has no effect with hydra/launcher={launcher}"
+    if "study.workers" in _typed_keys(cfg):
+        own = "set hydra.launcher.n_jobs" if "n_jobs" in cfg.hydra.launcher else ""
+        way_out = own or "take hydra/launcher=pool"
+        raise ConfigError("study.workers", cfg.study.workers, has_no_effect, way_out)
+    if cfg.study.trial_timeout is not None:
+        seconds, way_out = cfg.study.trial_timeout, "take hydra/launcher=pool"
+        raise ConfigError("study.trial_timeout", seconds, has_no_effect, way_out)
+
+
+def _typed_keys(cfg: DictConfig) -> set[str]:
+    """Return the keys on the command line of a config that has Hydra's own."""
+    typed = typed_overrides(cfg.hydra, "task") if "hydra" in cfg else []
+    return {text.lstrip("+").partition("=")[0] for text in typed}
+
+
 def register_resolvers() -> None:
-    """Register the resolvers that `conf/` uses; a study's name is made once per command."""
+    """Register what `conf/` uses: its resolvers, and the keys that the pool of workers reads.
+
+    A study's name is made once per command.
+    """
     new_name = partial(names.new_name, Path("multirun"), Path("multirun", "train"))
     register_resolver("study_name", new_name, use_cache=True)
     register_resolver(
@@ -248,6 +283,8 @@ def register_resolvers() -> None:
         lambda one: [*map(_direction_of, one)] if OmegaConf.is_list(one) else _direction_of(one),
     )
     register_resolver("usable_cores", process.usable_cores)
+    pool = OmegaConf.merge(OmegaConf.structured(PoolConfig), POOL)
+    replace_config("hydra/launcher", "pool", pool)
 
 
 def _named(cfg: DictConfig, group: str, classes: Mapping[str, type]) -> type:

@@ -1,10 +1,12 @@
 """Studies under Hydra's own launcher and its plugins, which take trials in batches."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from studies import Sweep, awaiting, command, endings, sweep, until
+from studies import PATIENCE_SECONDS, Sweep, awaiting, command, endings, sweep, until
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
@@ -64,3 +66,24 @@ def test_a_search_runs_in_batches_as_wide_as_the_launcher(launcher, words):
     assert f"Search of 3 trials, proposed by TPESampler · {words}\n" in done.stdout
     logs = sorted(str(path.parent.name) for path in Path("multirun/study").glob("*/run.log"))
     assert logs == ["0", "1", "2"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        pytest.param(["hydra/launcher=basic"], id="basic"),
+        pytest.param(["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], id="joblib"),
+        pytest.param(["hydra/launcher=submitit_local"], id="submitit_local"),
+    ],
+)
+def test_the_shipped_app_trains_under_them(launcher):
+    typed = ["-m", "lr=1e-3,5e-4", "trainer=smoke", "epochs=1", "tracking=off", "study.name=s"]
+    done = subprocess.run(
+        [sys.executable, "-m", "hrm_sweep", *typed, *launcher],
+        capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Grid of 2, every point once · in batches of 2: {launcher[0]}\n" in done.stdout
+    assert ": 2 complete" in done.stdout
+    assert len([*Path("multirun/s").glob("*/run.log")]) == 2

@@ -40,6 +40,7 @@ DOORS = {
     "hydra": (
         "compat/hydra.py",
         "commands/error_messages.py",
+        "commands/input_errors.py",
         "search/",
         "launch/",
         "engine/",

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from hrm_sweep.compat.hydra import VERSION_BASE
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.hrm import config
+from hrm_sweep.hrm import app, config
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.runs import recipe
 from hrm_sweep.runs.configs import to_plain, to_yaml
@@ -82,6 +82,40 @@ def test_a_key_that_breaks_a_rule_has_the_name_a_person_types():
     with pytest.raises(ConfigError) as caught:
         config.build(compose("optimizer.lr=-1"))
     assert str(caught.value).startswith("optimizer.lr=-1: must be finite and above 0")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        pytest.param(
+            ["hydra/launcher=basic", "study.workers=3"],
+            "study.workers=3: has no effect with hydra/launcher=basic; take hydra/launcher=pool",
+            id="workers, basic",
+        ),
+        pytest.param(
+            ["hydra/launcher=joblib", "study.workers=3"],
+            "study.workers=3: has no effect with hydra/launcher=joblib; set hydra.launcher.n_jobs",
+            id="workers, joblib",
+        ),
+        pytest.param(
+            ["hydra/launcher=joblib", "study.trial_timeout=60"],
+            "study.trial_timeout=60: has no effect with hydra/launcher=joblib; "
+            "take hydra/launcher=pool",
+            id="a trial's time",
+        ),
+    ],
+)
+def test_what_only_the_pool_can_do_is_refused_with_other_launchers(overrides, words):
+    with pytest.raises(ConfigError) as caught:
+        config.check(app.compose(overrides))
+    assert str(caught.value) == words
+
+
+def test_the_pool_reads_the_keys_of_the_study_and_other_launchers_have_their_own():
+    pool = app.compose(["study.workers=3", "study.trial_timeout=60"]).hydra.launcher
+    assert (pool.workers, pool.threads, pool.timeout) == (3, 1, 60)
+    assert set(app.compose(["hydra/launcher=basic"]).hydra.launcher) == {"_target_"}
+    config.check(app.compose(["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]))
 
 
 def test_the_published_loader_needs_a_whole_batch():
