@@ -35,6 +35,8 @@ VERSION_BASE = {} if hydra.__version__ >= "1.4" else {"version_base": "1.3"}
 """The argument of `hydra.main` and others for the defaults of 1.3; 1.4 has those alone, and warns.
 """
 
+PARSER = "parse_overrides" if hasattr(ConfigLoaderImpl, "parse_overrides") else "load_configuration"
+"""The method of Hydra's loader that meets the overrides first; the former since 1.4."""
 _RETRIES = "hrm_sweep_retries"
 """Marks the wrapper: Hydra imports plugin modules twice."""
 
@@ -196,33 +198,32 @@ def retry_unparsable(is_repaired: Repair) -> None:
             parsed and with a function that composes the config without it, and returns whether to
             load again.
     """
-    stock = ConfigLoaderImpl.load_configuration
+    stock = getattr(ConfigLoaderImpl, PARSER)
     if hasattr(stock, _RETRIES):
         return
 
-    def load_configuration(
+    def parse_or_load(
         self: ConfigLoaderImpl,
         config_name: str | None,
         overrides: list[str],
-        run_mode: RunMode,
-        from_shell: bool = True,
-        validate_sweep_overrides: bool = True,
-    ) -> DictConfig:
-        options = run_mode, from_shell, validate_sweep_overrides
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
         try:
-            return stock(self, config_name, overrides, *options)
+            return stock(self, config_name, overrides, *arguments, **options)
         except OverrideParseException as error:
             others = [override for override in overrides if override != error.override]
 
             def without_it() -> DictConfig:
-                return self.load_configuration(config_name, others, run_mode, from_shell, False)
+                # as for a sweep: others may be swept, and their values are not needed
+                return self.load_configuration(config_name, others, RunMode.MULTIRUN, True, False)
 
             if not is_repaired(error.override, without_it):
                 raise
-        return stock(self, config_name, overrides, *options)
+        return stock(self, config_name, overrides, *arguments, **options)
 
-    setattr(load_configuration, _RETRIES, True)
-    ConfigLoaderImpl.load_configuration = load_configuration  # type: ignore[method-assign]
+    setattr(parse_or_load, _RETRIES, True)
+    setattr(ConfigLoaderImpl, PARSER, parse_or_load)
 
 
 class ComposeSteps:

@@ -24,7 +24,7 @@ from hrm_sweep.compat import hydra as compat
 def loader(tmp_path, monkeypatch) -> ConfigLoaderImpl:
     """Hydra's loader on a folder with an empty config, in a process whose grammar is Hydra's."""
     monkeypatch.setattr(overrides_parser, "create_functions", stock("create_functions"))
-    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", stock("load_configuration"))
+    monkeypatch.setattr(ConfigLoaderImpl, compat.PARSER, stock(compat.PARSER))
     setup_globals()
     (tmp_path / "config.yaml").write_text("{}")
     return ConfigLoaderImpl(create_config_search_path(str(tmp_path)))
