@@ -22,7 +22,7 @@ from truth import Truth
 
 import hrm_sweep
 from hrm_sweep.commands.rerun import recorded_recipe
-from hrm_sweep.commands.resolve import resolve_run, studies
+from hrm_sweep.commands.resolve import resolve_run
 from hrm_sweep.hrm import app
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.runs.app import register, runner_of
@@ -187,7 +187,9 @@ def test_reproduce_reads_the_recorded_recipe(capsys):
 
 
 def test_resume_of_another_app_says_how(typed):
-    code, _, error = typed("resume", "foreign")
+    code, said, error = typed("resume", "foreign")
     assert code == 2
-    command = next(study for study in studies() if study.name == "foreign").command
-    assert error == f"foreign: was made by another app; resume it with: {command}"
+    assert error == "foreign: there is no terminal to confirm at; add --yes"
+    flags = "-m hydra/sweeper=hrm_sweep hydra/launcher=pool hydra.sweeper.study_name=foreign"
+    assert f"  runs python parabola.py {flags} " in said
+    assert said.rstrip().endswith(" +x=3,1,2 +end=well,raise")

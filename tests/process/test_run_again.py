@@ -68,9 +68,10 @@ def test_the_printed_command_runs_what_failed(failed):
 def test_resume_of_another_app_names_its_command(failed):
     done = run([sys.executable, "-m", "hrm_sweep", "resume", "study", "--failed"])
     assert done.returncode == 2
-    assert done.stderr.rstrip().endswith(f"hydra.sweep.dir={STUDY} {AGAIN}failed")
+    assert done.stderr == "study: there is no terminal to confirm at; add --yes\n"
+    assert f"hydra.sweep.dir={STUDY.absolute()} {AGAIN}failed +x=1,2,3\n" in done.stdout
     done = run([sys.executable, "-m", "hrm_sweep", "resume", "study", "--trial", "2"])
-    assert f"'{AGAIN}[2]'" in done.stderr
+    assert f"'{AGAIN}[2]'" in done.stdout
 
 
 def test_one_trial_alone_that_fails_again_has_all_its_attempts(failed):
