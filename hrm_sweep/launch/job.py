@@ -65,11 +65,8 @@ class Job:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a worker has to have in its environment before it imports anything.
-
-        Libraries read an address of MLflow when they are imported.
-        """
-        return self.tracking.variables(os.environ) if self.tracking else {}
+        """What a worker has to have in its environment before it imports anything."""
+        return self.tracking.address(os.environ) if self.tracking else {}
 
     @property
     def source(self) -> Path:

@@ -45,11 +45,14 @@ class Tracking:
         What the user has set there, in the shell or by `hydra.job.env_set`, is left alone: another
         address, and the experiment.
         """
-        uri = environment.get(URI)
-        if uri and uri not in (self.uri, self.given_uri):
-            return {}
+        address = self.address(environment)
         is_chosen = environment.get(EXPERIMENT) or environment.get(EXPERIMENT_ID)
-        return {URI: self.uri} | ({} if is_chosen else {EXPERIMENT: self.experiment})
+        return address | ({EXPERIMENT: self.experiment} if address and not is_chosen else {})
+
+    def address(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the variable with the address, which libraries read when they are imported."""
+        is_ours = (environment.get(URI) or self.uri) in (self.uri, self.given_uri)
+        return {URI: self.uri} if is_ours else {}
 
 
 @contextmanager
