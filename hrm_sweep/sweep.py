@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -17,27 +16,21 @@ from hrm_sweep import formatting
 from hrm_sweep.compat.hydra import config_flags, is_main_program
 from hrm_sweep.engine.callback import parse_callback
 from hrm_sweep.engine.callbacks import Callbacks
-from hrm_sweep.engine.checks import check_sweep
 from hrm_sweep.engine.choices import check_choices, set_workers
-from hrm_sweep.engine.damage import as_waiting, undone_trials
 from hrm_sweep.engine.description import describe_study
-from hrm_sweep.engine.identity import check_identity, recorded_study
 from hrm_sweep.engine.interfaces import Observer, Slots, SystemClock
 from hrm_sweep.engine.open_study import OpenStudy, find_study, open_study
 from hrm_sweep.engine.optuna_summary import OptunaSummary
 from hrm_sweep.engine.picture_drawer import EagerPictureDrawer, PictureDrawer
+from hrm_sweep.engine.plan import Plan
 from hrm_sweep.engine.plugin_config import FOR_ONCE, SweeperConfig
-from hrm_sweep.engine.rebuild import lacking_trials
-from hrm_sweep.engine.resuming import anew, check_resume
-from hrm_sweep.engine.run_again import FAILED, trials_to_run_again
+from hrm_sweep.engine.resuming import anew
+from hrm_sweep.engine.run_again import FAILED
 from hrm_sweep.engine.scheduler import Scheduler
-from hrm_sweep.engine.shared_settings import SharedSettings
 from hrm_sweep.engine.state import StudyState
-from hrm_sweep.engine.study_dir import StudyDir, known_folder, resume_in
-from hrm_sweep.engine.study_recipe import check_recipe, directions_of, recipe_of
+from hrm_sweep.engine.study_dir import known_folder, resume_in
 from hrm_sweep.engine.study_record import Report, StudyRecord, is_recorded
-from hrm_sweep.engine.trial_queue import enqueued_trials, num_to_run
-from hrm_sweep.errors import ConfigError, DatabaseAway, MachineFault, RecordError
+from hrm_sweep.errors import DatabaseAway, MachineFault, RecordError
 from hrm_sweep.launch.batch_adapter import BatchAdapter, batch_width
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
@@ -48,17 +41,8 @@ from hrm_sweep.runs.configs import typed_overrides
 from hrm_sweep.runs.export_state import waiting
 from hrm_sweep.runs.own_keys import own_keys
 from hrm_sweep.runs.places import Place
-from hrm_sweep.runs.study import reference
 from hrm_sweep.runs.writers import describe_unknown, unknown_writer
-from hrm_sweep.search.budget import Budget
-from hrm_sweep.search.custom import CustomSpace
-from hrm_sweep.search.enqueued import parse_enqueued
-from hrm_sweep.search.objectives import Objectives, parse_objectives
-from hrm_sweep.search.params import param_overrides
-from hrm_sweep.search.parsing import check_once, ends_left_out, parse_space
-from hrm_sweep.search.pruners import make_pruner
-from hrm_sweep.storage.pruning import Pruning
-from hrm_sweep.system import environment, machine, names, output, process
+from hrm_sweep.system import environment, machine, output, process
 from hrm_sweep.system.redact import check_no_secrets, redacted
 from hrm_sweep.system.sqlite_urls import absolute
 from hrm_sweep.terminal import hints
@@ -98,54 +82,19 @@ class Sweep:
         check_choices(hydra_config, self._for_hydra)
         self._config, self._arguments = config, arguments
         self._app = _started_app(task, hydra_config, self._for_hydra)
-        self._known = find_study(config)
-        resume_in(known_folder(config.study_name, self._known), hydra_config)
-        self._compose = Composer(hydra_context.config_loader, hydra_config)
-        self._dir = StudyDir(hydra_config, self._compose)
-        self._shared = SharedSettings(hydra_config)
-        self._name = config.study_name or names.new_name()
-        self._objectives = parse_objectives(
-            config.objective,
-            directions_of(config, self._known),
-            config.constraints,
-            tie_breaker=config.tie_breaker,
-        )
-        self._pruning = _make_pruning(config, self._objectives, self._name)
-        parser = OverridesParser.create(config_loader=hydra_context.config_loader)
-        params = parser.parse_overrides(param_overrides(config.params))
-        typed = parser.parse_overrides(arguments)
-        check_once(typed)
-        self._typed = {override.get_key_element(): override for override in typed}
-        by_key = {override.get_key_element(): override for override in params}
-        self._params = {key: by_key[key] for key in by_key if key not in self._typed}
-        custom = CustomSpace.load(config.custom_search_space, hydra_config)
-        self._space = parse_space([*params, *typed], custom)
-        self._recipe = recipe_of(
-            self._space,
-            self._objectives,
-            repeats=config.repeats,
-            ignored_keys=self._app.ignored_keys,
-        )
-        self._recorded = recorded_study(self._dir.path, self._name)
-        self._is_resumed = self._known is not None or self._recorded is not None
-        named = reference(self._name, self._dir.path)
-        check_resume(config, reference=named, exists=self._is_resumed)
-        if self._known is None and self._recorded is not None:
-            check_recipe(self._name, self._recorded.recipe, self._recipe)
-        known = self._known.get_trials(deepcopy=False) if self._known else []
-        undone = undone_trials(known, self._recorded, self._objectives)
-        undone += trials_to_run_again(known, config.run_again)
-        self._trials = as_waiting(known, undone) + lacking_trials(
+        known = find_study(config)
+        resume_in(known_folder(config.study_name, known), hydra_config)
+        loader = hydra_context.config_loader
+        self._plan = Plan(
+            config,
+            self._app,
             known,
-            self._recorded,
-            self._space,
-            self._objectives,
-            max_attempts=config.max_attempts,
+            hydra_config=hydra_config,
+            loader=loader,
+            compose=Composer(loader, hydra_config),
+            arguments=arguments,
         )
-        enqueued = parse_enqueued(config.enqueue, self._space)
-        self._budget = Budget(self._space, config.n_trials, enqueued)
-        self._trials += enqueued_trials(self._budget, self._trials)
-        self._num_to_run = num_to_run(self._budget, self._trials)
+        self._folder = self._plan.dir.path
         self._job = self._make_job(task)
         self._launcher_config = hydra_config.hydra.launcher
         self._launcher_name = str(hydra_config.hydra.runtime.choices["hydra/launcher"])
@@ -171,12 +120,12 @@ class Sweep:
             KeyboardInterrupt: Ctrl-C; the command that resumes the study is printed.
         """
         if self._config.dry_run:
-            self._check()
+            self._plan.check()
             self._print_plan()
             return []
         slots = self._start_slots()  # workers import what they need while the rest is checked
         try:
-            self._check()
+            self._plan.check()
             opened = self._open()
             state = opened.state()
             observers = self._observers(opened, state, slots)
@@ -208,12 +157,12 @@ class Sweep:
         return Job(
             task.task if isinstance(task, Job) else task,
             self._app,
-            values=self._objectives.required,
-            study=self._name,
-            pruning=self._pruning,
+            values=self._plan.objectives.required,
+            study=self._plan.name,
+            pruning=self._plan.pruning,
             tracking=self._tracking(),
             repeats=self._config.repeats,
-            fixed=[part for part in self._space.parts if isinstance(part, str)],
+            fixed=[part for part in self._plan.space.parts if isinstance(part, str)],
         )
 
     def _tracking(self) -> Tracking | None:
@@ -223,7 +172,7 @@ class Sweep:
     def _start_slots(self) -> Slots:
         """Return the launcher as slots: a rolling window if it takes single jobs, else batches."""
         if hasattr(self._launcher, "submit"):
-            self._launcher.start(num_jobs=self._num_to_run)
+            self._launcher.start(num_jobs=self._plan.num_to_run)
             slots: Slots = self._launcher
             return slots
         return BatchAdapter(self._launcher, num_slots=self._batch_size)
@@ -231,66 +180,42 @@ class Sweep:
     @property
     def _batch_size(self) -> int:
         """Trials that a stock launcher gets together: all of a grid, unless results may end it."""
-        needs_results = not self._budget.is_grid or self._config.patience is not None
-        width = batch_width(self._launcher_config) if needs_results else self._num_to_run
+        needs_results = not self._plan.budget.is_grid or self._config.patience is not None
+        width = batch_width(self._launcher_config) if needs_results else self._plan.num_to_run
         most = self._config.max_batch_size or self._config.n_jobs
-        return most or max(1, min(width, self._num_to_run))
+        return most or max(1, min(width, self._plan.num_to_run))
 
     def _at_once(self, slots: Slots) -> str:
         """Return how many trials run at once, for the user; "": none is left to run."""
-        if not (most := min(slots.num_slots, self._num_to_run)):
+        if not (most := min(slots.num_slots, self._plan.num_to_run)):
             return ""
         if isinstance(slots, BatchAdapter):
             return hints.in_batches(most, self._launcher_name)
         return formatting.pluralize(most, "worker")
 
-    def _check(self) -> None:
-        try:
-            check_sweep(
-                self._config,
-                self._budget,
-                self._objectives,
-                self._dir,
-                self._known,
-                self._compose,
-                self._shared,
-            )
-        except ConfigError as error:
-            if error.key not in self._params:
-                raise
-            raise error.below("hydra.sweeper.params") from None
-        if self._known is not None and self._recorded is not None:
-            check_identity(self._known, self._recorded, self._config.storage)
-
     def _open(self) -> OpenStudy:
         opened = open_study(
-            self._name,
+            self._plan.name,
             self._config,
-            self._budget,
-            self._objectives,
-            self._dir,
-            recipe=self._recipe,
-            pruner=self._pruning.pruner if self._pruning else None,
+            self._plan.budget,
+            self._plan.objectives,
+            self._plan.dir,
+            recipe=self._plan.recipe,
+            pruner=self._plan.pruning.pruner if self._plan.pruning else None,
         )
         if opened.num_rebuilt:
             trials = formatting.pluralize(opened.num_rebuilt, "trial")
-            output.show(f"Optuna lacked {trials} of {self._dir.path}: rebuilt from the folder")
-        for note in [*opened.notes, *self._notes()]:
-            output.show(self._app.in_own_keys(note))
-        if writer := unknown_writer(self._dir.path):
-            output.show(f"{self._dir.path}: {describe_unknown(writer, self._name)}")
+            output.show(f"Optuna lacked {trials} of {self._folder}: rebuilt from the folder")
+        for note in [*map(self._app.in_own_keys, opened.notes), *self._notes()]:
+            output.show(note)
+        if writer := unknown_writer(self._folder):
+            output.show(f"{self._folder}: {describe_unknown(writer, self._plan.name)}")
         return opened
 
-    def _notes(self) -> Iterator[str]:
-        """Yield what a new study takes for granted, and its user may not."""
-        if self._is_resumed:
-            return
-        if self._config.direction is None:
-            for name in self._objectives.maximized:
-                yield f"{name}: is maximized, by its name; hydra.sweeper.direction=minimize if not"
-        typed = () if self._budget.is_grid else self._typed.values()
-        yield from ends_left_out([*self._params.values(), *typed])
-        yield from self._n_jobs
+    def _notes(self) -> list[str]:
+        """Return what the user may not expect, in the app's own keys."""
+        further = () if self._plan.is_resumed else self._n_jobs
+        return [self._app.in_own_keys(note) for note in (*self._plan.notes(), *further)]
 
     def _observers(self, opened: OpenStudy, state: StudyState, slots: Slots) -> list[Observer]:
         """Return the live view and, unless nothing is left to do, what keeps the results."""
@@ -302,12 +227,12 @@ class Sweep:
             describe_others=partial(hints.describe_others, how_to_continue=self._how_to_continue),
         )
         described = describe_study(
-            self._config, self._space, self._objectives, num_trials=state.num_to_do
+            self._config, self._plan.space, self._plan.objectives, num_trials=state.num_to_do
         )
         described |= {"id": opened.id, "place": self._place().to_record()}
         if self._is_up_to_date(described):
             return [view, OptunaSummary(opened)]
-        folder = self._dir.path
+        folder = self._folder
         uri, experiment = self._config.tracking_uri, self._config.experiment
         pictures = self._app.pictures
         before: list[Observer] = [EagerPictureDrawer(pictures)]
@@ -318,9 +243,9 @@ class Sweep:
         report = Report(lambda: draw_report(folder, self._config.storage))
         record = StudyRecord(
             folder,
-            self._space,
+            self._plan.space,
             report,
-            reproduce=partial(hints.reproduce, self._name, folder),
+            reproduce=partial(hints.reproduce, self._plan.name, folder),
             **described,
             **self._identity(opened),
         )
@@ -329,17 +254,17 @@ class Sweep:
 
     def _is_up_to_date(self, described: Mapping[str, Any]) -> bool:
         """Return whether nothing is left to run, and the study's folder and MLflow have it all."""
-        if self._num_to_run or not is_recorded(self._dir.path, **described):
+        if self._plan.num_to_run or not is_recorded(self._folder, **described):
             return False
-        return not (self._config.is_tracked and waiting(self._dir.path).runs)
+        return not (self._config.is_tracked and waiting(self._folder).runs)
 
     def _head(self, opened: OpenStudy, state: StudyState, *, at_once: str) -> list[str]:
         """Return the first lines of the study, and say if it was there before."""
-        lines = hints.head(state, self._budget, sampler=opened.sampler, at_once=at_once)
-        if self._is_resumed:
-            how = anew(reference(self._name, self._dir.path))
+        lines = hints.head(state, self._plan.budget, sampler=opened.sampler, at_once=at_once)
+        if self._plan.is_resumed:
+            how = anew(self._plan.reference)
             left = f"{state.num_done} done, {state.num_left} to run"
-            lines.insert(0, f"Resumes study {self._name}: {left}; {how}")
+            lines.insert(0, f"Resumes study {self._plan.name}: {left}; {how}")
         return list(map(self._app.in_own_keys, lines))
 
     def _identity(self, opened: OpenStudy) -> dict[str, Any]:
@@ -350,8 +275,8 @@ class Sweep:
         command = self._app.shell_command("-m", *for_hydra, *arguments)
         tags = environment.environment_tags(self._job.source)
         return {
-            "name": self._name,
-            "recipe": self._recipe,
+            "name": self._plan.name,
+            "recipe": self._plan.recipe,
             "tags": tags | opened.tags,
             "description": f"    {command}\n",
             "hydra_overrides": for_hydra,
@@ -368,19 +293,19 @@ class Sweep:
     def _place(self) -> Place:
         tracking = resolve_uri(self._config.tracking_uri) if self._config.is_tracked else ""
         return Place.here(
-            self._dir.path,
+            self._folder,
             storage=redacted(absolute(self._config.storage)),
             tracking=redacted(tracking),
         )
 
     def _print_plan(self) -> None:
         lines = hints.describe_plan(
-            self._budget,
-            self._trials,
+            self._plan.budget,
+            self._plan.trials,
             workers=getattr(self._launcher, "num_slots", batch_width(self._launcher_config)),
             ignored_keys=self._app.ignored_keys,
         )
-        for line in [*map(self._app.in_own_keys, self._notes()), *lines]:
+        for line in [*self._notes(), *lines]:
             output.show(line)
 
     def _print_next_commands(self, state: StudyState, observers: list[Observer]) -> None:
@@ -388,29 +313,31 @@ class Sweep:
             left = formatting.pluralize(state.num_left, "trial")
             output.show(f"  time is up  {left} left; continue with: {self._how_to_continue()}")
         if state.is_out_of_patience and not state.is_stopped:
-            output.show(hints.about_patience(state, self._dir.path, self._job.app))
+            output.show(hints.about_patience(state, self._folder, self._job.app))
         if state.num_failed:
             output.show(f"  run failed  {self._how_to_continue(run_again=FAILED)}")
-        folder = self._dir.path
-        for line in hints.next_commands(state, self._space, self._config, folder, app=self._app):
+        folder = self._folder
+        for line in hints.next_commands(
+            state, self._plan.space, self._config, folder, app=self._app
+        ):
             output.show(line)
         for observer in observers:
             if not isinstance(observer, ExporterProcess):
                 continue
             if (backlog := observer.backlog).runs:
-                later = process.hrm_sweep_command("sync", reference(self._name, self._dir.path))
+                later = process.hrm_sweep_command("sync", self._plan.reference)
                 output.show(f"  tracking     {backlog}; later: {later}")
             elif backlog.left_out:
                 output.show(f"  tracking     {backlog}")
 
     def _how_to_continue(self, **once: Any) -> str:
-        return hints.how_to_continue(self._name, self._dir.path, self._app, **once)
+        return hints.how_to_continue(self._plan.name, self._folder, self._app, **once)
 
     def _with_way_out(self, error: DatabaseAway) -> DatabaseAway:
         return DatabaseAway(error.where, error.reason, self._way_out("once it does"))
 
     def _way_out(self, once: str) -> str:
-        kept = f"what was measured is kept in {self._dir.path}"
+        kept = f"what was measured is kept in {self._folder}"
         return f"{kept}; {once}, continue with: {self._how_to_continue()}"
 
 
@@ -431,10 +358,3 @@ def _started_app(task: TaskFunction, config: DictConfig, for_hydra: Sequence[str
         once=() if is_typed else ("hydra.mode=RUN",),
         keys=own_keys(config),
     )
-
-
-def _make_pruning(config: SweeperConfig, objectives: Objectives, study: str) -> Pruning | None:
-    pruner = make_pruner(config.pruner, objectives, repeats=config.repeats)
-    if pruner is None:
-        return None
-    return Pruning(absolute(config.storage), study, objectives.names[0], pruner)

@@ -191,9 +191,8 @@ def test_no_more_workers_start_than_trials_are_left(tmp_path, monkeypatch):
     for points in ("1,2", "1,2,3", "1,2,3"):
         done = sweep(f"+x={points}", "hydra.launcher.workers=4", "hydra.launcher.preload=[born]")
         assert done.returncode == 0, done.stderr
-        told.append(
-            (done.stdout.splitlines()[1].partition(" · ")[2], len([*Path().glob("*.born")]))
-        )
+        (line,) = [each for each in done.stdout.splitlines() if each.startswith("Grid of")]
+        told.append((line.partition(" · ")[2], len([*Path().glob("*.born")])))
     assert told == [("2 workers", 2), ("1 worker", 3), ("nothing is left to run", 3)]
     assert "Finished in 0 s: 3 complete" in done.stdout
     events = [entry.event for entry in record.read(Path("multirun/study"))]
