@@ -14,6 +14,7 @@ import sys
 from typing import NoReturn
 
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.commands import COMMANDS, completion
@@ -80,7 +81,7 @@ def _run_app() -> None:
     try:
         app.run()
     except HrmSweepError as error:
-        words = in_own_keys(str(error), own_keys(app.compose([])))
+        words = in_own_keys(str(error), own_keys(_app_config()))
         raise (InputError if isinstance(error, InputError) else HrmSweepError)(words) from error
 
 
@@ -95,9 +96,17 @@ def _put_flags_first() -> None:
         raise InputError(f"{unknown[0]}: no flag of that name; see --help")
 
 
+def _app_config() -> DictConfig:
+    """Return the app's config without overrides; an empty one where flags name no config."""
+    try:
+        return app.compose([])
+    except (HydraException, OmegaConfBaseException):
+        return OmegaConf.create({"hydra": {}})
+
+
 def _explained(error: Exception) -> str:
     overrides = parse_arguments()[0].overrides
-    keys = app.flat(app.compose([]))
+    keys = app.flat(_app_config())
     return explain(
         error, command=process.launch_command(), overrides=overrides, keys=keys, commands=COMMANDS
     )

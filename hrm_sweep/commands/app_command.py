@@ -14,13 +14,18 @@ QUESTION = "The folder says so, and may come from another user. Run it? [y/N] "
 
 
 class AppCommand(NamedTuple):
-    """An app and the overrides of a sweep of it."""
+    """An app and the overrides of a sweep, or of a single run."""
 
     app: App
     overrides: list[str]
+    is_sweep: bool = True
 
     def __str__(self) -> str:
-        return self.app.from_here(self.app.shell_command("-m", *self.overrides))
+        return self.app.from_here(self.app.shell_command(*self._arguments))
+
+    @property
+    def _arguments(self) -> list[str]:
+        return ["-m", *self.overrides] if self.is_sweep else self.overrides
 
     def is_wanted(self, *, about: str, is_confirmed: bool) -> bool:
         """Show the command and ask whether to run it, unless that is confirmed already.
@@ -36,7 +41,7 @@ class AppCommand(NamedTuple):
 
     def run(self) -> int:
         """Run it in the app's working folder, if that is here, and return its exit code."""
-        words = [*self.app.command, *self.app.flags, "-m", *self.overrides]
+        words = [*self.app.command, *self.app.flags, *self._arguments]
         started = [sys.executable if words[0] == "python" else words[0], *words[1:]]
         folder = self.app.folder if Path(self.app.folder).is_dir() else None
         print(flush=True)

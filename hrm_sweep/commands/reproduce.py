@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hrm_sweep import formatting
 from hrm_sweep.commands import rerun
+from hrm_sweep.commands.app_command import AppCommand
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.resolve import (
     find,
@@ -77,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"{_label(named)} reused the values of a run with the same recipe:")
     compare.check(original)
     print(f"{_label(original)}: {' '.join(map(formatting.format_override, original.recipe))}")
-    runner = None if original.app.flags else runner_of(original.app)
+    runner = runner_of(original.app)
     for line in _compare_environments(original, runner):
         print(f"  {line}")
     if arguments.changes:
@@ -105,6 +106,8 @@ def _run_and_compare(original: Run, arguments: argparse.Namespace, runner: Runne
         if not command.is_wanted(about=_label(original), is_confirmed=arguments.yes):
             return
         again = rerun.run_app_again(command, folder)
+    elif not _are_flags_wanted(original, is_confirmed=arguments.yes):
+        return
     else:
         again = rerun.train_again(original, runner, final_tags=_verdict_tag(original, tolerance))
     compared = compare.compare(original, again)
@@ -114,6 +117,14 @@ def _run_and_compare(original: Run, arguments: argparse.Namespace, runner: Runne
     if runner is not None and "weights" not in original.facts:
         print("  not compared: the final weights; the run did not end at the end of an epoch")
     raise SystemExit(1 if compared.verdict(tolerance) == "no" else 0)
+
+
+def _are_flags_wanted(original: Run, *, is_confirmed: bool) -> bool:
+    """Ask whether to use configs outside of the app, if its flags name some: they may name code."""
+    command = AppCommand(original.app, original.recipe, is_sweep=False)
+    return not original.app.flags or command.is_wanted(
+        about=_label(original), is_confirmed=is_confirmed
+    )
 
 
 def _verdict_tag(original: Run, tolerance: float) -> FinalTags:

@@ -44,10 +44,11 @@ def train_again(
         final_tags: returns tags of the new run when it ends.
     """
     check_overrides(original.folder.name, original.recipe, command=original.command)
+    sys.argv[1:] = original.app.flags  # say where its configs are
     overrides = recorded_recipe(original, runner)
     folder = _new_folder(original, layout.SINGLE_RUNS)
     tracking = "tracking=mlflow" if original.mlflow_run_id else "tracking=off"
-    sys.argv[1:] = [*overrides, *changes, f"study.name={folder.name}", tracking]
+    sys.argv[1:] += [*overrides, *changes, f"study.name={folder.name}", tracking]
     is_short = original.outcome is not Outcome.COMPLETE
     last_step = max(original.curves) if is_short and not changes else None
     link = {

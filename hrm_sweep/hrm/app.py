@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep.compat.hydra import VERSION_BASE, config_flags, parse_arguments
-from hrm_sweep.errors import StudyError
+from hrm_sweep.errors import ConfigError, StudyError
 from hrm_sweep.hrm import config, single_run
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.launch.job import Job
@@ -68,9 +68,23 @@ def run(
 
 
 def compose(overrides: list[str]) -> DictConfig:
-    """Return the config of a single run with these overrides, as Hydra hands it to the task."""
-    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
-        return hydra.compose("config", overrides, return_hydra_config=True)
+    """Return the config of a single run with these overrides, as Hydra hands it to the task.
+
+    Flags of this process, such as `--config-dir`, say where configs are besides our own.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    arguments: Namespace = parse_arguments()[0]
+    if arguments.config_dir:
+        also = Path(arguments.config_dir).absolute()
+        if not also.is_dir():
+            raise ConfigError("--config-dir", arguments.config_dir, "there is no such folder")
+        overrides = [*overrides, f"hydra.searchpath=[file://{also}]"]
+    folder = Path(config.CONF, arguments.config_path or "")
+    with hydra.initialize_config_dir(str(folder), **VERSION_BASE):
+        name = arguments.config_name or "config"
+        return hydra.compose(name, overrides, return_hydra_config=True)
 
 
 def flat(cfg: DictConfig) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def own_keys(config: DictConfig) -> dict[str, str]:
     """
     read: dict[str, str] = {}
     for part in PARTS:
-        raw = OmegaConf.to_container(config.hydra[part], resolve=False)
+        raw = OmegaConf.to_container(config.hydra.get(part) or OmegaConf.create(), resolve=False)
         for key, value in raw.items() if isinstance(raw, dict) else ():
             if match := re.fullmatch(r"\$\{([\w.]+)\}", str(value)):
                 read[f"hydra.{part}.{key!s}"] = match[1]

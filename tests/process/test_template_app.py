@@ -137,6 +137,36 @@ def test_the_shipped_app_keeps_them_too(tmp_path):
         assert printed in again.stdout
 
 
+def test_a_single_run_of_the_shipped_app_has_its_flags_too(tmp_path):
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    (tmp_path / "mine/experiment/tiny.yaml").write_text("# @package _global_\nepochs: 1\n")
+    words = ("experiment=tiny", "data.num_puzzles=8", "study.name=tiny", "tracking=off")
+    done = run(tmp_path, "-m", "hrm_sweep", "--config-dir", "mine", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = run(tmp_path, "-m", "hrm_sweep", "reproduce", "tiny", "--yes")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "final weights are identical, bit for bit" in again.stdout
+    resumed = run(tmp_path, "-m", "hrm_sweep", "resume", "tiny")
+    assert resumed.returncode == 2
+    own = f"python -m hrm_sweep --config-dir {tmp_path}/mine experiment=tiny data.num_puzzles=8"
+    assert f"tiny: resume it by its own command: {own} hydra.run.dir=" in resumed.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--config-dir", "nosuch"], "--config-dir=nosuch: there is no such folder\n"),
+        (["-cn", "nosuch"], "Cannot find primary config 'nosuch'."),
+    ],
+)
+def test_a_flag_that_names_nothing_is_one_line(words, told, tmp_path):
+    done = run(tmp_path, "-m", "hrm_sweep", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(told)
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_repeats_need_more_than_a_seed_that_is_null(project):
     done = run(project, "src/train.py", "hparams_search=line_optuna", "hydra.sweeper.repeats=2")
     assert done.returncode == 2
