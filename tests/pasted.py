@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from studies import PATIENCE_SECONDS
@@ -53,6 +54,24 @@ def paste(line: str, folder: Path) -> tuple[int, str]:
             process.wait()
         os.close(its)
         os.close(mine)
+
+
+_known: set[str] = set()
+
+
+def paste_new(text: str, folder: Path) -> Iterator[str]:
+    """Execute the command lines in a text whose like has not been met yet.
+
+    Yields:
+        A description of each that did not end with 0.
+    """
+    for line in commands_in(text):
+        shape = re.sub(r"'[^']*'|\S*/\S*|[\w.]*\d[\w.-]*", "…", line)
+        if shape not in _known and folder.is_dir():
+            _known.add(shape)
+            code, printed = paste(line, folder)
+            if code != 0:
+                yield f"{line}\n  exit code {code}: {printed[-600:]}"
 
 
 def _served(process: subprocess.Popen[str]) -> tuple[int, str]:
