@@ -12,6 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from paths import ROOT
 
+from hrm_sweep.commands import COMMANDS
 from hrm_sweep.compat.hydra import VERSION_BASE
 from hrm_sweep.hrm import config
 
@@ -25,7 +26,13 @@ def commands() -> list[str]:
     return [line[2:].split("  #")[0] for block in blocks for line in block.splitlines()]
 
 
-@pytest.mark.parametrize("line", [line for line in commands() if "-m hrm_sweep" in line])
+def runs() -> list[str]:
+    """Those that run the app, and are no command such as `best`."""
+    ours = (line for line in commands() if "-m hrm_sweep" in line)
+    return [line for line in ours if line.partition("-m hrm_sweep")[2].split()[0] not in COMMANDS]
+
+
+@pytest.mark.parametrize("line", runs())
 def test_the_first_point_of_every_command_composes(line):
     words = shlex.split(line.partition("-m hrm_sweep")[2])
     parsed = OverridesParser.create().parse_overrides([word for word in words if word != "-m"])

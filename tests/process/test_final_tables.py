@@ -115,7 +115,8 @@ def test_what_cannot_be_deleted_whole_is_left_whole(typed, copied, monkeypatch):
     code, said, error = typed("delete", "grid", "--yes")
     assert (code, said) == (2, "")
     assert (
-        "study.storage=sqlite:///multirun/optuna.db: is damaged (file is not a database)" in error
+        "hydra.sweeper.storage=sqlite:///multirun/optuna.db: is damaged (file is not a database)"
+        in error
     )
     assert [left.info.run_id for left in truth.runs()] == [run.info.run_id]
     assert (copied / "multirun/grid/record.jsonl").exists()

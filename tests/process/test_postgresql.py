@@ -225,6 +225,6 @@ def test_a_password_in_an_address_that_does_not_work_is_not_shown():
     )
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "study.storage=postgresql://somebody:***@127.0.0.1:1/none: cannot be opened"
+        "hydra.sweeper.storage=postgresql://somebody:***@127.0.0.1:1/none: cannot be opened"
     )
     assert PASSWORD not in done.stdout + done.stderr

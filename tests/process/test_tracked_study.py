@@ -297,7 +297,7 @@ def history(folder: Path) -> list[dict[str, float]]:
 def test_the_best_trial_is_reproduced_bit_for_bit_and_linked(folder, printed, runs):
     done = hrm_sweep("reproduce", "small", folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "34 of 34 values and the final weights are identical, bit for bit" in done.stdout
+    assert "44 of 44 values and the final weights are identical, bit for bit" in done.stdout
     client, _, trials = runs
     found = client.search_runs(
         [trials[1].info.experiment_id],
@@ -318,7 +318,7 @@ def test_a_trial_whose_folder_is_gone_is_reproduced_from_its_run_in_mlflow(runs,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"downloaded from MLflow to multirun/fetched/{run_id}" in done.stdout
-    assert "34 of 34 values and the final weights are identical, bit for bit" in done.stdout
+    assert "44 of 44 values and the final weights are identical, bit for bit" in done.stdout
 
 
 def test_trials_are_taken_only_from_a_machine_that_has_some(printed, folder):
