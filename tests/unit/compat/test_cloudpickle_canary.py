@@ -2,6 +2,8 @@
 
 import pickle
 import traceback
+from types import FunctionType
+from typing import Any
 
 import pytest
 
@@ -23,3 +25,20 @@ def test_code_that_is_sent_by_value_keeps_its_file_and_lines():
         received()
     last = traceback.extract_tb(raised.value.__traceback__)[-1]
     assert (last.filename, last.line) == (__file__, 'raise ValueError("here")')
+
+
+def making_a_class():
+    class Point:
+        x: Any = traceback.__name__
+
+        class Inner:
+            y = pytest.__name__
+
+    return Point
+
+
+def test_a_class_in_a_function_finds_the_globals_that_its_body_reads():
+    sent = FunctionType(making_a_class.__code__, globals(), "__main__.making_a_class")
+    sent.__module__ = "__main__"
+    point = pickle.loads(compat.dumps(sent))()
+    assert (point.x, point.Inner.y) == ("traceback", "pytest")
