@@ -15,12 +15,14 @@ from studies import PATIENCE_SECONDS
 
 _STARTS = r"(?:cd \S+ && )?(?:python (?:-m \w+|\S+\.py)|hrm-sweep|mv)(?= |$)"
 COMMAND = re.compile(rf"(?:^|\s)({_STARTS}[^\n]*)", re.M)
+RUN_AGAIN = ("run_again=failed", "--failed")
 SERVERS = ("ui", "dashboard")
 
 
 def commands_in(text: str) -> list[str]:
-    """Return the command lines in a text, each once; what follows one on its line is part of it."""
-    return list(dict.fromkeys(match.strip().rstrip(".") for match in COMMAND.findall(text)))
+    """Return the command lines in a text, each once; two spaces end one, as in --help."""
+    found = (match.partition("  ")[0].strip().rstrip(".") for match in COMMAND.findall(text))
+    return list(dict.fromkeys(found))
 
 
 def paste(line: str, folder: Path) -> tuple[int, str]:
@@ -70,7 +72,8 @@ def paste_new(text: str, folder: Path) -> Iterator[str]:
         if shape not in _known and folder.is_dir():
             _known.add(shape)
             code, printed = paste(line, folder)
-            if code != 0:
+            may_fail_again = code == 1 and any(each in line for each in RUN_AGAIN)
+            if code != 0 and not may_fail_again:
                 yield f"{line}\n  exit code {code}: {printed[-600:]}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 from hrm_sweep.commands.trust import confirmed
 from hrm_sweep.runs.app import App
+from hrm_sweep.system import process
 
 QUESTION = "The folder says so, and may come from another user. Run it? [y/N] "
 
@@ -44,5 +46,6 @@ class AppCommand(NamedTuple):
         words = [*self.app.command, *self.app.flags, *self._arguments]
         started = [sys.executable if words[0] == "python" else words[0], *words[1:]]
         folder = self.app.folder if Path(self.app.folder).is_dir() else None
+        known = {**os.environ, process.TYPED_IN: str(process.typed_in())}
         print(flush=True)
-        return subprocess.run(started, cwd=folder or None, check=False).returncode
+        return subprocess.run(started, cwd=folder or None, env=known, check=False).returncode

@@ -25,6 +25,7 @@ from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.app import registered
 from hrm_sweep.runs.configs import read_config
+from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.runs.writers import check_not_elsewhere, take_over
@@ -93,6 +94,8 @@ def _single_run(run: Run, take_from: str | None) -> list[str]:
     check_not_elsewhere(run.folder)
     where = text_override("hydra.run.dir", str(run.folder))
     if run.app.flags or registered(run.app.name) is None:
+        if run.outcome is Outcome.COMPLETE:
+            raise StudyError(f"{run.folder.name}: is complete, see {run.folder}")
         command = run.app.from_here(f"{run.command} {where}")
         raise StudyError(f"{run.folder.name}: resume it by its own command: {command}")
     check_overrides(run.folder.name, run.overrides, command=run.command)

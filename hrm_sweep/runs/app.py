@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from hrm_sweep.formatting import MetricFormat
 from hrm_sweep.runs.own_keys import in_own_keys
+from hrm_sweep.system import process
 
 if TYPE_CHECKING:
     from hrm_sweep.runs.handle import RunHandle
@@ -62,8 +63,8 @@ class App:
         return shlex.join([*self.command, *self.flags, *arguments])
 
     def from_here(self, line: str) -> str:
-        """Return a line of `shell_command` that also works in this process's working folder."""
-        is_elsewhere = self.folder and Path(self.folder) != Path.cwd()
+        """Return a line of `shell_command` that also works where the user's shell is."""
+        is_elsewhere = self.folder and Path(self.folder) != process.typed_in()
         if is_elsewhere and Path(self.folder).is_dir():
             return f"cd {shlex.quote(self.folder)} && {line}"
         return line

@@ -26,9 +26,19 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask a program to stop."""
 Handler = Callable[[int, "FrameType | None"], Any]
+TYPED_IN = "HRM_SWEEP_TYPED_IN"
+"""Environment variable: the folder of the shell, where that is another one."""
 OWN_COMMAND = ("python", "-m", "hrm_sweep")
 OWN_NAMES = ("hrm_sweep", "hrm-sweep")
 """How the last word of a command that starts hrm_sweep may read."""
+
+
+def typed_in() -> Path:
+    """Return the folder where the user's shell is, for lines that are to be pasted there.
+
+    It is another one than the working folder where a command has started an app in the app's own.
+    """
+    return Path(os.environ.get(TYPED_IN) or Path.cwd())
 
 
 def launch_command() -> list[str]:
@@ -52,7 +62,8 @@ def hrm_sweep_command(*arguments: str) -> str:
     """
     started = launch_command()
     is_own = Path(started[-1]).name in OWN_NAMES
-    return shlex.join([*(started if is_own else OWN_COMMAND), *arguments])
+    line = shlex.join([*(started if is_own else OWN_COMMAND), *arguments])
+    return line if typed_in() == Path.cwd() else f"cd {shlex.quote(str(Path.cwd()))} && {line}"
 
 
 def usable_cores() -> int:

@@ -162,7 +162,7 @@ def next_commands(
         recipe = recipe_overrides(space.overrides(state.best.params), app.ignored_keys)
         yield f"  best        {state.best.folder}"
         yield f"  reproduce   {process.hrm_sweep_command('reproduce', *named)}"
-        yield f"  once more   {app.shell_command(*recipe, *app.once)}"
+        yield f"  once more   {app.from_here(app.shell_command(*recipe, *app.once))}"
     elif state.front:
         yield from _how_to_choose(state.front, named)
     elif state.outcomes().get(Outcome.COMPLETE):
@@ -214,7 +214,7 @@ def how_to_repeat(name: str, folder: Path, app: App, *changes: str) -> str:
     same = [text for text in sys.argv[1:] if text.partition("=")[0] not in said]
     once = (*ASKED_ONCE, *map(app.in_own_keys, ASKED_ONCE))
     kept = [text for text in same if not text.startswith(once)]
-    return process.shell_command(*kept, *own)
+    return app.from_here(process.shell_command(*kept, *own))
 
 
 def describe_others(others: Others, *, how_to_continue: Callable[..., str]) -> Iterator[str]:
