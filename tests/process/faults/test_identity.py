@@ -350,8 +350,9 @@ def test_resume_names_the_folder_of_another_apps_study():
     swept("+x=1,2")
     STUDY.rename("multirun/moved")
     printed = hrm_sweep("resume", "multirun/moved", code=2)
-    assert printed.strip().endswith("hydra.sweep.dir=multirun/moved")
+    assert f" hydra.sweep.dir={Path('multirun/moved').absolute()} +x=1,2\n" in printed
     assert command()[3] in printed
+    assert "nothing is left to run" in hrm_sweep("resume", "multirun/moved", "--yes")
 
 
 def test_deleting_leaves_what_is_not_the_studys(monkeypatch):
