@@ -13,6 +13,7 @@ WHOLE = (
     *("n_trials", "repeats", "max_attempts", "max_batch_size", "patience"),
     *("workers", "threads", "n_jobs"),
 )
+MAY_BE_NULL = ("n_trials", "max_batch_size", "patience", "workers")
 SECONDS = ("timeout", "trial_timeout")
 
 
@@ -24,7 +25,8 @@ def check_limits(settings: Mapping[str, Any]) -> None:
     """
     for key in WHOLE:
         if (number := settings.get(key)) is not None and number < 1:
-            raise ConfigError(key, number, "must be 1 or more")
+            or_null = ", or null" if key in MAY_BE_NULL else ""
+            raise ConfigError(key, number, f"must be 1 or more{or_null}")
     for key in SECONDS:
         if (seconds := settings.get(key)) is not None and not seconds > 0:
             raise ConfigError(key, seconds, "must be more than 0 seconds, or null")

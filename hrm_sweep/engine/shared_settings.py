@@ -48,8 +48,9 @@ class SharedSettings:
         if changed:
             key, override = self._cause(changed, overrides, compose)
             raise StudyError(
-                f"{override}: changes {key}, which is one setting for all trials of a study; "
-                "give it one value for the whole sweep, or make a study for each value"
+                f"{override}: changes {key.removeprefix('hydra.')} of Hydra's config, which is one "
+                "setting for all trials of a study; give it one value for the whole sweep, or make "
+                "a study for each value"
             )
 
     def _cause(

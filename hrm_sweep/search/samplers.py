@@ -75,9 +75,10 @@ def make_sampler(
     name = class_name(config)
     own: int | None = config.get("seed")
     seed = _seeded(seed if own is None else own, num_known)
-    if name in ENUMERATING:
+    is_enumerating = name in ENUMERATING and "search_space" not in config
+    if is_enumerating:
         _check_enumerable(config, budget.space)
-    if budget.is_grid or name in ENUMERATING:
+    if budget.is_grid or is_enumerating:
         is_expected = budget.is_grid and name in (DEFAULT, *ENUMERATING)
         return optuna.samplers.RandomSampler(seed=seed), "" if is_expected else name
     arguments = {"seed": seed} if takes(config, "seed") else {}
@@ -86,10 +87,6 @@ def make_sampler(
 
 
 def _check_enumerable(config: Config, space: Space) -> None:
-    if "search_space" in config:
-        raise StudyError(
-            "hydra.sweeper.sampler.search_space: the grid is what is swept; leave it out"
-        )
     if space.custom is not None:
         raise StudyError(
             f"hydra/sweeper/sampler: {class_name(config)} runs the points of a grid, and a custom "

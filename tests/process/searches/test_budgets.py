@@ -116,7 +116,7 @@ def test_a_trial_that_lacks_a_value_gets_one_of_the_grid():
         ),
         pytest.param(
             "optuna.samplers.GridSampler,search_space: {y: [1]}", "+x=interval(0,1)",
-            "the grid is what is swept; leave it out", id="a grid of its own",
+            "x, is not found in the given grid", id="a grid without a parameter",
         ),
     ],
 )  # fmt: skip
@@ -124,7 +124,7 @@ def test_a_sampler_that_cannot_propose_is_refused_before_the_first_trial(sampler
     done = sweep(space, f"+hydra.sweeper.sampler={{_target_: {sampler}}}")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith(("hydra/sweeper/sampler: ", "hydra.sweeper.sampler."))
+    assert line.startswith("hydra/sweeper/sampler: ")
     assert reason in line
     assert not Path("multirun/study").exists()
 
@@ -134,5 +134,5 @@ def test_a_number_below_one_is_refused(number):
     done = sweep(*SPACE, f"hydra.sweeper.n_trials={number}")
     assert (done.returncode, done.stderr) == (
         2,
-        f"n_trials={number}: must be 1 or more, or null\n",
+        f"hydra.sweeper.n_trials={number}: must be 1 or more, or null\n",
     )
