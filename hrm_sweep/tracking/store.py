@@ -11,7 +11,12 @@ import re
 import shlex
 import sqlite3
 import time
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 from hrm_sweep.compat import mlflow
 from hrm_sweep.errors import TrackingError
@@ -23,6 +28,7 @@ SERVERS = ("http", "https", "databricks")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 ARTIFACTS = "artifacts"
 """Folder of the runs' files, beside a database."""
+SECONDS_TO_ANSWER = 2.0
 _SQLITE = "sqlite:///"
 QUIET_SECONDS, POLL_SECONDS = 3.0, 0.05
 """A process that has not written for so long does not create a database, or is dead."""
@@ -100,17 +106,30 @@ def check(uri: str) -> None:
 
 
 def has_experiment(uri: str, name: str) -> bool:
-    """Return whether the SQLite database at an address has an experiment of that name.
-
-    Where there is no such database, a server creates experiments, which any client may ask it for.
-    """
+    """Return whether there is an experiment of that name, or nobody can tell without waiting."""
     path = database_path(uri)
     if path is None:
-        return True
+        return not (uri.startswith("http") and _server_lacks(uri, name))
     try:
         return path.exists() and name in mlflow.experiment_names(path)
     except sqlite3.Error:
         return False
+
+
+def _server_lacks(uri: str, name: str) -> bool:
+    """Return whether a server says that it has no such experiment; not if it says nothing.
+
+    Two tasks whose MLflow calls create it at once would fail.
+    """
+    query = urlencode({"experiment_name": name})
+    address = f"{uri}/api/2.0/mlflow/experiments/get-by-name?{query}"
+    try:
+        urlopen(address, timeout=SECONDS_TO_ANSWER).close()
+    except HTTPError as error:
+        return error.code == HTTPStatus.NOT_FOUND
+    except (OSError, ValueError, HTTPException):  # it is away, or its address has a password
+        return False
+    return False
 
 
 def may_hold(uri: str, identity: str) -> bool:
