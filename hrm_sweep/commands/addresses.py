@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hrm_sweep.engine.plugin_config import STORAGE
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system.sqlite_urls import path_of, url_of
-
-DEFAULT_STORAGE = "sqlite:///multirun/optuna.db"
-DEFAULT_TRACKING = "sqlite:///mlruns/mlflow.db"
+from hrm_sweep.tracking import store
 
 
 def storage_of(study: Study) -> str:
@@ -31,8 +30,8 @@ def tracking_of(study: Study) -> str | None:
     uri = with_password(study.tracking["uri"], "MLFLOW_TRACKING_URI")
     if uri is None and os.environ.get("MLFLOW_TRACKING_URI"):
         return None
-    found = _where_it_is(study, uri or DEFAULT_TRACKING, "tracking")
-    return uri if found == DEFAULT_TRACKING else found
+    found = _where_it_is(study, uri or store.DEFAULT, "tracking")
+    return uri if found == store.DEFAULT else found
 
 
 def _where_it_is(study: Study, url: str, kind: str) -> str:
@@ -54,8 +53,8 @@ def folders_in_storage() -> list[Path]:
         StudyError: the database cannot be read.
         DatabaseAway: it does not answer.
     """
-    url = os.environ.get("HRM_SWEEP_STORAGE") or DEFAULT_STORAGE
-    if url == DEFAULT_STORAGE and not Path(DEFAULT_STORAGE.removeprefix("sqlite:///")).exists():
+    url = os.environ.get("HRM_SWEEP_STORAGE") or STORAGE
+    if url == STORAGE and not Path(STORAGE.removeprefix("sqlite:///")).exists():
         return []
     from hrm_sweep.engine.identity import folders_of
     from hrm_sweep.storage.studies import study_attributes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hrm_sweep import formatting
-from hrm_sweep.commands.addresses import DEFAULT_TRACKING, storage_of, tracking_of, with_password
+from hrm_sweep.commands.addresses import storage_of, tracking_of, with_password
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.resolve import resolve_whole, studies
 from hrm_sweep.errors import DatabaseAway, RecordError, StudyError, TrackingError
@@ -165,7 +165,7 @@ def _send(source: _Source, to: str | None) -> bool:
     if not (source.home or to):
         raise StudyError(
             f"{source.name}: was made with tracking=off, so it is not exported; to export it: "
-            + process.hrm_sweep_command("sync", source.name, "--to", DEFAULT_TRACKING)
+            + process.hrm_sweep_command("sync", source.name, "--to", store.DEFAULT)
         )
     uri = _uri(source, to)
     path = store.database_path(uri)
@@ -173,7 +173,7 @@ def _send(source: _Source, to: str | None) -> bool:
         raise TrackingError(
             f"{source.name}: is exported to {uri}, and there is no such folder on this machine; "
             "name another database: "
-            + process.hrm_sweep_command("sync", source.name, "--to", DEFAULT_TRACKING)
+            + process.hrm_sweep_command("sync", source.name, "--to", store.DEFAULT)
         )
     if path and not path.exists():
         print(f"creating {path}, which takes a few seconds", file=sys.stderr)

@@ -11,12 +11,7 @@ import re
 import shlex
 import sqlite3
 import time
-from http import HTTPStatus
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.parse import urlencode
-from urllib.request import urlopen
 
 from hrm_sweep.compat import mlflow
 from hrm_sweep.errors import TrackingError
@@ -30,6 +25,7 @@ ARTIFACTS = "artifacts"
 """Folder of the runs' files, beside a database."""
 SECONDS_TO_ANSWER = 2.0
 _SQLITE = "sqlite:///"
+DEFAULT = f"{_SQLITE}mlruns/mlflow.db"
 QUIET_SECONDS, POLL_SECONDS = 3.0, 0.05
 """A process that has not written for so long does not create a database, or is dead."""
 
@@ -44,7 +40,7 @@ def resolve_uri(uri: str | None) -> str:
     Raises:
         TrackingError: MLflow cannot keep runs there.
     """
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlruns/mlflow.db"
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT
     scheme = re.split(r"[:+]", uri, maxsplit=1)[0] if ":" in uri else uri
     if scheme not in SERVERS + DATABASES:
         shown = redacted(uri)
@@ -106,7 +102,7 @@ def check(uri: str) -> None:
 
 
 def has_experiment(uri: str, name: str) -> bool:
-    """Return whether there is an experiment of that name, or nobody can tell without waiting."""
+    """Return whether there is an experiment of that name, or no answer without waiting."""
     path = database_path(uri)
     if path is None:
         return not (uri.startswith("http") and _server_lacks(uri, name))
@@ -121,6 +117,12 @@ def _server_lacks(uri: str, name: str) -> bool:
 
     Two tasks whose MLflow calls create it at once would fail.
     """
+    from http import HTTPStatus
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.parse import urlencode
+    from urllib.request import urlopen
+
     query = urlencode({"experiment_name": name})
     address = f"{uri}/api/2.0/mlflow/experiments/get-by-name?{query}"
     try:
