@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import optuna
-from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from hrm_sweep.engine.open_study import find_study, sampler_of
@@ -18,6 +17,7 @@ from hrm_sweep.engine.study_dir import StudyDir
 from hrm_sweep.errors import StudyError
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.objectives import Objectives
+from hrm_sweep.search.parts import imported
 from hrm_sweep.search.samplers import check_sampler
 from hrm_sweep.storage.leases import sweeps_in
 from hrm_sweep.tracking import store
@@ -50,15 +50,16 @@ def check_sweep(
     whole = [each for each in budget.enqueued if each.keys() == space.distributions.keys()]
     corners = space.corners(at_most=CORNERS)
     points = [space.overrides(point) for point in (*corners, *whole)]
+    own_check = imported("hydra.sweeper.check", config.check) if config.check else None
     for overrides in points:
         job = compose(overrides)
         shared.check(overrides, job, compose)
-        _check_config(config, job)
+        _check_config(config, job, own_check)
     study_dir.check(points)
     sampler = sampler_of(config, budget, objectives, num_known=0)
     proposed = check_sampler(*sampler, budget, objectives)
     if space.custom is not None:
-        _check_config(config, compose(space.overrides(proposed)))
+        _check_config(config, compose(space.overrides(proposed)), own_check)
     if config.take_from:
         others = running_of_others(known) if known else Counter()
         check_take_from(config.take_from, others, study_dir.path)
@@ -68,23 +69,15 @@ def check_sweep(
         store.check(store.resolve_uri(config.tracking_uri))
 
 
-def _check_config(config: SweeperConfig, job: DictConfig) -> None:
+def _check_config(
+    config: SweeperConfig, job: DictConfig, own_check: Callable[[DictConfig], Any] | None
+) -> None:
+    """Check the config of a trial, also by the function that the app has for that."""
     if config.repeats > 1 and not isinstance(seed := job.get("seed"), int):
         has = f"seed={'null' if seed is None else seed}" if "seed" in job else "no key seed"
         raise StudyError(
             f"hydra.sweeper.repeats={config.repeats}: repeats run with seed, seed + 1, …, and the "
             f"config has {has}; set {'' if 'seed' in job else '+'}seed=0"
         )
-    if config.check:
-        _imported(config.check)(job)
-
-
-def _imported(check: str) -> Callable[[DictConfig], Any]:
-    try:
-        return get_method(check)
-    except (ImportError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise StudyError(
-            f"hydra.sweeper.check={check}: cannot be imported ({reason}); name a function that can "
-            "be, such as package.module.check"
-        ) from None
+    if own_check is not None:
+        own_check(job)

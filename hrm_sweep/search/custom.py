@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from hrm_sweep.errors import ConfigError, StudyError
-from hrm_sweep.search.parts import resolve
+from hrm_sweep.search.parts import imported
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -42,11 +42,7 @@ class CustomSpace:
         """
         if path is None:
             return None
-        try:
-            function = resolve(path)
-        except Exception as error:  # whatever the user's module raises
-            reason = " ".join(str(error).split())
-            raise ConfigError(KEY, path, f"cannot be imported: {reason}") from error
+        function = imported(KEY, path)
         if not callable(function):
             raise ConfigError(KEY, path, "must be a function of the config and a trial")
         return cls(path, function, config)

@@ -58,6 +58,22 @@ def resolve(path: str) -> Any:
         return getattr(import_module(module), name)
 
 
+def imported(key: str, path: str) -> Any:
+    """Return what a dotted path in the config names.
+
+    Args:
+        key: that has the path.
+
+    Raises:
+        ConfigError: it cannot be imported, whatever its module raises.
+    """
+    try:
+        return resolve(path)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(key, path, f"cannot be imported: {reason}") from error
+
+
 def class_name(config: Config | None) -> str:
     """Return the name of the class that a config stands for; "" for none."""
     return str((config or {}).get("_target_", "")).rpartition(".")[2]
