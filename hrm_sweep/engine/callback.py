@@ -29,7 +29,7 @@ _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
 class Ending(Protocol):
-    """What a callback is told: a `TrialEnd` or a `StudyEnd`."""
+    """Argument of a callback: a `TrialEnd` or a `StudyEnd`."""
 
     def environment(self) -> dict[str, str]:
         """Return it as the environment variables of a command."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 ADDED = "custom_search_space"
-"""Stands for the parameters that nobody knows before, where a space is written in words."""
+"""Stands for the parameters of a custom search space where a space is written in words."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Space:
 
     parts: tuple[str | Dimension, ...] = field(default=())
     custom: CustomSpace | None = None
-    """Adds parameters to each trial, which nobody knows before."""
+    """Adds parameters to each trial."""
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
