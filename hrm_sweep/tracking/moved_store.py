@@ -23,7 +23,8 @@ def follow(uri: str) -> None:
     """Let the addresses in a moved store of our own name its files where they are now.
 
     A file that is at the old place alone keeps its address. What is moved is printed. A server, and
-    a database whose artifacts were never beside it, are left as they are.
+    a database whose artifacts were never beside it, are left as they are; so is, until it is opened
+    again, one that another process keeps locked.
 
     Raises:
         TrackingError: the database cannot be written.
@@ -39,6 +40,8 @@ def follow(uri: str) -> None:
                 was = f"{path.parent} was {_path(before)} before"
                 print(f"MLflow: {was}; its {number} addresses of files follow", file=sys.stderr)
     except (OSError, sqlite3.Error) as error:
+        if store.is_locked(error):
+            return
         raise TrackingError(
             f"{path}: was moved here, and its addresses cannot be changed ({error})"
         ) from None

@@ -72,7 +72,8 @@ def database_path(uri: str) -> Path | None:
 def check(uri: str) -> None:
     """Check that the installed MLflow, which is not imported, can use a database or create it.
 
-    Waits for a database that another process creates, such as the user's own MLflow.
+    Waits for a database that another process creates, such as the user's own MLflow. One that
+    another process keeps locked is checked when it is written to.
 
     Raises:
         TrackingError: it was made by another version; the message has the command that helps.
@@ -86,7 +87,8 @@ def check(uri: str) -> None:
         return
     while _is_being_created(path):
         time.sleep(POLL_SECONDS)
-    found = _revision(path)
+    if (found := _revision(path)) is None:
+        return
     version = importlib.metadata.version("mlflow")
     migrations = mlflow.num_migrations_naming(found)
     if not migrations:
@@ -146,8 +148,8 @@ def may_hold(uri: str, identity: str) -> bool:
         return False
     try:
         return identity in (identity_of(*row) for row in mlflow.experiments(path))
-    except sqlite3.Error:
-        return False
+    except sqlite3.Error as error:
+        return is_locked(error)
 
 
 def identity_of(experiment_id: object, creation_time: object) -> str:
@@ -190,6 +192,11 @@ def build(path: Path) -> None:
         ) from error
 
 
+def is_locked(error: Exception) -> bool:
+    """Return whether SQLite has waited in vain for a process that writes, or was stopped in it."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
 def lock_of(database: Path) -> Path:
     """Return the file that is locked while a database is built or its addresses are changed."""
     return database.with_name(f".{database.name}.lock")
@@ -217,10 +224,13 @@ def _is_being_created(path: Path) -> bool:
     return any(0 <= age < QUIET_SECONDS for age in ages)
 
 
-def _revision(path: Path) -> str:
+def _revision(path: Path) -> str | None:
+    """Return the revision of a database's tables, None if another process keeps it locked."""
     try:
         return mlflow.schema_revision(path)
     except (sqlite3.Error, ValueError) as error:
+        if is_locked(error):
+            return None
         raise TrackingError(
             f"{path}: no MLflow database ({error}); move the file away, a new one is made then"
         ) from error

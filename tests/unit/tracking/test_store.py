@@ -12,7 +12,8 @@ from truth import Truth, fresh_database
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.tracking.client import MlflowClient, connect
-from hrm_sweep.tracking.store import build, check, database_path, resolve_uri
+from hrm_sweep.tracking.moved_store import follow
+from hrm_sweep.tracking.store import build, check, database_path, may_hold, resolve_uri
 
 
 def names(folder: Path) -> list[str]:
@@ -142,6 +143,18 @@ class TestADatabaseOfAnotherVersion:
         (tmp_path / "mlflow.db").write_bytes(content)
         with pytest.raises(TrackingError, match=r"no MLflow database .*; move the file away"):
             check(f"sqlite:///{tmp_path}/mlflow.db")
+
+
+def test_a_locked_database_is_left_to_the_process_that_has_it(tmp_path):
+    """It may have been stopped in a transaction, by Ctrl-Z; nothing can be said of its content."""
+    uri = fresh_database(tmp_path)
+    connection = sqlite3.connect(uri.removeprefix("sqlite:///"))
+    connection.execute("BEGIN EXCLUSIVE")
+    check(uri)
+    follow(uri)
+    assert may_hold(uri, "1/0")
+    connection.close()
+    assert not may_hold(uri, "1/0")
 
 
 def set_revision(uri: str, revision: str) -> None:
