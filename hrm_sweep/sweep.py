@@ -159,7 +159,7 @@ class Sweep:
             self._app,
             values=self._plan.objectives.required,
             study=self._plan.name,
-            pruning=self._plan.pruning,
+            judged_by=self._plan.objectives.names[0] if self._plan.pruner else None,
             tracking=self._tracking(),
             repeats=self._config.repeats,
             fixed=[part for part in self._plan.space.parts if isinstance(part, str)],
@@ -201,7 +201,7 @@ class Sweep:
             self._plan.objectives,
             self._plan.dir,
             recipe=self._plan.recipe,
-            pruner=self._plan.pruning.pruner if self._plan.pruning else None,
+            pruner=self._plan.pruner,
         )
         if opened.num_rebuilt:
             trials = formatting.pluralize(opened.num_rebuilt, "trial")

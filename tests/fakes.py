@@ -27,6 +27,7 @@ from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.trial_queue import TrialQueue
 from hrm_sweep.errors import DatabaseAway, Interrupted, WorkerDied
+from hrm_sweep.runs.questions import Questions
 from hrm_sweep.runs.record import Record
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.enqueued import parse_enqueued
@@ -108,6 +109,9 @@ class FakeLauncher:
         obeys: bool = True,
     ) -> None:
         self.num_slots, self.num_ahead = num_slots, num_ahead
+        self.questions = Questions()
+        self.answers: list[tuple[int, int, str]] = []
+        """Number, step and reason to prune of each answer."""
         self.submitted: list[int] = []
         self.begun: list[tuple[float, int]] = []
         """Time and number of each attempt."""
@@ -128,6 +132,9 @@ class FakeLauncher:
 
     def flush(self, watch: Callable[[], None]) -> None:
         self.calls.append("flush")
+
+    def answer(self, number: int, step: int, prune: str) -> None:
+        self.answers.append((number, step, prune))
 
     def ask_to_stop(self) -> None:
         self.calls.append("ask_to_stop")

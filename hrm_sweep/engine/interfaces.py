@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
+from hrm_sweep.runs.questions import Questions
 
 
 class Slots(Protocol):
@@ -22,6 +23,11 @@ class Slots(Protocol):
     """Jobs that run at once. May change between two calls."""
     num_ahead: int
     """Jobs beyond `num_slots` that may wait for a slot."""
+
+    @property
+    def questions(self) -> Questions:
+        """Trials that wait to hear whether they go on."""
+        ...
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> Future[Any]:
         """Accept a job; return at once.
@@ -49,6 +55,10 @@ class Slots(Protocol):
         Args:
             watch: called every now and then as long as this blocks, from another thread.
         """
+        ...
+
+    def answer(self, number: int, step: int, prune: str) -> None:
+        """Let a trial go on after a step; `prune` is a reason to end it instead, or ""."""
         ...
 
     def ask_to_stop(self) -> None:

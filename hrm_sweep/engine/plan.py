@@ -30,9 +30,7 @@ from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.search.params import param_overrides
 from hrm_sweep.search.parsing import check_once, ends_left_out, parse_space
 from hrm_sweep.search.pruners import make_pruner
-from hrm_sweep.storage.pruning import Pruning
 from hrm_sweep.system import names
-from hrm_sweep.system.sqlite_urls import absolute
 
 
 class Plan:
@@ -53,7 +51,7 @@ class Plan:
         is_resumed: whether it was there before.
         objectives, space, budget: how trials are judged, what is searched, how many are run.
         recipe: what may not change when the study is resumed.
-        pruning: how running trials are judged; None: they are not.
+        pruner: Optuna's, by which running trials are judged; None: they are not.
         trials: of the study so far, as they will be when it is open.
         num_to_run: how many have yet to end.
 
@@ -80,7 +78,7 @@ class Plan:
         self.objectives = parse_objectives(
             config.objective, directions, config.constraints, tie_breaker=config.tie_breaker
         )
-        self.pruning = self._make_pruning()
+        self.pruner = make_pruner(config.pruner, self.objectives, repeats=config.repeats)
         self._parse(OverridesParser.create(config_loader=loader), arguments)
         custom = CustomSpace.load(config.custom_search_space, hydra_config)
         self.space = parse_space([*self._all_params, *self._typed.values()], custom)
@@ -144,13 +142,6 @@ class Plan:
         self._typed = {override.get_key_element(): override for override in typed}
         by_key = {override.get_key_element(): override for override in self._all_params}
         self._params = {key: by_key[key] for key in by_key if key not in self._typed}
-
-    def _make_pruning(self) -> Pruning | None:
-        config = self._config
-        pruner = make_pruner(config.pruner, self.objectives, repeats=config.repeats)
-        if pruner is None:
-            return None
-        return Pruning(absolute(config.storage), self.name, self.objectives.names[0], pruner)
 
     def _trials(self) -> list[optuna.trial.FrozenTrial]:
         known = self._known.get_trials(deepcopy=False) if self._known else []

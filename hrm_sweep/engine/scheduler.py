@@ -71,7 +71,9 @@ class Scheduler:
         self._state, self._slots, self._clock = state, slots, clock
         self._observers = [GuardedObserver(observer) for observer in observers]
         self._sync = StudySync(opened)
-        self._retry = RetryPolicy(monotonic=clock.monotonic)
+        # trials that a pruner judges wait while the database is asked
+        times_of_a_try = 9 if opened.has_pruner else 1
+        self._retry = RetryPolicy(times_of_a_try, monotonic=clock.monotonic)
         self._in_flight: dict[Future[Any], InFlightTrial] = {}
         self._pending_tells: list[InFlightTrial] = []
         self._is_stopping = False
@@ -91,7 +93,7 @@ class Scheduler:
                 lacks are written when the study is resumed.
             Hopeless: too many trials fail; the running ones were stopped.
             NoWorkers: the launcher cannot start any; trials wait.
-            StudyError: the custom search space raised; the running trials were stopped.
+            StudyError: the custom search space or the pruner raised; running trials were stopped.
             MachineFault, OSError, RecordError: a disk is full or gone; the trials that met it wait.
             KeyboardInterrupt: Ctrl-C. Running trials have stopped at their next report and are put
                 back; a second Ctrl-C does not wait for them.
@@ -161,13 +163,15 @@ class Scheduler:
         with process.defer_interrupts():
             done: set[Future[Any]] = set()
             if self._in_flight:
-                done = self._clock.wait(self._in_flight, TICK_SECONDS)
+                events = [*self._in_flight, self._slots.questions.has_some]
+                done = self._clock.wait(events, TICK_SECONDS) & self._in_flight.keys()
             else:
                 self._clock.sleep(TICK_SECONDS)
             for flight in self._in_flight.values():
                 flight.read()
             for future in done:
                 self._settle_job(future)
+            self._judge()
             if done:
                 self._check_patience()
             self._exchange()
@@ -185,10 +189,29 @@ class Scheduler:
         if state.num_left and state.num_since_best >= patience:
             state.is_closed = state.is_out_of_patience = True
 
+    def _judge(self) -> None:
+        """Let trials that ask go on, or end as pruned; while the database is away they go on."""
+        running = {flight.progress.number: flight for flight in self._in_flight.values()}
+        folders = {number: flight.progress.folder for number, flight in running.items()}
+        asked = self._slots.questions.take(folders)
+        flights = [running[number] for number in asked if number in running]
+        pruned: set[int] = set()
+        try:
+            if flights and not (self._retry.trouble or self._is_stopping):
+                for flight in flights:
+                    flight.read()
+                with self._retry.asking():
+                    pruned = self._sync.judge(flights)
+        finally:
+            for number, step in asked.items():
+                reason = f"pruned after step {step}" if number in pruned else ""
+                self._slots.answer(number, step, reason)
+
     def _watch(self) -> None:
-        """Show how far running trials are, while the launcher has this thread of the loop."""
+        """Follow the running trials, while the launcher has this thread of the loop."""
         for flight in self._in_flight.values():
             flight.read()
+        self._judge()
         for observer in self._observers:
             observer.tick()
 
@@ -260,8 +283,6 @@ class Scheduler:
         if any(flight.progress.goes_back for flight in ended):
             self._query_at = 0.0
         reporting = [flight for flight in self._in_flight.values() if flight.unreported]
-        if self._opened.has_pruner:  # each trial reports its curve itself, to be judged by it
-            reporting = []
         wanted = self._num_wanted(now)
         is_due = ended or wanted or self._retry.trouble or (reporting and now >= self._report_at)
         if is_due and self._retry.has_time:

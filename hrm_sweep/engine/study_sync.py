@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 import optuna
 from optuna.trial import TrialState
 
+from hrm_sweep.compat.optuna import trial_id
 from hrm_sweep.engine.attributes import ATTEMPT, FOLDER, OWNER
 from hrm_sweep.engine.open_study import OpenStudy
 from hrm_sweep.engine.other_sweeps import Others, await_orphans, running_of_others
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
+from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.runs.curves import curves
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import read, settle
@@ -123,6 +125,23 @@ class StudySync:
             flight.unreported, flight.tail.is_rewound = {}, False
         return taken
 
+    def judge(self, flights: Sequence[InFlightTrial]) -> set[int]:
+        """Write the curves of running trials, and return the numbers of those to be pruned.
+
+        Raises:
+            DatabaseAway: nothing was written, as far as can be known.
+            StudyError: the pruner raised.
+        """
+        with self._storage.exclusive_transaction():
+            ours = self._ours(flights)
+            judged = [flight for flight in flights if flight.key in ours]
+            for flight in judged:
+                self._report(flight)
+            pruned = {flight.progress.number for flight in judged if _is_hopeless(flight.trial)}
+        for flight in judged:
+            flight.unreported, flight.tail.is_rewound = {}, False
+        return pruned
+
     def will_retry(self, trial: TrialProgress) -> bool:
         """Return whether a trial that has ended goes back to the queue."""
         state = trial.optuna_state(max_attempts=self._opened.config.max_attempts)
@@ -196,3 +215,18 @@ class StudySync:
         else:
             values = self._objectives.values_of(progress.values) if is_complete else None
             self._study.tell(trial, values, state=state)
+
+
+def _is_hopeless(trial: optuna.Trial) -> bool:
+    """Return what the pruner says of a trial by the curve that the database has."""
+    as_it_is_now = optuna.Trial(trial.study, trial_id(trial))  # `trial` knows its own reports only
+    try:
+        return as_it_is_now.should_prune()
+    except DatabaseAway:
+        raise
+    except Exception as error:
+        pruner = type(trial.study.pruner).__name__
+        raise StudyError(
+            f"hydra/sweeper/pruner: {pruner} raised {type(error).__name__}: {error}; "
+            f"take another one, such as median"
+        ) from error

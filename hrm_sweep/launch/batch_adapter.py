@@ -12,12 +12,13 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
 from hrm_sweep.errors import BatchLost, Interrupted
+from hrm_sweep.runs.questions import FolderQuestions
 from hrm_sweep.system.process import usable_cores
 
 STOPPED = "stopped by Ctrl-C"
 
-
-SECONDS_BETWEEN_LOOKS = 0.25
+SECONDS_BETWEEN_LOOKS = 0.05
+"""Trials that a pruner judges wait for as long after a report."""
 
 
 class _Job(NamedTuple):
@@ -38,6 +39,7 @@ class BatchAdapter:
 
     def __init__(self, launcher: Launcher, *, num_slots: int) -> None:
         self.num_slots, self.num_ahead = num_slots, 0
+        self.questions = FolderQuestions()
         self._launcher, self._most = launcher, num_slots
         self._collected: list[_Job] = []
 
@@ -72,6 +74,10 @@ class BatchAdapter:
         self.num_slots = min(2 * self.num_slots, self._most)
         for job, returned in zip(batch, returns, strict=True):
             job.future.set_result(returned)
+
+    def answer(self, number: int, step: int, prune: str) -> None:  # noqa: ARG002
+        """Answer the last question of a trial."""
+        self.questions.answer(number, prune)
 
     def ask_to_stop(self) -> None:
         """Drop the collected jobs. Launched ones have had the terminal's Ctrl-C themselves."""

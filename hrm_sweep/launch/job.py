@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ from hrm_sweep.launch.returned_values import finite, means_and_deviations, take_
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import layout, recipe
 from hrm_sweep.runs.app import App
+from hrm_sweep.runs.channel import Channel, channel_of
 from hrm_sweep.runs.configs import typed_overrides
 from hrm_sweep.runs.logs import masked_logs
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.study import id_of
 from hrm_sweep.runs.writers import check_not_elsewhere
-from hrm_sweep.storage.pruning import Pruning
 from hrm_sweep.system import environment
 from hrm_sweep.tracking.task_calls import Tracking, joined
 
@@ -46,7 +47,8 @@ class Job:
     """Names of the values that the task returns as a float or a tuple: objectives, constraints."""
     study: str | None = None
     """The study the run is a trial of, if any."""
-    pruning: Pruning | None = None
+    judged_by: str | None = None
+    """Name of the value that a pruner judges running trials by; None: nothing prunes them."""
     tracking: Tracking | None = None
     """Where the runs of a study are exported to, if they are."""
     repeats: int = 1
@@ -97,8 +99,8 @@ class Job:
         if self.study is None:  # of a study's trials its leases decide
             check_not_elsewhere(run.folder)
         with self._session(run) as handle:
-            if self.pruning is not None and number is not None:
-                handle.listeners.append(self.pruning.listener(number))
+            if self.judged_by is not None and number is not None:
+                handle.listeners.append(partial(_ask, channel_of(run.folder), self.judged_by))
             if self.repeats > 1 and number is not None:
                 return self._repeat(run, handle)
             return self._call(run, handle)
@@ -212,6 +214,18 @@ class Job:
             if override not in self.fixed:
                 key, _, value = override.lstrip("+").partition("=")
                 yield key, value
+
+
+def _ask(channel: Channel, judged_by: str, step: int, values: Mapping[str, float]) -> None:
+    """Ask, after a report that a pruner can judge, whether the trial goes on.
+
+    Raises:
+        optuna.TrialPruned: it does not.
+    """
+    if judged_by in values and (reason := channel.ask(step)):
+        from optuna import TrialPruned
+
+        raise TrialPruned(reason)
 
 
 def _number_or_text(text: str) -> int | float | str:

@@ -9,6 +9,7 @@ in the queue, or with its lock.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import queue
@@ -33,7 +34,16 @@ from omegaconf import DictConfig
 from hrm_sweep.compat import spawn
 from hrm_sweep.compat.cloudpickle import dumps
 from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
-from hrm_sweep.launch.worker import LEAVING, RAISED, READY, STOP, check_not_importing
+from hrm_sweep.launch.worker import (
+    ANSWER,
+    ASKED,
+    LEAVING,
+    RAISED,
+    READY,
+    STOP,
+    check_not_importing,
+)
+from hrm_sweep.runs.questions import Questions
 from hrm_sweep.system import process
 from hrm_sweep.system.redact import redacted
 
@@ -60,6 +70,7 @@ class Pool:
         preload: modules that a process imports before its first job arrives.
         timeout: seconds that a job may take; None: no limit.
         job: Hydra's context, the config and the task function.
+        questions: gets those of the jobs, whether they go on.
 
     Raises:
         SystemExit: this is a worker, whose main module starts another pool.
@@ -73,6 +84,7 @@ class Pool:
         preload: Sequence[str],
         timeout: float | None,
         job: tuple[HydraContext, DictConfig, TaskFunction],
+        questions: Questions,
     ) -> None:
         check_not_importing()
         packed = dumps((*job, Singleton.get_state()))
@@ -84,7 +96,7 @@ class Pool:
         variables = getattr(job[2], "variables", {})  # of a `Job`; other sweepers have none
         environment = {**os.environ, **variables, **process.thread_variables(threads)}
         new_process = partial(_Process, messages, environment)
-        self._slots = [_Slot(self._jobs, new_process, timeout) for _ in range(workers)]
+        self._slots = [_Slot(self._jobs, new_process, timeout, questions) for _ in range(workers)]
         for slot in self._slots:
             slot.start()
 
@@ -103,6 +115,11 @@ class Pool:
         job = _Job(list(overrides), job_idx, _PackedFuture())
         self._jobs.put(job)
         return job.future
+
+    def answer(self, number: int, prune: str) -> None:
+        """Answer a job that has asked whether it goes on; `prune` says why not, or is empty."""
+        for slot in self._slots:
+            slot.answer(number, prune)
 
     def ask_to_stop(self) -> None:
         """Let jobs end at their next report to the trial's handle; those that wait do not begin."""
@@ -173,14 +190,14 @@ class _Process:
         """
         self._connection.send_bytes(message)
 
-    def receive(self, timeout: float | None = None) -> bytes:
+    def receive(self, timeout: float = math.inf) -> bytes:
         """Return its next message.
 
         Raises:
             TimeoutError: none came in so many seconds.
             EOFError, OSError: it is dead.
         """
-        if not wait([self._connection], timeout):
+        if not wait([self._connection], None if timeout == math.inf else max(0.0, timeout)):
             raise TimeoutError
         return self._connection.recv_bytes()
 
@@ -214,6 +231,7 @@ class _Slot(threading.Thread):
         jobs: shared with the other slots; None wakes one that waits.
         new_process: starts a process.
         timeout: seconds that a job may take; None: no limit.
+        questions: gets those of the jobs.
     """
 
     def __init__(
@@ -221,11 +239,13 @@ class _Slot(threading.Thread):
         jobs: queue.SimpleQueue[_Job | None],
         new_process: Callable[[], _Process],
         timeout: float | None,
+        questions: Questions,
     ) -> None:
         super().__init__(daemon=True)
         self.last_words = ""
         """Why no process can be started, once that is given up."""
         self._jobs, self._new_process, self._timeout = jobs, new_process, timeout
+        self._questions = questions
         self._process: _Process | None = None
         self._job: _Job | None = None
         """Runs, or waits for the next process because the last one died before it got it."""
@@ -255,6 +275,13 @@ class _Slot(threading.Thread):
                 job.future.set_exception(Interrupted(NOT_BEGUN))
             else:
                 self._jobs.put(job)
+
+    def answer(self, number: int, prune: str) -> None:
+        """Answer the job, if it has that number."""
+        with self._lock:
+            if self._process is not None and self._job is not None and self._job.number == number:
+                with contextlib.suppress(OSError):
+                    self._process.send(ANSWER + prune.encode())
 
     def ask_to_stop(self) -> None:
         """Let the job end at its next report, and begin no other."""
@@ -288,7 +315,7 @@ class _Slot(threading.Thread):
                 except OSError:  # it died while it had nothing to do
                     worker.end()
                     return
-            answer = self._answer(worker)
+            answer = self._result(worker, job.number)
             with self._lock:
                 self._job = None
             if isinstance(answer, Exception):
@@ -306,10 +333,12 @@ class _Slot(threading.Thread):
             job.future.set_exception(Interrupted(NOT_BEGUN))
         return None
 
-    def _answer(self, worker: _Process) -> bytes | Exception:
+    def _result(self, worker: _Process, number: int) -> bytes | Exception:
         """Return the pickled result of the job that runs, or what became of it."""
+        end = math.inf if self._timeout is None else time.monotonic() + self._timeout
         try:
-            answer = worker.receive(self._timeout)
+            while (answer := worker.receive(end - time.monotonic())).startswith(ASKED):
+                self._questions.put(number, int(answer.removeprefix(ASKED)))
         except TimeoutError:
             worker.kill()
             worker.end()

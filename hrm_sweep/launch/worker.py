@@ -2,8 +2,9 @@
 
 A socket leads to the sweep. It brings the preparation, the payload, then jobs; back go READY and,
 for each job, its pickled `JobReturn`, or RAISED and the exception of Hydra; LEAVING stands before
-the last one. When the stream ends, the sweep is gone, however it died, and this process ends with
-all that it has started.
+the last one. A job that asks whether it goes on sends ASKED and a step; its ANSWER is the reason to
+prune it, or nothing. When the stream ends, the sweep is gone, however it died, and this process
+ends with all that it has started.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ from hrm_sweep.compat.hydra import active_config
 from hrm_sweep.errors import Interrupted
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.runs import handle, layout
+from hrm_sweep.runs.channel import set_channel
 from hrm_sweep.system import files, output, process
 
 READY, STOP, RAISED, LEAVING = b"ready", b"stop", b"raised ", b"leaving "
+ASKED, ANSWER = b"asked ", b"answer "
 
 _is_preparing = False
 
@@ -64,7 +67,11 @@ def main(descriptor: int) -> None:
     connection = Connection(descriptor)
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     stop = threading.Event()
-    threading.Thread(target=_receive, args=(connection, messages, stop), daemon=True).start()
+    channel = _SocketChannel(connection)
+    threading.Thread(
+        target=_receive, args=(connection, messages, channel.answers, stop), daemon=True
+    ).start()
+    set_channel(channel)
     _prepare(messages.get())
     run = _Runner(messages.get())
     handle.set_stop_check(stop.is_set)
@@ -89,8 +96,25 @@ def main(descriptor: int) -> None:
         is_busy = False
 
 
+class _SocketChannel:
+    """Asks the sweep after a report whether the trial goes on; see `Channel`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._connection, self._lock = connection, threading.Lock()
+
+    def ask(self, step: int) -> str:
+        """Ask, and wait for the answer."""
+        with self._lock:
+            self._connection.send_bytes(ASKED + str(step).encode())
+            return self.answers.get()
+
+
 def _receive(
-    connection: Connection, messages: queue.SimpleQueue[bytes], stop: threading.Event
+    connection: Connection,
+    messages: queue.SimpleQueue[bytes],
+    answers: queue.SimpleQueue[str],
+    stop: threading.Event,
 ) -> None:
     """Hand messages on; when the sweep is gone, end this process and what it has started."""
     try:
@@ -98,6 +122,8 @@ def _receive(
             message = connection.recv_bytes()
             if message == STOP:
                 stop.set()
+            elif message.startswith(ANSWER):
+                answers.put(message.removeprefix(ANSWER).decode())
             else:
                 messages.put(message)
     except (EOFError, OSError):

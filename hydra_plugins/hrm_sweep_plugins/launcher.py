@@ -25,10 +25,12 @@ class PoolLauncher(Launcher):
     """Slots in a pool of processes that live as long as the sweep; see `Slots` for the contract."""
 
     def __init__(self, **config: Any) -> None:
+        from hrm_sweep.runs.questions import Questions
         from hrm_sweep.system.process import usable_cores
 
         self._config = PoolConfig(**config)
         self._most = self.num_slots = self._config.workers or usable_cores()
+        self.questions = Questions()
         self._pool: Pool | None = None
         self._is_stopping = False
 
@@ -76,6 +78,11 @@ class PoolLauncher(Launcher):
         print(f"{left} of {self.num_slots} workers are left: {self._pool.trouble}")
         self.num_slots = left
 
+    def answer(self, number: int, step: int, prune: str) -> None:  # noqa: ARG002
+        """Answer a job that waits."""
+        if self._pool is not None:
+            self._pool.answer(number, prune)
+
     def ask_to_stop(self) -> None:
         """Ask running jobs to end at their next report."""
         self._is_stopping = True
@@ -98,6 +105,7 @@ class PoolLauncher(Launcher):
                 preload=self._config.preload,
                 timeout=self._config.timeout,
                 job=self._job,
+                questions=self.questions,
             )
         return self._pool
 

@@ -169,7 +169,7 @@ def test_two_machines_share_a_study(url):
     assert PASSWORD not in "".join(answers.values())
 
 
-def test_a_pruner_finds_its_way_to_postgresql(url):
+def test_a_pruner_judges_by_what_postgresql_has(url):
     pruner = "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,upper:3.0}"
     (printed,) = sweeps(1, "+x=2,9", pruner, url=url)
     states = [t.state.name for t in optuna.load_study(study_name="study", storage=url).get_trials()]

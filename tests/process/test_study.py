@@ -232,7 +232,7 @@ def test_a_trial_that_takes_too_long_is_ended():
     assert "timed out: it took longer than 3" in done.stdout
 
 
-def test_the_configured_pruner_judges_in_the_worker():
+def test_the_configured_pruner_judges_each_report():
     pruner = "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,upper:3.0}"
     done = sweep("+x=2,9", pruner)
     assert done.returncode == 0, done.stderr

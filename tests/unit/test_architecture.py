@@ -32,7 +32,7 @@ DOORS = {
     "matplotlib": ("hrm/pictures/", "report/"),
     "pandas": ("runs/table.py", "commands/export.py"),
     "jinja2": ("report/page.py",),
-    "optuna": ("search/", "storage/", "engine/", "compat/"),
+    "optuna": ("search/", "storage/", "engine/", "launch/job.py", "compat/"),
     "sqlalchemy": ("storage/", "tracking/", "commands/addresses.py", "compat/"),
     "mlflow": ("tracking/", "compat/mlflow.py"),
     "transformers": ("huggingface.py",),

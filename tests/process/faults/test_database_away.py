@@ -78,8 +78,8 @@ def check_whole(url: str) -> None:
 @pytest.mark.parametrize(
     "pruner",
     [
-        pytest.param([], id="curves told by the sweep"),
-        pytest.param([PRUNER], id="curves told by the workers"),
+        pytest.param([], id="no pruner"),
+        pytest.param([PRUNER], id="trials that ask a pruner"),
     ],
 )
 def test_a_server_that_is_stopped_and_started_again(start, server, url, pruner):

@@ -3,15 +3,17 @@
 What happens when is worked out by hand from the script's durations; the database is real.
 """
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 from fakes import Database, FakeClock, FakeLauncher, Job, Watcher, dies, open_in
+from optuna.pruners import ThresholdPruner
 
 from hrm_sweep.engine.attributes import ATTEMPT
 from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.engine.study_sync import StudySync
-from hrm_sweep.errors import BatchLost, DatabaseAway, Hopeless, TimedOut
+from hrm_sweep.errors import BatchLost, DatabaseAway, Hopeless, StudyError, TimedOut
 from hrm_sweep.runs.record import Record, read
 
 
@@ -364,11 +366,39 @@ def test_curves_of_running_trials_are_reported_while_they_run(tmp_path):
     assert seen == [{1: 0.5}]
 
 
-def test_trials_with_a_pruner_report_their_curves_themselves(tmp_path):
-    run = Run(tmp_path, "x=0", script=lasting(10))
-    object.__setattr__(run.opened, "has_pruner", True)
-    seen = []
-    run.clock.at(5, lambda: seen.append(run.opened.study.get_trials()[0].intermediate_values))
-    run.run()
-    assert seen == [{}]
-    assert run.opened.study.get_trials()[0].intermediate_values == {1: 0.5}  # what it could not
+class TestTrialsThatAskWhetherTheyGoOn:
+    """`objective` of trial n is n + 0.5 at step 1; the pruner's limit lies between 0 and 1."""
+
+    def judged(self, tmp_path, pruner):
+        run = Run(tmp_path, "x=0,1", script=lasting(10, 10))
+        run.opened.study.pruner = pruner
+        for number in (0, 1):
+            run.clock.at(1 + number, partial(run.launcher.questions.put, number, 1))
+        return run
+
+    def test_are_judged_by_what_their_records_say_by_then(self, tmp_path):
+        run = self.judged(tmp_path, ThresholdPruner(upper=1.0))
+        run.run()
+        assert run.launcher.answers == [(0, 1, ""), (1, 1, "pruned after step 1")]
+
+    def test_go_on_while_the_database_is_away(self, tmp_path):
+        run = self.judged(tmp_path, ThresholdPruner(upper=1.0))
+        database = Database(run.opened)
+        run.clock.at(0.5, database.leave)
+        run.clock.at(5, database.come_back)
+        run.run()
+        assert run.launcher.answers == [(0, 1, ""), (1, 1, "")]
+        curves = [trial.intermediate_values for trial in run.opened.study.get_trials()]
+        assert curves == [{1: 0.5}, {1: 1.5}]
+
+    def test_get_an_answer_though_the_pruner_raises(self, tmp_path):
+        class Raises(ThresholdPruner):
+            def prune(self, study, trial):
+                raise ValueError("no such percentile")
+
+        run = self.judged(tmp_path, Raises(upper=1.0))
+        words = "hydra/sweeper/pruner: Raises raised ValueError: no such percentile; take another"
+        with pytest.raises(StudyError, match=words):
+            run.run()
+        assert run.launcher.answers == [(0, 1, "")]
+        assert run.launcher.calls.count("ask_to_stop") == 1
