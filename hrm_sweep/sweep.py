@@ -159,6 +159,7 @@ class Sweep:
             self._app,
             values=self._plan.objectives.required,
             study=self._plan.name,
+            folder=self._folder.absolute(),
             judged_by=self._plan.objectives.names[0] if self._plan.pruner else None,
             tracking=self._tracking(),
             repeats=self._config.repeats,
@@ -203,6 +204,7 @@ class Sweep:
             recipe=self._plan.recipe,
             pruner=self._plan.pruner,
         )
+        self._job.study_id = opened.id  # launchers that pack the job now need not look for it
         if opened.num_rebuilt:
             trials = formatting.pluralize(opened.num_rebuilt, "trial")
             output.show(f"Optuna lacked {trials} of {self._folder}: rebuilt from the folder")

@@ -47,6 +47,10 @@ class Job:
     """Names of the values that the task returns as a float or a tuple: objectives, constraints."""
     study: str | None = None
     """The study the run is a trial of, if any."""
+    study_id: str = ""
+    """Its id; empty: it stands in the study's folder."""
+    folder: Path | None = None
+    """The study's folder where its driver has it; None: where the job finds it."""
     judged_by: str | None = None
     """Name of the value that a pruner judges running trials by; None: nothing prunes them."""
     tracking: Tracking | None = None
@@ -94,6 +98,7 @@ class Job:
             typed_overrides(hydra, "task"),
             number,
             sweep=Path(hydra.runtime.cwd, hydra.sweep.dir),  # the job may work in its own folder
+            at_home=self.folder,
             ignored_keys=self.app.ignored_keys,
         )
         if self.study is None:  # of a study's trials its leases decide
@@ -177,7 +182,7 @@ class Job:
             | environment.environment_tags(self.source)
             | {
                 "hrm_sweep.signature": recipe.signature(flat, self.app.ignored_keys),
-                "hrm_sweep.folder": str(run.folder),
+                "hrm_sweep.folder": run.with_home(str(run.folder)),
             }
         )
         recipe_alone = recipe.recipe_overrides(run.overrides, self.app.ignored_keys)
@@ -185,7 +190,7 @@ class Job:
         if self.study is not None:
             tags |= {
                 "hrm_sweep.study": self.study,
-                "hrm_sweep.study_id": id_of(run.sweep),
+                "hrm_sweep.study_id": self.study_id or id_of(run.sweep),
                 "hrm_sweep.trial": str(run.number),
             }
             name = f"{run.number} {' '.join(self._point(run.overrides))}".strip()

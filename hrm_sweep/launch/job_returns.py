@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
+
+
+class PackedFuture(Future[Any]):
+    """Future that unpickles its result when it is read.
+
+    A study keeps thousands of them, and each result holds two trees of configs.
+    """
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return the unpickled result."""
+        return pickle.loads(super().result(timeout))
 
 
 class Batch(Sequence[Any]):

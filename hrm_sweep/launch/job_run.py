@@ -35,6 +35,8 @@ class JobRun:
     """Of the trial; None for a single run."""
     sweep: Path
     """The study's folder."""
+    at_home: Path | None = None
+    """The study's folder where its driver has it; None: it is `sweep`."""
     ignored_keys: Sequence[str] = ()
     repeat: int | None = None
 
@@ -60,9 +62,15 @@ class JobRun:
 
     @cached_property
     def _tree(self) -> dict[str, Any]:
-        tree = to_plain(self.cfg)
+        tree = self.with_home(to_plain(self.cfg))
         assert isinstance(tree, dict)
         return tree
+
+    def with_home(self, value: Any) -> Any:
+        """Return a plain tree, or a text, with paths as they are where the study's driver is."""
+        if self.at_home in (None, self.sweep):
+            return value
+        return _replaced(value, str(self.sweep), str(self.at_home))
 
     def write_recipe(self, source: Path) -> None:
         """Write config, overrides and environment; `source` is the folder of the task's code."""
@@ -74,3 +82,13 @@ class JobRun:
         overrides = OmegaConf.to_yaml(OmegaConf.create(redacted_tree(self.overrides)))
         files.write_text(self.folder / layout.OVERRIDES, overrides)
         files.write_json(self.folder / layout.ENVIRONMENT, environment.environment(source))
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(old, new)
+    if isinstance(value, dict):
+        return {key: _replaced(inner, old, new) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, old, new) for inner in value]
+    return value

@@ -13,46 +13,29 @@ import math
 import os
 import pickle
 import queue
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from multiprocessing import Pipe
-from multiprocessing.connection import wait
 from typing import Any, NamedTuple
 
-from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hrm_sweep.compat import spawn
-from hrm_sweep.compat.cloudpickle import dumps
-from hrm_sweep.errors import Interrupted, TimedOut, WorkerDied
-from hrm_sweep.launch.worker import (
-    ANSWER,
-    ASKED,
-    LEAVING,
-    RAISED,
-    READY,
-    STOP,
-    check_not_importing,
-)
+from hrm_sweep.errors import Interrupted
+from hrm_sweep.launch.job_returns import PackedFuture
+from hrm_sweep.launch.worker import ANSWER, STOP, check_not_importing, packed_job
+from hrm_sweep.launch.worker_process import WorkerProcess
 from hrm_sweep.runs.questions import Questions
 from hrm_sweep.system import process
-from hrm_sweep.system.redact import redacted
 
 MOST_STARTS = 3
 """How often a slot starts a process, one after the other, that dies before it is ready."""
 SECONDS_BETWEEN_STARTS = 0.5
-SECONDS_TO_DIE = 10.0
 NOT_BEGUN = "stopped before it began"
-PROGRAM = "import sys; sys.path[:] = {path!r}; from hrm_sweep.launch.worker import main; main({fd})"
 
 
 class _Job(NamedTuple):
@@ -87,15 +70,11 @@ class Pool:
         questions: Questions,
     ) -> None:
         check_not_importing()
-        packed = dumps((*job, Singleton.get_state()))
-        messages = [
-            pickle.dumps(spawn.preparation()),
-            pickle.dumps((tuple(preload), packed)),
-        ]
+        messages = [pickle.dumps(spawn.preparation()), packed_job(preload, *job)]
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         variables = getattr(job[2], "variables", {})  # of a `Job`; other sweepers have none
         environment = {**os.environ, **variables, **process.thread_variables(threads)}
-        new_process = partial(_Process, messages, environment)
+        new_process = partial(WorkerProcess, messages, environment)
         self._slots = [_Slot(self._jobs, new_process, timeout, questions) for _ in range(workers)]
         for slot in self._slots:
             slot.start()
@@ -112,7 +91,7 @@ class Pool:
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> Future[JobReturn]:
         """Run one job in the next free process; see `Slots.submit` for what the future raises."""
-        job = _Job(list(overrides), job_idx, _PackedFuture())
+        job = _Job(list(overrides), job_idx, PackedFuture())
         self._jobs.put(job)
         return job.future
 
@@ -139,91 +118,6 @@ class Pool:
             slot.join()
 
 
-class _PackedFuture(Future[Any]):
-    """Future that unpickles its result when it is read.
-
-    A study keeps thousands of them, and each result holds two trees of configs.
-    """
-
-    def result(self, timeout: float | None = None) -> Any:
-        return pickle.loads(super().result(timeout))
-
-
-class _Process:
-    """A worker process, the leader of a process group.
-
-    Args:
-        messages: what it gets before its first job.
-    """
-
-    def __init__(self, messages: Sequence[bytes], environment: dict[str, str]) -> None:
-        self.is_gone = False
-        self._messages = messages
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
-        self._connection, other = Pipe()
-        program = PROGRAM.format(path=sys.path, fd=other.fileno())
-        self._popen = subprocess.Popen(
-            [*spawn.interpreter(), "-c", program],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            pass_fds=[other.fileno()],
-            start_new_session=True,  # the terminal's Ctrl-C is the sweep's
-        )
-        other.close()
-
-    def is_ready(self) -> bool:
-        """Wait until it is ready for jobs; return False if it died before."""
-        try:
-            for message in self._messages:
-                self.send(message)
-            return self.receive() == READY
-        except (EOFError, OSError):
-            return False
-
-    def send(self, message: bytes) -> None:
-        """Send a message.
-
-        Raises:
-            OSError: it is dead.
-        """
-        self._connection.send_bytes(message)
-
-    def receive(self, timeout: float = math.inf) -> bytes:
-        """Return its next message.
-
-        Raises:
-            TimeoutError: none came in so many seconds.
-            EOFError, OSError: it is dead.
-        """
-        if not wait([self._connection], None if timeout == math.inf else max(0.0, timeout)):
-            raise TimeoutError
-        return self._connection.recv_bytes()
-
-    def kill(self) -> None:
-        """Kill it and what it has started; it is waited for elsewhere."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-
-    def end(self) -> str:
-        """Wait for its end, kill what it has left behind, and return how it died."""
-        self.is_gone = True
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it may have closed its socket only
-            self._popen.wait(SECONDS_TO_DIE)
-        self.kill()
-        self._connection.close()
-        return _death(self._popen.wait())
-
-    def last_words(self) -> str:
-        """Wait for its end and return how it died, with the last line that it printed."""
-        how = self.end()
-        self._output.seek(0)
-        lines = self._output.read().decode(errors="replace").splitlines()
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return f"{how}: {redacted(last)}" if last else how
-
-
 class _Slot(threading.Thread):
     """One after the other: keeps a process ready, and runs jobs in it.
 
@@ -237,7 +131,7 @@ class _Slot(threading.Thread):
     def __init__(
         self,
         jobs: queue.SimpleQueue[_Job | None],
-        new_process: Callable[[], _Process],
+        new_process: Callable[[], WorkerProcess],
         timeout: float | None,
         questions: Questions,
     ) -> None:
@@ -246,7 +140,7 @@ class _Slot(threading.Thread):
         """Why no process can be started, once that is given up."""
         self._jobs, self._new_process, self._timeout = jobs, new_process, timeout
         self._questions = questions
-        self._process: _Process | None = None
+        self._process: WorkerProcess | None = None
         self._job: _Job | None = None
         """Runs, or waits for the next process because the last one died before it got it."""
         self._is_stopping = self._is_closed = False
@@ -298,14 +192,14 @@ class _Slot(threading.Thread):
             if self._process is not None:
                 self._process.kill()
 
-    def _start_process(self) -> _Process:
+    def _start_process(self) -> WorkerProcess:
         with self._lock:
             if self._is_closed:
                 raise OSError("the pool is closed")
             self._process = self._new_process()
         return self._process
 
-    def _serve(self, worker: _Process) -> None:
+    def _serve(self, worker: WorkerProcess) -> None:
         """Run jobs in a process until it is gone or the pool is closed."""
         while (job := self._next_job()) is not None:
             with self._lock:
@@ -333,37 +227,12 @@ class _Slot(threading.Thread):
             job.future.set_exception(Interrupted(NOT_BEGUN))
         return None
 
-    def _result(self, worker: _Process, number: int) -> bytes | Exception:
+    def _result(self, worker: WorkerProcess, number: int) -> bytes | Exception:
         """Return the pickled result of the job that runs, or what became of it."""
         end = math.inf if self._timeout is None else time.monotonic() + self._timeout
         try:
-            while (answer := worker.receive(end - time.monotonic())).startswith(ASKED):
-                self._questions.put(number, int(answer.removeprefix(ASKED)))
+            while isinstance(event := worker.next_event(end - time.monotonic()), int):
+                self._questions.put(number, event)
         except TimeoutError:
-            worker.kill()
-            worker.end()
-            return TimedOut(f"it took longer than {self._timeout} s")
-        except (EOFError, OSError):
-            return WorkerDied(worker.end())
-        if answer.startswith(LEAVING):
-            answer = answer.removeprefix(LEAVING)
-            worker.end()
-        if answer.startswith(RAISED):
-            error: Exception = pickle.loads(answer.removeprefix(RAISED))
-            return error
-        return answer
-
-
-def _death(exit_code: int) -> str:
-    if exit_code == -signal.SIGKILL:
-        return "its process was killed by SIGKILL (no memory left, or kill -9)"
-    if exit_code < 0:
-        return f"its process was killed by {_signal(-exit_code)}"
-    return f"its process ended with exit code {exit_code}"
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals have none
-        return f"signal {number}"
+            return worker.time_out(self._timeout)
+        return event

@@ -17,8 +17,9 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from functools import cached_property
 from io import StringIO
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,17 +27,20 @@ from types import FrameType
 from typing import Any
 
 import cloudpickle
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, run_job, setup_globals
-from omegaconf import open_dict
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 from hrm_sweep.compat import spawn
-from hrm_sweep.compat.hydra import active_config
+from hrm_sweep.compat.cloudpickle import dumps
 from hrm_sweep.errors import Interrupted
-from hrm_sweep.launch.compose import Composer
+from hrm_sweep.launch.compose import ComposedJob, Composer, folder_of, set_number
 from hrm_sweep.runs import handle, layout
 from hrm_sweep.runs.channel import set_channel
 from hrm_sweep.system import files, output, process
+from hrm_sweep.system.writers import set_writer
 
 READY, STOP, RAISED, LEAVING = b"ready", b"stop", b"raised ", b"leaving "
 ASKED, ANSWER = b"asked ", b"answer "
@@ -140,40 +144,66 @@ def _prepare(preparation: bytes) -> None:
     _is_preparing = False
 
 
+def packed_job(
+    preload: Sequence[str],
+    hydra: HydraContext,
+    config: DictConfig | None,
+    task: TaskFunction,
+    *,
+    writer: Mapping[str, str] | None = None,
+) -> bytes:
+    """Return what a worker needs before its first job, packed.
+
+    Args:
+        preload: modules to import before the task is unpacked.
+        config: of the sweep; None: jobs are composed elsewhere.
+        writer: process that is to be named as the writer of records; None: the worker itself.
+    """
+    singletons = Singleton.get_state()
+    if config is None:  # nor does the sweep's own leave this machine
+        singletons["instances"].pop(HydraConfig, None)
+    packed = dumps((hydra, config, task, singletons))
+    return pickle.dumps((tuple(preload), writer, packed))
+
+
 class _Runner:
     """Composes and runs jobs.
 
     Args:
-        payload: pickled modules to import, Hydra's context, config and task, and its singletons.
+        payload: what `packed_job` returned.
     """
 
     def __init__(self, payload: bytes) -> None:
         output.escape_characters()
-        preload, packed = pickle.loads(payload)
+        preload, writer, packed = pickle.loads(payload)
         for module in preload:
             importlib.import_module(module)
+        set_writer(writer)
         setup_globals()
-        self._hydra, config, self._task, singletons = pickle.loads(packed)
+        self._hydra, self._config, self._task, singletons = pickle.loads(packed)
         Singleton.set_state(singletons)
-        self._compose = Composer(self._hydra.config_loader, config)
 
-    def __call__(self, overrides: Sequence[str], job_idx: int) -> bytes:
-        """Run one job and return its pickled `JobReturn`, or the pickled exception of Hydra."""
+    def __call__(self, job: Sequence[str] | ComposedJob, job_idx: int) -> bytes:
+        """Run one job and return its pickled `JobReturn`, or the pickled exception of Hydra.
+
+        Args:
+            job: its overrides, or its config where it was composed.
+        """
         try:
-            return _pickled(self._run(overrides, job_idx))
+            return _pickled(self._run(job, job_idx))
         except Exception as error:
             return RAISED + pickle.dumps(_sendable(error))
 
-    def _run(self, overrides: Sequence[str], job_idx: int) -> JobReturn:
+    @cached_property
+    def _compose(self) -> Composer:
+        return Composer(self._hydra.config_loader, self._config)
+
+    def _run(self, job: Sequence[str] | ComposedJob, job_idx: int) -> JobReturn:
         if handle.stop_requested():
             raise Interrupted("stopped before it began")
-        job_config = self._compose(overrides)
-        with open_dict(job_config):
-            job_config.hydra.job.id = str(job_idx)
-            job_config.hydra.job.num = job_idx
-        with active_config(job_config):
-            folder = Path(str(job_config.hydra.sweep.dir), str(job_config.hydra.sweep.subdir))
-        with _output_to(folder / layout.LOG):
+        job_config = job.config() if isinstance(job, ComposedJob) else self._compose(job)
+        set_number(job_config, job_idx)
+        with _output_to(folder_of(job_config) / layout.LOG):
             return run_job(
                 hydra_context=self._hydra,
                 task_function=self._task,

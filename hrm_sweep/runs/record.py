@@ -117,6 +117,26 @@ class Record:
             "metrics", {"step": step, "values": {k: _number(v) for k, v in values.items()}}
         )
 
+    @property
+    def size(self) -> int:
+        """Bytes of its whole entries."""
+        return self._end
+
+    def copy(self, lines: bytes) -> None:
+        """Append entries durably that a record of another machine has, as they are.
+
+        Raises:
+            ValueError: they are not whole, or not the next ones.
+            RecordError: the disk is full or gone; the entries before these are whole.
+        """
+        try:
+            entries, whole = _parse(lines, self._path.parent, first=self._next)
+        except RecordError:
+            whole = 0
+        if whole != len(lines):
+            raise ValueError(f"{self._path}: what arrived are not its next {len(lines)} bytes")
+        self._append_bytes(lines, num_entries=len(entries))
+
     def close(self) -> None:
         """Release the record, for another attempt or for `settle`."""
         if self._at != self._path:
@@ -129,20 +149,22 @@ class Record:
         if self._next == 0:
             head["record"] = uuid.uuid4().hex
         assert not fields.keys() & head.keys(), "a field has the name of one of ours"
-        line = _line({**head, **fields})
+        self._append_bytes(_line({**head, **fields}), num_entries=1)
+
+    def _append_bytes(self, lines: bytes, *, num_entries: int) -> None:
         try:
-            self._write(line)
+            self._write(lines)
         except OSError as error:
             with contextlib.suppress(OSError):  # if this fails too, the next opening repairs it
                 self._file.truncate(self._end)
             raise self._unwritable(error) from error
-        self._end += len(line)
-        self._next += 1
+        self._end += len(lines)
+        self._next += num_entries
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: bytes) -> None:
         written = 0
-        while written < len(line):
-            written += os.pwrite(self._file.fileno(), line[written:], self._end + written)
+        while written < len(lines):
+            written += os.pwrite(self._file.fileno(), lines[written:], self._end + written)
         os.fsync(self._file.fileno())
         if self._at != self._path:
             self._give_name()

@@ -23,6 +23,8 @@ FIRST_PIDS = "pid:[4026531836]"
 JOB_IDS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 ENDED_STATES = ("Z", "X")  # proc_pid_stat(5): the parent has yet to ask how it ended
 
+_set_writer: Mapping[str, str] | None = None
+
 
 class LeaseState(Enum):
     """What can be seen from here of a writer, or of a sweep that owns a trial."""
@@ -35,9 +37,24 @@ class LeaseState(Enum):
 def writer_of(file: Path) -> dict[str, str]:
     """Return who this process is, as the writer of a file that is there.
 
-    That is host, boot, namespaces, process, its job in a cluster, and which file it is.
+    That is host, boot, namespaces, process, its job in a cluster, and which file it is; or the
+    process that was set by `set_writer`.
     """
-    return {**_this_process(os.getpid()), "inode": str(file.stat().st_ino)}
+    return dict(_set_writer or {**_this_process(os.getpid()), "inode": str(file.stat().st_ino)})
+
+
+def writer_of_copies() -> dict[str, str]:
+    """Return who this process is, as the one that holds what other machines write.
+
+    Which file it is stays open, so that its lock alone decides.
+    """
+    return {**_this_process(os.getpid()), "inode": ""}
+
+
+def set_writer(writer: Mapping[str, str] | None) -> None:
+    """Name another process as the writer of what this one writes; None: itself."""
+    global _set_writer
+    _set_writer = writer
 
 
 def writer_state(writer: Mapping[str, str], lock: Path) -> LeaseState:
