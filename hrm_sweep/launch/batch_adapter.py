@@ -17,7 +17,7 @@ from hrm_sweep.system.process import usable_cores
 
 STOPPED = "stopped by Ctrl-C"
 
-SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_BETWEEN_LOOKS = 0.01
 """Trials that a pruner judges wait for as long after a report."""
 
 

@@ -19,7 +19,7 @@ from hrm_sweep.system import files
 QUESTION, ANSWER = ".question", ".answer"
 PATIENCE_SECONDS = 10.0
 """How long a trial waits for a driver, which may have died."""
-SECONDS_BETWEEN_LOOKS = 0.01
+SECONDS_BETWEEN_LOOKS = 0.005
 
 
 class Channel(Protocol):
@@ -92,7 +92,7 @@ def answer_in(folder: Path, name: str, prune: str) -> None:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    files.write_json(path, content)
+    files.write_note(path, json.dumps(content))
 
 
 def _read(path: Path) -> dict[str, Any]:
