@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import pickle
 import re
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from hrm_sweep.compat.hydra import replace_config
 from hrm_sweep.compat.omegaconf import register_resolver, unresolved
 from hrm_sweep.engine.limits import check_limits, check_name
 from hrm_sweep.engine.plugin_config import PoolConfig
-from hrm_sweep.errors import ConfigError
+from hrm_sweep.errors import ConfigError, InputError
 from hrm_sweep.hrm.backends import block_library, toolchain
 from hrm_sweep.hrm.data.configs import DATA
 from hrm_sweep.hrm.models.configs import MODELS
@@ -220,8 +221,13 @@ def check(cfg: DictConfig) -> Config:
     """`build`, for a config that is to run on this machine; what `hydra.sweeper.check` names.
 
     Raises:
-        InputError: as `build`, or a file or a program that it needs is not here.
+        InputError: as `build`, or a file, a package or a program that it needs is not here.
     """
+    if importlib.util.find_spec("torch") is None:
+        raise InputError(
+            "the HRM app trains with PyTorch, which is not installed; run: "
+            "pip install 'hrm-sweep[hrm]'"
+        )
     config = build(cfg)
     weights = config.model.init_from
     if weights is not None and not Path(weights).is_file():

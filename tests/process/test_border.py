@@ -103,3 +103,37 @@ def test_a_command_works(arguments, printed, folder):
 def test_its_best_trial_comes_out_again(folder):
     done = run(folder, "-c", COMMAND, "reproduce", "border", "--yes")
     assert "values are identical, bit for bit" in done.stdout, done.stdout + done.stderr
+
+
+NOT_INSTALLED = """
+from importlib.machinery import PathFinder
+
+found = PathFinder.find_spec
+
+def find_spec(name, path=None, target=None):
+    missing = name.partition(".")[0] in ("torch", "platformdirs")
+    return None if missing else found(name, path, target)
+
+PathFinder.find_spec = find_spec
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param([], id="single run"),
+        pytest.param(["-m", "lr=1e-3,1e-4"], id="study"),
+        pytest.param(["-m", "lr=1e-3,1e-4", "study.dry_run=true"], id="dry run"),
+    ],
+)
+def test_the_app_says_what_to_install_where_pytorch_is_not(tmp_path, arguments):
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "sitecustomize.py").write_text(NOT_INSTALLED)
+    done = run(tmp_path, "-m", "hrm_sweep", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "the HRM app trains with PyTorch, which is not installed; run: "
+        "pip install 'hrm-sweep[hrm]'\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["without"]
+    assert run(tmp_path, "-m", "hrm_sweep", "--help").returncode == 0

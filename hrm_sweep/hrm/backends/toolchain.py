@@ -15,8 +15,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import platformdirs
-
 from hrm_sweep.errors import InputError
 from hrm_sweep.system import files
 
@@ -56,6 +54,8 @@ def path(source: Path) -> Path:
     target = _output(*FLAGS, "-dM", "-E", "-x", "c++", os.devnull)  # compiler, version and CPU
     content = f"{FLAGS}\n{target}\n{source.read_text(encoding='utf-8')}"
     name = f"{source.stem}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.so"
+    import platformdirs  # with PyTorch it comes by the extra [hrm]; --help works without both
+
     return platformdirs.user_cache_path("hrm_sweep") / name
 
 
