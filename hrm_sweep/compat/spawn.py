@@ -1,4 +1,4 @@
-"""Names of `multiprocessing.spawn` without documentation, read in Python 3.10 to 3.13.
+"""Names of `multiprocessing.spawn` without documentation, read in Python 3.11 to 3.13.
 
 tests/unit/compat/test_spawn_canary.py holds each function to what is read here.
 """

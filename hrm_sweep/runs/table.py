@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.runs.run import Run
@@ -28,7 +28,7 @@ def _row(study: Study, trial: Run, run: Run) -> dict[str, Any]:
         "repeat": None if repeat is None else int(repeat),
         "outcome": run.outcome.word if run.outcome else run.word,
         "reason": run.reason,
-        "started": datetime.fromtimestamp(run.first.time_ms / 1000, timezone.utc),
+        "started": datetime.fromtimestamp(run.first.time_ms / 1000, UTC),
         "seconds": run.seconds,
         **{f"params.{name}": value for name, value in study.params(trial).items()},
         **run.values,
