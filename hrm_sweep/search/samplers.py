@@ -47,6 +47,8 @@ class Auto:
     def choose(self, space: Space, objectives: Objectives, *, num_trials: int) -> tuple[Any, str]:
         """Return the sampler and the reason for it."""
         name, reason = _suitable(space, objectives, num_trials)
+        if package := _missing_package(name):
+            name, reason = DEFAULT, f"{name} needs the package {package}, which is not installed"
         return getattr(optuna.samplers, name)(seed=self._seed), reason
 
 
@@ -129,6 +131,11 @@ def _seeded(seed: int | None, num_known: int) -> int | None:
     return None if seed is None else (seed + num_known) % 2**32
 
 
+def _missing_package(sampler: str) -> str:
+    """Return a package that Optuna's sampler needs and that is not installed; "": none."""
+    return next((each for each in PACKAGES.get(sampler, ()) if find_spec(each) is None), "")
+
+
 def choose_sampler(
     sampler: Any, space: Space, objectives: Objectives, *, num_trials: int
 ) -> tuple[Any, str]:
@@ -142,12 +149,11 @@ def choose_sampler(
         sampler, why = sampler.choose(space, objectives, num_trials=num_trials)
         reason = f" (auto: {why})"
     name = type(sampler).__name__
-    for package in PACKAGES.get(name, ()):
-        if find_spec(package) is None:
-            raise StudyError(
-                f"hydra/sweeper/sampler: {name} needs the package {package}, which is not "
-                f"installed; pip install {package}, or take hydra/sweeper/sampler=tpe"
-            )
+    if package := _missing_package(name):
+        raise StudyError(
+            f"hydra/sweeper/sampler: {name} needs the package {package}, which is not "
+            f"installed; pip install {package}, or take hydra/sweeper/sampler=tpe"
+        )
     return sampler, f"{name}{reason}"
 
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.samplers import CmaEsSampler
 
 from hrm_sweep.errors import StudyError
 from hrm_sweep.search.objectives import parse_objectives
@@ -38,8 +39,17 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cmaes", None)  # what an import of it meets, then
     space = parse_space(OverridesParser.create().parse_overrides(list(NUMBERS)))
     with pytest.raises(StudyError) as caught:
-        choose_sampler(Auto(), space, parse_objectives("p", "minimize"), num_trials=2000)
+        choose_sampler(CmaEsSampler(), space, parse_objectives("p", "minimize"), num_trials=9)
     assert str(caught.value) == (
         "hydra/sweeper/sampler: CmaEsSampler needs the package cmaes, which is not installed; "
         "pip install cmaes, or take hydra/sweeper/sampler=tpe"
     )
+
+
+def test_auto_takes_no_sampler_whose_package_is_not_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    space = parse_space(OverridesParser.create().parse_overrides(list(NUMBERS)))
+    objectives = parse_objectives("p", "minimize")
+    sampler, words = choose_sampler(Auto(), space, objectives, num_trials=20)
+    assert type(sampler).__name__ == "TPESampler"
+    assert words == ("TPESampler (auto: GPSampler needs the package torch, which is not installed)")
