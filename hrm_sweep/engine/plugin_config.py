@@ -31,6 +31,7 @@ FOR_ONCE = ("hydra.mode=", *ASKED_ONCE)
 CODE = (
     *("hydra.callbacks", "hydra/callbacks", "hydra.searchpath"),
     *("hydra.job.env_set", "hydra.launcher.preload", "hydra.sweeper.check"),
+    *("hydra.launcher.runtime_env", "hydra.launcher.address"),
     "hydra.sweeper.custom_search_space",
     *("hydra.sweeper.on_trial_end", "hydra.sweeper.on_end", "study.on_trial_end", "study.on_end"),
 )

@@ -26,6 +26,7 @@ from hrm_sweep.hrm.data.configs import DATA
 from hrm_sweep.hrm.models.configs import MODELS
 from hrm_sweep.hrm.training.configs import OPTIMIZERS, TrainerConfig
 from hrm_sweep.hrm.training.metrics import lower_is_better
+from hrm_sweep.launch.ray_config import RayConfig
 from hrm_sweep.runs.configs import typed_overrides
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.system import names, process
@@ -215,6 +216,16 @@ POOL = {
     "preload": ["hrm_sweep.hrm.train"],
 }
 """`hydra.launcher` with the pool; other launchers have other keys, so it is not in `conf/`."""
+RAY = {
+    "num_cpus": "${trainer.threads}",
+    "timeout": "${study.trial_timeout}",
+    "preload": ["hrm_sweep.hrm.train"],
+}
+"""The same with Ray; how many trials run at once follows from the cluster."""
+LAUNCHERS: Mapping[str, tuple[type, Mapping[str, Any]]] = {
+    "pool": (PoolConfig, POOL),
+    "ray": (RayConfig, RAY),
+}
 
 
 def check(cfg: DictConfig) -> Config:
@@ -260,10 +271,10 @@ def _check_launcher(cfg: DictConfig) -> None:
         return
     has_no_effect = f"has no effect with hydra/launcher={launcher}"
     if "study.workers" in _typed_keys(cfg):
-        own = "set hydra.launcher.n_jobs" if "n_jobs" in cfg.hydra.launcher else ""
-        way_out = own or "take hydra/launcher=pool"
+        own = [key for key in ("n_jobs", "workers") if key in cfg.hydra.launcher]
+        way_out = f"set hydra.launcher.{own[0]}" if own else "take hydra/launcher=pool"
         raise ConfigError("study.workers", cfg.study.workers, has_no_effect, way_out)
-    if cfg.study.trial_timeout is not None:
+    if cfg.study.trial_timeout is not None and launcher not in LAUNCHERS:
         seconds, way_out = cfg.study.trial_timeout, "take hydra/launcher=pool"
         raise ConfigError("study.trial_timeout", seconds, has_no_effect, way_out)
 
@@ -275,7 +286,7 @@ def _typed_keys(cfg: DictConfig) -> set[str]:
 
 
 def register_resolvers() -> None:
-    """Register what `conf/` uses: its resolvers, and the keys that the pool of workers reads.
+    """Register what `conf/` uses: its resolvers, and the keys that our launchers read.
 
     A study's name is made once per command.
     """
@@ -289,8 +300,9 @@ def register_resolvers() -> None:
         lambda one: [*map(_direction_of, one)] if OmegaConf.is_list(one) else _direction_of(one),
     )
     register_resolver("usable_cores", process.usable_cores)
-    pool = OmegaConf.merge(OmegaConf.structured(PoolConfig), POOL)
-    replace_config("hydra/launcher", "pool", pool)
+    for name, (config, keys) in LAUNCHERS.items():
+        launcher = OmegaConf.merge(OmegaConf.structured(config), keys)
+        replace_config("hydra/launcher", name, launcher)
 
 
 def _named(cfg: DictConfig, group: str, classes: Mapping[str, type]) -> type:

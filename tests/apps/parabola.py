@@ -46,6 +46,10 @@ def wait_for(path: Path) -> None:
 def main(cfg: DictConfig) -> Any:
     handle = trial.current()
     handle.set_num_steps(10)
+    if kept := cfg.get("kept"):  # what it writes outlives its folder on a node
+        Path(kept, f"{handle.folder.name}-{os.getpid()}").hardlink_to(
+            handle.folder / "record.jsonl"
+        )
     if warm_up := cfg.get("warm_up"):
         handle.set_status("warms up")
         wait_for(Path(warm_up))

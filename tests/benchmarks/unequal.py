@@ -11,7 +11,8 @@ from hrm_sweep import trial
 
 @hydra.main(version_base=None, config_path=None)
 def main(cfg: DictConfig) -> float:
-    end = time.monotonic() + random.Random(cfg.x).choice([0.5, 1.0, 2.0, 4.0])
+    seconds = cfg.get("seconds") or random.Random(cfg.x).choice([0.5, 1.0, 2.0, 4.0])
+    end = time.monotonic() + seconds
     step = 0
     while time.monotonic() < end:
         step += 1

@@ -143,7 +143,9 @@ class Runner:
             environment=environment,
         )
         try:
-            yield victim
+            with self._services.cluster(victim):
+                yield victim
+                victim.stop()
         finally:
             victim.stop()
             if is_small:

@@ -17,9 +17,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import psutil
+from ray_cluster import raylet_of
 
 from tests.chaos.services import Services
-from tests.chaos.victim import Victim
+from tests.chaos.victim import Victim, command_of
 
 WORKER, EXPORTER = "hrm_sweep.launch.worker", "exporter_process"
 Strike = Callable[[Victim, random.Random, Services], None]
@@ -243,7 +244,32 @@ def _moved_folder(victim: Victim, chance: random.Random, _: Services) -> None:
     shutil.move(elsewhere, victim.study)
 
 
+def _killing_on_nodes(part: str) -> Strike:
+    """Kill a process of a node of the Ray cluster."""
+
+    def strike(victim: Victim, chance: random.Random, _: Services) -> None:
+        assert victim.cluster is not None
+        if found := [each for each in victim.cluster.processes() if part in command_of(each)]:
+            with contextlib.suppress(psutil.Error):
+                chance.choice(found).kill()
+
+    return strike
+
+
+def _lost_node(victim: Victim, chance: random.Random, _: Services) -> None:
+    """Kill a node's raylet, or all of its processes; another one takes its place."""
+    assert victim.cluster is not None
+    node = chance.choice(victim.cluster.nodes)
+    if chance.random() < 0.5:
+        raylet_of(node).kill()
+        time.sleep(chance.uniform(0, 3))
+    victim.cluster.remove(node)
+    time.sleep(chance.uniform(0, 3))
+    victim.cluster.add_node(hidden=victim.folder)
+
+
 FOREIGN, TRACKED = {"app": "parabola"}, {"tracking": "sqlite"}
+ON_RAY = {"app": "parabola", "storage": "sqlite", "launcher": "ray"}
 FAULTS = (
     Fault("SIGKILL of a worker", _signalling(signal.SIGKILL, WORKER), most=24),
     Fault("SIGKILL of the sweep", _signalling(signal.SIGKILL, "")),
@@ -278,4 +304,9 @@ FAULTS = (
     Fault("record with a line lost", _in_a_record(_line_lost), most=6),
     Fault("checkpoint damaged", _damaged_checkpoint, {"app": "hrm"}, most=6),
     Fault("clock set", _clock_jump, most=8),
+    Fault("Ray: SIGKILL of a trial's process", _killing_on_nodes(WORKER), ON_RAY),
+    Fault("Ray: SIGKILL of a task", _killing_on_nodes("ray::"), ON_RAY),
+    Fault("Ray: loss of a node", _lost_node, ON_RAY, most=4),
+    Fault("Ray: SIGKILL of the sweep", _signalling(signal.SIGKILL, ""), ON_RAY, most=6),
+    Fault("Ray: SIGINT of the group (Ctrl-C)", _signalling_group(signal.SIGINT), ON_RAY, most=6),
 )

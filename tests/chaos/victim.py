@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from ray_cluster import RayCluster
 from studies import PATIENCE_SECONDS
 
 from hrm_sweep.errors import RecordError
@@ -47,6 +48,8 @@ class Victim:
         self.folder, self.scenario, self.tracking_uri = folder, scenario, tracking_uri
         self.study = folder / "multirun" / "study"
         self.log = folder.with_suffix(".log")
+        self.cluster: RayCluster | None = None
+        """Where its trials run, if not in a pool."""
         self.damaged: set[int] = set()
         """Trials whose record a fault has destroyed; they may be trained again."""
         self.exit_codes: list[int] = []
@@ -69,7 +72,8 @@ class Victim:
     @property
     def typed(self) -> list[str]:
         """The command that runs or continues the study."""
-        return self.scenario.command(self.tracking_uri, self.experiment)
+        address = self.cluster.address if self.cluster else ""
+        return self.scenario.command(self.tracking_uri, self.experiment, address)
 
     @property
     def is_running(self) -> bool:
@@ -128,7 +132,7 @@ class Victim:
 
     def processes(self, part: str = "") -> list[psutil.Process]:
         """Return the processes of this study whose command has a part in it, orphans too."""
-        return [found for found in _marked(str(self.folder)) if part in _command(found)]
+        return [found for found in _marked(str(self.folder)) if part in command_of(found)]
 
     def wait_for_a_moment(self, chance: random.Random) -> None:
         """Wait, now and then within the start, mostly until a while after something was written."""
@@ -169,7 +173,7 @@ class Victim:
         end = time.monotonic() + SECONDS_TO_BE_GONE
         while (left := self.processes()) and time.monotonic() < end:
             time.sleep(0.1)
-        return [_command(process) for process in left]
+        return [command_of(process) for process in left]
 
     def _written(self) -> int:
         total = 0
@@ -186,7 +190,8 @@ def _marked(mark: str) -> Iterator[psutil.Process]:
                 yield process
 
 
-def _command(process: psutil.Process) -> str:
+def command_of(process: psutil.Process) -> str:
+    """Return the command line of a process; "": it is gone."""
     with contextlib.suppress(psutil.Error):
         return " ".join(process.cmdline())
     return ""

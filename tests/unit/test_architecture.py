@@ -36,6 +36,7 @@ DOORS = {
     "sqlalchemy": ("storage/", "tracking/", "commands/addresses.py", "compat/"),
     "mlflow": ("tracking/", "compat/mlflow.py"),
     "transformers": ("huggingface.py",),
+    "ray": ("launch/ray", "compat/ray.py"),
     "rich": ("terminal/", "commands/console.py"),
     "hydra": (
         "compat/hydra.py",

@@ -14,6 +14,10 @@ from hrm_sweep.errors import StudyError
         pytest.param("+hydra/callbacks=evil", id="group of callbacks"),
         pytest.param("hydra.searchpath=[file:///evil]", id="configs from elsewhere"),
         pytest.param("hydra.launcher.preload=[evil]", id="module"),
+        pytest.param("hydra.launcher.runtime_env.pip=[evil]", id="packages of nodes"),
+        pytest.param(
+            "hydra.launcher.address=evil:6379", id="cluster, whose messages are unpickled"
+        ),
         pytest.param("hydra.job.env_set.LD_PRELOAD=/evil.so", id="environment"),
         pytest.param("hydra.sweeper.check=os.abort", id="check of configs"),
         pytest.param("hydra.sweeper.on_trial_end=os.abort", id="function at the end of a trial"),

@@ -1,24 +1,29 @@
-"""docs/any_app.md lists each setting of the sweeper and the pool as the code has it."""
+"""The pages list each setting of the sweeper and of the launchers as the code has it."""
 
 import ast
 import inspect
 import json
 import re
+import sys
 
 import pytest
 from paths import ROOT
 
-from hrm_sweep.engine import plugin_config
 from hrm_sweep.engine.plugin_config import DEFAULTS, PoolConfig, SweeperConfig
+from hrm_sweep.launch.ray_config import RayConfig
 
-PAGE = ROOT / "docs" / "any_app.md"
+PAGES = {
+    "sweeper": ("any_app.md", SweeperConfig),
+    "pool": ("any_app.md", PoolConfig),
+    "ray": ("clusters.md", RayConfig),
+}
 
 
 def documented(config: type) -> dict[str, str]:
     """The docstring of each field, in one line."""
     (node,) = (
         each
-        for each in ast.parse(inspect.getsource(plugin_config)).body
+        for each in ast.parse(inspect.getsource(sys.modules[config.__module__])).body
         if isinstance(each, ast.ClassDef) and each.name == config.__name__
     )
     found = {}
@@ -42,14 +47,16 @@ def table(config: type) -> str:
     return "\n".join(rows)
 
 
-@pytest.mark.parametrize(("name", "config"), [("sweeper", SweeperConfig), ("pool", PoolConfig)])
-def test_the_page_has_each_setting_with_its_default_and_its_meaning(name, config):
-    text = PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_has_each_setting_with_its_default_and_its_meaning(name):
+    page, config = PAGES[name]
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     (written,) = re.findall(rf"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", text, re.S)
-    assert written == table(config), f"put this into {PAGE}:\n{table(config)}"
+    assert written == table(config), f"put this into {page}:\n{table(config)}"
 
 
-@pytest.mark.parametrize("config", [SweeperConfig, PoolConfig])
-def test_each_setting_has_a_docstring(config):
-    internal = {"_target_", "_recursive_", "defaults"}
+@pytest.mark.parametrize("name", PAGES)
+def test_each_setting_has_a_docstring(name):
+    _, config = PAGES[name]
+    internal = {"_target_", "_recursive_", "_convert_", "defaults"}
     assert set(vars(config())) - internal == set(documented(config))

@@ -1,0 +1,105 @@
+"""A cluster of Ray on one machine: a head without CPUs, and nodes that come and go.
+
+Each node is a process of its own, `python ray_cluster.py ADDRESS NUM_CPUS`, so that it can live
+where the folder of a test is hidden, as it would be on another machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ |= {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # otherwise 127.0.0.1 becomes the machine's address
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+import psutil
+from ray._private.node import Node
+from ray._private.parameter import RayParams
+
+HERE = "127.0.0.1"
+
+
+class RayCluster:
+    """A head, and the nodes that are added to it."""
+
+    def __init__(self) -> None:
+        self._head = _start(num_cpus=0)
+        self.address = self._head.gcs_address
+        self.nodes: list[subprocess.Popen[bytes]] = []
+
+    def add_node(self, *, hidden: Path, num_cpus: int = 1) -> subprocess.Popen[bytes]:
+        """Add a node in which a folder is empty; return its process, the raylet's parent."""
+        node = [sys.executable, __file__, self.address, str(num_cpus)]
+        script = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
+        process = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", script, str(hidden), *node],
+            cwd="/",
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline(), "the node does not start"
+        self.nodes.append(process)
+        return process
+
+    def remove(self, node: subprocess.Popen[bytes]) -> None:
+        """Kill a node with all that runs in it, as the loss of its machine does."""
+        self.nodes.remove(node)
+        processes = [psutil.Process(node.pid), *below(node)]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        node.wait()
+
+    def processes(self) -> list[psutil.Process]:
+        """All that runs in nodes."""
+        return [process for node in self.nodes for process in below(node)]
+
+    def close(self) -> None:
+        """End it all."""
+        for node in [*self.nodes]:
+            self.remove(node)
+        self._head.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+
+
+def below(node: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """What a node has started."""
+    return psutil.Process(node.pid).children(recursive=True)
+
+
+def raylet_of(node: subprocess.Popen[bytes]) -> psutil.Process:
+    """The raylet of a node, without which its workers end."""
+    return next(process for process in below(node) if process.name() == "raylet")
+
+
+def _start(*, num_cpus: int, address: str | None = None) -> Node:
+    settings = RayParams(
+        gcs_address=address,
+        num_cpus=num_cpus,
+        node_ip_address=HERE,
+        object_store_memory=100 << 20,
+        min_worker_port=0,
+        max_worker_port=0,
+        node_manager_port=0,
+        dashboard_agent_listen_port=0,
+        include_dashboard=False,
+        include_log_monitor=False,
+    )
+    return Node(settings, head=address is None, shutdown_at_exit=True, spawn_reaper=True)
+
+
+if __name__ == "__main__":
+    _start(num_cpus=int(sys.argv[2]), address=sys.argv[1])
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a dead raylet is gone at once
+    print("ready", flush=True)
+    signal.pause()
