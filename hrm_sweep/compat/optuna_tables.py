@@ -25,6 +25,35 @@ from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
 
+def add_waiting_trials(
+    session: Session,
+    study_id: int,
+    points: Iterable[Mapping[str, Any]],
+    distributions: Mapping[str, BaseDistribution],
+) -> None:
+    """Add trials that wait, one for each point, with the next numbers of the study."""
+    first = session.query(TrialModel).filter_by(study_id=study_id).count()
+    trials = {
+        TrialModel(study_id=study_id, number=number, state=TrialState.WAITING): point
+        for number, point in enumerate(points, start=first)
+    }
+    session.add_all(trials)
+    session.flush()  # gives them their ids
+    texts = {name: distribution_to_json(each) for name, each in distributions.items()}
+    params = [
+        {
+            "trial_id": trial.trial_id,
+            "param_name": name,
+            "param_value": distributions[name].to_internal_repr(value),
+            "distribution_json": texts[name],
+        }
+        for trial, point in trials.items()
+        for name, value in point.items()
+    ]
+    if params:
+        session.execute(sqlalchemy.insert(TrialParamModel), params)
+
+
 def add_intermediate_values(session: Session, trial_id: int, curve: Mapping[int, float]) -> None:
     """Add the steps of a curve that a trial lacks."""
     model = TrialIntermediateValueModel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,9 @@ class OpenStudy:
             ended={trial.number: trial for trial in self.finished()},
         )
 
-    def finished(self) -> list[TrialProgress]:
-        """Return the finished trials of all sweeps on the study."""
-        trials = finished_trials(self.study)
+    def finished(self, *, besides: Container[int] = ()) -> list[TrialProgress]:
+        """Return the finished trials of all sweeps, but for those with some numbers."""
+        trials = [each for each in finished_trials(self.study) if each.number not in besides]
         found = [TrialProgress.from_finished(trial, self.space) for trial in trials]
         for trial in found:
             if not trial.folder.exists():  # the study's folder was moved, or it ran elsewhere

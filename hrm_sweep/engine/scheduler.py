@@ -36,7 +36,8 @@ TICK_SECONDS = 0.1
 SECONDS_BETWEEN_REPORTS = 1.0
 """Age that the curve of a running trial may reach in Optuna."""
 SECONDS_BETWEEN_QUERIES = 1.0
-"""How often an empty queue is asked again: another sweep may have put a trial back."""
+"""How often an empty queue is asked again, as another sweep may have put a trial back, and the ends
+of trials of other sweeps are read, where patience counts them."""
 SHORT_SECONDS = 10.0
 """Trials shorter than that are taken ahead, so that no worker waits for the next one. Longer ones
 are not: another sweep on the study may be free first."""
@@ -81,7 +82,7 @@ class Scheduler:
         """Of the machine, where a trial has met one."""
         self._are_short = False
         """Whether the trial that ended last was a short one."""
-        self._report_at = self._query_at = 0.0
+        self._tick_at = self._report_at = self._query_at = self._look_at = 0.0
         self._deadline = clock.monotonic() + (self._config.timeout or math.inf)
         """When no further trial is started."""
 
@@ -139,10 +140,11 @@ class Scheduler:
                 self._state.others = self._sync.running_of_others()
 
     def _read_ends_elsewhere(self) -> None:
+        self._look_at = self._clock.monotonic() + SECONDS_BETWEEN_QUERIES
         if not self._retry.trouble:
             with self._retry.asking():
-                for trial in self._sync.finished():
-                    self._state.ended.setdefault(trial.number, trial)
+                found = self._sync.finished(besides=self._state.ended)
+                self._state.ended |= {trial.number: trial for trial in found}
 
     def _recover(self) -> None:
         """Take over trials of dead sweeps: those that had ended get their result, others wait."""
@@ -167,27 +169,47 @@ class Scheduler:
                 done = self._clock.wait(events, TICK_SECONDS) & self._in_flight.keys()
             else:
                 self._clock.sleep(TICK_SECONDS)
-            for flight in self._in_flight.values():
-                flight.read()
+            is_tick = self._is_tick()
+            if is_tick:
+                self._read()
             for future in done:
                 self._settle_job(future)
-            self._judge()
+            if is_tick or self._slots.questions.has_some.done():
+                self._judge()
             if done:
                 self._check_patience()
             self._exchange()
-            for observer in self._observers:
-                observer.tick()
+            if is_tick:
+                self._show()
         self._check_failure_rate()
         self._check_machine()
+
+    def _is_tick(self) -> bool:
+        """Return whether a tick is over, however many trials have ended in it."""
+        now = self._clock.monotonic()
+        if now < self._tick_at:
+            return False
+        self._tick_at = now + TICK_SECONDS
+        return True
+
+    def _read(self) -> None:
+        for flight in self._in_flight.values():
+            flight.read()
+
+    def _show(self) -> None:
+        for observer in self._observers:
+            observer.tick()
 
     def _check_patience(self) -> None:
         """Start no further trial if the last ones, of all sweeps, have brought no new best."""
         patience, state = self._config.patience, self._state
         if patience is None or state.is_closed:
             return
-        self._read_ends_elsewhere()
+        if self._clock.monotonic() >= self._look_at:
+            self._read_ends_elsewhere()
         if state.num_left and state.num_since_best >= patience:
-            state.is_closed = state.is_out_of_patience = True
+            self._read_ends_elsewhere()  # one of another sweep may be the best since a moment ago
+            state.is_closed = state.is_out_of_patience = state.num_since_best >= patience
 
     def _judge(self) -> None:
         """Let trials that ask go on, or end as pruned; while the database is away they go on."""
@@ -209,11 +231,9 @@ class Scheduler:
 
     def _watch(self) -> None:
         """Follow the running trials, while the launcher has this thread of the loop."""
-        for flight in self._in_flight.values():
-            flight.read()
+        self._read()
         self._judge()
-        for observer in self._observers:
-            observer.tick()
+        self._show()
 
     def _check_machine(self) -> None:
         if self._fault and not self._is_stopping:

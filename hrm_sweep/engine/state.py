@@ -50,6 +50,8 @@ class StudyState:
     _front: list[TrialProgress] = field(default_factory=list, repr=False)
     _compared: set[int] = field(default_factory=set, repr=False)
     """Numbers of the complete trials that `_front` is made from."""
+    _first_ends: dict[tuple[float, ...], tuple[int, int]] = field(default_factory=dict, repr=False)
+    """When the first of them that breaks no constraint ended, by the values of its objectives."""
 
     def outcomes(self) -> dict[Outcome, int]:
         """Return how many trials ended with each outcome, in the order of `Outcome`."""
@@ -129,10 +131,16 @@ class StudyState:
         """
         for trial in self._not_compared():
             self._compared.add(trial.number)
+            if not self.objectives.broken(trial.values):
+                first = self._first_ends.setdefault(self._point(trial), _end(trial))
+                self._first_ends[self._point(trial)] = min(first, _end(trial))
             candidates = by_number([*self._front, trial])
             joined = self.objectives.front(candidates, final_values)
             self._front = self.objectives.ranked(joined, final_values)
         return self._front
+
+    def _point(self, trial: TrialProgress) -> tuple[float, ...]:
+        return tuple(self.objectives.values_of(trial.values))
 
     def _not_compared(self) -> list[TrialProgress]:
         """Return the complete trials that ended after the last one that was compared."""
@@ -156,14 +164,9 @@ class StudyState:
         With several objectives, after the last one that has changed the front. A trial that equals
         another in its objectives is no new best, whichever the tie breaker prefers.
         """
-        objectives, ended = self.objectives, sorted(self.ended.values(), key=_end)
-        judged = [each for each in ended if each.outcome in (Outcome.COMPLETE, Outcome.PRUNED)]
-        first: dict[tuple[float, ...], int] = {}
-        for place, trial in enumerate(judged, start=1):
-            if _is_complete(trial) and not objectives.broken(trial.values):
-                first.setdefault(tuple(objectives.values_of(trial.values)), place)
-        best = (tuple(objectives.values_of(trial.values)) for trial in self.front)
-        return len(judged) - max((first[values] for values in best), default=0)
+        last = max((self._first_ends[self._point(best)] for best in self.front), default=(0, -1))
+        judged = (Outcome.COMPLETE, Outcome.PRUNED)
+        return sum(each.outcome in judged and _end(each) > last for each in self.ended.values())
 
     def ranked(self) -> list[TrialProgress]:
         """Return the complete trials, the best first."""

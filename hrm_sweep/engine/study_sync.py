@@ -6,7 +6,7 @@ and no trial is lost or taken twice, whether or not the first try reached the da
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -147,9 +147,9 @@ class StudySync:
         state = trial.optuna_state(max_attempts=self._opened.config.max_attempts)
         return state is TrialState.WAITING
 
-    def finished(self) -> list[TrialProgress]:
-        """Return the finished trials of all sweeps on the study."""
-        return self._opened.finished()
+    def finished(self, *, besides: Container[int] = ()) -> list[TrialProgress]:
+        """Return the finished trials of all sweeps, but for those with some numbers."""
+        return self._opened.finished(besides=besides)
 
     def running_of_others(self) -> Others:
         """Return what other sweeps run now."""

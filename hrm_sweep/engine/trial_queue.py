@@ -49,13 +49,15 @@ class TrialQueue:
         self._waiting: deque[int] = deque()
         """Ids of waiting trials as of the last query, which costs time for each of them."""
         with storage.exclusive_transaction():
-            if budget.space.is_finite and self._trials():
+            known = self._trials()
+            if budget.space.is_finite and known:
                 storage.widen(study, self._distributions)
             if budget.is_grid:
-                self._enqueue_missing_points()
-            study.add_trials(enqueued_trials(budget, self._trials()))
-            num_known = len(self._trials())
-        self.num_trials = num_known + self._num_new()
+                missing = _missing_points(budget.points(), known)
+                storage.add_waiting(study, missing, self._distributions)
+            study.add_trials(enqueued_trials(budget, known))
+            known = self._trials()
+        self.num_trials = len(known) + _num_new(budget, known)
 
     def next(self) -> optuna.Trial | None:
         """Take the next trial, which runs from now on; None if nothing is left."""
@@ -142,13 +144,6 @@ class TrialQueue:
         trial = self._study.ask(self._distributions)
         self._budget.space.extend(trial)
         return trial
-
-    def _enqueue_missing_points(self) -> None:
-        for point in _missing_points(self._budget.points(), self._trials()):
-            waiting = optuna.trial.create_trial(
-                state=TrialState.WAITING, params=dict(point), distributions=self._distributions
-            )
-            self._study.add_trial(waiting)
 
     def _num_new(self) -> int:
         return _num_new(self._budget, self._trials())

@@ -133,6 +133,19 @@ class SharedStorage(RDBStorage):
         finally:
             self.scoped_session.remove()
 
+    def add_waiting(
+        self,
+        study: optuna.Study,
+        points: Iterable[Mapping[str, Any]],
+        distributions: Mapping[str, BaseDistribution],
+    ) -> None:
+        """Add a waiting trial for each point, in few statements.
+
+        `Study.add_trials` takes some ten statements for each, and counts all trials before it.
+        """
+        with self._committing() as session:
+            tables.add_waiting_trials(session, study_id(study), points, distributions)
+
     def requeue(self, trial: optuna.Trial | FrozenTrial) -> None:
         """Make a running trial wait again, with its number, parameters, attributes and curve.
 

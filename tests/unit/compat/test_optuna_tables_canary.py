@@ -22,6 +22,27 @@ def study(storage) -> optuna.Study:
     return optuna.create_study(storage=storage, study_name="study")
 
 
+def test_waiting_trials_are_those_that_optuna_adds(study, storage):
+    space = {"x": IntDistribution(0, 9), "size": CategoricalDistribution(["s", "m", True])}
+    points = [{"x": 3, "size": "m"}, {"x": 0, "size": True}, {"x": 9}, {}]
+    study.add_trial(optuna.trial.create_trial(value=0.5))
+    with storage.scoped_session() as session:
+        tables.add_waiting_trials(session, study_id(study), points, space)
+        session.commit()
+    for point in points:
+        known = {name: space[name] for name in point}
+        waiting = optuna.trial.create_trial(
+            state=TrialState.WAITING, params=point, distributions=known
+        )
+        study.add_trial(waiting)
+    _, *trials = study.get_trials()
+    ours, optunas = trials[: len(points)], trials[len(points) :]
+    assert [trial.number for trial in trials] == list(range(1, 9))
+    for one, other in zip(ours, optunas, strict=True):
+        one.number, one._trial_id = other.number, other._trial_id
+        assert one == other
+
+
 def test_intermediate_values_are_added_where_steps_lack(study, storage):
     trial = study.ask()
     trial.report(0.5, 1)
