@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -128,9 +129,11 @@ class Sweep:
             self._plan.check()
             opened = self._open()
             state = opened.state()
-            observers = self._observers(opened, state, slots)
+            view = self._view(opened, state, slots)
+            observers = [view, *self._observers(opened, state)]
             scheduler = Scheduler(opened, state, slots, observers, SystemClock())
-            scheduler.run()
+            with closing(view):
+                scheduler.run()
         except KeyboardInterrupt:
             output.show(f"Stopped. Continue with: {self._how_to_continue()}")
             raise
@@ -219,21 +222,24 @@ class Sweep:
         further = () if self._plan.is_resumed else self._n_jobs
         return [self._app.in_own_keys(note) for note in (*self._plan.notes(), *further)]
 
-    def _observers(self, opened: OpenStudy, state: StudyState, slots: Slots) -> list[Observer]:
-        """Return the live view and, unless nothing is left to do, what keeps the results."""
-        view = LiveView(
+    def _view(self, opened: OpenStudy, state: StudyState, slots: Slots) -> LiveView:
+        return LiveView(
             PrintableConsole(),
             SystemClock(),
             head=self._head(opened, state, at_once=self._at_once(slots)),
             columns=MetricColumns(self._config.columns, self._app.metrics),
             describe_others=partial(hints.describe_others, how_to_continue=self._how_to_continue),
+            after_end=hints.after_end(is_tracked=self._config.is_tracked),
         )
+
+    def _observers(self, opened: OpenStudy, state: StudyState) -> list[Observer]:
+        """Return what keeps the results of the study, unless nothing is left to do."""
         described = describe_study(
             self._config, self._plan.space, self._plan.objectives, num_trials=state.num_to_do
         )
         described |= {"id": opened.id, "place": self._place().to_record()}
         if self._is_up_to_date(described):
-            return [view, OptunaSummary(opened)]
+            return [OptunaSummary(opened)]
         folder = self._folder
         uri, experiment = self._config.tracking_uri, self._config.experiment
         pictures = self._app.pictures
@@ -252,7 +258,7 @@ class Sweep:
             **self._identity(opened),
         )
         callbacks = Callbacks(folder, on_trial_end=self._on_trial_end, on_end=self._on_end)
-        return [view, *before, report, record, *after, OptunaSummary(opened), callbacks]
+        return [*before, report, record, *after, OptunaSummary(opened), callbacks]
 
     def _is_up_to_date(self, described: Mapping[str, Any]) -> bool:
         """Return whether nothing is left to run, and the study's folder and MLflow have it all."""

@@ -344,8 +344,10 @@ class Scheduler:
 
     def _stop(self) -> None:
         """Let running trials end at their next report; interrupt those that do not in time."""
-        self._state.is_closed = self._is_stopping = True
+        self._state.is_closed = self._state.is_stopping = self._is_stopping = True
         self._slots.ask_to_stop()
+        for observer in self._observers:
+            observer.tick()  # the user sees at once that it is heard
         give_up = self._clock.monotonic() + STOP_SECONDS
         try:
             while self._in_flight or (self._pending_tells and not self._retry.trouble):

@@ -41,6 +41,8 @@ class StudyState:
     """Why the study's database does not answer; "" while it does."""
     is_closed: bool = False
     """No further trial is started: the time limit has passed, or the user stopped the study."""
+    is_stopping: bool = False
+    """Running trials are asked to end at their next report."""
     is_out_of_patience: bool = False
     """No further trial is started: the last ones have brought no new best."""
     is_abandoned: bool = False

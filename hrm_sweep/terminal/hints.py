@@ -137,6 +137,12 @@ def _estimate(done: Sequence[Any], left: int, workers: int) -> str:
     return f"{counts}, about {duration} with {formatting.pluralize(workers, 'worker')}"
 
 
+def after_end(*, is_tracked: bool) -> str:
+    """Return what a sweep does after its last trial, in the seconds before its last lines."""
+    to_mlflow = ", sending to MLflow" if is_tracked else ""
+    return f"Writing the report{to_mlflow} …"
+
+
 def about_patience(state: StudyState, folder: Path, app: App) -> str:
     """Return why a study has ended before its last trial, and the command that continues it."""
     num, left = state.num_since_best, formatting.pluralize(state.num_left, "trial")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.status import Status
 from rich.text import Text
 
 from hrm_sweep import formatting
@@ -38,6 +39,7 @@ class LiveView:
         head: lines about the study, printed first.
         columns: metrics to show, by name; `*` stands for any rest.
         describe_others: lines about trials that other sweeps still run when this one ends.
+        after_end: what the sweep does between the end of the last trial and its last lines.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class LiveView:
         head: Sequence[str],
         columns: MetricColumns,
         describe_others: Callable[[Others], Iterable[str]],
+        after_end: str = "",
     ) -> None:
         self._console, self._clock = console, clock
         self._head, self._columns, self._describe_others = head, columns, describe_others
+        self._after_end = after_end
         self._live: Live | None = None
         self._width = console.width
         self._began = self._drawn = -math.inf
@@ -59,6 +63,8 @@ class LiveView:
         self._endings_said: set[tuple[int, int]] = set()
         """Number and attempt of each trial whose end has a line."""
         self._database_error = ""
+        self._is_stopping_said = False
+        self._waiting: Status | None = None
 
     def begin(self, state: StudyState) -> None:
         """Print the head; on a terminal, start the live table."""
@@ -72,11 +78,14 @@ class LiveView:
         if bool(self._state.database_error) != bool(self._database_error):
             self._database_error = self._state.database_error
             self._print(_about_database(self._database_error))
+        if self._state.is_stopping and not self._is_stopping_said:
+            self._is_stopping_said = True
+            self._print(trial_text.stopping(self._state.running))
         if self._live is None:
             for trial in self._state.running:
                 if trial.outcome is None:
                     self._print_tenth(trial)
-                elif trial.outcome.optuna_state != "WAITING":
+                elif trial_text.is_done(trial):
                     self._print_ending(trial)  # its batch has not ended
         elif self._clock.monotonic() - self._drawn >= SECONDS_BETWEEN_FRAMES:
             self._drawn = self._clock.monotonic()
@@ -99,6 +108,14 @@ class LiveView:
         for line in self._endings():
             self._print(line)
         self._console.print()
+        if self._after_end and self._console.is_terminal:
+            self._waiting = self._console.status(self._after_end)
+            self._waiting.start()
+
+    def close(self) -> None:
+        """Remove the line on what the sweep does after the end."""
+        if self._waiting is not None:
+            self._waiting.stop()
 
     def _print(self, line: str) -> None:
         self._console.print(folded(self._console, line))
@@ -190,7 +207,7 @@ class LiveView:
 
 
 def _study_status(state: StudyState, metrics: MetricFormat) -> str:
-    in_batch = sum(trial.outcome is not None for trial in state.in_flight.values())
+    in_batch = sum(trial_text.is_done(trial) for trial in state.in_flight.values())
     parts = [f"  {state.num_done + in_batch} of {state.num_to_do} done"]
     if state.objectives.is_multi_objective:
         parts.append(f"{formatting.pluralize(len(state.front), 'trial')} on the front")

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hrm_sweep import formatting
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.objectives import Objectives
 
+MOST_NAMED = 4
+"""Running trials that are named by number."""
+
 
 def line(trial: TrialProgress, values: str, ending: str) -> str:
-    """Return a trial in one line: `trial 3  lr=0.001  7/20  loss 0.5  done in 4 s`."""
+    """Return a trial in one line: `trial 3  lr=0.001  step 7/20  loss 0.5  done in 4 s`."""
     parts = [
         f"trial {trial.number}",
         formatting.format_point(trial.params),
-        steps(trial),
+        steps(trial, unit="step "),
         values,
         ending,
     ]
     return "  ".join(part for part in parts if part)
 
 
-def steps(trial: TrialProgress) -> str:
-    """Return `7/20`, or `repeat 2/3  7/20`."""
+def stopping(running: Sequence[TrialProgress]) -> str:
+    """Return what happens to the running trials of a study that is being stopped."""
+    if not running:
+        return "Stopping"
+    numbers = [str(trial.number) for trial in running]
+    if len(numbers) == 1:
+        what = f"trial {numbers[0]} ends at its next report"
+    elif len(numbers) <= MOST_NAMED:
+        what = f"trials {', '.join(numbers[:-1])} and {numbers[-1]} end at their next report"
+    else:
+        what = f"{len(numbers)} trials end at their next report"
+    return f"Stopping: {what} (Ctrl-C again: at once)"
+
+
+def is_done(trial: TrialProgress) -> bool:
+    """Return whether a trial has ended for good; one that was interrupted has not."""
+    return trial.outcome is not None and trial.outcome.optuna_state != "WAITING"
+
+
+def steps(trial: TrialProgress, *, unit: str = "") -> str:
+    """Return `7/20`, or `repeat 2/3  7/20`, with the unit before the number of a step."""
     if trial.current_repeat is not None:
-        return f"{trial.status}  {steps(trial.current_repeat)}".rstrip()
-    return f"{trial.step}/{trial.num_steps}" if trial.num_steps else str(trial.step or "")
+        return f"{trial.status}  {steps(trial.current_repeat, unit=unit)}".rstrip()
+    number = f"{trial.step}/{trial.num_steps}" if trial.num_steps else str(trial.step or "")
+    return number and unit + number
 
 
 def status(trial: TrialProgress) -> str:

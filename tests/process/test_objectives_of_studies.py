@@ -46,7 +46,7 @@ def test_constraints_have_names_and_bounds():
         {"size": excess} for excess in (-1, 0, 1, 2)
     ]
     assert re.search(
-        r"^trial 2  x=2  10/10  objective 0  size 2  done in \d+ s, breaks size <= 1$",
+        r"^trial 2  x=2  step 10/10  objective 0  size 2  done in \d+ s, breaks size <= 1$",
         done.stdout,
         re.M,
     )

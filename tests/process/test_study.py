@@ -139,7 +139,7 @@ def test_a_failing_trial_is_told_with_its_reason_and_the_others_go_on():
     for end, trial in told.items():
         last = record.read(Path(trial.user_attrs["folder"]))[-1]
         assert (last.event, last.fields["outcome"]) == ("finished", outcomes[end])
-    assert "trial 3  end=die  10/10  objective 1.1  killed: its process was killed" in done.stdout
+    assert "trial 3  end=die  step 10/10  objective 1.1  killed: its process was killed" in done.stdout
     assert "Finished" in done.stdout
     assert "1 complete, 1 unjudged, 1 diverged, 2 failed, 1 killed" in done.stdout
 
@@ -176,7 +176,7 @@ def test_hydras_own_launcher_takes_the_trials_in_a_batch():
 def test_two_workers_work_at_the_same_time_and_tell_their_progress(start):
     running = start("+x=1,3", awaiting("go", [1, 3]), "hydra.launcher.workers=2")
     for number, x in enumerate((1, 3)):
-        line = rf"^trial {number}  x={x}  2/10  objective 1\.5  \d+ s left$"
+        line = rf"^trial {number}  x={x}  step 2/10  objective 1\.5  \d+ s left$"
         until(lambda line=line: re.search(line, running.printed, re.M))
     Path("go").touch()
     assert running.ends() == 0
@@ -202,7 +202,7 @@ def test_no_more_workers_start_than_trials_are_left(tmp_path, monkeypatch):
 def test_a_trial_that_takes_time_before_its_first_step_says_with_what(start):
     running = start("+x=1,3", "+warm_up=go-${x}")
     for number, x in enumerate((1, 3)):
-        until(lambda n=number, x=x: f"\ntrial {n}  x={x}  0/10  warms up\n" in running.printed)
+        until(lambda n=number, x=x: f"\ntrial {n}  x={x}  step 0/10  warms up\n" in running.printed)
         Path(f"go-{x}").touch()
     assert running.ends() == 0
     assert running.printed.count("warms up") == 2
@@ -271,11 +271,11 @@ def test_repeats_give_mean_and_deviation_and_each_has_its_folder():
 
 def test_a_repeat_shows_its_progress_while_it_runs():
     done = sweep("+x=2", "+seed=0", "+noise=1", "+pause=0.1", "hydra.sweeper.repeats=2")
-    running = re.findall(r"\ntrial 0  repeat (\d)/2  (\d+)/10  objective (\S+)", done.stdout)
+    running = re.findall(r"\ntrial 0  repeat (\d)/2  step (\d+)/10  objective (\S+)", done.stdout)
     assert {repeat for repeat, _, _ in running} == {"1", "2"}
     assert all(value == f"{1 / int(step):.4g}" for _, step, value in running)
-    assert re.search(r"repeat 2/2  \d+/10  objective \S+  \d s left\n", done.stdout)
-    assert "trial 0  2/2  objective 0.5 ± 0.7071  done in" in done.stdout
+    assert re.search(r"repeat 2/2  step \d+/10  objective \S+  \d s left\n", done.stdout)
+    assert "trial 0  step 2/2  objective 0.5 ± 0.7071  done in" in done.stdout
 
 
 def test_repeats_need_a_seed():
@@ -355,6 +355,8 @@ class TestCtrlC:
         running.signal(signal.SIGINT)
         assert running.ends() == 130
         assert "Traceback" not in running.printed
+        stopping = "Stopping: trials 0 and 1 end at their next report (Ctrl-C again: at once)\n"
+        assert running.printed.count(stopping) == 1
         assert "2 interrupted" in running.printed
         assert "Stopped. Continue with: python" in running.printed
         until(lambda: not any(child.is_running() for child in children))

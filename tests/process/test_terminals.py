@@ -61,9 +61,9 @@ def test_nothing_of_a_study_is_wider_than_its_terminal(tmp_path, monkeypatch):
 def test_a_dumb_terminal_gets_plain_lines(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     held = command("+x=1", awaiting("go", [1]))
-    lines = on_a_terminal(80, *held, until="trial 0  2/10 ", kind="dumb")
-    assert any(line.startswith("trial 0  10/10  objective 1  done in ") for line in lines)
-    assert any(re.match(r"trial 0  2/10  objective 1\.5  ", line) for line in lines)
+    lines = on_a_terminal(80, *held, until="trial 0  step 2/10 ", kind="dumb")
+    assert any(line.startswith("trial 0  step 10/10  objective 1  done in ") for line in lines)
+    assert any(re.match(r"trial 0  step 2/10  objective 1\.5  ", line) for line in lines)
 
 
 def test_a_study_goes_on_where_a_value_cannot_be_printed(tmp_path, monkeypatch):

@@ -76,10 +76,10 @@ def test_a_pipe_gets_a_line_for_each_tenth_and_each_end():
         shown.view.tick()
         lines += shown.new_lines()
     assert len(lines) == 9  # 2/20, 4/20, … 18/20
-    assert lines[0] == "trial 0  opt.lr=1e-3  2/20  loss 0.5  54 s left"
-    assert lines[-1] == "trial 0  opt.lr=1e-3  18/20  loss 0.05556  6 s left"
+    assert lines[0] == "trial 0  opt.lr=1e-3  step 2/20  loss 0.5  54 s left"
+    assert lines[-1] == "trial 0  opt.lr=1e-3  step 18/20  loss 0.05556  6 s left"
     shown.end(trial, "complete", seconds=61.0)
-    assert shown.new_lines() == ["trial 0  opt.lr=1e-3  20/20  loss 0.05  done in 1 min 1 s"]
+    assert shown.new_lines() == ["trial 0  opt.lr=1e-3  step 20/20  loss 0.05  done in 1 min 1 s"]
 
 
 def test_a_pipe_gets_the_end_of_a_trial_once_though_its_batch_has_not_ended():
@@ -114,7 +114,7 @@ def test_a_repeat_is_shown_with_its_steps():
     shown.state.in_flight[1] = trial
     shown.view.tick()
     # 1.4 of 3 repeats, ten seconds each
-    assert shown.new_lines() == ["trial 1  opt.lr=0.01  repeat 2/3  4/10  loss 2  16 s left"]
+    assert shown.new_lines() == ["trial 1  opt.lr=0.01  repeat 2/3  step 4/10  loss 2  16 s left"]
 
 
 def test_values_stand_below_their_own_names_whatever_the_order_of_a_trials_parameters():
@@ -262,3 +262,34 @@ def test_a_front_is_counted_where_there_are_several_objectives():
         shown.end(running(number, 0.1), "complete", values={"a": a, "b": b}, seconds=1.0)
     assert "3 of 3 done · 2 trials on the front" in frame(shown)[-1]
     shown.view.end()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        pytest.param([], "Stopping", id="none runs"),
+        pytest.param([4], "trial 4 ends at its next report", id="one"),
+        pytest.param([1, 2, 5], "trials 1, 2 and 5 end at their next report", id="some"),
+        pytest.param(range(16), "16 trials end at their next report", id="many"),
+    ],
+)
+@pytest.mark.parametrize("on_terminal", [False, True], ids=["pipe", "terminal"])
+def test_a_stop_is_acknowledged_once_and_at_once(numbers, words, on_terminal):
+    shown = Shown(on_terminal=on_terminal)
+    for number in numbers:
+        shown.state.in_flight[number] = running(number, 0.1, step=1, num_steps=3)
+    shown.state.is_stopping = True
+    shown.view.tick()
+    shown.view.tick()
+    (line,) = [line for line in shown.new_lines() if "Stopping" in line]
+    assert words in line
+    assert ("(Ctrl-C again: at once)" in line) == bool(numbers)
+
+
+def test_an_interrupted_trial_is_not_done():
+    shown = Shown(on_terminal=True)
+    shown.state.in_flight[0] = running(0, 0.1, step=1, outcome=Outcome.INTERRUPTED)
+    shown.state.in_flight[1] = running(1, 0.2, step=3, outcome=Outcome.COMPLETE)
+    shown.clock.sleep(1)
+    shown.view.tick()
+    assert any("1 of 3 done" in line for line in shown.new_lines())
