@@ -139,7 +139,9 @@ def test_a_failing_trial_is_told_with_its_reason_and_the_others_go_on():
     for end, trial in told.items():
         last = record.read(Path(trial.user_attrs["folder"]))[-1]
         assert (last.event, last.fields["outcome"]) == ("finished", outcomes[end])
-    assert "trial 3  end=die  step 10/10  objective 1.1  killed: its process was killed" in done.stdout
+    assert (
+        "trial 3  end=die  step 10/10  objective 1.1  killed: its process was killed" in done.stdout
+    )
     assert "Finished" in done.stdout
     assert "1 complete, 1 unjudged, 1 diverged, 2 failed, 1 killed" in done.stdout
 
