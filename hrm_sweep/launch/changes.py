@@ -12,7 +12,7 @@ import stat
 import time
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from hrm_sweep.launch.large_files import LargeFiles
@@ -93,11 +93,12 @@ class FolderChanges:
         """
         ended = self._lines.ended()
         present = dict(self._files())
-        recipe = [name for name in present if Path(name).name in RECIPE]
+        recipe = list(filter(_is_recipe, present))
         for name in recipe:
             yield from self._changed(name, present[name], is_settled=True)
         yield from self.measured()
-        for name in [name for name in present if name not in recipe]:
+        others = [name for name in present if name not in recipe]
+        for name in sorted(others, key=layout.LOG.__eq__):  # which notices add to
             yield from self._changed(name, present[name], is_settled=is_last or bool(ended))
         for name in self._sent.keys() - present.keys():
             del self._sent[name]
@@ -171,7 +172,8 @@ class FolderChanges:
                 yield Part(name, offset - len(data), pack(data), None)
             data, offset = piece, offset + len(piece)
             checksum = zlib.crc32(data, checksum)
-        yield from self.measured()  # what is in the file was measured before
+        if not _is_recipe(name):
+            yield from self.measured()  # what is in the file was measured before
         yield Part(name, offset - len(data), pack(data), checksum)
         self._sent[name] = _Sent(version, offset, checksum)
 
@@ -179,6 +181,11 @@ class FolderChanges:
         kept = self._large.keep(name, path)
         yield from self.measured()
         yield from kept
+
+
+def _is_recipe(name: str) -> bool:
+    """Return whether a file is written before the record begins."""
+    return PurePosixPath(name).name in RECIPE
 
 
 def _age(found: tuple[str, Path]) -> int:

@@ -53,12 +53,13 @@ class Inbox:
         if part.offset == 0:
             self._drop_incoming()
             self._incoming = _Incoming(path)
-        if self._incoming is None or self._incoming.path != path:
+        incoming = self._incoming
+        if incoming is None or incoming.path != path:
             raise ValueError(f"{part.name}: its beginning is missing")
-        self._incoming.add(part)
+        incoming.add(part)
         if part.checksum is not None:
-            self._incoming.finish(part.checksum)
             self._incoming = None
+            incoming.finish(part.checksum)
 
     def _drop_incoming(self) -> None:
         if self._incoming is not None:

@@ -8,6 +8,7 @@ fetches them from there.
 from __future__ import annotations
 
 import json
+import math
 import posixpath
 import zlib
 from collections.abc import Iterator
@@ -103,9 +104,9 @@ class LargeFiles:
             name = path.relative_to(folder).as_posix()
             try:
                 place = _Place.read(pointer)
+                self._kept[name] = [place.url]
                 with files.replacing(path) as temporary:
                     _download(place, temporary)
-                self._kept[name] = [place.url]
             except Exception as error:  # the attempt begins where it can
                 why = " ".join(f"{type(error).__name__}: {error}".split())
                 text = f"{name}: cannot be fetched from where {pointer.name} says it is ({why})"
@@ -124,7 +125,7 @@ class LargeFiles:
     def _limit(self, name: str, size: int) -> str:
         most = self._limits.max_file_mb
         return (
-            f"{name}: has {size / MEGABYTE:.1f} MB, more than "
+            f"{name}: has {math.ceil(10 * size / MEGABYTE) / 10} MB, more than "
             f"hydra.launcher.max_file_mb={most:g}, and does not travel home; keep such files with "
             "hydra.launcher.artifacts=PATH_OR_URL, or set a larger hydra.launcher.max_file_mb"
         )

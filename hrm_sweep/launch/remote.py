@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from hrm_sweep.errors import NoWorkers
+from hrm_sweep.errors import NoWorkers, WorkerDied
 from hrm_sweep.launch.changes import FolderChanges
 from hrm_sweep.launch.compose import ComposedJob
 from hrm_sweep.launch.inbox import Inbox
@@ -85,6 +85,8 @@ def run(
             yield from here.restore(snapshot)
             result = yield from here.work(worker, str(root), control)
             yield from here.look(is_last=True)
+        except OSError as error:  # a disk of this node, which is no fault of the driver's machine
+            result = WorkerDied(f"its node failed: {error}")
         finally:
             if not here.has_ended:
                 worker.kill()
