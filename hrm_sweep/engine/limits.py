@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.system.durations import seconds_of
 
 LONGEST_NAME = 200
 """Bytes of a study's name: reproductions, and locks in folders, add to it."""
@@ -17,8 +17,10 @@ MAY_BE_NULL = ("n_trials", "max_batch_size", "patience", "workers")
 SECONDS = ("timeout", "trial_timeout")
 
 
-def check_limits(settings: Mapping[str, Any]) -> None:
+def check_limits(settings: dict[str, Any]) -> None:
     """Check the numbers among the settings; None is no limit.
+
+    Durations become seconds, in `settings` itself: see `seconds_of`.
 
     Raises:
         ConfigError: one is out of its range.
@@ -28,8 +30,11 @@ def check_limits(settings: Mapping[str, Any]) -> None:
             or_null = ", or null" if key in MAY_BE_NULL else ""
             raise ConfigError(key, number, f"must be 1 or more{or_null}")
     for key in SECONDS:
-        if (seconds := settings.get(key)) is not None and not seconds > 0:
-            raise ConfigError(key, seconds, "must be more than 0 seconds, or null")
+        seconds = seconds_of(key, settings.get(key))
+        if seconds is not None and not seconds > 0:
+            raise ConfigError(key, settings[key], "must be more than 0 seconds, or null")
+        if key in settings:
+            settings[key] = seconds
     rate = settings.get("max_failure_rate")
     if rate is not None and not 0 <= rate <= 1:
         raise ConfigError("max_failure_rate", rate, "must be from 0 to 1", "such as 0.5")

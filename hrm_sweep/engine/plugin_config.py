@@ -111,8 +111,8 @@ class SweeperConfig:
     """Called when a trial ends: `module.function`, a line for the shell, or a list of words."""
     on_end: Any = None
     """Called when the study ends, or was stopped; like `on_trial_end`."""
-    timeout: float | None = None
-    """Seconds after which no further trial is started."""
+    timeout: Any = None
+    """After which no further trial is started: seconds, or a time such as 10min or 2h."""
     patience: int | None = None
     """Trials in a row, complete or pruned, without a new best that end the study; null: never."""
     repeats: int = 1
@@ -211,8 +211,8 @@ class PoolConfig:
     """Processes that work at the same time; null: as many as this process has cores."""
     threads: int = 1
     """Threads of each (OMP_NUM_THREADS and the like)."""
-    timeout: float | None = None
-    """Seconds that a job may take; then its process is ended."""
+    timeout: Any = None
+    """What a job may take, in seconds or with units (10min); then its process is ended."""
     preload: list[str] = field(default_factory=list)
     """Modules that a worker imports while it waits for its first job."""
 

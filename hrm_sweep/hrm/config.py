@@ -68,8 +68,8 @@ class StudyConfig:
     max_attempts: int
     max_failure_rate: float | None
     patience: int | None
-    timeout: float | None
-    trial_timeout: float | None
+    timeout: Any
+    trial_timeout: Any
     dry_run: bool
     workers: int
     name: str

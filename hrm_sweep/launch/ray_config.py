@@ -29,8 +29,8 @@ class RayConfig:
     """Ray's: `working_dir`, `py_modules`, `pip`, `env_vars`, …; what nodes import the app from."""
     threads: int | None = None
     """Threads of each job (OMP_NUM_THREADS and the like); null: as many as `num_cpus`."""
-    timeout: float | None = None
-    """Seconds that a job may take once it runs; then its process is ended."""
+    timeout: Any = None
+    """What a job may take once it runs, in seconds or with units (10min); then it is ended."""
     preload: list[str] = field(default_factory=list)
     """Modules that a process imports before its first job."""
     max_file_mb: float = 1000.0
