@@ -35,6 +35,15 @@ def trial_id(trial: optuna.Trial | FrozenTrial) -> int:
     return int(trial._trial_id)
 
 
+def new_trial(study: optuna.Study) -> optuna.Trial:
+    """Return a new running trial without parameters.
+
+    `Study.ask` looks for waiting trials before that, by reading all unfinished ones.
+    """
+    study._thread_local.cached_all_trials = None  # what the sampler was shown for the last one
+    return optuna.Trial(study, study._storage.create_new_trial(study._study_id))
+
+
 def suggest(trial: optuna.Trial | FixedTrial, name: str, distribution: BaseDistribution) -> Any:
     """Return the value of a parameter: the enqueued one, or else the sampler's proposal.
 

@@ -25,6 +25,11 @@ from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
 
+def num_trials(session: Session, study_id: int) -> int:
+    """Return how many trials a study has."""
+    return session.query(TrialModel).filter_by(study_id=study_id).count()
+
+
 def add_waiting_trials(
     session: Session,
     study_id: int,
@@ -32,10 +37,9 @@ def add_waiting_trials(
     distributions: Mapping[str, BaseDistribution],
 ) -> None:
     """Add trials that wait, one for each point, with the next numbers of the study."""
-    first = session.query(TrialModel).filter_by(study_id=study_id).count()
     trials = {
         TrialModel(study_id=study_id, number=number, state=TrialState.WAITING): point
-        for number, point in enumerate(points, start=first)
+        for number, point in enumerate(points, start=num_trials(session, study_id))
     }
     session.add_all(trials)
     session.flush()  # gives them their ids

@@ -8,7 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hrm_sweep.compat.optuna import enqueued_attrs, fixed_params, suggest, trial_id
+from hrm_sweep.compat.optuna import (
+    enqueued_attrs,
+    fixed_params,
+    new_trial,
+    suggest,
+    trial_id,
+)
 from hrm_sweep.engine.attributes import FOLDER, OWNER
 from hrm_sweep.engine.other_sweeps import who_runs
 from hrm_sweep.runs.outcomes import Outcome
@@ -105,7 +111,7 @@ class TrialQueue:
 
     def _take_waiting(self) -> optuna.Trial | None:
         if not self._waiting:
-            waiting = sorted(self._trials(TrialState.WAITING), key=self._place)
+            waiting = sorted(self._storage.waiting_trials(self._study), key=self._place)
             self._waiting.extend(map(trial_id, waiting))
         while self._waiting:
             trial = self._storage.start(self._study, self._waiting.popleft())
@@ -141,12 +147,16 @@ class TrialQueue:
         if self.is_grid or not self._num_new():
             return None
         self._study.pruner.prune(self._study, UNSTARTED)
-        trial = self._study.ask(self._distributions)
+        trial = new_trial(self._study)
+        for name, distribution in self._distributions.items():
+            suggest(trial, name, distribution)
         self._budget.space.extend(trial)
         return trial
 
     def _num_new(self) -> int:
-        return _num_new(self._budget, self._trials())
+        if self._budget.space.is_finite:
+            return _num_new(self._budget, self._trials())
+        return self._budget.num_new(self._storage.num_trials(self._study), 0)
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)

@@ -133,6 +133,16 @@ class SharedStorage(RDBStorage):
         finally:
             self.scoped_session.remove()
 
+    def num_trials(self, study: optuna.Study) -> int:
+        """Return how many trials a study has; Optuna reads all unfinished ones for that."""
+        with self.scoped_session() as session:
+            return tables.num_trials(session, study_id(study))
+
+    def waiting_trials(self, study: optuna.Study) -> list[FrozenTrial]:
+        """Return the waiting trials of a study, without reading the running ones."""
+        waiting = (TrialState.WAITING,)
+        return self.get_all_trials(study_id(study), deepcopy=False, states=waiting)
+
     def add_waiting(
         self,
         study: optuna.Study,

@@ -37,6 +37,7 @@ from hrm_sweep import sweep
 from hrm_sweep.engine.interfaces import SystemClock
 from hrm_sweep.launch import pool
 from hrm_sweep.launch.job import Job
+from hrm_sweep.launch.job_returns import PackedFuture
 from hrm_sweep.runs.questions import Questions
 from hrm_sweep.runs.record import Record
 from hrm_sweep.runs.study import id_of
@@ -44,7 +45,7 @@ from hrm_sweep.runs.study import id_of
 SECONDS = float(os.environ.get("SIMULATED_SECONDS", "10"))
 """Duration of a trial; each takes half of that to one and a half."""
 STEPS = int(os.environ.get("SIMULATED_STEPS", "10"))
-MARKS = (0, 100, 1000, 1500, 2000, 5000, 10_000)
+MARKS = (0, 100, 500, 1000, 1500, 2000, 5000, 10_000)
 """Numbers of ended trials at which figures are noted."""
 
 Life = Generator[float | None, str | None, None]
@@ -129,7 +130,7 @@ class SimulatedPool:
         self._note()
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> Future[Any]:
-        future: Future[Any] = pool._PackedFuture()
+        future: Future[Any] = PackedFuture()
         self._waiting.append((overrides, job_idx, future))
         with CLOCK.outside():
             self._begin_waiting(CLOCK.monotonic())

@@ -34,6 +34,18 @@ def test_an_enqueued_trial_has_the_attributes_that_optuna_gives_it(study):
     assert compat.fixed_params(waiting) == point
 
 
+def test_a_new_trial_is_the_one_that_ask_gives(study):
+    proposed = []
+    for new in (compat.new_trial, optuna.Study.ask, compat.new_trial):
+        study.sampler = optuna.samplers.TPESampler(seed=1, n_startup_trials=1)
+        trial = new(study)
+        proposed.append(compat.suggest(trial, "x", FloatDistribution(0, 1)))
+        assert study.get_trials()[trial.number].state.name == "RUNNING"
+        study.tell(trial, 0.5)
+    assert [trial.number for trial in study.get_trials()] == [0, 1, 2]
+    assert len(set(proposed)) == 3  # TPE has seen the trials before
+
+
 def test_suggest_takes_the_enqueued_value_or_samples_one(study):
     study.enqueue_trial({"x": 0.25})
     trial = study.ask()
