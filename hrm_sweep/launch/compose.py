@@ -11,7 +11,7 @@ import cloudpickle
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hrm_sweep.compat.hydra import ComposeSteps, active_config
 from hrm_sweep.runs.configs import typed_overrides
@@ -73,10 +73,15 @@ class ComposedJob:
         return cls(cloudpickle.dumps(config), sweep_dir)
 
     def config(self) -> DictConfig:
-        """Return the config, in the place."""
+        """Return the config, in the place.
+
+        If the working folder of the sweep is not there, either, that of this process stands for it.
+        """
         config: DictConfig = pickle.loads(self.packed)
-        with read_write(config.hydra), open_dict(config.hydra):
+        with open_dict(config.hydra):
             config.hydra.sweep.dir = self.sweep_dir
+            if not Path(str(config.hydra.runtime.cwd)).is_dir():
+                config.hydra.runtime.cwd = str(Path.cwd())
         return config
 
 
@@ -88,7 +93,7 @@ def set_number(config: DictConfig, number: int) -> None:
 
 
 def folder_of(config: DictConfig) -> Path:
-    """Return the folder that Hydra gives a job; its config is read-only from then on."""
+    """Return the folder that Hydra gives a job."""
     with active_config(config):
         return Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir))
 

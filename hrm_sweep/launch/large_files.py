@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hrm_sweep.errors import ConfigError
 from hrm_sweep.launch.messages import FileMessage, Notice, Part, Removed, pack
 from hrm_sweep.system import files
+from hrm_sweep.system.redact import redacted
 
 ELSEWHERE = ".elsewhere.json"
 """End of the name of a file that says where another one is kept."""
@@ -33,6 +35,26 @@ class Limits(NamedTuple):
 
     max_file_mb: float
     artifacts: str | None = None
+
+
+def check_artifacts(artifacts: str | None) -> None:
+    """Check that this machine has what reaches a place for large files.
+
+    Raises:
+        ConfigError: it has not, or the place is none.
+    """
+    if artifacts is None:
+        return
+    rule, way_out = "must be a folder's path or URL", "such as s3://bucket/folder, or null"
+    if not artifacts.strip():
+        raise ConfigError("artifacts", artifacts, rule, way_out)
+    try:
+        _file_system(artifacts)
+    except ImportError as error:
+        raise ConfigError("artifacts", redacted(artifacts), f"needs a package ({error})") from None
+    except Exception as error:  # whatever a file system raises
+        rule += f" ({' '.join(str(error).split())})"
+        raise ConfigError("artifacts", redacted(artifacts), rule, way_out) from None
 
 
 class _Place(NamedTuple):

@@ -19,7 +19,7 @@ from hrm_sweep.launch.messages import Notice
 from hrm_sweep.launch.remote import RemoteJob
 from hrm_sweep.launch.worker import packed_job
 from hrm_sweep.runs.questions import Questions
-from hrm_sweep.system import output
+from hrm_sweep.system import output, process
 from hrm_sweep.system.redact import redacted_tree
 from hrm_sweep.system.writers import writer_of_copies
 
@@ -53,6 +53,7 @@ class RemoteJobs:
     ) -> None:
         hydra, config, task = job
         self.questions = questions
+        process.allow_open_files()  # the record of each attempt is one, and so is its lock
         self._compose = Composer(hydra.config_loader, config)
         self._study = task.study_id if isinstance(task, Job) else ""
         self._keys = task.app.keys if isinstance(task, Job) else {}
@@ -137,6 +138,6 @@ def _for_nodes(task: TaskFunction, config: DictConfig) -> TaskFunction:
 
 def _absolute(limits: Limits) -> Limits:
     """Return limits whose path means the same everywhere."""
-    artifacts = limits.artifacts
-    is_path = artifacts is not None and "://" not in artifacts
-    return limits._replace(artifacts=str(Path(str(artifacts)).absolute())) if is_path else limits
+    if limits.artifacts is None or "://" in limits.artifacts:
+        return limits
+    return limits._replace(artifacts=str(Path(limits.artifacts).expanduser().absolute()))

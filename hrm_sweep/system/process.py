@@ -83,6 +83,13 @@ def limit_threads(threads: int) -> None:
     os.environ.update(thread_variables(threads))
 
 
+def allow_open_files() -> None:
+    """Let this process open as many files as the system allows it to; often it starts with 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS allows fewer than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep memory that is freed, where it has a setting for that (glibc).
 

@@ -1,5 +1,7 @@
 """Our composer against Hydra's own, on the shipped app's config and every kind of override."""
 
+from pathlib import Path
+
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
@@ -10,7 +12,7 @@ from omegaconf import OmegaConf
 from paths import ROOT
 
 from hrm_sweep.hrm import config
-from hrm_sweep.launch.compose import Composer
+from hrm_sweep.launch.compose import ComposedJob, Composer
 
 CONF = ROOT / "conf"
 
@@ -79,3 +81,16 @@ def test_jobs_do_not_share_what_they_change(loader, master):
     compose = Composer(loader, master)
     compose([]).lr = 7.0
     assert compose([]).lr == loader.load_sweep_config(master, []).lr
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["a shared disk", "a node's own disk"])
+def test_a_job_that_was_composed_elsewhere_has_folders_that_are_there(tmp_path, is_there):
+    cwd = tmp_path if is_there else tmp_path / "driver"
+    config = OmegaConf.create(
+        {"x": 1, "hydra": {"sweep": {"dir": "multirun/a"}, "runtime": {"cwd": str(cwd)}}}
+    )
+    OmegaConf.set_struct(config, True)
+    here = ComposedJob.of(config, "/scratch").config()
+    assert here.hydra.sweep.dir == "/scratch"
+    assert here.hydra.runtime.cwd == str(cwd if is_there else Path.cwd())
+    assert here.x == 1
