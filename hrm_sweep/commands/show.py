@@ -94,6 +94,8 @@ def _log(folder: Path) -> list[str]:
 
 def _references(run: Run) -> list[tuple[str, str]]:
     pairs = [("folder", str(run.folder))]
+    if run.job:
+        pairs.append(("ran on", run.job))
     if run.can_go_on:
         pairs.append(("resume", process.hrm_sweep_command("resume", str(run.folder))))
     if run.command:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.runs.questions import Questions
+from hrm_sweep.runs.tickets import Adopted
 
 
 class Slots(Protocol):
@@ -69,6 +70,28 @@ class Slots(Protocol):
         """End everything that was started, running jobs included. Idempotent.
 
         No future needs to be resolved any more.
+        """
+        ...
+
+
+@runtime_checkable
+class Outliving(Protocol):
+    """What slots offer beside `Slots` whose jobs may outlive the sweep, as in a cluster's queue."""
+
+    def adopt(self, number: int) -> Adopted | None:
+        """Follow the last job that a sweep in this study folder has submitted for a trial.
+
+        Called inside a transaction of the database; returns at once.
+
+        Returns:
+            None: no such job is known, and none begins from now on.
+        """
+        ...
+
+    def leave(self) -> bool:
+        """Return whether the user, who has interrupted the sweep, lets running jobs go on.
+
+        Then `close` ends none of them.
         """
         ...
 

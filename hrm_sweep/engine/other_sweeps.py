@@ -49,6 +49,19 @@ def who_runs(trial: FrozenTrial) -> tuple[str, LeaseState]:
     return machine, state
 
 
+def has_lost_sweep(trial: FrozenTrial, *, take_from: str | None = None) -> bool:
+    """Return whether the sweep of a running trial is dead; its job may live.
+
+    Args:
+        take_from: a machine whose sweeps count as dead if nothing is seen of them here.
+    """
+    if not (lease := trial.user_attrs.get(OWNER)):  # run by Optuna's own means
+        return False
+    state = lease_state(lease)
+    is_given_up = state is LeaseState.UNKNOWN and lease.get("host") == take_from
+    return state is LeaseState.EXPIRED or is_given_up
+
+
 def await_orphans(study: optuna.Study) -> None:
     """Wait a moment for the end of runs whose sweep has died."""
     end = time.monotonic() + PATIENCE_SECONDS

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from hrm_sweep.engine.attributes import ATTEMPT
+from hrm_sweep.engine.attributes import ATTEMPT, JOB
 from hrm_sweep.runs.curves import curves
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry, RecordReader, Stopwatch, values_of
@@ -46,6 +46,8 @@ class TrialProgress:
     goes_back: bool = False
     """It has ended and waits to be run again under its number."""
     reason: str = ""
+    job: str = ""
+    """Of a cluster, if one runs it: SLURM_JOB_ID=12."""
 
     @property
     def latest_values(self) -> dict[str, float]:
@@ -114,6 +116,8 @@ class TrialProgress:
         }
         if mlflow_run_id:
             kept["mlflow_run_id"] = mlflow_run_id
+        if self.job:
+            kept[JOB] = self.job
         if self.outcome is Outcome.COMPLETE:
             kept["values"] = self.values
         if self.outcome is Outcome.INTERRUPTED:
@@ -150,7 +154,7 @@ class RecordTail:
             elif entry.event == "rewound":
                 self.is_rewound, self.progress.values = True, {}
             elif entry.event == "started":
-                self._begin()
+                self._begin(**entry.fields.get("writer", {}))
             elif entry.event == "expected":
                 self.progress.num_steps = entry.fields["num_steps"]
             elif entry.event == "doing":
@@ -161,11 +165,11 @@ class RecordTail:
             self._repeat.read()
         return curves(entries)
 
-    def _begin(self) -> None:
+    def _begin(self, job: str = "", **_: str) -> None:
         self._first = None
         self._set_status("")
         self.progress.await_attempt()
-        self.progress.has_begun = True
+        self.progress.has_begun, self.progress.job = True, job
 
     def _set_status(self, text: str, folder: str = "") -> None:
         trial = self.progress

@@ -13,7 +13,7 @@ from typing import Any
 
 from hrm_sweep.engine.endings import ending, write_missing_record
 from hrm_sweep.engine.guarded import GuardedObserver
-from hrm_sweep.engine.interfaces import Clock, Observer, Slots
+from hrm_sweep.engine.interfaces import Clock, Observer, Outliving, Slots
 from hrm_sweep.engine.open_study import OpenStudy
 from hrm_sweep.engine.state import StudyState
 from hrm_sweep.engine.study_sync import InFlightTrial, StudySync
@@ -97,7 +97,7 @@ class Scheduler:
             StudyError: the custom search space or the pruner raised; running trials were stopped.
             MachineFault, OSError, RecordError: a disk is full or gone; the trials that met it wait.
             KeyboardInterrupt: Ctrl-C. Running trials have stopped at their next report and are put
-                back; a second Ctrl-C does not wait for them.
+                back; a second Ctrl-C does not wait for them. Or the user leaves them to a cluster.
         """
         for observer in self._observers:
             observer.begin(self._state)
@@ -111,7 +111,13 @@ class Scheduler:
                 self._turn()
                 if not self._in_flight:
                     self._retry.wait()
-        except (KeyboardInterrupt, Hopeless, NoWorkers, MachineFault, StudyError):
+        except KeyboardInterrupt:
+            if isinstance(self._slots, Outliving) and self._slots.leave():
+                self._leave()
+            else:
+                self._stop()
+            raise
+        except (Hopeless, NoWorkers, MachineFault, StudyError):
             self._stop()
             raise
         except (OSError, RecordError) as error:
@@ -147,7 +153,13 @@ class Scheduler:
                 self._state.ended |= {trial.number: trial for trial in found}
 
     def _recover(self) -> None:
-        """Take over trials of dead sweeps: those that had ended get their result, others wait."""
+        """Take over trials of dead sweeps.
+
+        Those whose jobs live go on, those that had ended get their result, others wait.
+        """
+        if isinstance(self._slots, Outliving):
+            for future, flight in self._sync.adopt(self._slots.adopt).items():
+                self._follow(future, flight)
         for flight in self._sync.recover():
             trial = flight.progress
             settle(trial.folder, has_ended=True)
@@ -265,9 +277,12 @@ class Scheduler:
             fault = trial.reason.removeprefix(STOPPED_BY_FAULT)
             self._fault = f"{fault} (met by trial {trial.number})"
         elif trial.outcome is Outcome.INTERRUPTED and not self._is_stopping and not was_open:
-            is_asked = trial.reason.startswith(STOPPED_AFTER)  # its worker has had a SIGTERM
-            # otherwise it raised that by itself, and would again
-            trial.outcome = Outcome.KILLED if is_asked else Outcome.FAILED
+            if future.exception() is not None:  # the launcher knows who stopped it
+                trial.outcome, trial.reason = ending(trial, future)
+            else:
+                is_asked = trial.reason.startswith(STOPPED_AFTER)  # its worker has had a SIGTERM
+                # otherwise it raised that by itself, and would again
+                trial.outcome = Outcome.KILLED if is_asked else Outcome.FAILED
         self._are_short = trial.seconds < SHORT_SECONDS
         self._settle(flight)
 
@@ -321,10 +336,13 @@ class Scheduler:
             self._query_at = now + SECONDS_BETWEEN_QUERIES
         self._pending_tells = [flight for flight in self._pending_tells if flight not in ended]
         for flight in taken:
-            trial = flight.progress
-            self._state.ended.pop(trial.number, None)  # an earlier attempt
-            self._state.in_flight[trial.number] = trial
-            self._in_flight[self._slots.submit(flight.overrides, trial.number)] = flight
+            self._follow(self._slots.submit(flight.overrides, flight.progress.number), flight)
+
+    def _follow(self, job: Future[Any], flight: InFlightTrial) -> None:
+        trial = flight.progress
+        self._state.ended.pop(trial.number, None)  # an earlier attempt
+        self._state.in_flight[trial.number] = trial
+        self._in_flight[job] = flight
 
     def _num_wanted(self, now: float) -> int:
         """Return how many trials to ask the queue for."""
@@ -341,6 +359,15 @@ class Scheduler:
         self._state.num_slots = self._slots.num_slots
         self._state.num_pending_tells = len(self._pending_tells)
         self._state.database_error = self._retry.trouble.reason if self._retry.trouble else ""
+
+    def _leave(self) -> None:
+        """End without the running trials, whose jobs go on; the next sweep adopts them."""
+        self._state.is_closed = self._is_stopping = True
+        with process.defer_interrupts():
+            for future in [future for future in self._in_flight if future.done()]:
+                self._settle_job(future)
+            self._in_flight, self._state.in_flight = {}, {}
+            self._exchange()
 
     def _stop(self) -> None:
         """Let running trials end at their next report; interrupt those that do not in time."""

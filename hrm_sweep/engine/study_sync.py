@@ -6,8 +6,11 @@ and no trial is lost or taken twice, whether or not the first try reached the da
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -21,6 +24,7 @@ from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.runs.curves import curves
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import read, settle
+from hrm_sweep.runs.tickets import Adopted, Tickets
 
 
 @dataclass(eq=False)
@@ -76,14 +80,30 @@ class StudySync:
         self._study, self._storage, self._queue = opened.study, opened.storage, opened.queue
         self._opened, self._objectives = opened, opened.objectives
         self._owner = opened.lease.fields
+        self._tickets = Tickets(Path(self._owner["lock"]).parent)
         self._is_unconfirmed = False
         """The last commit failed; the database may have it nevertheless."""
 
+    def adopt(self, job_of: Callable[[int], Adopted | None]) -> dict[Future[Any], InFlightTrial]:
+        """Take over the trials of dead sweeps that jobs of the launcher may still run."""
+        take_from = self._opened.config.take_from
+        with self._storage.exclusive_transaction():
+            adopted = self._queue.adopt(self._owner, job_of, take_from=take_from)
+            return {
+                job.future: self._in_flight(trial) if job.has_begun else self._awaiting(trial)
+                for trial, job in adopted
+            }
+
     def recover(self) -> list[InFlightTrial]:
-        """Take over the trials that dead sweeps have left running, and those of `take_from`."""
+        """Take over the other trials that dead sweeps have left, and those of `take_from`.
+
+        No job of theirs begins them any more.
+        """
         with self._storage.exclusive_transaction():
             await_orphans(self._study)
             lost = self._queue.recover(self._owner, take_from=self._opened.config.take_from)
+            for trial in lost:
+                self._tickets.revoke(trial.number)
             return [self._in_flight(trial) for trial in lost]
 
     def commit(

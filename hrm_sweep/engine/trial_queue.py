@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -16,7 +18,7 @@ from hrm_sweep.compat.optuna import (
     trial_id,
 )
 from hrm_sweep.engine.attributes import FOLDER, OWNER
-from hrm_sweep.engine.other_sweeps import who_runs
+from hrm_sweep.engine.other_sweeps import has_lost_sweep, who_runs
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.enqueued import Point
@@ -24,6 +26,8 @@ from hrm_sweep.search.grid import Grid
 from hrm_sweep.search.values import Value
 from hrm_sweep.storage.optuna_storage import SharedStorage
 from hrm_sweep.system.writers import LeaseState
+
+JobT = TypeVar("JobT")
 
 UNSTARTED = optuna.trial.create_trial(state=TrialState.RUNNING)
 """Stands for a new trial. TPE asks Hyperband for the bracket of each trial, and Hyperband knows its
@@ -38,7 +42,7 @@ class TrialQueue:
     study has `num_trials`. Points that the user enqueued come before that, and trials that were put
     back come first in either case.
 
-    `next`, `put_back`, `recover` and `running_of` are called inside
+    `next`, `put_back`, `adopt`, `recover` and `running_of` are called inside
     `SharedStorage.exclusive_transaction`.
 
     Attributes:
@@ -93,6 +97,30 @@ class TrialQueue:
                 lost.append(optuna.Trial(self._study, trial_id(trial)))
                 self._storage.set_user_attrs(lost[-1], {OWNER: owner})
         return lost
+
+    def adopt(
+        self,
+        owner: Mapping[str, str],
+        job_of: Callable[[int], JobT | None],
+        *,
+        take_from: str | None = None,
+    ) -> list[tuple[optuna.Trial, JobT]]:
+        """Take over the running trials of dead sweeps in this folder whose jobs are known.
+
+        Args:
+            owner: lease that gets the trials.
+            job_of: returns the job that runs a trial, by its number.
+            take_from: see `recover`.
+        """
+        adopted = []
+        for trial in self._trials(TrialState.RUNNING):
+            if not has_lost_sweep(trial, take_from=take_from):
+                continue
+            is_here = Path(trial.user_attrs[OWNER]["lock"]).parent == Path(owner["lock"]).parent
+            if is_here and (job := job_of(trial.number)) is not None:
+                self._storage.set_user_attrs(trial, {OWNER: owner})
+                adopted.append((optuna.Trial(self._study, trial_id(trial)), job))
+        return adopted
 
     def running_of(self, owner: Mapping[str, str]) -> list[optuna.Trial]:
         """Return the running trials of the sweep with this lease."""

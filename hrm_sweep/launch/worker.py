@@ -76,8 +76,8 @@ def main(descriptor: int) -> None:
         target=_receive, args=(connection, messages, channel.answers, stop), daemon=True
     ).start()
     set_channel(channel)
-    _prepare(messages.get())
-    run = _Runner(messages.get())
+    prepare(messages.get())
+    run = Runner(messages.get())
     handle.set_stop_check(stop.is_set)
     gc.freeze()  # looking for garbage among what is imported takes 0.1 s, between two trials
     is_busy = False
@@ -134,7 +134,8 @@ def _receive(
         os.killpg(os.getpgrp(), signal.SIGKILL)  # the sweep made this process lead a group
 
 
-def _prepare(preparation: bytes) -> None:
+def prepare(preparation: bytes) -> None:
+    """Import as the sweep's process does, by its pickled `compat.spawn.preparation`."""
     global _is_preparing
     _is_preparing = True
     try:
@@ -166,7 +167,7 @@ def packed_job(
     return pickle.dumps((tuple(preload), writer, packed))
 
 
-class _Runner:
+class Runner:
     """Composes and runs jobs.
 
     Args:
@@ -232,7 +233,7 @@ def _output_to(path: Path) -> Iterator[None]:
             os.close(old)
 
 
-def _returned(done: JobReturn) -> Any:
+def returned(done: JobReturn) -> Any:
     """Return what the task returned or raised."""
     try:
         with redirect_stderr(StringIO()):  # Hydra prints there before it raises
@@ -250,7 +251,7 @@ def _pickled(done: JobReturn) -> bytes:
         data: bytes = cloudpickle.dumps(done)
         pickle.loads(data)
     except Exception as error:
-        value = _returned(done)
+        value = returned(done)
         done.return_value = RuntimeError(
             f"{type(value).__name__}: {value} (it cannot be sent between processes: {error})"
         )

@@ -31,6 +31,8 @@ SET_ASIDE = ".damaged"
 """End of the names of folders, and of records of studies, that were set aside."""
 CACHED_RESULTS = ".recipes"
 """Folder with a file for each complete recipe of a study."""
+JOBS = ".jobs"
+"""Folder of a study for its jobs in a cluster's queue: see `hrm_sweep.runs.tickets`."""
 
 EXPORT_STATE = "mlflow.json"
 """How far a run was exported: see `hrm_sweep.runs.export_state`."""

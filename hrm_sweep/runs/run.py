@@ -19,7 +19,7 @@ from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.runs.writers import describe_unknown, seen_writer
 from hrm_sweep.search.values import Value, plain
-from hrm_sweep.system.writers import LeaseState
+from hrm_sweep.system.writers import LeaseState, describe_writer
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,14 @@ class Run:
         """Number of attempts without those that were interrupted, but for the last one."""
         ends = [each.fields["outcome"] for each in self.entries if each.event == "finished"]
         return self.attempts - ends[: self.attempts - 1].count(Outcome.INTERRUPTED.word)
+
+    @property
+    def job(self) -> str:
+        """Node and job of the cluster that ran the last attempt, if one did."""
+        begun = [
+            entry.fields.get("writer", {}) for entry in self.entries if entry.event == "started"
+        ]
+        return describe_writer(begun[-1]) if begun and begun[-1].get("job") else ""
 
     @property
     def dataset(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`hydra/launcher=pool`: jobs in warm local processes."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn
@@ -15,8 +15,6 @@ from hrm_sweep.engine.plugin_config import PoolConfig
 if TYPE_CHECKING:
     from hrm_sweep.launch.pool import Pool
 
-
-SECONDS_BETWEEN_CHECKS = 1.0
 
 store_once("hydra/launcher", "pool", PoolConfig)
 
@@ -113,14 +111,6 @@ class PoolLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run all jobs and return their results in order, for sweepers other than ours."""
-        self.start(num_jobs=len(job_overrides))
-        try:
-            futures = [
-                self.submit(overrides, initial_job_idx + index)
-                for index, overrides in enumerate(job_overrides)
-            ]
-            while wait(futures, SECONDS_BETWEEN_CHECKS).not_done:
-                self.flush()
-            return [future.result() for future in futures]
-        finally:
-            self.close()
+        from hrm_sweep.launch.rolling import launch
+
+        return launch(self, job_overrides, initial_job_idx)

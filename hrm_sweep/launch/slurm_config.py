@@ -1,0 +1,79 @@
+"""Options of `hydra/launcher=slurm`. Imported at every start of every Hydra app: light."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hrm_sweep.errors import ConfigError
+
+ON_INTERRUPT = ("ask", "cancel", "leave")
+NOT_FOR_SBATCH = ("_target_", "max_jobs", "on_interrupt", "timeout_min", "mem_gb")
+WHOLE = ("max_jobs", "nodes", "cpus_per_task", "signal_delay_s")
+POSITIVE = ("timeout_min", "mem_gb")
+OURS = ("job_name", "output", "error", "open_mode", "requeue", "no_requeue", "array", "signal")
+"""Options of `sbatch` by which the launcher finds its jobs and their ends."""
+
+
+@dataclass
+class SlurmConfig:
+    """`hydra.launcher.*` of `hydra/launcher=slurm`; the names are those of submitit's launcher."""
+
+    _target_: str = "hydra_plugins.hrm_sweep_plugins.slurm.SlurmLauncher"
+    max_jobs: int = 16
+    """Jobs in the queue at a time, waiting ones included: trials in flight."""
+    on_interrupt: str = "ask"
+    """What Ctrl-C does with jobs: cancel or leave them; ask: the user, without a terminal cancel.
+    `resume` goes on with those that were left."""
+    partition: str | None = None
+    timeout_min: float = 60
+    """Time limit of a job in minutes. A trial that needs longer goes on in another job."""
+    signal_delay_s: int = 90
+    """Seconds before the time limit from which on a job ends at its next report."""
+    nodes: int = 1
+    cpus_per_task: int | None = None
+    """Cores of a job, and threads of its libraries; null: Slurm's default."""
+    gpus_per_node: Any = None
+    """Number of GPUs, or type:number."""
+    mem_gb: float | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
+    gres: str | None = None
+    comment: str | None = None
+    setup: list[str] | None = None
+    """Lines of the shell before the trial: `module load …`, `source venv/bin/activate`."""
+    srun_args: list[str] | None = None
+    additional_parameters: dict[str, Any] = field(default_factory=dict)
+    """Further options of `sbatch`: {reservation: exam, nice: 100}."""
+
+    def check_settings(self) -> None:
+        """Check each setting alone.
+
+        Raises:
+            ConfigError: one breaks a rule.
+        """
+        try:
+            for key in (*WHOLE, *POSITIVE):
+                if (number := getattr(self, key)) is not None and number <= 0:
+                    rule = "must be 1 or more" if key in WHOLE else "must be more than 0"
+                    raise ConfigError(key, number, rule)
+            if self.on_interrupt not in ON_INTERRUPT:
+                raise ConfigError("on_interrupt", self.on_interrupt, "must be ask, cancel or leave")
+            for key, value in self.additional_parameters.items():
+                if key.replace("-", "_") in OURS:
+                    rule = "is set by the launcher, which finds its jobs by it; leave it out"
+                    raise ConfigError(f"additional_parameters.{key}", value, rule)
+        except ConfigError as error:
+            raise error.below("hydra.launcher") from None
+
+    def options(self, name: str) -> dict[str, Any]:
+        """Return the options of the job with a name, as submitit knows them."""
+        given = {key: value for key, value in vars(self).items() if key not in NOT_FOR_SBATCH}
+        memory = None if self.mem_gb is None else f"{round(self.mem_gb * 1024)}M"
+        further = {**self.additional_parameters, "no-requeue": True}  # the sweep submits it again
+        return given | {
+            "job_name": name,
+            "time": max(1, round(self.timeout_min)),
+            "mem": memory,
+            "additional_parameters": further,
+        }
