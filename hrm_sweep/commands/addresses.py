@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from hrm_sweep.engine.plugin_config import STORAGE
+from hrm_sweep.errors import StudyError
+from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system.sqlite_urls import path_of, url_of
 from hrm_sweep.tracking import store
@@ -32,6 +34,18 @@ def tracking_of(study: Study) -> str | None:
         return None
     found = _where_it_is(study, uri or store.DEFAULT, "tracking")
     return uri if found == store.DEFAULT else found
+
+
+def tracking_of_run(run: Run) -> str | None:
+    """Return the address of the MLflow to which a single run was exported; None is the default one.
+
+    Raises:
+        StudyError: it was not exported.
+    """
+    params = run.first.fields["params"]
+    if params.get("tracking.name") != "mlflow":
+        raise StudyError(f"{run.folder.name}: was made with tracking=off, so it is not in MLflow")
+    return with_password(params.get("tracking.uri"), "MLFLOW_TRACKING_URI")
 
 
 def _where_it_is(study: Study, url: str, kind: str) -> str:

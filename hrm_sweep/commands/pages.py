@@ -6,14 +6,20 @@ import argparse
 import os
 import signal
 import socket
+import sys
 from contextlib import suppress
 
-from hrm_sweep.commands.addresses import storage_of, tracking_of
+from hrm_sweep.commands.addresses import storage_of, tracking_of, tracking_of_run
+from hrm_sweep.commands.browser import browse
 from hrm_sweep.commands.command import Command, study_argument
-from hrm_sweep.commands.resolve import resolve_study
+from hrm_sweep.commands.resolve import resolve, resolve_study
 from hrm_sweep.errors import InputError, StudyError, TrackingError
 from hrm_sweep.runs.export_state import ExportState
+from hrm_sweep.runs.find import single_run_folders, study_in
+from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
+from hrm_sweep.system.redact import redacted
+from hrm_sweep.tracking.saved_view import MODEL_TRAINING, path_of_view
 
 MOST_PORTS = 20
 """Ports that are tried, starting with the wanted one."""
@@ -24,6 +30,9 @@ def _arguments(parser: argparse.ArgumentParser, port: int) -> None:
     parser.add_argument(
         "--port", type=int, default=port, help=f"first port to try; default: {port}"
     )
+    parser.add_argument(
+        "--no-browser", action="store_true", help="print the address and open no browser"
+    )
 
 
 def _ui(arguments: argparse.Namespace) -> None:
@@ -31,10 +40,12 @@ def _ui(arguments: argparse.Namespace) -> None:
     from hrm_sweep.tracking import moved_store, store, ui
 
     is_named = arguments.study or not os.environ.get("MLFLOW_TRACKING_URI")
-    study = _study_or_none(arguments.study) if is_named else None
-    uri = store.resolve_uri(_tracking_uri(study))
+    shown = _shown(arguments.study) if is_named else None
+    uri = store.resolve_uri(_tracking_uri(shown))
     if uri.startswith(store.SERVERS):
-        print(f"MLflow runs as a server: open {uri} in a browser")
+        address = f"{redacted(uri)}{_page(shown)}"
+        print(f"MLflow runs as a server: open {address} in a browser")
+        _browse(address, arguments)
         return
     path = store.database_path(uri)
     if path is not None and not path.exists():
@@ -42,9 +53,11 @@ def _ui(arguments: argparse.Namespace) -> None:
     store.check(uri)
     moved_store.follow(uri)
     port = free_port(arguments.port)
+    _say_what_is_awaited("MLflow starts, which takes some seconds …")
     with suppress(KeyboardInterrupt), ui.serving(uri, port) as process:
-        address = f"http://127.0.0.1:{port}{_runs_page(study)}"
+        address = f"http://127.0.0.1:{port}{_page(shown)}"
         print(f"MLflow: {address}  (Ctrl-C to stop)", flush=True)
+        _browse(address, arguments)
         raise SystemExit(process.wait())
 
 
@@ -55,8 +68,10 @@ def _dashboard(arguments: argparse.Namespace) -> None:
     study = resolve_study(arguments.study)
     artifacts = study.folder.parent / "artifacts"
     port = free_port(arguments.port)
+    _say_what_is_awaited("Optuna's dashboard starts …")
     with server(storage_of(study), port, study=study.name, artifacts=artifacts) as running:
         print(f"Optuna: {running.page}  (Ctrl-C to stop)", flush=True)
+        _browse(running.page, arguments)
         with suppress(KeyboardInterrupt):
             running.serve_forever()
 
@@ -67,29 +82,51 @@ def _end_by_signal() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
 
 
-def _study_or_none(name: str | None) -> Study | None:
-    """Return the study of that name; without a name the newest, or None if there is no study."""
-    try:
-        return resolve_study(name)
-    except StudyError:
-        if name is not None:
-            raise
-        return None
+def _shown(name: str | None) -> Study | Run | None:
+    """Return what the user named; without a name the newest study, or the newest single run."""
+    if name is not None:
+        return resolve(name)
+    with suppress(StudyError):
+        return resolve_study(None)
+    return max(map(Run.open, single_run_folders()), key=lambda run: run.last.time_ms, default=None)
 
 
-def _tracking_uri(study: Study | None) -> str | None:
-    """Return the address that a study was exported to; None is the default database."""
-    if study is None:
+def _tracking_uri(shown: Study | Run | None) -> str | None:
+    """Return the address that a study or a run was exported to; None is the default database."""
+    if shown is None:
         return None
+    if isinstance(shown, Run) and shown.kind == "train":
+        return tracking_of_run(shown)
+    study = shown if isinstance(shown, Study) else _study_around(shown)
     if not study.tracking:
         raise StudyError(f"{study.name}: was made with tracking=off, so it is not in MLflow")
     return tracking_of(study)
 
 
-def _runs_page(study: Study | None) -> str:
-    """Return the path of the page with the runs of the study's experiment."""
-    experiment = ExportState.load(study.folder).experiment_id if study else ""
-    return f"/#/experiments/{experiment}/runs" if experiment else ""
+def _study_around(run: Run) -> Study:
+    """Return the study that a trial, or one of its repeats, is part of."""
+    return next(filter(None, map(study_in, run.folder.absolute().parents)))
+
+
+def _page(shown: Study | Run | None) -> str:
+    """Return where MLflow shows the trials of a study, best first, or a run; else all it has."""
+    state = ExportState.load(shown.folder) if shown else ExportState()
+    if not state.run_id:
+        return f"/#/experiments?{MODEL_TRAINING}"
+    if isinstance(shown, Run):
+        return f"/#/experiments/{state.experiment_id}/runs/{state.run_id}"
+    return f"/{path_of_view(state.experiment_id, state.run_id)}"
+
+
+def _say_what_is_awaited(text: str) -> None:
+    """Tell a person at a terminal; a program that reads the address gets the address alone."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr)
+
+
+def _browse(address: str, arguments: argparse.Namespace) -> None:
+    if not arguments.no_browser:
+        browse(address)
 
 
 def free_port(first: int) -> int:
@@ -110,10 +147,10 @@ UI = Command(
     name="ui",
     summary="Serve the MLflow UI on this machine, with the runs of a study.",
     examples=(
-        ("", "http://127.0.0.1:5000, until Ctrl-C"),
+        ("", "the newest study, its best trials first, on http://127.0.0.1:5000, until Ctrl-C"),
         (
             "my-study",
-            "the database of that study; without a name, MLFLOW_TRACKING_URI if it is set",
+            "that study, trial or run; without a name, MLFLOW_TRACKING_URI if it is set",
         ),
         ("--port 5005", "on another port"),
     ),

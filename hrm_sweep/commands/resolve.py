@@ -238,7 +238,7 @@ def _newest_study() -> Study:
     originals = (study for study in found if whereabouts(study) is not Whereabouts.COPY)
     for study in (*originals, *found):
         return study
-    raise StudyError(f"there is no study in {layout.MULTIRUN}/ yet; {_how_to_start()}")
+    raise StudyError(f"there is no study in {layout.MULTIRUN}/ yet; {how_to_start()}")
 
 
 def _not_found(text: str) -> StudyError:
@@ -250,10 +250,11 @@ def _not_found(text: str) -> StudyError:
     hint = formatting.did_you_mean(Path(name).name, names) or (
         f"there are {', '.join(names[:MOST_NAMES])}"
         if names
-        else f"there is none yet; {_how_to_start()}"
+        else f"there is none yet; {how_to_start()}"
     )
     return StudyError(f"{name}: no study or run of that name in {layout.MULTIRUN}/; {hint}")
 
 
-def _how_to_start() -> str:
+def how_to_start() -> str:
+    """Return how to begin a first study."""
     return f"start one: {process.hrm_sweep_command('-m', 'lr=1e-4,1e-3')}"

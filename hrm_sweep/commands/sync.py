@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hrm_sweep import formatting
 from hrm_sweep.commands.addresses import storage_of, tracking_of, with_password
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.resolve import resolve_whole, studies
+from hrm_sweep.commands.resolve import how_to_start, resolve_whole, studies
 from hrm_sweep.errors import DatabaseAway, RecordError, StudyError, TrackingError
 from hrm_sweep.runs import export_state, layout, record
 from hrm_sweep.runs.app import App, trusted_pictures
@@ -63,7 +63,9 @@ def _run(arguments: argparse.Namespace) -> None:
 def _sync_all(to: str | None) -> bool:
     """Export what waits, and name what is gone; return whether all could be done."""
     is_whole = is_quiet = True
-    for source in _all():
+    if not (sources := [*_all()]):
+        raise StudyError(f"there is no study or run in {layout.MULTIRUN}/ yet; {how_to_start()}")
+    for source in sources:
         if _has_work(source, to):
             is_quiet = False
             is_whole &= _send(source, to)

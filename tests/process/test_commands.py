@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from studies import PATIENCE_SECONDS
+from studies import PATIENCE_SECONDS, until
 
 from hrm_sweep.commands import COMMANDS, pages, resume
 from hrm_sweep.commands.addresses import with_password
@@ -165,32 +165,44 @@ def asked(port: int, host: str, path: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("command", "first_port", "path"),
+    ("command", "first_port", "path", "options"),
     [
-        pytest.param("dashboard", 18080, "/dashboard/", id="Optuna"),
-        pytest.param("ui", 15000, "/", id="MLflow"),
+        pytest.param("dashboard", 18080, "/dashboard/", [], id="Optuna"),
+        pytest.param("dashboard", 18080, "/dashboard/", ["--no-browser"], id="without a browser"),
+        pytest.param("ui", 15000, "/", [], id="MLflow"),
     ],
 )
-def test_a_page_answers_here_until_ctrl_c(command, first_port, path, tmp_path, studies_folder):
+def test_a_page_answers_here_until_ctrl_c(
+    command, first_port, path, options, tmp_path, studies_folder
+):
     from truth import fresh_database
 
     folder = studies_folder if command == "dashboard" else tmp_path
     if command == "ui":
         fresh_database(tmp_path / "mlruns")
     port = pages.free_port(first_port)
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\necho \"$1\" > {tmp_path}/opened.new\n"
+                       f"mv {tmp_path}/opened.new {tmp_path}/opened\n")  # fmt: skip
+    browser.chmod(0o755)
+    environment = {name: os.environ[name] for name in os.environ if name != "MLFLOW_TRACKING_URI"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "hrm_sweep", command, "--port", str(port)],
+        [sys.executable, "-m", "hrm_sweep", command, "--port", str(port), *options],
         cwd=folder, stdout=subprocess.PIPE, text=True,
-        env={name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
+        env={**environment, "BROWSER": f"{browser} %s"},
     )  # fmt: skip
     try:
         line = process.stdout.readline()
         assert f"http://127.0.0.1:{port}" in line
+        if not options:
+            until((tmp_path / "opened").exists)
+            assert (tmp_path / "opened").read_text().strip() == line.split()[1]
         assert asked(port, f"localhost:{port}", path) == 200
         assert asked(port, "10.evil.com", path) == 403
     finally:
         process.send_signal(signal.SIGINT)
     assert process.wait(timeout=PATIENCE_SECONDS) == 0
+    assert (tmp_path / "opened").exists() == (not options)
 
 
 def test_a_port_that_is_taken_gives_way_to_the_next():

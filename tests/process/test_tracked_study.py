@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from paths import ROOT, TESTS
 from studies import PATIENCE_SECONDS
 
+from hrm_sweep.commands import pages
 from hrm_sweep.hrm.training import checkpoint
 from hrm_sweep.runs.record import read, values_of
 
@@ -112,6 +113,22 @@ def test_mlflow_sorts_the_trials_as_the_terminal_does(folder, printed, runs):
     numbers = [run.data.tags["hrm_sweep.trial"] for run in sorted_by_mlflow]
     assert len({run.data.metrics["best/eval/exact_match"] for run in children.values()}) == 1
     assert numbers == table[-3:]
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        pytest.param(None, "/runs?viewStateShareKey={study}&workflowType=mach", id="the newest"),
+        pytest.param("small", "/runs?viewStateShareKey={study}&workflowType=mach", id="a study"),
+        pytest.param("small/1", "/runs/{trial}", id="a trial"),
+    ],
+)
+def test_ui_opens_on_what_was_named(folder, runs, monkeypatch, name, page):
+    _, parent, children = runs
+    monkeypatch.chdir(folder)
+    expected = page.format(study=parent.info.run_id, trial=children[1].info.run_id)
+    address = pages._page(pages._shown(name))
+    assert address.startswith(f"/#/experiments/{parent.info.experiment_id}{expected}")
 
 
 def test_a_run_says_what_it_is_and_leads_to_optuna_and_to_the_other_trials(folder, runs):
