@@ -41,6 +41,8 @@ def project(tmp_path, monkeypatch) -> Path:
     for app in (PARABOLA, WAITS):
         (folder / app).write_text((TESTS / "apps" / app).read_text())
     monkeypatch.chdir(folder)
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))  # killed nodes leave folders there
     monkeypatch.setenv("PYTHONPATH", str(TESTS / "cluster"))
     monkeypatch.setenv("NODES_BEFORE", hide)
     return folder
