@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -238,6 +239,11 @@ def _empty_database() -> bytes:
 def _do_not_flush(connection: Any, _: Any) -> None:
     """No test cuts the power."""
     connection.execute("PRAGMA synchronous=OFF")
+
+
+def exclusive(opened: OpenStudy) -> AbstractContextManager[None]:
+    """A transaction of a study that `open_in` has opened."""
+    return opened.storage.exclusive_transaction(opened.study.study_name)
 
 
 def open_in(folder: Path, *overrides: str, **options: Any) -> OpenStudy:

@@ -98,7 +98,7 @@ def _belongings(study: Study) -> _Belongings:
     registered = places(known)
     _check_nobody_runs(study, running_of_others(known))
     storage = SharedStorage(url)
-    with storage.exclusive_transaction():  # shows that it can be written
+    with storage.exclusive_transaction(study.name):  # shows that it can be written
         pass
     others = [place for place in registered if place != here and _may_exist(place, study.id)]
     return _Belongings(storage, run_ids, original, others, in_doubt)

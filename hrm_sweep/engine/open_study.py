@@ -127,7 +127,7 @@ def open_study(
     storage, space = SharedStorage(config.storage), budget.space
     study = storage.open_study(name, objectives.directions)
     num_rebuilt, notes = 0, list[str]()
-    with storage.exclusive_transaction():
+    with storage.exclusive_transaction(name):
         if not storage.has_study(name):
             raise StudyError(
                 f"hydra.sweeper.study_name={name}: was deleted while it was opened; start again"

@@ -46,7 +46,8 @@ class OptunaSummary:
         """Write everything in one transaction; a database that does not answer gets it later."""
         ended = self._state.ended.values()
         run_ids = {trial.number: ExportState.load(trial.folder).run_id for trial in ended}
-        with contextlib.suppress(DatabaseAway), self._storage.exclusive_transaction():
+        alone = self._storage.exclusive_transaction(self._study.study_name)
+        with contextlib.suppress(DatabaseAway), alone:
             write_run_ids(self._storage, self._study, run_ids)
             for name, value in best_of(self._state).items():
                 if self._study.user_attrs.get(name) != value:

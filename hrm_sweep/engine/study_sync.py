@@ -87,7 +87,7 @@ class StudySync:
     def adopt(self, job_of: Callable[[int], Adopted | None]) -> dict[Future[Any], InFlightTrial]:
         """Take over the trials of dead sweeps that jobs of the launcher may still run."""
         take_from = self._opened.config.take_from
-        with self._storage.exclusive_transaction():
+        with self._storage.exclusive_transaction(self._study.study_name):
             adopted = self._queue.adopt(self._owner, job_of, take_from=take_from)
             return {
                 job.future: self._in_flight(trial) if job.has_begun else self._awaiting(trial)
@@ -99,7 +99,7 @@ class StudySync:
 
         No job of theirs begins them any more.
         """
-        with self._storage.exclusive_transaction():
+        with self._storage.exclusive_transaction(self._study.study_name):
             await_orphans(self._study)
             lost = self._queue.recover(self._owner, take_from=self._opened.config.take_from)
             for trial in lost:
@@ -129,7 +129,7 @@ class StudySync:
             DatabaseAway: nothing was written or taken, as far as can be known; try again.
         """
         is_unconfirmed, self._is_unconfirmed = self._is_unconfirmed, True
-        with self._storage.exclusive_transaction():
+        with self._storage.exclusive_transaction(self._study.study_name):
             ours = self._ours([*reporting, *ended])
             for flight in [*reporting, *ended]:
                 if flight.key in ours:
@@ -152,7 +152,7 @@ class StudySync:
             DatabaseAway: nothing was written, as far as can be known.
             StudyError: the pruner raised.
         """
-        with self._storage.exclusive_transaction():
+        with self._storage.exclusive_transaction(self._study.study_name):
             ours = self._ours(flights)
             judged = [flight for flight in flights if flight.key in ours]
             for flight in judged:

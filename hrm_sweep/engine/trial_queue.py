@@ -58,7 +58,7 @@ class TrialQueue:
         """Places of the points that go before others that wait, as some have waited for longer."""
         self._waiting: deque[int] = deque()
         """Ids of waiting trials as of the last query, which costs time for each of them."""
-        with storage.exclusive_transaction():
+        with storage.exclusive_transaction(study.study_name):
             known = self._trials()
             if budget.space.is_finite and known:
                 storage.widen(study, self._distributions)

@@ -113,18 +113,22 @@ def options(url: str) -> dict[str, Any]:
     return {"connect_args": limits, "pool_pre_ping": True}  # it may have been restarted
 
 
-def guard(engine: sqlalchemy.Engine, url: str) -> str:
-    """Lets failures of the database be known as such, whoever asked it, and writers queue.
-
-    Returns:
-        The statement by which a transaction becomes the only one.
-    """
+def guard(engine: sqlalchemy.Engine, url: str) -> None:
+    """Let failures of the database be known as such, whoever asked it, and writers queue."""
     _name_failures(engine, url)
     if url.startswith("sqlite"):
         _take_write_locks_early(engine)
-        return "SELECT 1"  # BEGIN IMMEDIATE is the lock
+
+
+def lock_study(connection: sqlalchemy.Connection, name: str) -> None:
+    """Make a transaction the only one on a study, which need not exist yet, until it ends.
+
+    On SQLite it is the only one of the database since it began, by BEGIN IMMEDIATE.
+    """
+    if connection.dialect.name == "sqlite":
+        return
     limit = f"SET LOCAL idle_in_transaction_session_timeout = '{SECONDS_IN_A_TRANSACTION}s'"
-    return f"{limit}; {_lock(url)}"
+    connection.exec_driver_sql(f"{limit}; {_lock(f'study {name}')}")
 
 
 def reading(ask: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -152,16 +156,15 @@ def first_start(url: str) -> Iterator[None]:
     engine = sqlalchemy.create_engine(url, connect_args=options(url)["connect_args"])
     try:
         with engine.begin() as connection:
-            connection.exec_driver_sql(_lock(url))
+            connection.exec_driver_sql(_lock("tables"))
             yield
     finally:
         engine.dispose()
 
 
-def _lock(url: str) -> str:
-    """PostgreSQL knows locks by a number; it is the same on every machine."""
-    database = sqlalchemy.make_url(url).database or ""
-    key = int(hashlib.sha256(f"hrm_sweep {database}".encode()).hexdigest()[:15], 16)
+def _lock(what: str) -> str:
+    """PostgreSQL knows locks by a number, in each database; it is the same on every machine."""
+    key = int(hashlib.sha256(f"hrm_sweep {what}".encode()).hexdigest()[:15], 16)
     return f"SELECT pg_advisory_xact_lock({key})"
 
 

@@ -60,7 +60,7 @@ class SharedStorage(RDBStorage):
         self._share()
 
     def _share(self) -> None:
-        self._lock_statement = database.guard(self.engine, self.url)
+        database.guard(self.engine, self.url)
         sessions = sessionmaker(bind=self.engine, join_transaction_mode="create_savepoint")
         self.scoped_session = scoped_session(sessions)  # Optuna's methods take theirs here
         self._cached = with_trial_cache(self)
@@ -76,7 +76,7 @@ class SharedStorage(RDBStorage):
                 raise StudyError(
                     f"hydra.sweeper.direction={direction}: must be maximize or minimize"
                 )
-        with self.exclusive_transaction():
+        with self.exclusive_transaction(name):
             if not self.has_study(name):
                 wanted = cast("list[Direction]", list(directions))
                 optuna.create_study(storage=self._cached, study_name=name, directions=wanted)
@@ -101,14 +101,14 @@ class SharedStorage(RDBStorage):
 
         There need not be one of that name.
         """
-        with self.exclusive_transaction():
+        with self.exclusive_transaction(name):
             with contextlib.suppress(KeyError):
                 optuna.delete_study(study_name=name, storage=self)
             yield
 
     @contextmanager
-    def exclusive_transaction(self) -> Iterator[None]:
-        """Run the block in one transaction while no other process has one.
+    def exclusive_transaction(self, study_name: str) -> Iterator[None]:
+        """Run the block in one transaction while no other process has one on that study.
 
         For a block that reads a study and writes what follows from it. All that the block writes is
         in the database when it ends, or, after an exception or a kill, nothing. The lock is the
@@ -123,7 +123,7 @@ class SharedStorage(RDBStorage):
         """
         try:
             with self.engine.begin() as connection:
-                connection.exec_driver_sql(self._lock_statement)
+                database.lock_study(connection, study_name)
                 self.scoped_session.remove()
                 self.scoped_session(bind=connection)  # this thread's session until it is removed
                 yield

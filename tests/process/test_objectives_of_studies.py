@@ -177,13 +177,13 @@ def test_a_transaction_is_there_whole_or_not_at_all():
     made = ledger.open_study("study", ["minimize"])
 
     def breaks_off():
-        with ledger.exclusive_transaction():
+        with ledger.exclusive_transaction("study"):
             made.ask().set_user_attr("a", 1)
             raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
         breaks_off()
     assert study().get_trials() == []
-    with ledger.exclusive_transaction():
+    with ledger.exclusive_transaction("study"):
         made.ask()
     assert len(study().get_trials()) == 1

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -228,3 +229,20 @@ def test_a_password_in_an_address_that_does_not_work_is_not_shown():
         "hydra.sweeper.storage=postgresql://somebody:***@127.0.0.1:1/none: cannot be opened"
     )
     assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_transactions_of_different_studies_do_not_wait_for_each_other(url):
+    storage, other = SharedStorage(url), SharedStorage(url)
+
+    def enter(study: str) -> str:
+        with other.exclusive_transaction(study):
+            return study
+
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with storage.engine.connect() as connection, ThreadPoolExecutor(1) as thread:
+        with storage.exclusive_transaction("one"):
+            assert thread.submit(enter, "two").result(PATIENCE_SECONDS) == "two"
+            same = thread.submit(enter, "one")
+            until(lambda: connection.exec_driver_sql(waiting).scalar() == 1)
+            assert not same.done()
+        assert same.result(PATIENCE_SECONDS) == "one"

@@ -35,7 +35,7 @@ class TestInAnExclusiveTransaction(StorageTestCase):
 
     @pytest.fixture
     def storage(self, fresh_storage) -> Iterator[SharedStorage]:
-        with fresh_storage.exclusive_transaction():
+        with fresh_storage.exclusive_transaction("any"):
             yield fresh_storage
 
     def test_pickle_storage(self, storage) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from fakes import open_in, space_of
+from fakes import exclusive, open_in, space_of
 from optuna.trial import TrialState, create_trial
 from paths import ROOT, TESTS
 
@@ -19,7 +19,7 @@ from hrm_sweep.storage.leases import Lease
 def params_in_order(opened: OpenStudy) -> list[dict]:
     """The parameters of all trials that the queue gives, until it is empty."""
     taken = []
-    with opened.storage.exclusive_transaction():
+    with exclusive(opened):
         while (trial := opened.queue.next()) is not None:
             taken.append(trial.params)
     return taken
@@ -44,7 +44,7 @@ def test_a_search_ends_at_its_total_and_counts_what_is_there(tmp_path):
 
 def test_what_is_put_back_comes_first(tmp_path):
     opened = open_in(tmp_path, "x=1,2,3")
-    with opened.storage.exclusive_transaction():
+    with exclusive(opened):
         first, _ = opened.queue.next(), opened.queue.next()
         opened.queue.put_back(first)
         assert [opened.queue.next().number for _ in range(2)] == [0, 2]
@@ -55,7 +55,7 @@ def test_of_two_queues_on_one_study_each_trial_goes_to_one(tmp_path):
     one, other = open_in(tmp_path, "x=1,2,3,4,5"), open_in(tmp_path, "x=1,2,3,4,5")
     taken = []
     for opened in [one, other, other, one, one, other]:
-        with opened.storage.exclusive_transaction():
+        with exclusive(opened):
             trial = opened.queue.next()
         taken.append(trial.number if trial else None)
     assert taken == [0, 1, 2, 3, 4, None]
@@ -71,12 +71,12 @@ def test_a_trial_enqueued_with_optuna_gets_its_other_parameters_from_the_sampler
 
 HASH_SEEDS = """
 from pathlib import Path
-from fakes import open_in
+from fakes import exclusive, open_in
 from optuna.samplers import RandomSampler
 opened = open_in(Path("."), *(f"{name}=interval(0,1)" for name in "abcdef"), n_trials=1)
 opened.study.sampler = RandomSampler(seed=0)
 opened.study.enqueue_trial({"c": 0.25})
-with opened.storage.exclusive_transaction():
+with exclusive(opened):
     print(opened.queue.next().params)
 """
 
@@ -104,7 +104,7 @@ def test_an_added_value_that_the_space_does_not_have_fails_its_trial(tmp_path):
 def test_finished_trials_that_no_sweep_has_run_are_counted(tmp_path):
     opened = open_in(tmp_path, "x=1,2")
     opened.study.add_trial(create_trial(value=3.0))
-    with opened.storage.exclusive_transaction():
+    with exclusive(opened):
         trial = opened.queue.next()
     opened.storage.set_user_attrs(trial, {FOLDER: "somewhere"})
     opened.study.tell(trial, 1.0)

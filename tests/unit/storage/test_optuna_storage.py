@@ -39,7 +39,7 @@ def fresh(url: str) -> optuna.Study:
 
 
 def test_what_is_done_in_a_transaction_is_there_as_a_whole(storage, study, url):
-    with storage.exclusive_transaction():
+    with storage.exclusive_transaction("otter"):
         trial = study.ask(X)
         storage.set_user_attrs(trial, {"folder": "multirun/otter/0", "attempt": 1})
         study.tell(trial, 0.5)
@@ -50,7 +50,7 @@ def test_what_is_done_in_a_transaction_is_there_as_a_whole(storage, study, url):
 
 def test_a_transaction_that_fails_leaves_nothing(storage, study, url):
     def stop_half_way() -> None:
-        with storage.exclusive_transaction():
+        with storage.exclusive_transaction("otter"):
             study.tell(study.ask(X), 0.5)
             raise RuntimeError("half way")
 
@@ -76,7 +76,7 @@ def test_an_error_that_the_block_catches_leaves_what_was_done_before(
     storage, study, url, refused, raises
 ):
     study.tell(study.ask(X), 0.25)
-    with storage.exclusive_transaction():
+    with storage.exclusive_transaction("otter"):
         study.tell(study.ask(X), 0.5)
         with pytest.raises(raises):
             refused(study)
@@ -85,7 +85,7 @@ def test_an_error_that_the_block_catches_leaves_what_was_done_before(
 
 
 def test_another_thread_is_no_part_of_a_transaction(storage, study):
-    with storage.exclusive_transaction(), ThreadPoolExecutor(1) as other:
+    with storage.exclusive_transaction("otter"), ThreadPoolExecutor(1) as other:
         study.ask(X)
         assert other.submit(storage.get_n_trials, study_id(study)).result() == 0
     assert storage.get_n_trials(study_id(study)) == 1
@@ -93,7 +93,7 @@ def test_another_thread_is_no_part_of_a_transaction(storage, study):
 
 def test_who_reads_does_not_wait_for_who_writes(storage, study, url):
     study.ask(X)
-    with storage.exclusive_transaction():
+    with storage.exclusive_transaction("otter"):
         study.ask(X)
         assert len(SharedStorage(url).get_all_trials(study_id(study))) == 1
 
@@ -103,9 +103,9 @@ def test_an_unpickled_storage_queues_with_the_others(url, monkeypatch):
     storage = SharedStorage(url)
     copy = pickle.loads(pickle.dumps(storage))
     with (
-        storage.exclusive_transaction(),
+        storage.exclusive_transaction("otter"),
         pytest.raises(DatabaseAway, match="locked"),
-        copy.exclusive_transaction(),
+        copy.exclusive_transaction("otter"),
     ):
         pass
 
