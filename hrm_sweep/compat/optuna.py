@@ -11,7 +11,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import FixedTrial, FrozenTrial
 
 READS = tuple(
@@ -63,16 +62,3 @@ def fixed_params(trial: FrozenTrial) -> dict[str, Any]:
 def enqueued_attrs(point: Mapping[str, Any]) -> dict[str, Any]:
     """Return the system attributes of a trial that is enqueued with some parameters."""
     return {"fixed_params": dict(point)}
-
-
-def with_trial_cache(storage: RDBStorage) -> BaseStorage:
-    """Return the storage behind a cache of finished trials, as Optuna wraps it itself.
-
-    `get_storage` is public by name and documented as internal.
-    """
-    return get_storage(storage)
-
-
-def clear_trial_cache(cache: BaseStorage, storage: RDBStorage) -> None:
-    """Empty a cache that `with_trial_cache` made of `storage`; studies that use it keep it."""
-    vars(cache).update(vars(get_storage(storage)))

@@ -30,6 +30,16 @@ def num_trials(session: Session, study_id: int) -> int:
     return session.query(TrialModel).filter_by(study_id=study_id).count()
 
 
+def states_of(session: Session, study_id: int, *, newer_than: int) -> dict[int, TrialState]:
+    """Return the states of unfinished trials, and of all that are newer than one, by id."""
+    is_unfinished = TrialModel.state.in_((TrialState.RUNNING, TrialState.WAITING))
+    query = session.query(TrialModel.trial_id, TrialModel.state).filter(
+        TrialModel.study_id == study_id,
+        sqlalchemy.or_(is_unfinished, TrialModel.trial_id > newer_than),
+    )
+    return {int(trial_id): state for trial_id, state in query}
+
+
 def add_waiting_trials(
     session: Session,
     study_id: int,

@@ -71,7 +71,8 @@ class TrialQueue:
 
     def next(self) -> optuna.Trial | None:
         """Take the next trial, which runs from now on; None if nothing is left."""
-        return self._take_waiting() or self._propose()
+        with self._storage.sampling():
+            return self._take_waiting() or self._propose()
 
     def put_back(self, trial: optuna.Trial | FrozenTrial) -> None:
         """Make a running trial wait again; it comes next."""

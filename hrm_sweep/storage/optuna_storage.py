@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, cast, get_args
 
 import optuna
@@ -19,11 +19,10 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from hrm_sweep.compat import optuna_tables as tables
 from hrm_sweep.compat.optuna import (
     READS,
-    clear_trial_cache,
     study_id,
     trial_id,
-    with_trial_cache,
 )
+from hrm_sweep.compat.optuna_cache import TrialCache
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage import database
 from hrm_sweep.system import sqlite_urls
@@ -63,7 +62,7 @@ class SharedStorage(RDBStorage):
         database.guard(self.engine, self.url)
         sessions = sessionmaker(bind=self.engine, join_transaction_mode="create_savepoint")
         self.scoped_session = scoped_session(sessions)  # Optuna's methods take theirs here
-        self._cached = with_trial_cache(self)
+        self._cached = TrialCache(self)
 
     def open_study(self, name: str, directions: Sequence[str]) -> optuna.Study:
         """Load the study of that name, and create it if there is none.
@@ -128,7 +127,7 @@ class SharedStorage(RDBStorage):
                 self.scoped_session(bind=connection)  # this thread's session until it is removed
                 yield
         except BaseException:
-            clear_trial_cache(self._cached, self)  # trials that ended in it are running again
+            self._cached.clear()  # trials that ended in it are running again
             raise
         finally:
             self.scoped_session.remove()
@@ -142,6 +141,10 @@ class SharedStorage(RDBStorage):
         """Return the waiting trials of a study, without reading the running ones."""
         waiting = (TrialState.WAITING,)
         return self.get_all_trials(study_id(study), deepcopy=False, states=waiting)
+
+    def sampling(self) -> AbstractContextManager[None]:
+        """Return a block that proposes a trial: samplers do not read all running ones again."""
+        return self._cached.sampling()
 
     def add_waiting(
         self,
@@ -171,7 +174,7 @@ class SharedStorage(RDBStorage):
         """
         with self._committing() as session:
             tables.reopen(session, trial_id(trial), state)
-        clear_trial_cache(self._cached, self)
+        self._cached.clear()
 
     def report(self, trial: optuna.Trial, curve: Mapping[int, float]) -> None:
         """Add the steps of a curve that a running trial lacks, and that `can_hold`."""

@@ -60,19 +60,6 @@ def test_suggest_refuses_an_enqueued_value_that_the_distribution_does_not_have(s
         compat.suggest(study.ask(), "x", CategoricalDistribution(["a", "b"]))
 
 
-def test_an_emptied_trial_cache_reads_finished_trials_again(tmp_path):
-    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/cached.db")
-    cache = compat.with_trial_cache(storage)
-    study = optuna.create_study(storage=cache, study_name="study")
-    study.tell(study.ask(), 1.0)
-    assert [trial.value for trial in study.get_trials()] == [1.0]
-    with storage.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE trial_values SET value = 2.0")
-    assert [trial.value for trial in study.get_trials()] == [1.0], "finished trials are cached"
-    compat.clear_trial_cache(cache, storage)
-    assert [trial.value for trial in study.get_trials()] == [2.0]
-
-
 def test_methods_that_are_said_to_read_change_nothing(tmp_path):
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/read.db")
     study = optuna.create_study(storage=storage, study_name="study")
