@@ -43,7 +43,8 @@ def train_again(
             killed is stopped where the original ended.
         final_tags: returns tags of the new run when it ends.
     """
-    check_overrides(original.folder.name, original.recipe, command=original.command)
+    name, app = original.folder.name, original.app.name
+    check_overrides(name, original.recipe, app=app, command=original.command)
     sys.argv[1:] = original.app.flags  # say where its configs are
     overrides = recorded_recipe(original, runner)
     folder = _new_folder(original, layout.SINGLE_RUNS)

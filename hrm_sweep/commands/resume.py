@@ -11,12 +11,11 @@ from omegaconf.errors import OmegaConfBaseException
 from hrm_sweep.commands.app_command import AppCommand
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.resolve import resolve_whole
-from hrm_sweep.commands.trust import check_overrides
+from hrm_sweep.commands.trust import check_overrides, code_in
 from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.plugin_config import (
     FOR_ONCE,
     SWEEP_DIR,
-    names_code,
     once_overrides,
     resume_overrides,
     without_place,
@@ -68,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> list[str] | None:
         return _single_run(found, arguments.take_from)
     once = {"take_from": arguments.take_from, "run_again": run_again}
     is_of_this_app = registered(found.app.name) is not None and not found.app.flags
-    if not is_of_this_app or any(map(names_code, itertools.chain(*_saved(found)))):
+    if not is_of_this_app or code_in(itertools.chain(*_saved(found)), found.app.name):
         _resume_by_its_app(found, is_confirmed=arguments.yes, **once)
         return None
     return _study(found, **once)
@@ -80,7 +79,8 @@ def _listed(numbers: list[int] | None) -> str:
 
 def _study(study: Study, **once: Any) -> list[str]:
     for_hydra, overrides = _saved(study)
-    check_overrides(study.name, [*for_hydra, *overrides], command=study.command)
+    app = study.app.name
+    check_overrides(study.name, [*for_hydra, *overrides], app=app, command=study.command)
     further = once_overrides(**once)
     if study.folder != layout.MULTIRUN / study.name:
         further.append(text_override(SWEEP_DIR, str(study.folder)))
@@ -98,7 +98,8 @@ def _single_run(run: Run, take_from: str | None) -> list[str]:
             raise StudyError(f"{run.folder.name}: is complete, see {run.folder}")
         command = run.app.from_here(f"{run.command} {where}")
         raise StudyError(f"{run.folder.name}: resume it by its own command: {command}")
-    check_overrides(run.folder.name, run.overrides, command=run.command)
+    name, app = run.folder.name, run.app.name
+    check_overrides(name, run.overrides, app=app, command=run.command)
     overrides = [text for text in run.overrides if not _is_name(text)]
     return [*overrides, text_override("study.name", run.folder.name), where]
 

@@ -31,18 +31,24 @@ FOR_ONCE = ("hydra.mode=", *ASKED_ONCE)
 CODE = (
     *("hydra.callbacks", "hydra/callbacks", "hydra.searchpath"),
     *("hydra.job.env_set", "hydra.launcher.preload", "hydra.sweeper.check"),
-    *("hydra.launcher.runtime_env", "hydra.launcher.address"),
+    *("hydra.launcher.runtime_env", "hydra.launcher.address", "hydra.launcher.setup"),
+    *("hydra.launcher.srun_args", "hydra.launcher.additional_parameters"),
     "hydra.sweeper.custom_search_space",
-    *("hydra.sweeper.on_trial_end", "hydra.sweeper.on_end", "study.on_trial_end", "study.on_end"),
+    *("hydra.sweeper.on_trial_end", "hydra.sweeper.on_end"),
 )
 """Beginnings of keys whose values Hydra, a sweep or a worker runs or imports."""
 
 
-def names_code(override: str) -> bool:
-    """Return whether an override names code that is run: by its key, or in a mapping above it."""
+def names_code(override: str, own: Iterable[str] = ()) -> bool:
+    """Return whether an override names code that is run: by its key, or in a mapping above it.
+
+    Args:
+        own: keys of the app's own that name code, see `App.code_keys`.
+    """
     key, _, value = override.lstrip("+~").partition("=")
-    is_above = value.lstrip().startswith("{") and any(code.startswith(f"{key}.") for code in CODE)
-    return "_target_" in override or key.startswith(CODE) or is_above
+    codes = (*CODE, *own)
+    is_above = value.lstrip().startswith("{") and any(code.startswith(f"{key}.") for code in codes)
+    return "_target_" in override or key.startswith(codes) or is_above
 
 
 def without_place(overrides: Iterable[str]) -> list[str]:

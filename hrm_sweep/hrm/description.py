@@ -6,6 +6,7 @@ APP = App(
     name="hrm_sweep",
     command=("python", "-m", "hrm_sweep"),
     ignored_keys=("study", "tracking"),
+    code_keys=("study.on_trial_end", "study.on_end"),
     has_commands=True,
     shares=tuple(
         f"*/{metric}{part}"

@@ -42,6 +42,8 @@ class App:
     """Keys of `hydra.sweeper` and `hydra.launcher` -> the key that its config reads there."""
     ignored_keys: tuple[str, ...] = ()
     """Top-level config keys that cannot change a result."""
+    code_keys: tuple[str, ...] = ()
+    """Keys of its own whose values are run or imported; beginnings of keys."""
     has_commands: bool = False
     """Whether its command line also offers the engine's commands, such as `resume`."""
     shares: tuple[str, ...] = ()

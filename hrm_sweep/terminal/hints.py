@@ -204,7 +204,7 @@ def how_to_continue(
         take_from: a machine whose running trials are to be taken over.
         run_again: "failed": its failed trials too.
     """
-    runs_code = any(map(names_code, sys.argv[1:]))  # which `resume` refuses
+    runs_code = any(names_code(typed, app.code_keys) for typed in sys.argv[1:])  # refused there
     if app.has_commands and not app.flags and not runs_code:
         flags = ["--take-from", take_from] if take_from else []
         flags += [f"--{run_again}"] if run_again else []

@@ -4,6 +4,13 @@ import pytest
 
 from hrm_sweep.commands.trust import check_overrides
 from hrm_sweep.errors import StudyError
+from hrm_sweep.hrm.description import APP
+from hrm_sweep.runs.app import register
+
+
+@pytest.fixture(autouse=True)
+def _this_process_runs_the_app():
+    register(APP)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +25,7 @@ from hrm_sweep.errors import StudyError
         pytest.param(
             "hydra.launcher.address=evil:6379", id="cluster, whose messages are unpickled"
         ),
+        pytest.param("hydra.launcher.setup=[evil]", id="lines of a job's shell"),
         pytest.param("hydra.job.env_set.LD_PRELOAD=/evil.so", id="environment"),
         pytest.param("hydra.sweeper.check=os.abort", id="check of configs"),
         pytest.param("hydra.sweeper.on_trial_end=os.abort", id="function at the end of a trial"),
@@ -30,7 +38,7 @@ from hrm_sweep.errors import StudyError
 )
 def test_an_override_that_can_run_a_program_is_refused(override):
     with pytest.raises(StudyError, match=r"^otter: its record has .*; if you trust it, run: cmd$"):
-        check_overrides("otter", ["lr=1e-3", override], command="cmd")
+        check_overrides("otter", ["lr=1e-3", override], app="hrm_sweep", command="cmd")
 
 
 def test_overrides_of_a_study_are_none_of_these():
@@ -38,5 +46,6 @@ def test_overrides_of_a_study_are_none_of_these():
     check_overrides(
         "otter",
         ["lr=-1", "~study", "study/sampler=tpe", "+model={on_end:a}", *known],
+        app="hrm_sweep",
         command="cmd",
     )
