@@ -1,7 +1,7 @@
 """A cluster of Ray on one machine: a head without CPUs, and nodes that come and go.
 
-Each node is a process of its own, `python ray_cluster.py ADDRESS NUM_CPUS`, so that it can live
-where the folder of a test is hidden, as it would be on another machine.
+Each node is a process of its own that executes this module, so that it can live where the folder of
+a test is hidden, as it would be on another machine.
 """
 
 from __future__ import annotations
@@ -27,39 +27,29 @@ from ray._private.node import Node
 from ray._private.parameter import RayParams
 
 HERE = "127.0.0.1"
+SOURCE = Path(__file__).read_text() if "__file__" in globals() else ""
+"""Of this module: its file may be hidden from a node."""
 
 
 class RayCluster:
     """A head, and the nodes that are added to it."""
 
     def __init__(self) -> None:
-        self._head = _start(num_cpus=0)
-        self.address = self._head.gcs_address
-        self.nodes: list[subprocess.Popen[bytes]] = []
+        self._head, self.address = _begun([], num_cpus=0)
+        self.nodes: list[subprocess.Popen[str]] = []
 
-    def add_node(self, *, hidden: Path, num_cpus: int = 1) -> subprocess.Popen[bytes]:
+    def add_node(self, *, hidden: Path, num_cpus: int = 1) -> subprocess.Popen[str]:
         """Add a node in which a folder is empty; return its process, the raylet's parent."""
-        node = [sys.executable, __file__, self.address, str(num_cpus)]
         script = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
-        process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", script, str(hidden), *node],
-            cwd="/",
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline(), "the node does not start"
-        self.nodes.append(process)
-        return process
+        before = ["unshare", "--mount", "sh", "-c", script, str(hidden)]
+        node, _ = _begun(before, num_cpus=num_cpus, address=self.address)
+        self.nodes.append(node)
+        return node
 
-    def remove(self, node: subprocess.Popen[bytes]) -> None:
+    def remove(self, node: subprocess.Popen[str]) -> None:
         """Kill a node with all that runs in it, as the loss of its machine does."""
         self.nodes.remove(node)
-        processes = [psutil.Process(node.pid), *below(node)]
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        node.wait()
+        _end(node)
 
     def processes(self) -> list[psutil.Process]:
         """All that runs in nodes."""
@@ -69,17 +59,41 @@ class RayCluster:
         """End it all."""
         for node in [*self.nodes]:
             self.remove(node)
-        self._head.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+        _end(self._head)
 
 
-def below(node: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def below(node: subprocess.Popen[str]) -> list[psutil.Process]:
     """What a node has started."""
     return psutil.Process(node.pid).children(recursive=True)
 
 
-def raylet_of(node: subprocess.Popen[bytes]) -> psutil.Process:
+def raylet_of(node: subprocess.Popen[str]) -> psutil.Process:
     """The raylet of a node, without which its workers end."""
     return next(process for process in below(node) if process.name() == "raylet")
+
+
+def _begun(
+    before: list[str], *, num_cpus: int, address: str = ""
+) -> tuple[subprocess.Popen[str], str]:
+    """Start a node; return its process, and the address of its cluster."""
+    process = subprocess.Popen(
+        [*before, sys.executable, "-c", SOURCE, str(num_cpus), address],
+        cwd="/",
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = process.stdout.readline().strip()
+    assert said, "the node does not start"
+    return process, said
+
+
+def _end(node: subprocess.Popen[str]) -> None:
+    for process in [psutil.Process(node.pid), *below(node)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    node.wait()
 
 
 def _start(*, num_cpus: int, address: str | None = None) -> Node:
@@ -99,7 +113,7 @@ def _start(*, num_cpus: int, address: str | None = None) -> Node:
 
 
 if __name__ == "__main__":
-    _start(num_cpus=int(sys.argv[2]), address=sys.argv[1])
+    node = _start(num_cpus=int(sys.argv[1]), address=sys.argv[2] or None)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a dead raylet is gone at once
-    print("ready", flush=True)
+    print(node.gcs_address, flush=True)
     signal.pause()

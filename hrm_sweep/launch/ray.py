@@ -24,8 +24,8 @@ from hrm_sweep.errors import Interrupted, NoWorkers, WorkerDied
 from hrm_sweep.launch import remote
 from hrm_sweep.launch.attempt import Attempt
 from hrm_sweep.launch.large_files import Limits
-from hrm_sweep.launch.messages import FileMessage, Message
-from hrm_sweep.launch.ray_cluster import Cluster, first_line
+from hrm_sweep.launch.messages import Done, FileMessage, Message
+from hrm_sweep.launch.ray_cluster import Cluster, one_line
 from hrm_sweep.launch.ray_config import RayConfig
 from hrm_sweep.launch.ray_mailbox import Answer, MailboxControl, Mailboxes, Stop
 from hrm_sweep.launch.remote_jobs import RemoteJobs
@@ -33,6 +33,8 @@ from hrm_sweep.runs.questions import Questions
 from hrm_sweep.system import output
 
 NOT_BEGUN = "stopped before it began"
+UNUSABLE = (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError)
+"""What a node answers that cannot import what a job needs."""
 SECONDS_TO_END = 5.0
 """How long the end of cancelled tasks is waited for."""
 
@@ -60,8 +62,6 @@ class RayJobs:
         self._mailboxes = Mailboxes()
         self._runs: dict[str, _Run] = {}
         """Attempts that have not ended, by the name of their mailbox."""
-        self._trouble = ""
-        """Why no job can run on the cluster."""
         self._is_stopping = self._is_waiting = False
 
     @property
@@ -72,7 +72,7 @@ class RayJobs:
     def submit(self, overrides: Sequence[str], number: int) -> Future[Any]:
         """Run a job as soon as a node has room; see `Slots.submit` for what the future raises."""
         try:
-            if self._trouble or self._is_stopping:
+            if self._is_stopping:
                 raise Interrupted(NOT_BEGUN)
             attempt = self._remote.begin(overrides, number)
         except Exception as error:
@@ -91,8 +91,6 @@ class RayJobs:
         Raises:
             NoWorkers: they cannot.
         """
-        if self._trouble:
-            raise NoWorkers(f"no job can run on the cluster: {self._trouble}")
         self._remote.check()
         was_waiting, self._is_waiting = self._is_waiting, not self._cluster.num_jobs
         if self._is_waiting and not was_waiting:
@@ -111,13 +109,12 @@ class RayJobs:
             if run.has_begun:
                 self._mailboxes.send(run.name, Stop())
             else:
-                run.attempt.end(Interrupted(NOT_BEGUN))
-                run.cancel()
+                run.drop(NOT_BEGUN)
 
     def close(self) -> None:
         """End all jobs, and leave the cluster."""
         for run in [*self._runs.values()]:
-            run.cancel()
+            run.drop("stopped")
         give_up = time.monotonic() + SECONDS_TO_END
         while self._runs and time.monotonic() < give_up:  # threads may not outlive the connection
             time.sleep(0.01)
@@ -143,14 +140,15 @@ class RayJobs:
     @cached_property
     def _task(self) -> Any:
         config = self._config
-        return ray.remote(_messages).options(
-            name="trial",
-            num_returns="streaming",
-            max_retries=0,
-            num_cpus=config.num_cpus,
-            num_gpus=config.num_gpus,
-            resources=config.resources,
-        )
+        settings = {
+            "num_returns": "streaming",
+            "max_retries": 0,
+            "num_cpus": config.num_cpus,
+            "num_gpus": config.num_gpus,
+            "resources": config.resources,
+            "max_calls": 1 if config.num_gpus else 0,  # an idle process would keep its memory there
+        }
+        return ray.remote(**settings)(_messages)
 
     def _follow(self, run: _Run) -> None:
         """Hand the messages of a job on until it has ended, however it does."""
@@ -158,25 +156,13 @@ class RayJobs:
             for reference in run.stream:
                 message = ray.get(reference)
                 run.has_begun = True
-                run.attempt.receive(message)
+                if message is not None:
+                    run.attempt.receive(message)
             run.attempt.end(WorkerDied("its task ended without a result"))
         except Exception as error:
-            run.attempt.end(self._meant_by(error))
+            run.attempt.receive(Done(_meant_by(error, run)))
         finally:
             del self._runs[run.name]
-
-    def _meant_by(self, error: Exception) -> Exception:
-        """Return what an error of Ray means for the trial: never that it failed."""
-        cause = getattr(error, "cause", None)
-        if isinstance(error, ray.exceptions.RuntimeEnvSetupError) or isinstance(cause, ImportError):
-            self._trouble = first_line(cause or error)
-            return Interrupted(NOT_BEGUN)
-        if isinstance(error, ray.exceptions.NodeDiedError):
-            return WorkerDied("its node is gone")
-        if isinstance(error, ray.exceptions.OutOfMemoryError):
-            return WorkerDied("its node has no memory left")
-        return WorkerDied(f"Ray has lost its task ({first_line(error)})")
-
 
 class _Run:
     """One attempt on the cluster."""
@@ -193,16 +179,30 @@ class _Run:
         snapshot = [*self.attempt.snapshot()]
         self.stream = task.remote(payload, self.attempt.job, snapshot, mailboxes.actor, self.name)
 
-    def cancel(self) -> None:
-        """End the task, and what it has started."""
+    def drop(self, reason: str) -> None:
+        """End the attempt, its task and what that has started; its record is free then."""
+        self.attempt.end(Interrupted(reason))
         with suppress(Exception):  # it has ended, or the cluster is away
             ray.cancel(self.stream, force=True)
 
 
+def _meant_by(error: Exception, run: _Run) -> Exception:
+    """Return what an error of Ray means for a trial: never that it has failed."""
+    if isinstance(error, ray.exceptions.NodeDiedError):
+        return WorkerDied("its node is gone")
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return WorkerDied("its node has no memory left")
+    words = one_line(error)
+    if isinstance(error, UNUSABLE) and not run.has_begun:
+        return NoWorkers(words)
+    return WorkerDied(f"Ray has lost its task ({words})")
+
+
 def _messages(
     payload: bytes, job: remote.RemoteJob, snapshot: list[FileMessage], actor: Any, mailbox: str
-) -> Iterator[Message]:
-    """Run a job on a node, as a task of Ray."""
+) -> Iterator[Message | None]:
+    """Run a job on a node, as a task of Ray; yield None first, to say that it runs."""
+    yield None
     control = MailboxControl(actor, mailbox)
     try:
         yield from remote.run(payload, job, snapshot, control)

@@ -39,9 +39,9 @@ class Cluster:
         self._demand = config.demand
         self._is_ours = not ray.is_initialized()
         self._has_ended = threading.Event()
-        if self._is_ours:
-            _connect(config)
         try:
+            if self._is_ours:
+                _connect(config)
             self.num_jobs = room(ray.nodes(), self._demand)
             if not self.num_jobs and config.workers is None:
                 raise _not_met(config, ray.nodes())
@@ -111,12 +111,12 @@ def _connect(config: RayConfig) -> None:
                 **settings,
             )
     except (ConnectionError, ray.exceptions.RayError) as error:
-        raise _no_cluster(address, first_line(error)) from error
+        raise _no_cluster(address, one_line(error)) from error
     except (ValueError, TypeError, OSError) as error:
         if config.runtime_env:
-            rule = f"Ray refuses it: {first_line(error)}"
+            rule = f"Ray refuses it: {one_line(error)}"
             raise ConfigError("hydra.launcher.runtime_env", config.runtime_env, rule) from error
-        raise HrmSweepError(f"Ray does not start: {first_line(error)}") from error
+        raise HrmSweepError(f"Ray does not start: {one_line(error)}") from error
     print_nothing()
 
 
@@ -138,10 +138,11 @@ def _no_cluster(address: str | None, reason: str) -> ConfigError:
     )
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its kind if it says nothing."""
+def one_line(error: BaseException) -> str:
+    """Return the line of an error that says most: the last one of a traceback from a node."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    from_node = isinstance(error, ray.exceptions.RayTaskError)
+    return lines[-1 if from_node else 0] if lines else type(error).__name__
 
 
 @contextmanager

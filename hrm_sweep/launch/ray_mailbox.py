@@ -96,7 +96,8 @@ class MailboxControl:
 
     def __init__(self, actor: Any, name: str) -> None:
         self._actor, self._name = actor, name
-        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+        """None stands for one that may be lost."""
         self._is_stopping = False
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -106,8 +107,8 @@ class MailboxControl:
         with suppress(queue.Empty):
             while (left := give_up - time.monotonic()) > 0:
                 answer = self._answers.get(timeout=left)
-                if answer.step == step:
-                    return answer.prune
+                if answer is None or answer.step == step:
+                    return answer.prune if answer else ""
         return ""
 
     def is_stopping(self) -> bool:
@@ -119,10 +120,13 @@ class MailboxControl:
         self._actor.send.remote(self._name, _Closed())
 
     def _listen(self) -> None:
+        # not repeated by Ray: whoever waits is to know that messages may be lost
+        receive = self._actor.receive.options(max_task_retries=0)
         while True:
             try:
-                message = ray.get(self._actor.receive.remote(self._name))
+                message = ray.get(receive.remote(self._name))
             except ray.exceptions.RayError:  # it is being started again, or the driver ends
+                self._answers.put(None)
                 time.sleep(SECONDS_BETWEEN_TRIES)
                 continue
             if isinstance(message, Answer):

@@ -305,7 +305,7 @@ FAULTS = (
     Fault("checkpoint damaged", _damaged_checkpoint, {"app": "hrm"}, most=6),
     Fault("clock set", _clock_jump, most=8),
     Fault("Ray: SIGKILL of a trial's process", _killing_on_nodes(WORKER), ON_RAY),
-    Fault("Ray: SIGKILL of a task", _killing_on_nodes("ray::"), ON_RAY),
+    Fault("Ray: SIGKILL of a task", _killing_on_nodes("ray::_messages"), ON_RAY),
     Fault("Ray: loss of a node", _lost_node, ON_RAY, most=4),
     Fault("Ray: SIGKILL of the sweep", _signalling(signal.SIGKILL, ""), ON_RAY, most=6),
     Fault("Ray: SIGINT of the group (Ctrl-C)", _signalling_group(signal.SIGINT), ON_RAY, most=6),

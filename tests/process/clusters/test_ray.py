@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from paths import ROOT
 from ray_cluster import RayCluster, below, raylet_of
 from studies import (
     APP,
@@ -53,6 +54,8 @@ def shared() -> Iterator[Path]:
 @pytest.fixture
 def cluster() -> Iterator[RayCluster]:
     """A head without CPUs."""
+    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("nodes that see other files than this process cannot be made here")
     cluster = RayCluster()
     yield cluster
     cluster.close()
@@ -145,7 +148,7 @@ def test_a_killed_driver_leaves_no_task_and_loses_nothing(cluster, project, shar
     assert endings(0) == ["killed", "complete"]
 
 
-def workers_below(node: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def workers_below(node: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes of ours that run in a node."""
     return [each for each in below(node) if "hrm_sweep.launch.worker" in command_of(each)]
 
@@ -169,12 +172,38 @@ def test_ctrl_c_leaves_nothing_behind(project, shared, start):
 
 
 def test_a_second_ctrl_c_does_not_wait(project, shared, start):
-    running = start(RAY, "+x=1", f"+warm_up={shared / 'never'}", "+end=deaf", **{MARK: str(shared)})
-    until(lambda: (STUDY / "0" / "record.jsonl").exists())
+    running = start(RAY, "+x=1", "+returns=late", **{MARK: str(shared)})
+    until(lambda: Path("returning").exists() and endings(0))
     running.signal(signal.SIGINT)
+    until(Path("stopping").exists)  # and it sleeps for ten minutes
     running.signal(signal.SIGINT)
     assert running.ends() == 130, running.printed
     until(lambda: not marked(shared))
+
+
+def test_a_lost_mailbox_costs_no_trial(project, shared, start):
+    go = shared / "go"
+    running = start(
+        RAY, "+x=1,2", awaiting(str(go), [1]), "hydra/sweeper/pruner=median",
+        **{MARK: str(shared)},
+    )  # fmt: skip
+    until(lambda: steps(0) == [1, 2])
+    (boxes,) = [each for each in psutil.process_iter() if "_Boxes" in command_of(each)
+                and each.environ().get(MARK) == str(shared)]  # fmt: skip
+    boxes.kill()
+    go.touch()
+    assert running.ends() == 0, running.printed
+    assert sorted(complete()) == [0, 1]
+    assert attempts(0) == 1
+
+
+def test_nodes_that_cannot_import_us_end_the_study_with_a_reason(cluster, started):
+    cluster.add_node(hidden=ROOT)
+    running = started("+x=1,2")
+    assert running.ends() == 1, running.printed
+    assert "no job can run on the cluster: " in running.printed
+    assert "No module named 'hrm_sweep'" in running.printed
+    assert {trial.state.name for trial in study().trials} == {"WAITING"}
 
 
 def marked(folder: Path) -> list[str]:
