@@ -91,6 +91,8 @@ class RayJobs:
         Raises:
             NoWorkers: they cannot.
         """
+        if self._is_stopping:
+            return
         self._remote.check()
         was_waiting, self._is_waiting = self._is_waiting, not self._cluster.num_jobs
         if self._is_waiting and not was_waiting:
@@ -163,6 +165,7 @@ class RayJobs:
             run.attempt.receive(Done(_meant_by(error, run)))
         finally:
             del self._runs[run.name]
+
 
 class _Run:
     """One attempt on the cluster."""

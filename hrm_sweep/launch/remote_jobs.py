@@ -10,7 +10,7 @@ import cloudpickle
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from hrm_sweep.errors import NoWorkers, WorkerDied
+from hrm_sweep.errors import Interrupted, NoWorkers
 from hrm_sweep.launch.attempt import Attempt
 from hrm_sweep.launch.compose import Composer, folder_of, set_number
 from hrm_sweep.launch.job import Job
@@ -116,7 +116,7 @@ class RemoteJobs:
             self._failed_starts = []
             return result
         self._failed_starts.append(str(result))
-        return WorkerDied(f"no process could be started for it: {result}")
+        return Interrupted(f"no process could be started for it: {result}")  # no attempt of it
 
     def show(self, notice: Notice) -> None:
         """Show a notice, once for all trials."""

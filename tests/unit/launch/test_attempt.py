@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hrm_sweep.errors import ConfigError, NoWorkers, RecordError, WorkerDied
+from hrm_sweep.errors import ConfigError, Interrupted, NoWorkers, RecordError, WorkerDied
 from hrm_sweep.launch.attempt import Attempt
 from hrm_sweep.launch.large_files import Limits, check_artifacts
 from hrm_sweep.launch.messages import Appended, Asked, Done, Notice, Part, pack
@@ -120,7 +120,7 @@ def test_nodes_that_can_start_no_process_in_a_row_end_the_study(jobs, tmp_path):
         return attempt.future
 
     for number in range(MOST_STARTS - 1):
-        assert isinstance(fails(number).exception(), WorkerDied)
+        assert isinstance(fails(number).exception(), Interrupted)
     jobs.check()
     jobs.counted(b"a job that ran")
     for number in range(MOST_STARTS):
