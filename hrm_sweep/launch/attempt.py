@@ -7,13 +7,13 @@ and hands each message to `receive`. All else (record, files, questions, result)
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from hrm_sweep.errors import WorkerDied
 from hrm_sweep.launch.job_returns import PackedFuture
-from hrm_sweep.launch.messages import Asked, Done, FileMessage, Message, Notice
+from hrm_sweep.launch.messages import Asked, Complete, Done, FileMessage, Message, Notice
 from hrm_sweep.launch.mirror import Mirror
 from hrm_sweep.launch.remote import RemoteJob
 from hrm_sweep.runs.questions import Questions
@@ -40,16 +40,20 @@ class Attempt:
     Args:
         job: for the node.
         folder: of the run.
+        driver: of the sweep.
+        keep_result: called with what the job says of a complete run.
 
     Raises:
         InputError: the folder is a link, or another process writes the run.
     """
 
-    def __init__(self, job: RemoteJob, folder: Path, driver: Driver) -> None:
+    def __init__(
+        self, job: RemoteJob, folder: Path, driver: Driver, keep_result: Callable[[Complete], None]
+    ) -> None:
         self.job = job
         self.future = PackedFuture()
         """Resolves to Hydra's `JobReturn`, or as `Slots.submit` says."""
-        self._mirror, self._driver = Mirror(folder), driver
+        self._mirror, self._driver, self._keep_result = Mirror(folder), driver, keep_result
         self._lock = threading.Lock()
 
     def snapshot(self) -> Iterator[FileMessage]:
@@ -82,6 +86,8 @@ class Attempt:
             self._driver.questions.put(self.job.number, message.step)
         elif isinstance(message, Notice):
             self._driver.show(message)
+        elif isinstance(message, Complete):
+            self._keep_result(message)
         elif isinstance(message, Done):
             self._resolve(self._driver.counted(message.result))
         else:

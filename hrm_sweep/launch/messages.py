@@ -69,6 +69,15 @@ class Notice(NamedTuple):
     text: str
 
 
+class Complete(NamedTuple):
+    """A run of the job is complete: another one of its recipe may reuse the result."""
+
+    digest: str
+    """Of the recipe."""
+    name: str
+    """Of the run's folder, below the study's."""
+
+
 class Done(NamedTuple):
     """The last message: what the job returned, pickled, or what became of it."""
 
@@ -76,7 +85,7 @@ class Done(NamedTuple):
 
 
 FileMessage = Appended | Part | Removed
-Message = FileMessage | Asked | Notice | Done
+Message = FileMessage | Asked | Notice | Complete | Done
 
 
 def is_record(name: str) -> bool:

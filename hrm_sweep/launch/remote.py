@@ -21,8 +21,9 @@ from hrm_sweep.errors import NoWorkers, WorkerDied
 from hrm_sweep.launch.changes import FolderChanges
 from hrm_sweep.launch.compose import ComposedJob
 from hrm_sweep.launch.inbox import Inbox
+from hrm_sweep.launch.known_results import added_results
 from hrm_sweep.launch.large_files import LargeFiles, Limits
-from hrm_sweep.launch.messages import Asked, Done, FileMessage, Message, Notice
+from hrm_sweep.launch.messages import Asked, Done, FileMessage, Message, Notice, Part
 from hrm_sweep.launch.scratch import scratch_folder
 from hrm_sweep.launch.worker import ANSWER, STOP
 from hrm_sweep.launch.worker_process import WorkerProcess
@@ -57,6 +58,8 @@ class RemoteJob(NamedTuple):
     """Of the run's folder, below the study's."""
     run: str
     """Names the run among those of all studies."""
+    known: tuple[Part, ...]
+    """Files below the study's folder by which the job finds results that it may reuse."""
     limits: Limits
     threads: int
     timeout: float | None
@@ -82,9 +85,11 @@ def run(
     with scratch_folder() as root:
         here = _Here(root / job.subdir, job)
         try:
+            _write(job.known, root)
             yield from here.restore(snapshot)
             result = yield from here.work(worker, str(root), control)
             yield from here.look(is_last=True)
+            yield from added_results(root, job.known)
         except OSError as error:  # a disk of this node, which is no fault of the driver's machine
             result = WorkerDied(f"its node failed: {error}")
         finally:
@@ -105,9 +110,7 @@ class _Here:
 
     def restore(self, snapshot: Iterable[FileMessage]) -> Iterator[Message]:
         """Write the files of earlier attempts."""
-        inbox = Inbox(self._folder)
-        for message in snapshot:
-            inbox.write(message)
+        _write(snapshot, self._folder)
         notices = self._large.fetch(self._folder)
         self._changes.skip_present()
         yield from self._logged(notices)
@@ -172,6 +175,12 @@ def _ready_worker(payload: bytes, threads: int) -> WorkerProcess | NoWorkers:
         return NoWorkers(worker.last_words())
     _kept = needs, worker
     return worker
+
+
+def _write(messages: Iterable[FileMessage], folder: Path) -> None:
+    inbox = Inbox(folder)
+    for message in messages:
+        inbox.write(message)
 
 
 def _next_event(worker: WorkerProcess, seconds: float) -> int | bytes | Exception | None:

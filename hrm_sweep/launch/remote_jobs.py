@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cloudpickle
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from hrm_sweep.errors import Interrupted, NoWorkers
+from hrm_sweep.errors import Interrupted, NoWorkers, StudyError
 from hrm_sweep.launch.attempt import Attempt
 from hrm_sweep.launch.compose import Composer, folder_of, set_number
 from hrm_sweep.launch.job import Job
+from hrm_sweep.launch.known_results import KnownResults
 from hrm_sweep.launch.large_files import Limits
 from hrm_sweep.launch.messages import Notice
 from hrm_sweep.launch.remote import RemoteJob
@@ -55,7 +58,8 @@ class RemoteJobs:
         self.questions = questions
         process.allow_open_files()  # the record of each attempt is one, and so is its lock
         self._compose = Composer(hydra.config_loader, config)
-        self._study = task.study_id if isinstance(task, Job) else ""
+        self._known = KnownResults(Path(str(config.hydra.sweep.dir)))
+        self._study_id = task.study_id if isinstance(task, Job) else ""
         self._keys = task.app.keys if isinstance(task, Job) else {}
         self._threads, self._timeout, self._limits = threads, timeout, _absolute(limits)
         self._shown: set[str] = set()
@@ -75,19 +79,19 @@ class RemoteJobs:
         config = self._compose(overrides)
         set_number(config, number)
         self._mask_addresses(config)
-        packed = cloudpickle.dumps(config)
-        folder = folder_of(config)
-        subdir = str(config.hydra.sweep.subdir)
+        folder, study = folder_of(config), Path(str(config.hydra.sweep.dir))
+        subdir = _below(study, folder)
         job = RemoteJob(
             number,
-            packed,
+            cloudpickle.dumps(config),
             subdir,
-            f"{self._study or folder.parent.name}/{subdir}",
+            f"{self._study_id or study.name}/{subdir}",
+            tuple(self._known.files_for(overrides, folder)),
             self._limits,
             self._threads,
             self._timeout,
         )
-        return Attempt(job, folder, self)
+        return Attempt(job, folder, self, partial(self._known.add, overrides, subdir))
 
     def _mask_addresses(self, config: DictConfig) -> None:
         """Mask passwords in the addresses that the sweeper reads: nodes need none of them."""
@@ -134,6 +138,21 @@ def _for_nodes(task: TaskFunction, config: DictConfig) -> TaskFunction:
         return task
     folder = task.folder or Path(str(config.hydra.sweep.dir)).absolute()
     return replace(task, tracking=None, folder=folder)
+
+
+def _below(study: Path, folder: Path) -> str:
+    """Return the name of a run's folder below that of its study.
+
+    Raises:
+        StudyError: it is elsewhere.
+    """
+    name = os.path.relpath(folder, study)
+    if name.split("/")[0] in (".", ".."):
+        raise StudyError(
+            f"hydra.sweep.subdir={folder}: is not below hydra.sweep.dir={study}, and a node has no "
+            "other place for what a trial writes; take a name below it"
+        )
+    return name
 
 
 def _absolute(limits: Limits) -> Limits:

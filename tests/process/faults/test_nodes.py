@@ -238,3 +238,12 @@ def test_no_password_of_the_driver_reaches_a_node(kept, project):
     texts = [path.read_text() for path in kept.rglob("*") if path.is_file()]
     assert any("a.db?password=***" in text for text in texts)
     assert not [text for text in texts if address in text]
+
+
+def test_a_run_whose_recipe_is_complete_is_not_run_again():
+    repeats = ("+noise=0.5", "hydra.sweeper.repeats=2", ON_NODES, "hydra.launcher.nodes=1")
+    ran("+x=1", "+seed=0,1", *repeats)  # seeds 0 and 1, then 1 and 2
+    first, second = (written(STUDY / name)[-1].fields for name in ("0/1", "1/0"))
+    assert second["facts"] == {"taken_from": "../../0/1"}
+    assert second["best"] == first["best"]
+    assert written(STUDY / "1" / "1")[-1].fields["facts"] == {}

@@ -33,13 +33,13 @@ def home(tmp_path) -> Path:
 
 @pytest.fixture
 def attempt(jobs, home):
-    attempt = Attempt(remote_job(), home, jobs)
+    attempt = Attempt(remote_job(), home, jobs, print)
     yield attempt
     attempt.end(WorkerDied("the test has ended"))
 
 
 def remote_job() -> RemoteJob:
-    return RemoteJob(7, b"", "7", "study/7", Limits(100), threads=1, timeout=None)
+    return RemoteJob(7, b"", "7", "study/7", (), Limits(100), threads=1, timeout=None)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_what_comes_after_the_end_changes_nothing(attempt, home, jobs, started):
 def test_a_run_that_another_driver_has_is_refused(attempt, home, jobs, started):
     attempt.receive(started)
     with pytest.raises(RecordError, match="another process is writing it"):
-        Attempt(remote_job(), home, jobs)
+        Attempt(remote_job(), home, jobs, print)
 
 
 def test_a_notice_is_shown_once_for_all_trials(attempt, capsys):
@@ -115,7 +115,7 @@ def test_a_notice_is_shown_once_for_all_trials(attempt, capsys):
 
 def test_nodes_that_can_start_no_process_in_a_row_end_the_study(jobs, tmp_path):
     def fails(number: int) -> Future:
-        attempt = Attempt(remote_job(), tmp_path / str(number), jobs)
+        attempt = Attempt(remote_job(), tmp_path / str(number), jobs, print)
         attempt.receive(Done(NoWorkers("ModuleNotFoundError: No module named 'app'")))
         return attempt.future
 
