@@ -195,7 +195,7 @@ class Sweep:
             return ""
         if isinstance(slots, BatchAdapter):
             return hints.in_batches(most, self._launcher_name)
-        return formatting.pluralize(most, "worker")
+        return hints.workers(most, threads=getattr(slots, "threads", 0))
 
     def _open(self) -> OpenStudy:
         opened = open_study(

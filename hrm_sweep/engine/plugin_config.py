@@ -48,7 +48,8 @@ def names_code(override: str, own: Iterable[str] = ()) -> bool:
     key, _, value = override.lstrip("+~").partition("=")
     codes = (*CODE, *own)
     is_above = value.lstrip().startswith("{") and any(code.startswith(f"{key}.") for code in codes)
-    return "_target_" in override or key.startswith(codes) or is_above
+    has_lines = "\n" in override  # a launcher may write them into a job's script
+    return "_target_" in override or key.startswith(codes) or is_above or has_lines
 
 
 def without_place(overrides: Iterable[str]) -> list[str]:

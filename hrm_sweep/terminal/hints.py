@@ -45,6 +45,15 @@ def in_batches(size: int, launcher: str) -> str:
     return f"{how}: hydra/launcher={launcher}"
 
 
+def workers(number: int, *, threads: int) -> str:
+    """Return how many trials run at once here, and on how many cores if that are fewer."""
+    text, cores = formatting.pluralize(number, "worker"), process.usable_cores()
+    if number * threads <= cores:
+        return text
+    of_threads = f" of {formatting.pluralize(threads, 'thread')}" if threads > 1 else ""
+    return f"{text}{of_threads} on {formatting.pluralize(cores, 'core')}"
+
+
 def head(state: StudyState, budget: Budget, *, sampler: str, at_once: str) -> list[str]:
     """Return the first lines of a study.
 

@@ -28,7 +28,7 @@ class PoolLauncher(Launcher):
 
         self._config = PoolConfig(**config)
         self._most = self.num_slots = self._config.workers or usable_cores()
-        self.questions = Questions()
+        self.threads, self.questions = self._config.threads, Questions()
         self._pool: Pool | None = None
         self._is_stopping = False
 

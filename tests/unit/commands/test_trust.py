@@ -26,6 +26,7 @@ def _this_process_runs_the_app():
             "hydra.launcher.address=evil:6379", id="cluster, whose messages are unpickled"
         ),
         pytest.param("hydra.launcher.setup=[evil]", id="lines of a job's shell"),
+        pytest.param("hydra.launcher.comment='a\nevil'", id="a line in a job's script"),
         pytest.param("hydra.job.env_set.LD_PRELOAD=/evil.so", id="environment"),
         pytest.param("hydra.sweeper.check=os.abort", id="check of configs"),
         pytest.param("hydra.sweeper.on_trial_end=os.abort", id="function at the end of a trial"),

@@ -34,3 +34,10 @@ def test_a_suggested_command_begins_as_the_user_began(
 def test_a_suggested_command_is_quoted_for_the_shell():
     command = process.hrm_sweep_command("resume", "multirun/train/two words")
     assert command.endswith(" resume 'multirun/train/two words'")
+
+
+def test_threads_that_wait_sleep_unless_the_user_has_it_otherwise(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert process.thread_variables(2)["OMP_WAIT_POLICY"] == "passive"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert process.thread_variables(2)["OMP_WAIT_POLICY"] == "active"
