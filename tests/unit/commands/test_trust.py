@@ -38,7 +38,9 @@ def _this_process_runs_the_app():
     ],
 )
 def test_an_override_that_can_run_a_program_is_refused(override):
-    with pytest.raises(StudyError, match=r"^otter: its record has .*; if you trust it, run: cmd$"):
+    with pytest.raises(
+        StudyError, match=r"(?s)^otter: its record has .*; if you trust it, run: cmd$"
+    ):
         check_overrides("otter", ["lr=1e-3", override], app="hrm_sweep", command="cmd")
 
 

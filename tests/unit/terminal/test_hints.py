@@ -12,6 +12,7 @@ from hrm_sweep.terminal import hints
 SHIPPED = App(
     name="hrm_sweep",
     command=("hrm_sweep",),
+    code_keys=("study.on_end",),
     has_commands=True,
     keys={"hydra.sweeper.study_name": "study.name"},
 )
