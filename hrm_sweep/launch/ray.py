@@ -24,7 +24,7 @@ from hrm_sweep.errors import Interrupted, NoWorkers, WorkerDied
 from hrm_sweep.launch import remote
 from hrm_sweep.launch.attempt import Attempt
 from hrm_sweep.launch.large_files import Limits
-from hrm_sweep.launch.messages import Done, FileMessage, Message
+from hrm_sweep.launch.messages import Done, Message
 from hrm_sweep.launch.ray_cluster import Cluster, one_line
 from hrm_sweep.launch.ray_config import RayConfig
 from hrm_sweep.launch.ray_mailbox import Answer, MailboxControl, Mailboxes, Stop
@@ -179,7 +179,7 @@ class _Run:
 
     def start(self, task: Any, payload: Any, mailboxes: Mailboxes) -> None:
         """Submit the task."""
-        snapshot = [*self.attempt.snapshot()]
+        snapshot = [ray.put(piece) for piece in self.attempt.snapshot()]  # checkpoints are large
         self.stream = task.remote(payload, self.attempt.job, snapshot, mailboxes.actor, self.name)
 
     def drop(self, reason: str) -> None:
@@ -202,12 +202,12 @@ def _meant_by(error: Exception, run: _Run) -> Exception:
 
 
 def _messages(
-    payload: bytes, job: remote.RemoteJob, snapshot: list[FileMessage], actor: Any, mailbox: str
+    payload: bytes, job: remote.RemoteJob, snapshot: list[Any], actor: Any, mailbox: str
 ) -> Iterator[Message | None]:
     """Run a job on a node, as a task of Ray; yield None first, to say that it runs."""
     yield None
     control = MailboxControl(actor, mailbox)
     try:
-        yield from remote.run(payload, job, snapshot, control)
+        yield from remote.run(payload, job, map(ray.get, snapshot), control)
     finally:
         control.close()
