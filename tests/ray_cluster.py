@@ -52,8 +52,8 @@ class RayCluster:
         _end(node)
 
     def processes(self) -> list[psutil.Process]:
-        """All that runs in nodes."""
-        return [process for node in self.nodes for process in below(node)]
+        """All that runs in nodes and the head."""
+        return [process for node in [self._head, *self.nodes] for process in below(node)]
 
     def close(self) -> None:
         """End it all."""

@@ -23,6 +23,7 @@ from tests.chaos.services import Services
 from tests.chaos.victim import Victim, command_of
 
 WORKER, EXPORTER = "hrm_sweep.launch.worker", "exporter_process"
+TASK, MAILBOXES = "ray::_messages", "ray::_Boxes"
 Strike = Callable[[Victim, random.Random, Services], None]
 
 
@@ -91,7 +92,7 @@ def _full_disk(victim: Victim, chance: random.Random, _: Services) -> None:
 
 
 def _no_tmpfs() -> str:
-    return "" if os.geteuid() == 0 and sys.platform == "linux" else "needs root, for a small disk"
+    return "" if os.geteuid() == 0 and sys.platform == "linux" else "needs root, to mount a disk"
 
 
 def _locked_database(victim: Victim, chance: random.Random, _: Services) -> None:
@@ -244,8 +245,8 @@ def _moved_folder(victim: Victim, chance: random.Random, _: Services) -> None:
     shutil.move(elsewhere, victim.study)
 
 
-def _killing_on_nodes(part: str) -> Strike:
-    """Kill a process of a node of the Ray cluster."""
+def _killing_in_cluster(part: str) -> Strike:
+    """Kill a process of the Ray cluster."""
 
     def strike(victim: Victim, chance: random.Random, _: Services) -> None:
         assert victim.cluster is not None
@@ -254,6 +255,16 @@ def _killing_on_nodes(part: str) -> Strike:
                 chance.choice(found).kill()
 
     return strike
+
+
+def _any_on_ray(victim: Victim, chance: random.Random, services: Services) -> None:
+    fault = chance.choice([each for each in FAULTS if each.needs.get("launcher") == "ray"][:-1])
+    fault.strike(victim, chance, services)
+
+
+def _on_ray(name: str, strike: Strike) -> Fault:
+    needs = {"app": "parabola", "storage": "sqlite", "launcher": "ray"}
+    return Fault(f"Ray: {name}", strike, needs, most=6, why_not=_no_tmpfs)
 
 
 def _lost_node(victim: Victim, chance: random.Random, _: Services) -> None:
@@ -269,7 +280,6 @@ def _lost_node(victim: Victim, chance: random.Random, _: Services) -> None:
 
 
 FOREIGN, TRACKED = {"app": "parabola"}, {"tracking": "sqlite"}
-ON_RAY = {"app": "parabola", "storage": "sqlite", "launcher": "ray"}
 FAULTS = (
     Fault("SIGKILL of a worker", _signalling(signal.SIGKILL, WORKER), most=24),
     Fault("SIGKILL of the sweep", _signalling(signal.SIGKILL, "")),
@@ -304,9 +314,11 @@ FAULTS = (
     Fault("record with a line lost", _in_a_record(_line_lost), most=6),
     Fault("checkpoint damaged", _damaged_checkpoint, {"app": "hrm"}, most=6),
     Fault("clock set", _clock_jump, most=8),
-    Fault("Ray: SIGKILL of a trial's process", _killing_on_nodes(WORKER), ON_RAY),
-    Fault("Ray: SIGKILL of a task", _killing_on_nodes("ray::_messages"), ON_RAY),
-    Fault("Ray: loss of a node", _lost_node, ON_RAY, most=4),
-    Fault("Ray: SIGKILL of the sweep", _signalling(signal.SIGKILL, ""), ON_RAY, most=6),
-    Fault("Ray: SIGINT of the group (Ctrl-C)", _signalling_group(signal.SIGINT), ON_RAY, most=6),
+    _on_ray("SIGKILL of a trial's process", _killing_in_cluster(WORKER)),
+    _on_ray("SIGKILL of a task", _killing_in_cluster(TASK)),
+    _on_ray("SIGKILL of the mailboxes", _killing_in_cluster(MAILBOXES)),
+    _on_ray("loss of a node", _lost_node),
+    _on_ray("SIGKILL of the sweep", _signalling(signal.SIGKILL, "")),
+    _on_ray("SIGINT of the group (Ctrl-C)", _signalling_group(signal.SIGINT)),
+    _on_ray("all of these", _any_on_ray),
 )

@@ -1,6 +1,7 @@
 """Hydra's own suites for plugins, against our sweeper and our launcher."""
 
 import pytest
+import ray
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.plugins.launcher import Launcher
@@ -25,9 +26,18 @@ def _as_in_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.delitem(Singleton._instances, VersionBase, raising=False)
 
 
-def test_hydra_finds_both_plugins():
+@pytest.fixture(scope="module", autouse=True)
+def _one_cluster():
+    """A cluster that the launcher finds in this process, as starting one takes seconds."""
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def test_hydra_finds_our_plugins():
     assert "HrmSweeper" in {found.__name__ for found in Plugins.instance().discover(Sweeper)}
-    assert "PoolLauncher" in {found.__name__ for found in Plugins.instance().discover(Launcher)}
+    launchers = {found.__name__ for found in Plugins.instance().discover(Launcher)}
+    assert {"PoolLauncher", "RayLauncher"} <= launchers
 
 
 @pytest.mark.parametrize(
@@ -35,6 +45,8 @@ def test_hydra_finds_both_plugins():
     [
         pytest.param("pool", ["hydra.launcher.workers=1"], id="pool under Hydra's sweeper"),
         pytest.param("pool", ["hydra.launcher.workers=2", *UNTRACKED], id="pool under ours"),
+        pytest.param("ray", [], id="ray under Hydra's sweeper"),
+        pytest.param("ray", UNTRACKED, id="ray under ours"),
         pytest.param("basic", UNTRACKED, id="Hydra's launcher under our sweeper"),
         pytest.param("basic", [OURS], id="Hydra's launcher under ours, tracked"),
     ],

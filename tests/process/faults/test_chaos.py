@@ -11,7 +11,11 @@ from studies import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize(
-    "kind", ["SIGKILL of a worker", "SIGKILL of the group", "record with a flipped bit"]
+    "kind",
+    [
+        *("SIGKILL of a worker", "SIGKILL of the group", "record with a flipped bit"),
+        "Ray: all of these",
+    ],
 )
 def test_a_study_comes_out_as_if_nothing_had_happened(kind, tmp_path):
     typed = [
