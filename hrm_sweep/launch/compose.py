@@ -72,6 +72,11 @@ class ComposedJob:
         """Return the job of a config."""
         return cls(cloudpickle.dumps(config), sweep_dir)
 
+    @property
+    def home(self) -> str:
+        """The folder of the run where the study is."""
+        return str(folder_of(pickle.loads(self.packed)))
+
     def config(self) -> DictConfig:
         """Return the config, in the place.
 

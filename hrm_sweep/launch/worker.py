@@ -205,13 +205,16 @@ class Runner:
         job_config = job.config() if isinstance(job, ComposedJob) else self._compose(job)
         set_number(job_config, job_idx)
         with _output_to(folder_of(job_config) / layout.LOG):
-            return run_job(
+            done = run_job(
                 hydra_context=self._hydra,
                 task_function=self._task,
                 config=job_config,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
             )
+        if isinstance(job, ComposedJob):
+            done.working_dir = job.home
+        return done
 
 
 @contextmanager
