@@ -6,11 +6,14 @@ relational storage are in `optuna_tables`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.study._frozen import FrozenStudy as FrozenStudy
 from optuna.trial import FixedTrial, FrozenTrial
 
 READS = tuple(
@@ -34,13 +37,14 @@ def trial_id(trial: optuna.Trial | FrozenTrial) -> int:
     return int(trial._trial_id)
 
 
-def new_trial(study: optuna.Study) -> optuna.Trial:
-    """Return a new running trial without parameters.
+def all_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return all trials of a study of which a pruner may show a sampler a part."""
+    return study._storage.get_all_trials(study._study_id, deepcopy=False)
 
-    `Study.ask` looks for waiting trials before that, by reading all unfinished ones.
-    """
-    study._thread_local.cached_all_trials = None  # what the sampler was shown for the last one
-    return optuna.Trial(study, study._storage.create_new_trial(study._study_id))
+
+def read_trials(storage: RDBStorage, study_id: int, trial_ids: set[int]) -> list[FrozenTrial]:
+    """Return trials with some ids, in few statements; Optuna's public methods read all or one."""
+    return storage._get_trials(study_id, None, trial_ids, sys.maxsize)
 
 
 def suggest(trial: optuna.Trial | FixedTrial, name: str, distribution: BaseDistribution) -> Any:
@@ -62,3 +66,16 @@ def fixed_params(trial: FrozenTrial) -> dict[str, Any]:
 def enqueued_attrs(point: Mapping[str, Any]) -> dict[str, Any]:
     """Return the system attributes of a trial that is enqueued with some parameters."""
     return {"fixed_params": dict(point)}
+
+
+def with_trial_cache(storage: RDBStorage) -> BaseStorage:
+    """Return the storage behind a cache of finished trials, as Optuna wraps it itself.
+
+    `get_storage` is public by name and documented as internal.
+    """
+    return get_storage(storage)
+
+
+def clear_trial_cache(cache: BaseStorage, storage: RDBStorage) -> None:
+    """Empty a cache that `with_trial_cache` made of `storage`; studies that use it keep it."""
+    vars(cache).update(vars(get_storage(storage)))

@@ -8,7 +8,8 @@ write and read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy
@@ -18,26 +19,66 @@ from optuna.storages._rdb.models import (
     TrialIntermediateValueModel,
     TrialModel,
     TrialParamModel,
+    TrialSystemAttributeModel,
     TrialUserAttributeModel,
     TrialValueModel,
 )
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
-
-def num_trials(session: Session, study_id: int) -> int:
-    """Return how many trials a study has."""
-    return session.query(TrialModel).filter_by(study_id=study_id).count()
+MANY = 1000
+"""Ids in one statement; databases take some ten thousand."""
 
 
-def states_of(session: Session, study_id: int, *, newer_than: int) -> dict[int, TrialState]:
-    """Return the states of unfinished trials, and of all that are newer than one, by id."""
-    is_unfinished = TrialModel.state.in_((TrialState.RUNNING, TrialState.WAITING))
-    query = session.query(TrialModel.trial_id, TrialModel.state).filter(
+def states_of_trials(
+    connection: sqlalchemy.Connection, study_id: int, trial_ids: Collection[int], *, above: int
+) -> dict[int, TrialState]:
+    """Return the states of a study's trials with some ids, and of those with ids above one."""
+    if len(trial_ids) > MANY:
+        above, trial_ids = min(trial_ids) - 1, ()
+    query = sqlalchemy.select(TrialModel.trial_id, TrialModel.state).where(
         TrialModel.study_id == study_id,
-        sqlalchemy.or_(is_unfinished, TrialModel.trial_id > newer_than),
+        sqlalchemy.or_(TrialModel.trial_id > above, TrialModel.trial_id.in_(trial_ids)),
     )
-    return {int(trial_id): state for trial_id, state in query}
+    rows = connection.execute(query.order_by(TrialModel.trial_id))
+    return {row.trial_id: row.state for row in rows}
+
+
+def add_running_trial(
+    connection: sqlalchemy.Connection, study_id: int, trial: FrozenTrial
+) -> tuple[int, int]:
+    """Add a running trial, its parameters and its attributes; return its id and its number."""
+    if connection.dialect.name != "sqlite":  # Optuna's own `ask` takes its number by this lock
+        study = sqlalchemy.select(StudyModel.study_id).where(StudyModel.study_id == study_id)
+        connection.execute(study.with_for_update())
+    trials: Any = TrialModel.__table__
+    count = sqlalchemy.select(sqlalchemy.func.count()).where(trials.c.study_id == study_id)
+    new = sqlalchemy.insert(trials).values(
+        study_id=study_id,
+        number=count.scalar_subquery(),
+        state=TrialState.RUNNING,
+        datetime_start=datetime.now(UTC).replace(tzinfo=None),
+    )
+    trial_id, number = connection.execute(new.returning(trials.c.trial_id, trials.c.number)).one()
+    params = [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": trial.distributions[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(trial.distributions[name]),
+        }
+        for name, value in trial.params.items()
+    ]
+    if params:
+        connection.execute(sqlalchemy.insert(TrialParamModel), params)
+    for model, attrs in (
+        (TrialUserAttributeModel, trial.user_attrs),
+        (TrialSystemAttributeModel, trial.system_attrs),
+    ):
+        rows = _attribute_rows(trial_id, attrs)
+        if rows:
+            connection.execute(sqlalchemy.insert(model), rows)
+    return trial_id, number
 
 
 def add_waiting_trials(
@@ -47,9 +88,10 @@ def add_waiting_trials(
     distributions: Mapping[str, BaseDistribution],
 ) -> None:
     """Add trials that wait, one for each point, with the next numbers of the study."""
+    first = session.query(TrialModel).filter_by(study_id=study_id).count()
     trials = {
         TrialModel(study_id=study_id, number=number, state=TrialState.WAITING): point
-        for number, point in enumerate(points, start=num_trials(session, study_id))
+        for number, point in enumerate(points, start=first)
     }
     session.add_all(trials)
     session.flush()  # gives them their ids
@@ -85,14 +127,28 @@ def remove_intermediate_values(session: Session, trial_id: int, *, first: int) -
     of_trial.delete(synchronize_session=False)
 
 
-def set_user_attrs(session: Session, trial_id: int, attrs: Mapping[str, Any]) -> None:
+def set_user_attrs(
+    connection: sqlalchemy.Connection, trial_id: int, attrs: Mapping[str, Any]
+) -> None:
     """Set user attributes of a trial; values are JSON."""
-    query = session.query(TrialUserAttributeModel).filter_by(trial_id=trial_id)
-    known = {str(row.key): row for row in query}
-    for name, value in attrs.items():
-        row = known.get(name) or TrialUserAttributeModel(trial_id=trial_id, key=name)
-        row.value_json = json.dumps(value)
-        session.add(row)
+    model = TrialUserAttributeModel
+    query = sqlalchemy.select(model.key).where(model.trial_id == trial_id)
+    known = set(connection.execute(query).scalars())
+    rows = _attribute_rows(trial_id, attrs)
+    new = [row for row in rows if row["key"] not in known]
+    if new:
+        connection.execute(sqlalchemy.insert(model), new)
+    for row in rows:
+        if row["key"] in known:
+            of_key = (model.trial_id == trial_id) & (model.key == row["key"])
+            connection.execute(sqlalchemy.update(model).where(of_key).values(row))
+
+
+def _attribute_rows(trial_id: int, attrs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attrs.items()
+    ]
 
 
 def user_attrs_of_running(session: Session, trial_ids: Iterable[int]) -> dict[int, dict[str, Any]]:

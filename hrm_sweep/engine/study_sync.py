@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.compat.optuna import trial_id
 from hrm_sweep.engine.attributes import ATTEMPT, FOLDER, OWNER
@@ -31,7 +32,7 @@ from hrm_sweep.runs.tickets import Adopted, Tickets
 class InFlightTrial:
     """Trial of this sweep, from the moment it is taken until Optuna has its result."""
 
-    trial: optuna.Trial
+    trial: optuna.Trial | FrozenTrial
     overrides: list[str]
     tail: RecordTail
     objective: str | None
@@ -87,7 +88,7 @@ class StudySync:
     def adopt(self, job_of: Callable[[int], Adopted | None]) -> dict[Future[Any], InFlightTrial]:
         """Take over the trials of dead sweeps that jobs of the launcher may still run."""
         take_from = self._opened.config.take_from
-        with self._storage.exclusive_transaction(self._study.study_name):
+        with self._alone():
             adopted = self._queue.adopt(self._owner, job_of, take_from=take_from)
             return {
                 job.future: self._in_flight(trial) if job.has_begun else self._awaiting(trial)
@@ -99,7 +100,7 @@ class StudySync:
 
         No job of theirs begins them any more.
         """
-        with self._storage.exclusive_transaction(self._study.study_name):
+        with self._alone():
             await_orphans(self._study)
             lost = self._queue.recover(self._owner, take_from=self._opened.config.take_from)
             for trial in lost:
@@ -129,19 +130,23 @@ class StudySync:
             DatabaseAway: nothing was written or taken, as far as can be known; try again.
         """
         is_unconfirmed, self._is_unconfirmed = self._is_unconfirmed, True
-        with self._storage.exclusive_transaction(self._study.study_name):
-            ours = self._ours([*reporting, *ended])
-            for flight in [*reporting, *ended]:
-                if flight.key in ours:
-                    self._report(flight)
-            for flight in ended:
-                if flight.key in ours:
-                    self._tell(flight)
+        if is_unconfirmed:
+            self._queue.refresh()
+        written = [*reporting, *ended]
+        if wanted and not self._queue.has(wanted):
+            if written:  # a proposal knows what has ended before it
+                with self._alone():
+                    self._write(reporting, ended)
+                reporting, ended = [], []
+            while self._queue.prepare(wanted):
+                pass
+        with self._alone():
+            self._write(reporting, ended)
             taken = self._unconfirmed(known) if is_unconfirmed else []
             while len(taken) < wanted and (trial := self._queue.next()):
                 taken.append(self._take(trial))
         self._is_unconfirmed = False
-        for flight in [*reporting, *ended]:
+        for flight in written:
             flight.unreported, flight.tail.is_rewound = {}, False
         return taken
 
@@ -152,12 +157,14 @@ class StudySync:
             DatabaseAway: nothing was written, as far as can be known.
             StudyError: the pruner raised.
         """
-        with self._storage.exclusive_transaction(self._study.study_name):
+        with self._alone():
             ours = self._ours(flights)
             judged = [flight for flight in flights if flight.key in ours]
             for flight in judged:
                 self._report(flight)
-            pruned = {flight.progress.number for flight in judged if _is_hopeless(flight.trial)}
+            pruned = {
+                flight.progress.number for flight in judged if self._is_hopeless(flight.trial)
+            }
         for flight in judged:
             flight.unreported, flight.tail.is_rewound = {}, False
         return pruned
@@ -175,6 +182,18 @@ class StudySync:
         """Return what other sweeps run now."""
         return running_of_others(self._study, besides=self._owner)
 
+    def _alone(self) -> AbstractContextManager[None]:
+        return self._storage.exclusive_transaction(self._study.study_name)
+
+    def _write(self, reporting: Sequence[InFlightTrial], ended: Sequence[InFlightTrial]) -> None:
+        ours = self._ours([*reporting, *ended])
+        for flight in [*reporting, *ended]:
+            if flight.key in ours:
+                self._report(flight)
+        for flight in ended:
+            if flight.key in ours:
+                self._tell(flight)
+
     def _ours(self, flights: Iterable[InFlightTrial]) -> set[tuple[int, int]]:
         running = self._storage.user_attrs_of_running(flight.trial for flight in flights)
         return {
@@ -185,12 +204,11 @@ class StudySync:
 
     def _unconfirmed(self, known: Iterable[InFlightTrial]) -> list[InFlightTrial]:
         """Return the trials that the failed commit before this one has taken after all."""
-        self._queue.refresh()
         keys = {flight.key for flight in known}
         ours = [self._awaiting(trial) for trial in self._queue.running_of(self._owner)]
         return [flight for flight in ours if flight.key not in keys]
 
-    def _take(self, trial: optuna.Trial) -> InFlightTrial:
+    def _take(self, trial: optuna.Trial | FrozenTrial) -> InFlightTrial:
         flight = self._awaiting(trial)
         progress = flight.progress
         progress.attempt += 1
@@ -200,12 +218,12 @@ class StudySync:
         )
         return flight
 
-    def _awaiting(self, trial: optuna.Trial) -> InFlightTrial:
+    def _awaiting(self, trial: optuna.Trial | FrozenTrial) -> InFlightTrial:
         flight = self._in_flight(trial)
         flight.progress.await_attempt()
         return flight
 
-    def _in_flight(self, trial: optuna.Trial) -> InFlightTrial:
+    def _in_flight(self, trial: optuna.Trial | FrozenTrial) -> InFlightTrial:
         params = self._opened.space.in_order(trial.params)
         overrides = self._opened.space.overrides(params)
         folder = self._opened.folder_of(trial.number, overrides)
@@ -227,26 +245,29 @@ class StudySync:
         is_complete = progress.outcome is Outcome.COMPLETE
         if is_complete:
             for constraint in self._objectives.constraints:
-                trial.set_constraint(constraint.name, constraint.excess(progress.values))
+                excess = constraint.excess(progress.values)
+                self._as_it_is_now(trial).set_constraint(constraint.name, excess)
         self._storage.set_user_attrs(trial, progress.to_user_attrs(flight.run_id))
         state = progress.optuna_state(max_attempts=self._opened.config.max_attempts)
         if state is TrialState.WAITING:
             self._queue.put_back(trial)
         else:
             values = self._objectives.values_of(progress.values) if is_complete else None
-            self._study.tell(trial, values, state=state)
+            self._study.tell(trial.number, values, state=state)
 
+    def _is_hopeless(self, trial: optuna.Trial | FrozenTrial) -> bool:
+        """Return what the pruner says of a trial by the curve that the database has."""
+        try:
+            return self._as_it_is_now(trial).should_prune()
+        except DatabaseAway:
+            raise
+        except Exception as error:
+            pruner = type(self._study.pruner).__name__
+            raise StudyError(
+                f"hydra/sweeper/pruner: {pruner} raised {type(error).__name__}: {error}; "
+                f"take another one, such as median"
+            ) from error
 
-def _is_hopeless(trial: optuna.Trial) -> bool:
-    """Return what the pruner says of a trial by the curve that the database has."""
-    as_it_is_now = optuna.Trial(trial.study, trial_id(trial))  # `trial` knows its own reports only
-    try:
-        return as_it_is_now.should_prune()
-    except DatabaseAway:
-        raise
-    except Exception as error:
-        pruner = type(trial.study.pruner).__name__
-        raise StudyError(
-            f"hydra/sweeper/pruner: {pruner} raised {type(error).__name__}: {error}; "
-            f"take another one, such as median"
-        ) from error
+    def _as_it_is_now(self, trial: optuna.Trial | FrozenTrial) -> optuna.Trial:
+        """Return a trial as the database has it; `trial` is as it was taken."""
+        return optuna.Trial(self._study, trial_id(trial))

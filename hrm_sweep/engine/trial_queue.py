@@ -13,7 +13,6 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.compat.optuna import (
     enqueued_attrs,
     fixed_params,
-    new_trial,
     suggest,
     trial_id,
 )
@@ -24,14 +23,11 @@ from hrm_sweep.search.budget import Budget
 from hrm_sweep.search.enqueued import Point
 from hrm_sweep.search.grid import Grid
 from hrm_sweep.search.values import Value
+from hrm_sweep.storage.drafts import Drafts
 from hrm_sweep.storage.optuna_storage import SharedStorage
 from hrm_sweep.system.writers import LeaseState
 
 JobT = TypeVar("JobT")
-
-UNSTARTED = optuna.trial.create_trial(state=TrialState.RUNNING)
-"""Stands for a new trial. TPE asks Hyperband for the bracket of each trial, and Hyperband knows its
-brackets once it has judged one."""
 
 
 class TrialQueue:
@@ -41,6 +37,10 @@ class TrialQueue:
     number, job number and place in the grid are one. A search asks the study's sampler until the
     study has `num_trials`. Points that the user enqueued come before that, and trials that were put
     back come first in either case.
+
+    Proposals are made by `prepare`, outside of any transaction: a sampler may take long, and other
+    sweeps on the study do not wait for it. Only where another sweep has added trials since, and
+    the sampler had counted on their number, `next` makes them again.
 
     `next`, `put_back`, `adopt`, `recover` and `running_of` are called inside
     `SharedStorage.exclusive_transaction`.
@@ -56,6 +56,7 @@ class TrialQueue:
         self._distributions = budget.space.distributions
         self._first = {_key(point): place for place, point in enumerate(budget.first())}
         """Places of the points that go before others that wait, as some have waited for longer."""
+        self._drafts = Drafts(storage, study)
         self._waiting: deque[int] = deque()
         """Ids of waiting trials as of the last query, which costs time for each of them."""
         with storage.exclusive_transaction(study.study_name):
@@ -69,10 +70,32 @@ class TrialQueue:
             known = self._trials()
         self.num_trials = len(known) + _num_new(budget, known)
 
-    def next(self) -> optuna.Trial | None:
+    def has(self, num: int) -> bool:
+        """Return whether `num` trials can be taken without a proposal."""
+        return self.is_grid or num <= len(self._waiting) + len(self._drafts)
+
+    def prepare(self, num: int) -> bool:
+        """Propose a trial for one of the next `num` calls of `next`, unless each has one.
+
+        Returns:
+            Whether it has proposed one.
+        """
+        if self.is_grid or num <= len(self._drafts):
+            return False
+        self._drafts.refresh()
+        num_waiting = len(self._waiting_trials())
+        if num <= len(self._drafts) + num_waiting or not self._num_new():
+            return False
+        self._drafts.propose(self._fill)
+        return True
+
+    def next(self) -> optuna.Trial | FrozenTrial | None:
         """Take the next trial, which runs from now on; None if nothing is left."""
-        with self._storage.sampling():
-            return self._take_waiting() or self._propose()
+        if trial := self._take_waiting():
+            return trial
+        self._drafts.refresh()
+        self._waiting.extend(map(trial_id, sorted(self._waiting_trials(), key=self._place)))
+        return self._take_waiting() or self._take_draft()
 
     def put_back(self, trial: optuna.Trial | FrozenTrial) -> None:
         """Make a running trial wait again; it comes next."""
@@ -130,8 +153,9 @@ class TrialQueue:
         return [optuna.Trial(self._study, trial_id(trial)) for trial in ours]
 
     def refresh(self) -> None:
-        """Forget which trials waited at the last query."""
+        """Forget what the database had at the last query."""
         self._waiting.clear()
+        self._drafts.clear()
 
     def num_added(self) -> int:
         """Return how many finished trials no sweep has run: they were added by Optuna's means."""
@@ -139,15 +163,15 @@ class TrialQueue:
         return sum(FOLDER not in trial.user_attrs for trial in ended)
 
     def _take_waiting(self) -> optuna.Trial | None:
-        if not self._waiting:
-            waiting = sorted(self._storage.waiting_trials(self._study), key=self._place)
-            self._waiting.extend(map(trial_id, waiting))
         while self._waiting:
             trial = self._storage.start(self._study, self._waiting.popleft())
             if trial is not None and self._complete_params(trial):
                 self._budget.space.extend(trial)
                 return trial
         return None
+
+    def _waiting_trials(self) -> list[FrozenTrial]:
+        return [each for each in self._drafts.trials if each.state is TrialState.WAITING]
 
     def _place(self, trial: FrozenTrial) -> int:
         return self._first.get(_key(trial.params), len(self._first)) if self._first else 0
@@ -172,20 +196,25 @@ class TrialQueue:
             return False
         return True
 
-    def _propose(self) -> optuna.Trial | None:
-        if self.is_grid or not self._num_new():
+    def _take_draft(self) -> FrozenTrial | None:
+        if self.is_grid:
             return None
-        self._study.pruner.prune(self._study, UNSTARTED)
-        trial = new_trial(self._study)
+        counts = self._budget.space.is_finite or self._drafts.know_study
+        is_full = len(self._drafts.trials) > self._budget.num_trials
+        if self._drafts.are_late and (counts or is_full):
+            self._drafts.drop()
+        if not self._drafts and self._num_new():
+            self._drafts.propose(self._fill)
+        return self._drafts.take() if self._drafts else None
+
+    def _fill(self, trial: optuna.Trial) -> None:
         for name, distribution in self._distributions.items():
             suggest(trial, name, distribution)
         self._budget.space.extend(trial)
-        return trial
 
     def _num_new(self) -> int:
-        if self._budget.space.is_finite:
-            return _num_new(self._budget, self._trials())
-        return self._budget.num_new(self._storage.num_trials(self._study), 0)
+        """Return how many trials are still to be added, besides the drafts."""
+        return _num_new(self._budget, self._drafts.trials)
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)

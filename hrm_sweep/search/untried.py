@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from hrm_sweep.compat.optuna import fixed_params
+from hrm_sweep.compat.optuna import all_trials, fixed_params
 from hrm_sweep.search.grid import Grid
 from hrm_sweep.search.space import Dimension, Space
 
@@ -24,11 +24,11 @@ class Untried(BaseSampler):
 
     Args:
         sampler: makes the proposals.
-        study: with all trials; a pruner may show a part of them to a sampler.
+        study: as it is now.
     """
 
     def __init__(self, sampler: BaseSampler, space: Space, study: optuna.Study) -> None:
-        self._sampler, self._space, self._study = sampler, space, study
+        self._sampler, self._space = sampler, space
         self._grid = Grid(space)
         self._random = RandomSampler(seed=len(study.get_trials(deepcopy=False)))
 
@@ -47,7 +47,7 @@ class Untried(BaseSampler):
         search_space: dict[str, BaseDistribution],  # noqa: ARG002
     ) -> dict[str, Any]:
         """Return an untried point."""
-        trials = self._study.get_trials(deepcopy=False)
+        trials = all_trials(study)
         trial = trials[trial.number]  # as `before_trial` has left it
         fixed = {**fixed_params(trial), **trial.params}
         taken = self._grid.places_of({**fixed_params(each), **each.params} for each in trials)

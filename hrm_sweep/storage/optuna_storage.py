@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, cast, get_args
 
 import optuna
@@ -19,10 +19,12 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from hrm_sweep.compat import optuna_tables as tables
 from hrm_sweep.compat.optuna import (
     READS,
+    clear_trial_cache,
+    read_trials,
     study_id,
     trial_id,
+    with_trial_cache,
 )
-from hrm_sweep.compat.optuna_cache import TrialCache
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage import database
 from hrm_sweep.system import sqlite_urls
@@ -62,7 +64,7 @@ class SharedStorage(RDBStorage):
         database.guard(self.engine, self.url)
         sessions = sessionmaker(bind=self.engine, join_transaction_mode="create_savepoint")
         self.scoped_session = scoped_session(sessions)  # Optuna's methods take theirs here
-        self._cached = TrialCache(self)
+        self._cached = with_trial_cache(self)
 
     def open_study(self, name: str, directions: Sequence[str]) -> optuna.Study:
         """Load the study of that name, and create it if there is none.
@@ -127,24 +129,39 @@ class SharedStorage(RDBStorage):
                 self.scoped_session(bind=connection)  # this thread's session until it is removed
                 yield
         except BaseException:
-            self._cached.clear()  # trials that ended in it are running again
+            clear_trial_cache(self._cached, self)  # trials that ended in it are running again
             raise
         finally:
             self.scoped_session.remove()
 
-    def num_trials(self, study: optuna.Study) -> int:
-        """Return how many trials a study has; Optuna reads all unfinished ones for that."""
-        with self.scoped_session() as session:
-            return tables.num_trials(session, study_id(study))
+    def states_of_trials(
+        self, study: optuna.Study, trial_ids: Collection[int], *, above: int
+    ) -> dict[int, TrialState]:
+        """Return the states of trials with some ids, and of those with ids above one."""
+        with self._connected() as connection:
+            return tables.states_of_trials(connection, study_id(study), trial_ids, above=above)
 
-    def waiting_trials(self, study: optuna.Study) -> list[FrozenTrial]:
-        """Return the waiting trials of a study, without reading the running ones."""
-        waiting = (TrialState.WAITING,)
-        return self.get_all_trials(study_id(study), deepcopy=False, states=waiting)
+    def read_trials(self, study: optuna.Study, trial_ids: set[int]) -> list[FrozenTrial]:
+        """Return trials with some ids, in few statements."""
+        return read_trials(self, study_id(study), trial_ids)
 
-    def sampling(self) -> AbstractContextManager[None]:
-        """Return a block that proposes a trial: samplers do not read all running ones again."""
-        return self._cached.sampling()
+    def add_running(self, study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
+        """Add a running trial with the study's next number, in few statements, and return it."""
+        with self._connected() as connection:
+            new_id, number = tables.add_running_trial(connection, study_id(study), trial)
+        return FrozenTrial(
+            number=number,
+            trial_id=new_id,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=trial.datetime_start,
+            datetime_complete=None,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs=trial.user_attrs,
+            system_attrs=trial.system_attrs,
+            intermediate_values={},
+        )
 
     def add_waiting(
         self,
@@ -174,9 +191,9 @@ class SharedStorage(RDBStorage):
         """
         with self._committing() as session:
             tables.reopen(session, trial_id(trial), state)
-        self._cached.clear()
+        clear_trial_cache(self._cached, self)
 
-    def report(self, trial: optuna.Trial, curve: Mapping[int, float]) -> None:
+    def report(self, trial: optuna.Trial | FrozenTrial, curve: Mapping[int, float]) -> None:
         """Add the steps of a curve that a running trial lacks, and that `can_hold`."""
         held = {step: value for step, value in curve.items() if self.can_hold(step)}
         with self._committing() as session:
@@ -187,7 +204,7 @@ class SharedStorage(RDBStorage):
         bits = 63 if self.engine.dialect.name == "sqlite" else 31
         return abs(step) < 1 << bits
 
-    def remove_steps(self, trial: optuna.Trial, *, first: int = 0) -> None:
+    def remove_steps(self, trial: optuna.Trial | FrozenTrial, *, first: int = 0) -> None:
         """Remove the curve of a trial from a step on: another attempt measures it again."""
         with self._committing() as session:
             tables.remove_intermediate_values(session, trial_id(trial), first=first)
@@ -198,8 +215,8 @@ class SharedStorage(RDBStorage):
         Of a finished one too, which Optuna's own methods refuse. Studies that were loaded before
         keep such a trial as they have it.
         """
-        with self._committing() as session:
-            tables.set_user_attrs(session, trial_id(trial), redacted_tree(dict(attrs)))
+        with self._connected() as connection:
+            tables.set_user_attrs(connection, trial_id(trial), redacted_tree(dict(attrs)))
 
     def widen(self, study: optuna.Study, wider: Mapping[str, BaseDistribution]) -> None:
         """Give the parameters of a study's trials wider distributions, with the same values.
@@ -210,9 +227,13 @@ class SharedStorage(RDBStorage):
         with self._committing() as session:
             tables.replace_distributions(session, study_id(study), wider)
 
-    def user_attrs_of_running(self, trials: Iterable[optuna.Trial]) -> dict[int, dict[str, Any]]:
+    def user_attrs_of_running(
+        self, trials: Iterable[optuna.Trial | FrozenTrial]
+    ) -> dict[int, dict[str, Any]]:
         """Return the user attributes of those of the trials that are running, by trial number."""
         ids = [trial_id(trial) for trial in trials]
+        if not ids:
+            return {}
         with self.scoped_session() as session:
             return tables.user_attrs_of_running(session, ids)
 
@@ -225,14 +246,24 @@ class SharedStorage(RDBStorage):
         return optuna.Trial(study, trial_id) if started else None
 
     @contextmanager
+    def _connected(self) -> Iterator[sqlalchemy.Connection]:
+        """Yield this thread's transaction, and where it is in none, one of its own."""
+        bind = self.scoped_session().get_bind()
+        if isinstance(bind, sqlalchemy.Connection):
+            yield bind
+        else:
+            with bind.begin() as connection:
+                yield connection
+
+    @contextmanager
     def _committing(self) -> Iterator[Session]:
         with self.scoped_session() as session:
             yield session
             session.commit()
 
 
-for _name in READS:
-    setattr(SharedStorage, _name, database.reading(getattr(RDBStorage, _name)))
+for _name in (*READS, "states_of_trials"):
+    setattr(SharedStorage, _name, database.reading(getattr(SharedStorage, _name)))
 
 
 def existing_study(url: str, name: str) -> optuna.Study | None:

@@ -34,16 +34,13 @@ def test_an_enqueued_trial_has_the_attributes_that_optuna_gives_it(study):
     assert compat.fixed_params(waiting) == point
 
 
-def test_a_new_trial_is_the_one_that_ask_gives(study):
-    proposed = []
-    for new in (compat.new_trial, optuna.Study.ask, compat.new_trial):
-        study.sampler = optuna.samplers.TPESampler(seed=1, n_startup_trials=1)
-        trial = new(study)
-        proposed.append(compat.suggest(trial, "x", FloatDistribution(0, 1)))
-        assert study.get_trials()[trial.number].state.name == "RUNNING"
-        study.tell(trial, 0.5)
-    assert [trial.number for trial in study.get_trials()] == [0, 1, 2]
-    assert len(set(proposed)) == 3  # TPE has seen the trials before
+def test_trials_are_read_by_their_ids(study):
+    for value in (0.25, 0.5, 0.75):
+        study.tell(study.ask({"x": FloatDistribution(0, 1)}), value)
+    trials = compat.all_trials(study)
+    assert trials == study.get_trials()
+    ids = {compat.trial_id(trial) for trial in trials[:2]}
+    assert compat.read_trials(study._storage._backend, compat.study_id(study), ids) == trials[:2]
 
 
 def test_suggest_takes_the_enqueued_value_or_samples_one(study):
@@ -58,6 +55,19 @@ def test_suggest_refuses_an_enqueued_value_that_the_distribution_does_not_have(s
     study.enqueue_trial({"x": "c"})
     with pytest.raises(ValueError, match="c"):
         compat.suggest(study.ask(), "x", CategoricalDistribution(["a", "b"]))
+
+
+def test_an_emptied_trial_cache_reads_finished_trials_again(tmp_path):
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/cached.db")
+    cache = compat.with_trial_cache(storage)
+    study = optuna.create_study(storage=cache, study_name="study")
+    study.tell(study.ask(), 1.0)
+    assert [trial.value for trial in study.get_trials()] == [1.0]
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE trial_values SET value = 2.0")
+    assert [trial.value for trial in study.get_trials()] == [1.0], "finished trials are cached"
+    compat.clear_trial_cache(cache, storage)
+    assert [trial.value for trial in study.get_trials()] == [2.0]
 
 
 def test_methods_that_are_said_to_read_change_nothing(tmp_path):

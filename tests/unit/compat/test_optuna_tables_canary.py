@@ -55,14 +55,41 @@ def test_intermediate_values_are_added_where_steps_lack(study, storage):
     assert read.intermediate_values == pytest.approx(expected, nan_ok=True)
 
 
+def test_a_running_trial_is_the_one_that_optuna_asks_for(study, storage):
+    study.enqueue_trial({"x": 3})
+    asked = study.ask({"x": IntDistribution(0, 9), "y": CategoricalDistribution(["s", True])})
+    asked.set_user_attr("folder", "a")
+    (optunas,) = study.get_trials()
+    with storage.engine.begin() as connection:
+        added = tables.add_running_trial(connection, study_id(study), optunas)
+    ours = study.get_trials()[1]
+    assert added == (trial_id(ours), 1)
+    began = ours.datetime_start - optunas.datetime_start
+    assert abs(began.total_seconds()) < 600  # in the same time zone
+    ours.number, ours._trial_id, ours.datetime_start = 0, trial_id(asked), optunas.datetime_start
+    assert ours == optunas
+
+
+@pytest.mark.parametrize("many", [1000, 0], ids=["few ids", "many ids"])
+def test_states_are_those_of_the_trials(study, storage, monkeypatch, many):
+    monkeypatch.setattr(tables, "MANY", many)
+    optuna.create_study(storage=storage).ask()
+    for state in (TrialState.FAIL, TrialState.WAITING, TrialState.RUNNING, TrialState.WAITING):
+        study.add_trial(optuna.trial.create_trial(state=state))
+    expected = {trial_id(trial): trial.state for trial in study.get_trials()[1:]}
+    ids = sorted(expected)
+    with storage.engine.connect() as connection:
+        found = tables.states_of_trials(connection, study_id(study), ids[:1], above=ids[1] - 1)
+    assert found == expected
+
+
 def test_user_attributes_are_set_and_replaced(study, storage):
     trial = study.ask()
     trial.set_user_attr("kept", 1)
     trial.set_user_attr("replaced", {"a": [1]})
-    with storage.scoped_session() as session:
+    with storage.engine.begin() as connection:
         attrs = {"replaced": None, "new": "x"}
-        tables.set_user_attrs(session, trial_id(trial), attrs)
-        session.commit()
+        tables.set_user_attrs(connection, trial_id(trial), attrs)
     assert study.get_trials()[0].user_attrs == {"kept": 1, "replaced": None, "new": "x"}
 
 
