@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep.commands import COMMANDS, completion
+from hrm_sweep.commands import COMMANDS, completion, synonyms
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.error_messages import explain, is_hydra_value_error
 from hrm_sweep.compat.hydra import parse_arguments
@@ -46,6 +46,10 @@ def _main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: the words are ours
     try:
         if completion.is_requested(sys.argv[1:]) and completion.print_completions():
+            _exit(0)
+        sys.argv[1:] = synonyms.understood(sys.argv[1:], COMMANDS)
+        if sys.argv[1:] == ["--version"]:
+            print(synonyms.versions())
             _exit(0)
         if sys.argv[1:2] and sys.argv[1] in COMMANDS:
             _run_command(COMMANDS[sys.argv[1]])

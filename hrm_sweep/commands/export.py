@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 FORMATS = (".csv", ".parquet")
+STANDARD_OUTPUT = Path("-")
 
 
 def load_study(name: str | None = None) -> DataFrame:
@@ -43,13 +45,16 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         metavar="PATH",
         type=Path,
-        help="file to write, ending in .csv or .parquet; default: trials.csv and trials.parquet "
-        "in the study's folder",
+        help="file to write, ending in .csv or .parquet; - prints CSV; default: trials.csv and "
+        "trials.parquet in the study's folder",
     )
 
 
 def _run(arguments: argparse.Namespace) -> None:
     study = resolve_study(arguments.study)
+    if arguments.to == STANDARD_OUTPUT:
+        to_frame(study).to_csv(sys.stdout, index=False)
+        return
     paths = [arguments.to] if arguments.to else [study.folder / f"trials{end}" for end in FORMATS]
     for path in paths:
         if path.suffix not in FORMATS:
@@ -78,6 +83,7 @@ COMMAND = Command(
     examples=(
         ("", "trials.csv and trials.parquet in the folder of the newest study"),
         ("my-study --to /data/mine.parquet", "one file, in the format of its suffix"),
+        ("my-study --to -", "CSV on standard output, for a pipe"),
     ),
     arguments=_arguments,
     run=_run,

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
@@ -28,10 +33,14 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="also STUDY (its best trial), STUDY/TRIAL/REPEAT, a run folder, the name of a single "
         "run or an MLflow run id; default: the best trial of the newest study",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(arguments: argparse.Namespace) -> None:
     run = resolve_run(arguments.run)
+    if arguments.json:
+        print(json.dumps(_described(run), indent=2))
+        return
     print(_head(run))
     print(f"  {' '.join(map(formatting.format_override, run.recipe)) or 'all defaults'}\n")
     if lines := _curves(run):
@@ -44,6 +53,31 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"  last lines of {run.folder / 'run.log'}:")
         print("".join(f"    {line}\n" for line in tail))
     print(facts(_references(run)))
+
+
+def _described(run: Run) -> dict[str, Any]:
+    """Return a run as JSON; of a metric that is not finite the value is text, as in the record."""
+    repeat = run.tags.get("hrm_sweep.repeat")
+    return {
+        "study": run.tags.get("hrm_sweep.study"),
+        "trial": run.number,
+        "repeat": None if repeat is None else int(repeat),
+        "outcome": run.word,
+        "reason": run.reason,
+        "started_ms": run.first.time_ms,
+        "seconds": run.seconds,
+        "attempts": run.attempts,
+        "values": _jsonable(run.values),
+        "curves": {str(step): _jsonable(values) for step, values in run.curves.items()},
+        "overrides": run.overrides,
+        "command": shlex.split(run.command),
+        "folder": str(run.folder),
+        "mlflow_run_id": run.mlflow_run_id or None,
+    }
+
+
+def _jsonable(values: Mapping[str, float]) -> dict[str, float | str]:
+    return {name: v if math.isfinite(v) else str(v) for name, v in values.items()}
 
 
 def _head(run: Run) -> str:
@@ -113,6 +147,7 @@ COMMAND = Command(
         ("", "the best trial of the newest study"),
         ("my-study/3", "trial 3"),
         ("my-study/3/0", "the first repeat of trial 3"),
+        ("my-study/3 --json", "the same with its curves as JSON, for scripts"),
         ("2026-11-22-brisk-otter", "a single run, or the best trial of a study"),
     ),
     arguments=_arguments,

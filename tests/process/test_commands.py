@@ -1,6 +1,8 @@
 """Our own commands, as a person types them."""
 
+import csv
 import http.client
+import io
 import json
 import os
 import re
@@ -120,6 +122,25 @@ def test_best_for_machines(typed):
     assert best["trial"] == 4
     assert best["params"] == {"x": 2, "end": "well"}
     assert best["overrides"] == ["+x=2", "+end=well"]
+
+
+def test_show_for_machines(typed):
+    _, said, _ = typed("show", "repeated/0/1", "--json")
+    run = json.loads(said)
+    assert (run["study"], run["trial"], run["repeat"]) == ("repeated", 0, 1)
+    assert (run["outcome"], run["attempts"]) == ("complete", 1)
+    assert run["values"] == {"objective": 1 + 0.5 * 1}
+    assert run["curves"]["10"] == {"objective": 1 + 1 / 10}
+    assert run["folder"] == "multirun/repeated/0/1"
+
+
+def test_export_into_a_pipe(typed):
+    code, said, _ = typed("export", "grid", "--to", "-")
+    rows = list(csv.DictReader(io.StringIO(said)))
+    assert code == 0
+    assert [row["trial"] for row in rows] == list("012345")
+    assert [row["params.end"] for row in rows[:2]] == ["well", "raise"]
+    assert not Path("-").exists()
 
 
 def test_best_where_nothing_is_complete(typed, tmp_path, monkeypatch):
