@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import cloudpickle
 from hydra.types import HydraContext, TaskFunction
@@ -80,7 +80,8 @@ class RemoteJobs:
         set_number(config, number)
         self._mask_addresses(config)
         folder, study = folder_of(config), Path(str(config.hydra.sweep.dir))
-        subdir = _below(study, folder)
+        subdir = os.path.relpath(folder, study)
+        _check_below(subdir)
         job = RemoteJob(
             number,
             cloudpickle.dumps(config),
@@ -140,19 +141,24 @@ def _for_nodes(task: TaskFunction, config: DictConfig) -> TaskFunction:
     return replace(task, tracking=None, folder=folder)
 
 
-def _below(study: Path, folder: Path) -> str:
-    """Return the name of a run's folder below that of its study.
+def check_subdir(config: DictConfig) -> None:
+    """Check, before anything is created, that trials lie below their study, where a node has them.
 
     Raises:
-        StudyError: it is elsewhere.
+        StudyError: they do not.
     """
-    name = os.path.relpath(folder, study)
-    if name.split("/")[0] in (".", ".."):
+    sweep = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    assert isinstance(sweep, dict)
+    _check_below(str(sweep["subdir"]))
+
+
+def _check_below(subdir: str) -> None:
+    path = PurePath(subdir)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
         raise StudyError(
-            f"hydra.sweep.subdir={folder}: is not below hydra.sweep.dir={study}, and a node has no "
-            "other place for what a trial writes; take a name below it"
+            f"hydra.sweep.subdir={subdir}: leads out of hydra.sweep.dir, and a node has no other "
+            "folder for what a trial writes; take a name below it, such as ${hydra.job.num}"
         )
-    return name
 
 
 def _absolute(limits: Limits) -> Limits:

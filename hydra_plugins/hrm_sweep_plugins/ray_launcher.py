@@ -39,14 +39,18 @@ class RayLauncher(Launcher):
 
         Raises:
             ConfigError: a setting is out of its range.
-            InputError: Ray is not installed.
+            InputError: Ray is not installed, or trials would lie out of their study's folder.
         """
         from hrm_sweep.engine.limits import check_limits
         from hrm_sweep.errors import ConfigError, InputError
+        from hrm_sweep.launch.large_files import check_artifacts
+        from hrm_sweep.launch.remote_jobs import check_subdir
 
+        check_subdir(config)
         try:
             check_limits(vars(self._config))
             self._config.check_settings()
+            check_artifacts(self._config.artifacts)
         except ConfigError as error:
             raise error.below("hydra.launcher") from None
         if find_spec("ray") is None:

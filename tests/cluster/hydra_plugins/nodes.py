@@ -26,7 +26,7 @@ from hrm_sweep.errors import WorkerDied
 from hrm_sweep.launch import remote, scratch
 from hrm_sweep.launch.attempt import Attempt
 from hrm_sweep.launch.large_files import Limits
-from hrm_sweep.launch.remote_jobs import RemoteJobs
+from hrm_sweep.launch.remote_jobs import RemoteJobs, check_subdir
 from hrm_sweep.runs.questions import Questions
 
 BEFORE, KEPT, SECRETS = "NODES_BEFORE", "NODES_KEPT", "NODES_SECRETS"
@@ -54,6 +54,7 @@ class NodesLauncher(Launcher):
         self._is_stopping = False
 
     def setup(self, *, hydra_context, task_function, config) -> None:
+        check_subdir(config)
         self._job = hydra_context, config, task_function
 
     def start(self, *, num_jobs: int) -> None:

@@ -249,6 +249,14 @@ DEMANDS = {
         "hydra.launcher.address=127.0.0.1:1: no Ray cluster answers there",
     ),
     "a wrong number": (["hydra.launcher.num_cpus=0"], "hydra.launcher.num_cpus=0.0: must be"),
+    "a place for files": (
+        ["hydra.launcher.artifacts=nowhere://x"],
+        "hydra.launcher.artifacts=nowhere://x: must be a folder's path or URL (Protocol not known",
+    ),
+    "a folder elsewhere": (
+        ["hydra.sweep.subdir=../${hydra.job.num}"],
+        "hydra.sweep.subdir=../${hydra.job.num}: leads out of hydra.sweep.dir",
+    ),
 }
 
 

@@ -247,3 +247,12 @@ def test_a_run_whose_recipe_is_complete_is_not_run_again():
     assert second["facts"] == {"taken_from": "../../0/1"}
     assert second["best"] == first["best"]
     assert written(STUDY / "1" / "1")[-1].fields["facts"] == {}
+
+
+@pytest.mark.parametrize("subdir", ["../out/${hydra.job.num}", "/tmp/${hydra.job.num}"])
+def test_a_folder_out_of_the_study_is_refused_before_anything_is_made(subdir):
+    done = run("+x=1,2", ON_NODES, f"hydra.sweep.subdir={subdir}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"hydra.sweep.subdir={subdir}: leads out of hydra.sweep.dir, and")
+    assert len(done.stderr.splitlines()) == 1
+    assert not Path("multirun").exists()
