@@ -32,17 +32,22 @@ SOURCE = Path(__file__).read_text() if "__file__" in globals() else ""
 
 
 class RayCluster:
-    """A head, and the nodes that are added to it."""
+    """A head, and the nodes that are added to it.
 
-    def __init__(self) -> None:
-        self._head, self.address = _begun([], num_cpus=0)
+    Args:
+        environment: variables of all of them, beside those of this process.
+    """
+
+    def __init__(self, **environment: str) -> None:
+        self._environment = environment
+        self._head, self.address = self._begun([], num_cpus=0)
         self.nodes: list[subprocess.Popen[str]] = []
 
     def add_node(self, *, hidden: Path, num_cpus: int = 1) -> subprocess.Popen[str]:
         """Add a node in which a folder is empty; return its process, the raylet's parent."""
         script = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
         before = ["unshare", "--mount", "sh", "-c", script, str(hidden)]
-        node, _ = _begun(before, num_cpus=num_cpus, address=self.address)
+        node, _ = self._begun(before, num_cpus=num_cpus, address=self.address)
         self.nodes.append(node)
         return node
 
@@ -61,6 +66,23 @@ class RayCluster:
             self.remove(node)
         _end(self._head)
 
+    def _begun(
+        self, before: list[str], *, num_cpus: int, address: str = ""
+    ) -> tuple[subprocess.Popen[str], str]:
+        """Start a node; return its process, and the address of its cluster."""
+        process = subprocess.Popen(
+            [*before, sys.executable, "-c", SOURCE, str(num_cpus), address],
+            cwd="/",
+            stdout=subprocess.PIPE,
+            env={**os.environ, **self._environment},
+            start_new_session=True,
+            text=True,
+        )
+        assert process.stdout is not None
+        said = process.stdout.readline().strip()
+        assert said, "the node does not start"
+        return process, said
+
 
 def below(node: subprocess.Popen[str]) -> list[psutil.Process]:
     """What a node has started."""
@@ -70,23 +92,6 @@ def below(node: subprocess.Popen[str]) -> list[psutil.Process]:
 def raylet_of(node: subprocess.Popen[str]) -> psutil.Process:
     """The raylet of a node, without which its workers end."""
     return next(process for process in below(node) if process.name() == "raylet")
-
-
-def _begun(
-    before: list[str], *, num_cpus: int, address: str = ""
-) -> tuple[subprocess.Popen[str], str]:
-    """Start a node; return its process, and the address of its cluster."""
-    process = subprocess.Popen(
-        [*before, sys.executable, "-c", SOURCE, str(num_cpus), address],
-        cwd="/",
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-    )
-    assert process.stdout is not None
-    said = process.stdout.readline().strip()
-    assert said, "the node does not start"
-    return process, said
 
 
 def _end(node: subprocess.Popen[str]) -> None:

@@ -80,8 +80,12 @@ class RayJobs:
             future.set_exception(error)
             return future
         run = _Run(attempt)
+        try:
+            run.start(self._task, self._payload, self._mailboxes)
+        except Exception as error:  # the head is away
+            attempt.receive(Done(_meant_by(error, run)))
+            return attempt.future
         self._runs[run.name] = run
-        run.start(self._task, self._payload, self._mailboxes)
         threading.Thread(target=self._follow, args=[run], daemon=True).start()
         return attempt.future
 

@@ -111,6 +111,10 @@ def _connect(config: RayConfig) -> None:
                 **settings,
             )
     except (ConnectionError, ray.exceptions.RayError) as error:
+        if "AuthenticationError" in f"{error} {error.__cause__}":
+            rule = "the Ray cluster there wants a token that this process does not send"
+            way_out = "set RAY_AUTH_MODE=token where its token is ~/.ray/auth_token"
+            raise ConfigError("hydra.launcher.address", address, rule, way_out) from error
         raise _no_cluster(address, one_line(error)) from error
     except (ValueError, TypeError, OSError) as error:
         if config.runtime_env:

@@ -270,6 +270,17 @@ def test_a_demand_that_nobody_can_meet_is_refused_before_anything_is_made(name, 
     assert not list(project.iterdir())
 
 
+def test_a_cluster_that_wants_a_token_says_so(project):
+    cluster = RayCluster(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
+    try:
+        done = sweep(RAY, "+x=1,2", f"hydra.launcher.address={cluster.address}")
+    finally:
+        cluster.close()
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "wants a token that this process does not send; set RAY_AUTH_MODE=token" in done.stderr
+    assert not list(project.iterdir())
+
+
 def test_without_ray_one_line_says_what_to_install(project):
     run_it = f"import runpy; runpy.run_path({str(APP)!r}, run_name='__main__')"
     program = f"import sys; sys.modules['ray'] = None; {run_it}"
