@@ -17,3 +17,4 @@ bench:  ## the benchmarks, one after the other; each prints its figures
 	python tests/benchmarks/grid.py
 	python tests/benchmarks/study_cost.py
 	python tests/benchmarks/tracking.py
+	python tests/benchmarks/ray_nodes.py

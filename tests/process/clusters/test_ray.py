@@ -260,6 +260,26 @@ DEMANDS = {
 }
 
 
+def test_modules_beside_the_script_travel_by_working_dir(cluster, project, start):
+    cluster.add_node(hidden=project)
+    Path("beside.py").write_text("def height(x):\n    return float(x * x)\n")
+    Path("app.py").write_text(
+        "import hydra\nfrom beside import height\n\n"
+        "@hydra.main(version_base=None, config_path=None)\ndef main(cfg):\n"
+        "    return height(cfg.x)\n\n"
+        "if __name__ == '__main__':\n    main()\n"
+    )
+    where = f"hydra.launcher.address={cluster.address}"
+    without = start(RAY, where, "+x=1,2", app=Path("app.py"))
+    assert without.ends() == 1, without.printed
+    assert "no worker can start" in without.printed
+    assert "No module named 'beside'" in without.printed
+    sent = "+hydra.launcher.runtime_env.working_dir=."
+    running = start(RAY, where, sent, "+x=1,2", app=Path("app.py"))
+    assert running.ends() == 0, running.printed
+    assert sorted(complete()) == [0, 1]
+
+
 @pytest.mark.parametrize("name", DEMANDS)
 def test_a_demand_that_nobody_can_meet_is_refused_before_anything_is_made(name, project):
     overrides, words = DEMANDS[name]
