@@ -19,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import sqlalchemy
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -246,6 +247,22 @@ def exclusive(opened: OpenStudy) -> AbstractContextManager[None]:
     return opened.storage.exclusive_transaction(opened.study.study_name)
 
 
+def empty_study(folder: Path) -> optuna.Study:
+    """The study that `open_in` opens, before it has a trial."""
+    return _study_in(folder, f"sqlite:///{folder}/optuna.db", ["minimize"])[0]
+
+
+def _study_in(
+    folder: Path, url: str, directions: Sequence[str]
+) -> tuple[optuna.Study, SharedStorage]:
+    database = folder / "optuna.db"
+    if not database.exists():
+        database.write_bytes(_empty_database())
+    storage = SharedStorage(url)
+    sqlalchemy.event.listen(storage.engine, "connect", _do_not_flush)
+    return storage.open_study("study", directions), storage
+
+
 def open_in(folder: Path, *overrides: str, **options: Any) -> OpenStudy:
     """A study in an SQLite database in `folder`; trial 3 runs in its folder `study/3`."""
     enqueued = parse_enqueued(options.get("enqueue"), space_of(*overrides))
@@ -255,12 +272,7 @@ def open_in(folder: Path, *overrides: str, **options: Any) -> OpenStudy:
     objectives = parse_objectives(
         config.objective, config.direction, config.constraints, tie_breaker=config.tie_breaker
     )
-    database = folder / "optuna.db"
-    if not database.exists():
-        database.write_bytes(_empty_database())
-    storage = SharedStorage(config.storage)
-    sqlalchemy.event.listen(storage.engine, "connect", _do_not_flush)
-    study = storage.open_study("study", objectives.directions)
+    study, storage = _study_in(folder, config.storage, objectives.directions)
     if space.is_finite:
         study.sampler = Untried(study.sampler, space, study)
     return OpenStudy(
