@@ -45,7 +45,7 @@ from hrm_sweep.runs.study import id_of
 SECONDS = float(os.environ.get("SIMULATED_SECONDS", "10"))
 """Duration of a trial; each takes half of that to one and a half."""
 STEPS = int(os.environ.get("SIMULATED_STEPS", "10"))
-MARKS = (0, 100, 500, 1000, 1500, 2000, 5000, 10_000)
+MARKS = (0, 500, 1000, 1400, 2000, 5000, 9400)
 """Numbers of ended trials at which figures are noted."""
 
 Life = Generator[float | None, str | None, None]
@@ -56,7 +56,7 @@ class SimulatedClock(SystemClock):
     """Time of this process without that of the simulation, and with waits that are skipped."""
 
     def __init__(self) -> None:
-        self.outside_seconds = self.skipped_seconds = 0.0
+        self.outside_seconds = self.outside_cpu_seconds = self.skipped_seconds = 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -67,6 +67,11 @@ class SimulatedClock(SystemClock):
     def worked(self) -> float:
         """Seconds that this process has worked for the sweep."""
         return time.perf_counter() - self.outside_seconds
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU time of this process for the sweep."""
+        return time.process_time() - self.outside_cpu_seconds
 
     def sleep(self, seconds: float) -> None:
         self._skip(seconds, ())
@@ -81,9 +86,10 @@ class SimulatedClock(SystemClock):
     @contextmanager
     def outside(self) -> Iterator[None]:
         """Leave out the time of a block."""
-        begin = time.perf_counter()
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         yield
         self.outside_seconds += time.perf_counter() - begin
+        self.outside_cpu_seconds += time.process_time() - begin_cpu
 
     def _skip(self, seconds: float, futures: Collection[Future[Any]]) -> None:
         """Play what has happened by now, and then until the wait is over or a future is done."""
@@ -228,6 +234,7 @@ class SimulatedPool:
                     "trials": self._num_ended,
                     "seconds": CLOCK.monotonic(),
                     "worked": CLOCK.worked,
+                    "cpu": CLOCK.cpu,
                     "busy": self._busy_seconds,
                     "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 }
