@@ -18,7 +18,6 @@ import json
 import os
 import pickle
 import random
-import resource
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import psutil
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig
@@ -236,7 +236,7 @@ class SimulatedPool:
                     "worked": CLOCK.worked,
                     "cpu": CLOCK.cpu,
                     "busy": self._busy_seconds,
-                    "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                    "megabytes": psutil.Process().memory_info().rss / 1e6,
                 }
             )
 
