@@ -99,7 +99,7 @@ class Outliving(Protocol):
 class Observer(Protocol):
     """Watcher of a study: the live view, the study's record, the exporter.
 
-    Calls come one at a time, in this order: `begin` once; `tick` after each turn of the loop, and
+    Calls come one at a time, in this order: `begin` once; `tick` ten times a second, and
     from another thread while a stock launcher runs a batch in the scheduler's; `settled` once for
     each attempt that ended; `end` once, also when the study was stopped or failed. An
     `HrmSweepError` ends the study, any other exception is printed once.

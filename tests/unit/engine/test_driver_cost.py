@@ -114,4 +114,4 @@ def test_a_trial_costs_the_same_with_few_and_with_many_in_flight(tmp_path, monke
         for n in (4, 16)
     )
     assert many.statements <= few.statements
-    assert many.parameters <= few.parameters * 1.1
+    assert many.parameters <= few.parameters * 1.5
