@@ -99,6 +99,10 @@ def _parse_error(override: str, commands: Iterable[str], text: str) -> str:
         return f"{override}: no command of that name; {near}"
     if "=" not in override:
         return f"{override}: not an override; write key=value (lr=1e-3), see --help for the keys"
+    key, _, value = override.partition("=")
+    if not value.isascii() and '"' not in value:
+        quoted = shlex.quote(f'{key}="{value}"')
+        return f"{override}: letters beyond ASCII need quotes of Hydra's own: {quoted}"
     return (
         f"{override}: cannot be parsed; close every bracket and quote, and quote the whole "
         "override if it contains characters that your shell interprets"

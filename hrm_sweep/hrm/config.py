@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, ValidationError
 
 from hrm_sweep import formatting
@@ -331,6 +331,8 @@ def _typed(cfg: DictConfig, group: str, schema: type) -> Any:
         came, typed = OmegaConf.select(cfg, key), _typed_as(cfg, key)
         rule, example = _type_rule(error, came)
         way_out = f"such as {typed}={example}" if example else ""
+        if isinstance(came, ListConfig):
+            way_out = f"to try several, write -m {typed}={','.join(map(str, came))}"
         raise ConfigError(typed, "null" if came is None else came, rule, way_out) from None
     except MissingMandatoryValue as error:
         name = str(error).splitlines()[0].rpartition(" ")[2]

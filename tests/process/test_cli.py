@@ -42,6 +42,16 @@ MISTAKES = [
         id="comma list without -m",
     ),
     pytest.param(["lr=[1"], "lr=[1: cannot be parsed; close every bracket", id="bracket"),
+    pytest.param(
+        ["study.name=größe"],
+        "study.name=größe: letters beyond ASCII need quotes of Hydra's own: 'study.name=\"größe\"'",
+        id="letters that Hydra takes in quotes only",
+    ),
+    pytest.param(
+        ["-m", "lr=[1e-3,1e-2]"],
+        "lr=[0.001, 0.01]: must be a number; to try several, write -m lr=0.001,0.01",
+        id="a list instead of several values",
+    ),
     pytest.param(["bogus"], "bogus: not an override; write key=value", id="a bare word"),
     pytest.param(
         ["study.objective=eval/exact_mach"],
