@@ -95,7 +95,7 @@ def test_a_metric_that_everybody_maximizes_is_maximized_and_this_is_said():
         ("hydra.sweeper.max_batch_size=0", "hydra.sweeper.max_batch_size=0: must be 1 or more"),
         ("hydra.sweeper.max_failure_rate=7", "max_failure_rate=7.0: must be from 0 to 1; such"),
         ("hydra.sweeper.max_failure_rate=nan", "max_failure_rate=nan: must be from 0 to 1"),
-        ("hydra.sweeper.timeout=-1", "hydra.sweeper.timeout=-1.0: must be more than 0 seconds"),
+        ("hydra.sweeper.timeout=-1", "hydra.sweeper.timeout=-1: must be more than 0 seconds"),
         ("hydra.sweeper.study_name=a/b", "hydra.sweeper.study_name=a/b: must be one folder's name"),
         ("hydra.sweeper.direction=up", "hydra.sweeper.direction=up: must be maximize or minimize"),
         ("hydra.sweeper.tracking=wandb", "hydra.sweeper.tracking=wandb: must be mlflow or off"),
