@@ -10,6 +10,8 @@ from hrm_sweep.compat.omegaconf import unresolved
 from hrm_sweep.errors import StudyError
 
 PARTS = ("sampler", "pruner")
+AT_ONCE = ("workers", "max_jobs")
+"""Keys of launchers for how many jobs run at once."""
 
 
 def check_choices(config: DictConfig, typed: Iterable[str]) -> None:
@@ -39,19 +41,20 @@ def check_choices(config: DictConfig, typed: Iterable[str]) -> None:
 
 
 def set_workers(launcher: DictConfig, *, n_jobs: int | None) -> list[str]:
-    """Let a pool have `hydra.sweeper.n_jobs` workers, unless it is to have another number of them.
+    """Let a launcher run `hydra.sweeper.n_jobs` jobs at once, unless it is to run another number.
 
     Args:
-        launcher: `hydra.launcher`; one without workers gets batches of that size.
+        launcher: `hydra.launcher`; one that cannot say how many gets batches of that size.
 
     Returns:
         What the user should know, if anything.
     """
-    if n_jobs is None or "workers" not in launcher:
+    key = next((key for key in AT_ONCE if key in launcher), None)
+    if n_jobs is None or key is None:
         return []
-    if launcher.workers not in (None, n_jobs):
-        counts = f"hydra.launcher.workers={launcher.workers}"
+    if launcher[key] not in (None, n_jobs):
+        counts = f"hydra.launcher.{key}={launcher[key]}"
         return [f"hydra.sweeper.n_jobs={n_jobs}: has no effect beside {counts}"]
     with read_write(launcher):
-        launcher.workers = n_jobs
+        launcher[key] = n_jobs
     return []

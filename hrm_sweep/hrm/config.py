@@ -27,6 +27,7 @@ from hrm_sweep.hrm.models.configs import MODELS
 from hrm_sweep.hrm.training.configs import OPTIMIZERS, TrainerConfig
 from hrm_sweep.hrm.training.metrics import lower_is_better
 from hrm_sweep.launch.ray_config import RayConfig
+from hrm_sweep.launch.slurm_config import SlurmConfig
 from hrm_sweep.runs.configs import typed_overrides
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.system import names, process
@@ -222,9 +223,12 @@ RAY = {
     "preload": ["hrm_sweep.hrm.train"],
 }
 """The same with Ray; how many trials run at once follows from the cluster."""
+SLURM = {"cpus_per_task": "${trainer.threads}"}
+"""The same with Slurm."""
 LAUNCHERS: Mapping[str, tuple[type, Mapping[str, Any]]] = {
     "pool": (PoolConfig, POOL),
     "ray": (RayConfig, RAY),
+    "slurm": (SlurmConfig, SLURM),
 }
 
 
@@ -271,11 +275,14 @@ def _check_launcher(cfg: DictConfig) -> None:
         return
     has_no_effect = f"has no effect with hydra/launcher={launcher}"
     if "study.workers" in _typed_keys(cfg):
-        own = [key for key in ("n_jobs", "workers") if key in cfg.hydra.launcher]
+        own = [key for key in ("n_jobs", "workers", "max_jobs") if key in cfg.hydra.launcher]
         way_out = f"set hydra.launcher.{own[0]}" if own else "take hydra/launcher=pool"
         raise ConfigError("study.workers", cfg.study.workers, has_no_effect, way_out)
-    if cfg.study.trial_timeout is not None and launcher not in LAUNCHERS:
-        seconds, way_out = cfg.study.trial_timeout, "take hydra/launcher=pool"
+    takes_it = "timeout" in LAUNCHERS[launcher][1] if launcher in LAUNCHERS else False
+    if cfg.study.trial_timeout is not None and not takes_it:
+        has_limit = "timeout_min" in cfg.hydra.launcher
+        way_out = "set hydra.launcher.timeout_min" if has_limit else "take hydra/launcher=pool"
+        seconds = cfg.study.trial_timeout
         raise ConfigError("study.trial_timeout", seconds, has_no_effect, way_out)
 
 

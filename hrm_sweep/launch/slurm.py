@@ -22,7 +22,7 @@ from hrm_sweep.compat import submitit
 from hrm_sweep.errors import ConfigError, Interrupted, NoWorkers, WorkerDied
 from hrm_sweep.launch import slurm_queue
 from hrm_sweep.launch.job_returns import PackedFuture
-from hrm_sweep.launch.slurm_config import SlurmConfig
+from hrm_sweep.launch.slurm_config import MOST_JOBS, SlurmConfig
 from hrm_sweep.launch.slurm_jobs import SlurmJob, SlurmJobs
 from hrm_sweep.launch.slurm_queue import SlurmError
 from hrm_sweep.launch.worker import check_not_importing
@@ -49,7 +49,8 @@ class SlurmSlots:
     def __init__(
         self, config: SlurmConfig, study: Path, job: tuple[HydraContext, DictConfig, TaskFunction]
     ) -> None:
-        self.num_slots, self.num_ahead = config.max_jobs, 0
+        self._most = config.max_jobs or MOST_JOBS
+        self.num_slots, self.num_ahead = self._most, 0
         self.questions = FolderQuestions()
         self._config, self._queue = config, SlurmJobs(config, study, job)
         self._new: list[tuple[int, list[str], Future[Any]]] = []
@@ -70,7 +71,7 @@ class SlurmSlots:
         Raises:
             ConfigError: there is no Slurm here, or it refuses them.
         """
-        self.num_slots = max(1, min(self._config.max_jobs, num_jobs))
+        self.num_slots = max(1, min(self._most, num_jobs))
         if not num_jobs:
             return
         check_not_importing()

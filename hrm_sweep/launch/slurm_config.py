@@ -7,10 +7,11 @@ from hrm_sweep.errors import ConfigError
 
 ON_INTERRUPT = ("ask", "cancel", "leave")
 NOT_FOR_SBATCH = ("_target_", "max_jobs", "on_interrupt", "timeout_min", "mem_gb")
-WHOLE = ("max_jobs", "nodes", "cpus_per_task", "signal_delay_s")
+WHOLE = ("max_jobs", "cpus_per_task", "signal_delay_s")
 POSITIVE = ("timeout_min", "mem_gb")
 OURS = ("job_name", "output", "error", "open_mode", "requeue", "no_requeue", "array", "signal")
 """Options of `sbatch` by which the launcher finds its jobs and their ends."""
+MOST_JOBS = 16
 
 
 @dataclass
@@ -18,31 +19,38 @@ class SlurmConfig:
     """`hydra.launcher.*` of `hydra/launcher=slurm`; the names are those of submitit's launcher."""
 
     _target_: str = "hydra_plugins.hrm_sweep_plugins.slurm.SlurmLauncher"
-    max_jobs: int = 16
-    """Jobs in the queue at a time, waiting ones included: trials in flight."""
+    max_jobs: int | None = None
+    """Jobs in the queue at a time, waiting ones included; null: 16. Each runs one trial."""
     on_interrupt: str = "ask"
-    """What Ctrl-C does with jobs: cancel or leave them; ask: the user, without a terminal cancel.
-    `resume` goes on with those that were left."""
+    """What Ctrl-C does with them: cancel or leave; ask: the user, and without a terminal cancel."""
     partition: str | None = None
+    """Slurm's default is that of the cluster, here and below."""
     timeout_min: float = 60
-    """Time limit of a job in minutes. A trial that needs longer goes on in another job."""
+    """Time limit of a job in minutes. A trial that takes longer goes on in another job."""
     signal_delay_s: int = 90
-    """Seconds before the time limit from which on a job ends at its next report."""
-    nodes: int = 1
+    """Seconds before the time limit from which on a trial stops at its next report."""
     cpus_per_task: int | None = None
-    """Cores of a job, and threads of its libraries; null: Slurm's default."""
+    """Cores of each job, and threads of its libraries."""
     gpus_per_node: Any = None
-    """Number of GPUs, or type:number."""
+    """GPUs of each job: a number, or type:number."""
     mem_gb: float | None = None
+    """Memory of each job."""
     account: str | None = None
+    """Who pays."""
     qos: str | None = None
+    """Quality of service."""
     constraint: str | None = None
+    """Features that a node has to have."""
     exclude: str | None = None
+    """Nodes that are not used."""
     gres: str | None = None
+    """Generic resources: gpu:a100:1."""
     comment: str | None = None
+    """For whoever looks at the queue."""
     setup: list[str] | None = None
-    """Lines of the shell before the trial: `module load …`, `source venv/bin/activate`."""
+    """Lines of the shell before the trial: module load cuda."""
     srun_args: list[str] | None = None
+    """Further arguments of `srun`."""
     additional_parameters: dict[str, Any] = field(default_factory=dict)
     """Further options of `sbatch`: {reservation: exam, nice: 100}."""
 

@@ -28,17 +28,18 @@ def test_any_other_option_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("workers", "n_jobs", "expected"),
+    ("key", "number", "n_jobs", "expected"),
     [
-        pytest.param(None, 3, 3, id="not set"),
-        pytest.param(3, 3, 3, id="the same number"),
-        pytest.param(4, None, 4, id="no jobs are named"),
+        pytest.param("workers", None, 3, 3, id="not set"),
+        pytest.param("workers", 3, 3, 3, id="the same number"),
+        pytest.param("workers", 4, None, 4, id="no jobs are named"),
+        pytest.param("max_jobs", None, 3, 3, id="a launcher with a queue"),
     ],
 )
-def test_jobs_of_optunas_sweeper_are_workers_of_the_pool(workers, n_jobs, expected):
-    launcher = OmegaConf.create({"workers": workers})
+def test_jobs_of_optunas_sweeper_are_workers_of_the_pool(key, number, n_jobs, expected):
+    launcher = OmegaConf.create({key: number})
     assert set_workers(launcher, n_jobs=n_jobs) == []
-    assert launcher.workers == expected
+    assert launcher[key] == expected
 
 
 def test_workers_that_are_set_count_and_that_is_said():

@@ -11,11 +11,13 @@ from paths import ROOT
 
 from hrm_sweep.engine.plugin_config import DEFAULTS, PoolConfig, SweeperConfig
 from hrm_sweep.launch.ray_config import RayConfig
+from hrm_sweep.launch.slurm_config import SlurmConfig
 
 PAGES = {
     "sweeper": ("any_app.md", SweeperConfig),
     "pool": ("any_app.md", PoolConfig),
     "ray": ("clusters.md", RayConfig),
+    "slurm": ("clusters.md", SlurmConfig),
 }
 
 

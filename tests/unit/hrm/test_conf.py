@@ -103,6 +103,17 @@ def test_a_key_that_breaks_a_rule_has_the_name_a_person_types():
             "take hydra/launcher=pool",
             id="a trial's time",
         ),
+        pytest.param(
+            ["hydra/launcher=slurm", "study.workers=3"],
+            "study.workers=3: has no effect with hydra/launcher=slurm; set hydra.launcher.max_jobs",
+            id="workers, slurm",
+        ),
+        pytest.param(
+            ["hydra/launcher=slurm", "study.trial_timeout=60"],
+            "study.trial_timeout=60: has no effect with hydra/launcher=slurm; "
+            "set hydra.launcher.timeout_min",
+            id="a trial's time, slurm",
+        ),
     ],
 )
 def test_what_only_the_pool_can_do_is_refused_with_other_launchers(overrides, words):
