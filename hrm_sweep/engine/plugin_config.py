@@ -31,6 +31,7 @@ FOR_ONCE = ("hydra.mode=", *ASKED_ONCE)
 CODE = (
     *("hydra.callbacks", "hydra/callbacks", "hydra.searchpath"),
     *("hydra.job.env_set", "hydra.launcher.preload", "hydra.sweeper.check"),
+    *("hydra.launcher.setup", "hydra.launcher.srun_args", "hydra.launcher.additional_parameters"),
     *("hydra.launcher.runtime_env", "hydra.launcher.address", "hydra.launcher.setup"),
     *("hydra.launcher.srun_args", "hydra.launcher.additional_parameters"),
     "hydra.sweeper.custom_search_space",

@@ -21,6 +21,7 @@ def _this_process_runs_the_app():
         pytest.param("+hydra/callbacks=evil", id="group of callbacks"),
         pytest.param("hydra.searchpath=[file:///evil]", id="configs from elsewhere"),
         pytest.param("hydra.launcher.preload=[evil]", id="module"),
+        pytest.param("hydra.launcher.setup=[evil]", id="a line of a job's shell"),
         pytest.param("hydra.launcher.runtime_env.pip=[evil]", id="packages of nodes"),
         pytest.param(
             "hydra.launcher.address=evil:6379", id="cluster, whose messages are unpickled"
