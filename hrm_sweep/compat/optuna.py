@@ -6,7 +6,6 @@ relational storage are in `optuna_tables`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +24,8 @@ READS = tuple(
     """.split()
 )
 """Methods of RDBStorage that ask the database and change nothing in it."""
+LAST_ID = 2**31 - 1
+"""Of a trial, in PostgreSQL."""
 
 
 def study_id(study: optuna.Study) -> int:
@@ -44,7 +45,7 @@ def all_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 def read_trials(storage: RDBStorage, study_id: int, trial_ids: set[int]) -> list[FrozenTrial]:
     """Return trials with some ids, in few statements; Optuna's public methods read all or one."""
-    return storage._get_trials(study_id, None, trial_ids, sys.maxsize)
+    return storage._get_trials(study_id, None, trial_ids, LAST_ID)
 
 
 def suggest(trial: optuna.Trial | FixedTrial, name: str, distribution: BaseDistribution) -> Any:

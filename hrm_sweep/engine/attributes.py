@@ -16,3 +16,6 @@ JOB = "job"
 """Of a trial: the job of a cluster that ran its last attempt, such as SLURM_JOB_ID=12."""
 ATTEMPT = "attempt"
 """Of a trial: how often it was started, interruptions not counted."""
+ENDED_MS = "ended_ms"
+"""Of a trial that was put back: when its last attempt ended, in ms since 1970. A later end
+in its record is that of an attempt which Optuna does not know."""

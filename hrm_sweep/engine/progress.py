@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from hrm_sweep.engine.attributes import ATTEMPT, JOB
+from hrm_sweep.engine.attributes import ATTEMPT, ENDED_MS, JOB
 from hrm_sweep.runs.curves import curves
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry, RecordReader, Stopwatch, values_of
@@ -26,6 +26,9 @@ class TrialProgress:
     """In the order of the study's space."""
     folder: Path
     attempt: int = 1
+    has_advanced: bool = False
+    """Whether the attempt died with its sweep after it had measured what none before it had: those
+    before it do not count."""
     has_begun: bool = False
     """False while the attempt waits for a free worker."""
     seconds: float = 0.0
@@ -102,7 +105,8 @@ class TrialProgress:
     def optuna_state(self, *, max_attempts: int) -> TrialState:
         """Return the state that a trial with an outcome gets in Optuna."""
         assert self.outcome is not None
-        if self.outcome.is_failure and self.attempt >= max_attempts:
+        attempts = 1 if self.has_advanced else self.attempt
+        if self.outcome.is_failure and attempts >= max_attempts:
             return TrialState.FAIL
         return TrialState[self.outcome.optuna_state]
 
@@ -118,10 +122,14 @@ class TrialProgress:
             kept["mlflow_run_id"] = mlflow_run_id
         if self.job:
             kept[JOB] = self.job
+        if self.outcome.optuna_state == "WAITING":
+            kept[ENDED_MS] = self.ended_ms
         if self.outcome is Outcome.COMPLETE:
             kept["values"] = self.values
         if self.outcome is Outcome.INTERRUPTED:
             kept[ATTEMPT] = self.attempt - 1
+        elif self.has_advanced:
+            kept[ATTEMPT] = 1
         return kept
 
 

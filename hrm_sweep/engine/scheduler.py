@@ -28,7 +28,7 @@ from hrm_sweep.errors import (
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.handle import STOPPED_AFTER, STOPPED_BY_FAULT
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.record import settle
+from hrm_sweep.runs.record import has_advanced, read, settle
 from hrm_sweep.storage.retry import RetryPolicy
 from hrm_sweep.system import machine, process
 
@@ -41,6 +41,10 @@ of trials of other sweeps are read, where patience counts them."""
 SHORT_SECONDS = 10.0
 """Trials shorter than that are taken ahead, so that no worker waits for the next one. Longer ones
 are not: another sweep on the study may be free first."""
+SLOTS_OF_A_PROPOSAL = 8
+"""So many slots have one proposal ahead, made while all are busy. It is used after as many others
+at most, so that it lacks the results of an eighth of the slots, where all lack those of the trials
+in flight. With fewer slots there is none: a proposal knows every result."""
 ENDED_BEFORE_FAILURE_RATE = 4
 STOP_SECONDS = 10.0
 """How long Ctrl-C waits for running trials to reach their next report."""
@@ -164,9 +168,11 @@ class Scheduler:
             trial = flight.progress
             settle(trial.folder, has_ended=True)
             flight.read()
-            if trial.outcome is None or trial.outcome.optuna_state == "WAITING":
-                trial.await_attempt()
+            if trial.outcome is None or flight.was_told:
+                trial.await_attempt()  # the attempt that was taken had not begun
                 trial.outcome = Outcome.INTERRUPTED
+            elif trial.outcome.is_failure:
+                trial.has_advanced = has_advanced(read(trial.folder))
             self._settle(flight)
 
     def _turn(self) -> None:
@@ -191,6 +197,8 @@ class Scheduler:
             if done:
                 self._check_patience()
             self._exchange()
+            if not done:
+                self._propose_ahead()
             if is_tick:
                 self._show()
         self._check_failure_rate()
@@ -324,6 +332,13 @@ class Scheduler:
             with self._retry.asking():
                 self._commit(reporting, ended, wanted)
         self._update_state()
+
+    def _propose_ahead(self) -> None:
+        """Propose a trial for a worker that will be free, if there are workers enough for that."""
+        num = self._slots.num_slots // SLOTS_OF_A_PROPOSAL
+        if num and not (self._state.is_closed or self._is_stopping or self._retry.trouble):
+            with self._retry.asking():
+                self._opened.queue.prepare(num)
 
     def _commit(
         self, reporting: list[InFlightTrial], ended: list[InFlightTrial], wanted: int

@@ -17,7 +17,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.compat.optuna import trial_id
-from hrm_sweep.engine.attributes import ATTEMPT, FOLDER, OWNER
+from hrm_sweep.engine.attributes import ATTEMPT, ENDED_MS, FOLDER, OWNER
 from hrm_sweep.engine.open_study import OpenStudy
 from hrm_sweep.engine.other_sweeps import Others, await_orphans, running_of_others
 from hrm_sweep.engine.progress import RecordTail, TrialProgress
@@ -54,6 +54,11 @@ class InFlightTrial:
     def key(self) -> tuple[int, int]:
         """Number of the trial and of its attempt: unique in the study."""
         return self.progress.number, self.progress.attempt
+
+    @property
+    def was_told(self) -> bool:
+        """Whether Optuna has been told how the last attempt ended, before this one was taken."""
+        return self.trial.user_attrs.get(ENDED_MS) == self.progress.ended_ms
 
     def read(self) -> None:
         """Read what the trial has appended to its record."""

@@ -33,7 +33,7 @@ import shlex
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -361,6 +361,17 @@ def settle(
             files.remove_unfinished(folder, int(writer["pid"]))
         mask_logs(folder)
     return True
+
+
+def has_advanced(entries: Iterable[Entry]) -> bool:
+    """Return whether the last attempt has measured steps that none before it had."""
+    is_new = False
+    for entry in entries:
+        if entry.event in ("started", "rewound"):
+            is_new = False
+        elif entry.event == "metrics":
+            is_new = True
+    return is_new
 
 
 def _attempt(entries: list[Entry]) -> Entry | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fakes import Database, FakeClock, FakeLauncher, Job, Watcher, dies, open_in
 from optuna.pruners import ThresholdPruner
+from optuna.samplers import RandomSampler
 
 from hrm_sweep.engine.attributes import ATTEMPT
 from hrm_sweep.engine.scheduler import Scheduler
@@ -351,7 +352,7 @@ def test_trials_of_a_sweep_that_died_are_taken_over(tmp_path):
     heir = Run(tmp_path, "x=0,1,2").run()
     assert sorted(heir.launcher.submitted) == [1, 2]
     assert [trial.value for trial in heir.opened.study.get_trials()] == [7.0, 1.0, 2.0]
-    assert heir.opened.study.get_trials()[1].user_attrs[ATTEMPT] == 1  # its death counts not
+    assert heir.opened.study.get_trials()[1].user_attrs[ATTEMPT] == 2  # its death counts
     outcomes = [
         each.fields["outcome"] for each in read(tmp_path / "study/1") if each.event == "finished"
     ]
@@ -402,3 +403,28 @@ class TestTrialsThatAskWhetherTheyGoOn:
             run.run()
         assert run.launcher.answers == [(0, 1, "")]
         assert run.launcher.calls.count("ask_to_stop") == 1
+
+
+@pytest.mark.parametrize(
+    ("num_slots", "known"),
+    [
+        pytest.param(2, [0, 0, 1, 2, 3, 4], id="two slots: a proposal knows every result"),
+        pytest.param(16, [0] * 18 + [1, 2], id="sixteen: two proposals are made while all run"),
+    ],
+)
+def test_proposals_are_made_ahead_where_there_are_many_slots(tmp_path, num_slots, known):
+    seen = []
+
+    class Looks(RandomSampler):
+        def infer_relative_search_space(self, study, trial):
+            seen.append(sum(each.state.is_finished() for each in study.get_trials()))
+            return {}
+
+    done = Run(
+        tmp_path, "x=interval(0,1)", n_trials=len(known), launcher={"num_slots": num_slots},
+        script=lambda number, _: Job(20.0 + number),
+    )  # fmt: skip
+    done.opened.study.sampler = Looks()
+    done.run()
+    assert seen == known
+    assert done.optuna_states() == ["COMPLETE"] * len(known)
