@@ -152,14 +152,24 @@ class Record:
         self._append_bytes(_line({**head, **fields}), num_entries=1)
 
     def _append_bytes(self, lines: bytes, *, num_entries: int) -> None:
+        before = self._end, self._next
+        after = self._end + len(lines), self._next + num_entries
         try:
             self._write(lines)
+            self._end, self._next = after
         except OSError as error:
-            with contextlib.suppress(OSError):  # if this fails too, the next opening repairs it
-                self._file.truncate(self._end)
+            self._cut_off(*before)
             raise self._unwritable(error) from error
-        self._end += len(lines)
-        self._next += num_entries
+        except BaseException:  # Ctrl-C; what is on disk as a whole stays, readers have seen it
+            is_whole = os.fstat(self._file.fileno()).st_size >= after[0]
+            self._cut_off(*(after if is_whole else before))
+            raise
+
+    def _cut_off(self, end: int, next_number: int) -> None:
+        """Continue the file from where it is whole."""
+        self._end, self._next = end, next_number
+        with contextlib.suppress(OSError):  # if this fails too, the next opening repairs it
+            self._file.truncate(end)
 
     def _write(self, lines: bytes) -> None:
         written = 0

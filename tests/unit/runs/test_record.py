@@ -218,3 +218,33 @@ BEGUN, ENDED = (10, "started"), (19, "finished")
 )
 def test_the_time_of_a_run_is_that_of_all_its_attempts(entries, seconds):
     assert seconds_worked(entries) == seconds
+
+
+@pytest.mark.parametrize(
+    ("call", "num_lost"),
+    [
+        pytest.param("fsync", 0, id="when a reader has seen the line"),
+        pytest.param("pwrite", 1, id="in the middle of the line"),
+    ],
+)
+def test_ctrl_c_within_an_entry_damages_nothing(tmp_path, monkeypatch, call, num_lost):
+    """What asks the run to stop may have been that its line has appeared."""
+    write = os.pwrite
+
+    def interrupted(file: int, data: bytes = b"", offset: int = 0) -> None:
+        if data:
+            write(file, data[: len(data) // 2], offset)
+        raise KeyboardInterrupt
+
+    with Record(tmp_path) as record:
+        record.append("started", name="run")
+        reader = RecordReader(tmp_path)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                record.metrics(1, {"train/loss": 1.0})
+        seen = len(reader.new_entries())
+        record.append("finished", outcome="interrupted", reason="stopped by Ctrl-C")
+    assert seen == 2 - num_lost
+    assert [entry.event for entry in reader.new_entries()] == ["finished"]
+    assert len(read(tmp_path)) == 3 - num_lost
