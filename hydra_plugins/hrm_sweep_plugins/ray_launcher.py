@@ -1,7 +1,7 @@
 """`hydra/launcher=ray`: jobs on the nodes of a Ray cluster."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,6 @@ from hrm_sweep.launch.ray_config import RayConfig
 
 if TYPE_CHECKING:
     from hrm_sweep.launch.ray import RayJobs
-
-SECONDS_BETWEEN_CHECKS = 1.0
 
 store_once("hydra/launcher", "ray", RayConfig)
 
@@ -119,12 +117,6 @@ class RayLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run all jobs and return their results in order, for sweepers other than ours."""
-        self.start(num_jobs=len(job_overrides))
-        try:
-            numbered = enumerate(job_overrides, initial_job_idx)
-            futures = [self.submit(overrides, number) for number, overrides in numbered]
-            while wait(futures, SECONDS_BETWEEN_CHECKS).not_done:
-                self.flush()
-            return [future.result() for future in futures]
-        finally:
-            self.close()
+        from hrm_sweep.launch import rolling
+
+        return rolling.launch(self, job_overrides, initial_job_idx)
