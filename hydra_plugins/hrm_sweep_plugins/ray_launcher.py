@@ -44,13 +44,13 @@ class RayLauncher(Launcher):
         from hrm_sweep.launch.large_files import check_artifacts
         from hrm_sweep.launch.remote_jobs import check_subdir
 
-        check_subdir(config)
         try:
             check_limits(vars(self._config))
             self._config.check_settings()
             check_artifacts(self._config.artifacts)
         except ConfigError as error:
             raise error.below("hydra.launcher") from None
+        check_subdir(config)
         if find_spec("ray") is None:
             raise InputError(
                 "hydra/launcher=ray: Ray is not installed; pip install 'hrm-sweep[ray]'"
