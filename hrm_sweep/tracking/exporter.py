@@ -89,7 +89,7 @@ class Exporter:
         """Whether something waits that was not refused."""
         if self._destination is None:
             return self._unconnected.runs > 0
-        return any(run.is_due for run in self._runs.values())
+        return any(run.is_due or run.has_failed for run in self._runs.values())
 
     def step(self) -> Backlog:
         """Send what is new, living runs first; return what is left.
@@ -189,8 +189,8 @@ class Exporter:
         except Refused as error:
             run.postpone(f"run {run.folder.name}: {error}")
             return False
-        except Unreachable:
-            run.count_failure()
+        except Unreachable as error:
+            run.count_failure(f"run {run.folder.name}: {plain(str(error))}")
             raise
         self.progress += worked
         return worked

@@ -24,7 +24,7 @@ from hrm_sweep.tracking.translate import Translation, links, note, status
 Pictures = Callable[[Path], Iterable[str] | None]
 """Draws what a run left in its folder; returns None while it draws."""
 
-RETRY_REFUSED_SECONDS, RETRY_FAILED_SECONDS = 60.0, 10.0
+RETRY_REFUSED_SECONDS, RETRY_FAILED_SECONDS = 60.0, 3.0
 FAILURES_IN_A_ROW = 3
 """After so many failures in a row, other runs have their turn first."""
 UNCONFIRMED_SECONDS, SECONDS_BETWEEN_SEARCHES = 60.0, 20.0
@@ -198,8 +198,14 @@ class RunExporter:
         self.reason = reason
         self._retry_at = self._now() + RETRY_REFUSED_SECONDS
 
-    def count_failure(self) -> None:
+    @property
+    def has_failed(self) -> bool:
+        """The server has failed at this run; the next try may succeed."""
+        return self._failures > 0 and self.is_waiting
+
+    def count_failure(self, reason: str) -> None:
         """Count a failure of the server at this run; several in a row may be the run's own."""
+        self.reason = reason
         self._failures += 1
         if self._failures % FAILURES_IN_A_ROW == 0:
             self._retry_at = self._now() + RETRY_FAILED_SECONDS

@@ -12,6 +12,7 @@ from truth import Truth, fresh_database
 from hrm_sweep.errors import Interrupted, TrackingError
 from hrm_sweep.runs import export_state
 from hrm_sweep.runs import handle as trial
+from hrm_sweep.tracking.client import connect
 from hrm_sweep.tracking.exporter import Exporter
 from hrm_sweep.tracking.run_context import TrialContext
 from hrm_sweep.tracking.task_calls import EXPERIMENT, EXPERIMENT_ID, URI, Tracking, joined
@@ -46,6 +47,7 @@ def tracking(tmp_path, monkeypatch) -> Tracking:
 def exporter(tmp_path, tracking):
     """An exporter that works on the folder `0` beside the test, as one beside a study does."""
     ended = threading.Event()
+    connect(tracking.uri, "ours")  # before any task, as the exporter of a study does
     sent = Exporter(tmp_path / "0", tracking_uri=tracking.uri, experiment="ours")
 
     def work() -> None:
