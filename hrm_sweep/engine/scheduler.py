@@ -7,7 +7,7 @@ results for new trials with Optuna in one transaction, submit those, let the obs
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -171,9 +171,20 @@ class Scheduler:
             if trial.outcome is None or flight.was_told:
                 trial.await_attempt()  # the attempt that was taken had not begun
                 trial.outcome = Outcome.INTERRUPTED
+            elif trial.outcome is Outcome.KILLED and not self._has_died(flight.former_owner):
+                trial.outcome = Outcome.INTERRUPTED  # with a sweep that had to stop
             elif trial.outcome.is_failure:
                 trial.has_advanced = has_advanced(read(trial.folder))
             self._settle(flight)
+
+    def _has_died(self, owner: Mapping[str, str]) -> bool:
+        """Return whether a sweep died without a word; a full disk, say, lets it release its lease.
+
+        Args:
+            owner: its lease.
+        """
+        is_given_up = owner.get("host") == self._config.take_from is not None
+        return is_given_up or owner.get("lock") in self._opened.lease.buried
 
     def _turn(self) -> None:
         """Run one turn of the loop; Ctrl-C waits for its end, so that no lock stays taken."""

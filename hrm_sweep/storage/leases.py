@@ -30,7 +30,8 @@ class Lease:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_dead(folder)
+        self.buried = _remove_dead(folder)
+        """Lock files of sweeps that died without a word; one that had to stop has removed its."""
         name = f".{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
         self._path = folder.absolute() / name
         with files.creating(self._path) as temporary:  # it appears locked: a free one is removed
@@ -76,12 +77,19 @@ def give_up(folder: Path, machine: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def _remove_dead(folder: Path) -> None:
-    """Remove the lock files of dead sweeps, and the files that they had begun to write."""
+def _remove_dead(folder: Path) -> set[str]:
+    """Remove the lock files of dead sweeps, and the files that they had begun to write.
+
+    Returns:
+        Absolute paths of those lock files.
+    """
+    removed = set()
     for path, writer, state in _locks(folder):
         if writer and state is LeaseState.EXPIRED:
             files.remove_unfinished(folder, int(writer["pid"]))
             path.unlink(missing_ok=True)
+            removed.add(str(path.absolute()))
+    return removed
 
 
 def _locks(folder: Path) -> Iterator[tuple[Path, dict[str, Any], LeaseState]]:

@@ -42,7 +42,7 @@ class RetryPolicy:
         try:
             yield
         except DatabaseAway as trouble:
-            self.trouble, ended = trouble, self._monotonic()
+            self.trouble, ended = _first(trouble), self._monotonic()
             self._try_at = ended + max(
                 SECONDS_BETWEEN_TRIES, self._times_of_a_try * (ended - began)
             )
@@ -62,3 +62,12 @@ class RetryPolicy:
             self._idle_since = now
         if now - self._idle_since > PATIENCE_SECONDS:
             raise self.trouble
+
+
+def _first(trouble: DatabaseAway) -> DatabaseAway:
+    """Return the failure from which others followed, as a rollback may fail too."""
+    error: BaseException | None = trouble
+    while error is not None:
+        trouble = error if isinstance(error, DatabaseAway) else trouble
+        error = error.__cause__ or error.__context__
+    return trouble

@@ -67,6 +67,8 @@ class Exporter:
         self._lock: FileLock | None = None
         self._runs: dict[Path, RunExporter] = {}
         self._children: dict[Path, set[str]] = {}
+        self._has_all_children: set[Path] = set()
+        """Folders of runs that were looked into after the run had ended."""
         self._has_scanned = False
         """Runs found after the first scan are new, so MLflow need not be searched for them."""
         self._woken_up_to = 0
@@ -135,8 +137,8 @@ class Exporter:
             self.progress += 1
         self._add(self._root, None)
         self._add_children(self._root, self._runs.get(self._root))
-        for run in [run for run in self._runs.values() if not run.is_done]:
-            self._add_children(run.folder, run)
+        for run in list(self._runs.values()):
+            self._follow_children(run)
         self._has_scanned = True
         self._take_turns(list(self._runs.values()), self._destination)
         self._rank_trials(self._destination)
@@ -221,6 +223,16 @@ class Exporter:
         self._add_children(folder, run)
         return True
 
+    def _follow_children(self, run: RunExporter) -> None:
+        """Look for repeats until a run has ended, and then once more: a short one is fast."""
+        if not run.is_done:
+            self._has_all_children.discard(run.folder)
+        elif run.folder in self._has_all_children:
+            return
+        else:
+            self._has_all_children.add(run.folder)
+        self._add_children(run.folder, run)
+
     def _add_children(self, folder: Path, run: RunExporter | None) -> None:
         known = self._children.setdefault(folder, set())
         for name in runs_below(folder, known):
@@ -238,6 +250,7 @@ class Exporter:
         self._destination, self._has_scanned, self._num_ranked = None, False, 0
         self._runs.clear()
         self._children.clear()
+        self._has_all_children.clear()
 
     def _back_off(self, error: Exception) -> None:
         unreachable = isinstance(error, (Unreachable, OSError))

@@ -16,6 +16,7 @@ from hrm_sweep.engine.scheduler import Scheduler
 from hrm_sweep.engine.study_sync import StudySync
 from hrm_sweep.errors import BatchLost, DatabaseAway, Hopeless, StudyError, TimedOut
 from hrm_sweep.runs.record import Record, read
+from hrm_sweep.storage.leases import Lease
 
 
 class Run:
@@ -337,7 +338,14 @@ def test_a_stopped_study_is_resumed_where_it_was(tmp_path):
     )
 
 
-def test_trials_of_a_sweep_that_died_are_taken_over(tmp_path):
+@pytest.mark.parametrize(
+    ("end", "attempt"),
+    [
+        pytest.param(lambda lease: lease._lock.release(), 2, id="without a word, as by a kill"),
+        pytest.param(Lease.release, 1, id="because it had to stop, as for a full disk"),
+    ],
+)
+def test_trials_of_a_sweep_that_has_ended_are_taken_over(tmp_path, end, attempt):
     """Trial 0 had ended in its record, trial 1 had not; Optuna knew of neither end."""
     dead = open_in(tmp_path, "x=0,1,2")
     taken = StudySync(dead).commit(reporting=[], ended=[], known=[], wanted=2)
@@ -347,12 +355,12 @@ def test_trials_of_a_sweep_that_died_are_taken_over(tmp_path):
             if flight.progress.number == 0:
                 best = {"objective": 7.0}
                 record.append("finished", outcome="complete", best=best, reason="")
-    dead.lease.release()  # as the kernel does
+    end(dead.lease)
 
     heir = Run(tmp_path, "x=0,1,2").run()
     assert sorted(heir.launcher.submitted) == [1, 2]
     assert [trial.value for trial in heir.opened.study.get_trials()] == [7.0, 1.0, 2.0]
-    assert heir.opened.study.get_trials()[1].user_attrs[ATTEMPT] == 2  # its death counts
+    assert heir.opened.study.get_trials()[1].user_attrs[ATTEMPT] == attempt
     outcomes = [
         each.fields["outcome"] for each in read(tmp_path / "study/1") if each.event == "finished"
     ]

@@ -130,6 +130,19 @@ class TestAStudy:
             assert not project(root, uri).runs
         assert sorted(run.info.run_name for run in Truth(uri).runs()) == ["0", "1", "otter"]
 
+    def test_has_repeats_that_appear_while_their_trial_is_sent(self, tmp_path, uri, truth):
+        """A trial of some milliseconds is seen first before its repeats, and next as ended."""
+        root = tmp_path / "study"
+        write_study(root, trials=1)
+
+        def draw(folder: Path) -> list[str]:
+            if folder == root / "0" and not (folder / "0").exists():
+                write_run(folder / "0", name="repeat", outcome="complete")
+            return []
+
+        assert project(root, uri, pictures=draw).runs == 0
+        assert truth.run("repeat").data.tags["mlflow.parentRunId"] == truth.run("0").info.run_id
+
     def test_has_the_mean_of_its_repeats_in_each_trial(self, tmp_path, uri, truth):
         root = tmp_path / "otter"
         write_study(root, trials=0)
