@@ -11,7 +11,8 @@ import cloudpickle
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hrm_sweep.compat.hydra import ComposeSteps, active_config
 from hrm_sweep.runs.configs import typed_overrides
@@ -72,10 +73,14 @@ class ComposedJob:
         """Return the job of a config."""
         return cls(cloudpickle.dumps(config), sweep_dir)
 
-    @property
-    def home(self) -> str:
-        """The folder of the run where the study is."""
-        return str(folder_of(pickle.loads(self.packed)))
+    def bring_home(self, done: JobReturn) -> None:
+        """Let a result name the folders where the study is."""
+        config: DictConfig = pickle.loads(self.packed)
+        done.working_dir = str(folder_of(config))
+        assert done.hydra_cfg is not None
+        with read_write(done.hydra_cfg.hydra), open_dict(done.hydra_cfg.hydra):
+            done.hydra_cfg.hydra.sweep.dir = str(config.hydra.sweep.dir)
+            done.hydra_cfg.hydra.runtime.output_dir = done.working_dir
 
     def config(self) -> DictConfig:
         """Return the config, in the place.

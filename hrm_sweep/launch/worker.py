@@ -213,7 +213,7 @@ class Runner:
                 job_subdir_key="hydra.sweep.subdir",
             )
         if isinstance(job, ComposedJob):
-            done.working_dir = job.home
+            job.bring_home(done)
         return done
 
 
