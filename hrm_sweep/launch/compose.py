@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,10 +90,17 @@ class ComposedJob:
         If the working folder of the sweep is not there, either, that of this process stands for it.
         """
         config: DictConfig = pickle.loads(self.packed)
+        with suppress(FileNotFoundError):
+            return self._placed(config)
+        os.chdir(self.sweep_dir)  # Ray may unpack the working folder of its tasks anew
+        return self._placed(config)
+
+    def _placed(self, config: DictConfig) -> DictConfig:
+        here = str(Path.cwd())
         with open_dict(config.hydra):
             config.hydra.sweep.dir = self.sweep_dir
             if not Path(str(config.hydra.runtime.cwd)).is_dir():
-                config.hydra.runtime.cwd = str(Path.cwd())
+                config.hydra.runtime.cwd = here
         return config
 
 

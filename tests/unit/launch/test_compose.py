@@ -94,3 +94,15 @@ def test_a_job_that_was_composed_elsewhere_has_folders_that_are_there(tmp_path, 
     assert here.hydra.sweep.dir == "/scratch"
     assert here.hydra.runtime.cwd == str(cwd if is_there else Path.cwd())
     assert here.x == 1
+
+
+def test_a_composed_job_runs_where_its_working_folder_is_gone(tmp_path, monkeypatch):
+    scratch, gone = tmp_path / "scratch", tmp_path / "gone"
+    scratch.mkdir()
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": "/home"}, "runtime": {"cwd": "/none"}}})
+    placed = ComposedJob.of(config, str(scratch)).config()
+    assert placed.hydra.sweep.dir == placed.hydra.runtime.cwd == str(scratch)
+    assert Path.cwd() == scratch
