@@ -1,4 +1,4 @@
-"""The browser of the person at this machine, for the pages that are served here."""
+"""The browser of the user at this machine, for the pages that are served here."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import plain_table
-from hrm_sweep.commands.resolve import stopped_runs, studies, unreadable, with_others
+from hrm_sweep.commands.resolve import how_to_start, stopped_runs, studies, unreadable, with_others
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.places import Whereabouts, whereabouts
 from hrm_sweep.runs.ranking import ranked
@@ -35,8 +35,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if found:
         _print_table(found)
     else:
-        start = process.hrm_sweep_command("-m", "lr=1e-4,1e-3")
-        print(f"No study in {layout.MULTIRUN}/ yet; start one: {start}")
+        print(f"No study in {layout.MULTIRUN}/ yet; {how_to_start()}")
     for study in found:
         for line in dict.fromkeys(
             describe_unknown(writer, study.reference) for writer in study.unknown_writers

@@ -119,7 +119,7 @@ def _page(shown: Study | Run | None) -> str:
 
 
 def _say_what_is_awaited(text: str) -> None:
-    """Tell a person at a terminal; a program that reads the address gets the address alone."""
+    """Tell the user at a terminal; a program that reads the address gets the address alone."""
     if sys.stderr.isatty():
         print(text, file=sys.stderr)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shlex
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from hrm_sweep.commands.console import curve, facts
 from hrm_sweep.commands.resolve import resolve_run
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.curves import Remeasured
+from hrm_sweep.runs.record import marked
 from hrm_sweep.runs.run import Run
 from hrm_sweep.system import process
 
@@ -67,17 +66,13 @@ def _described(run: Run) -> dict[str, Any]:
         "started_ms": run.first.time_ms,
         "seconds": run.seconds,
         "attempts": run.attempts,
-        "values": _jsonable(run.values),
-        "curves": {str(step): _jsonable(values) for step, values in run.curves.items()},
+        "values": marked(run.values),
+        "curves": marked(run.curves),
         "overrides": run.overrides,
         "command": shlex.split(run.command),
         "folder": str(run.folder),
         "mlflow_run_id": run.mlflow_run_id or None,
     }
-
-
-def _jsonable(values: Mapping[str, float]) -> dict[str, float | str]:
-    return {name: v if math.isfinite(v) else str(v) for name, v in values.items()}
 
 
 def _head(run: Run) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from hrm_sweep.engine.attributes import OWNER
 from hrm_sweep.engine.endings import ending, write_missing_record
 from hrm_sweep.engine.guarded import GuardedObserver
 from hrm_sweep.engine.interfaces import Clock, Observer, Outliving, Slots
@@ -171,7 +172,9 @@ class Scheduler:
             if trial.outcome is None or flight.was_told:
                 trial.await_attempt()  # the attempt that was taken had not begun
                 trial.outcome = Outcome.INTERRUPTED
-            elif trial.outcome is Outcome.KILLED and not self._has_died(flight.former_owner):
+            elif trial.outcome is Outcome.KILLED and not self._has_died(
+                flight.trial.user_attrs[OWNER]
+            ):
                 trial.outcome = Outcome.INTERRUPTED  # with a sweep that had to stop
             elif trial.outcome.is_failure:
                 trial.has_advanced = has_advanced(read(trial.folder))

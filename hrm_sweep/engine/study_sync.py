@@ -39,8 +39,6 @@ class InFlightTrial:
     """Metric of its curve in Optuna; None with several objectives, which have no curve."""
     unreported: dict[int, float] = field(default_factory=dict)
     """Steps of the curve that Optuna lacks."""
-    former_owner: Mapping[str, str] = field(default_factory=dict)
-    """Lease of the sweep from which the trial was taken over."""
     run_id: str = ""
     """In MLflow; "" until it is known, which may be after the end: see `engine.optuna_summary`."""
 
@@ -109,15 +107,10 @@ class StudySync:
         """
         with self._alone():
             await_orphans(self._study)
-            running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            owners = {trial.number: trial.user_attrs.get(OWNER, {}) for trial in running}
             lost = self._queue.recover(self._owner, take_from=self._opened.config.take_from)
             for trial in lost:
                 self._tickets.revoke(trial.number)
-            flights = [self._in_flight(trial) for trial in lost]
-        for flight in flights:
-            flight.former_owner = owners[flight.progress.number]
-        return flights
+            return [self._in_flight(trial) for trial in lost]
 
     def commit(
         self,

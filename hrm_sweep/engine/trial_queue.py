@@ -104,8 +104,8 @@ class TrialQueue:
 
     def recover(
         self, owner: Mapping[str, str], *, take_from: str | None = None
-    ) -> list[optuna.Trial]:
-        """Take over the running trials of sweeps that have died.
+    ) -> list[FrozenTrial]:
+        """Take over the running trials of sweeps that have died, and return them as they were.
 
         Args:
             owner: lease that gets the trials.
@@ -118,8 +118,8 @@ class TrialQueue:
             machine, state = who_runs(trial)
             is_given_up = state is LeaseState.UNKNOWN and machine == take_from
             if state is LeaseState.EXPIRED or is_given_up:
-                lost.append(optuna.Trial(self._study, trial_id(trial)))
-                self._storage.set_user_attrs(lost[-1], {OWNER: owner})
+                lost.append(trial)
+                self._storage.set_user_attrs(trial, {OWNER: owner})
         return lost
 
     def adopt(

@@ -34,7 +34,7 @@ RECIPE = (layout.CONFIG, layout.OVERRIDES, layout.ENVIRONMENT)
 SMALL_BYTES = 1 << 20
 """A larger file is sent when it has not changed between two looks: it may be half written."""
 MOST_SECONDS = 10.0
-"""How long a large file that goes on changing is waited for."""
+"""How long a large file that keeps changing is waited for."""
 
 Messages = Iterator[FileMessage | Notice]
 
@@ -89,7 +89,7 @@ class FolderChanges:
         """Yield what changed since the last look.
 
         Args:
-            is_last: nobody writes into the folder any more.
+            is_last: no process writes into the folder any more.
         """
         ended = self._lines.ended()
         present = dict(self._files())

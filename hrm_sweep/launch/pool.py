@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 from hrm_sweep.compat import spawn
 from hrm_sweep.errors import Interrupted
 from hrm_sweep.launch.job_returns import PackedFuture
-from hrm_sweep.launch.worker import ANSWER, STOP, check_not_importing, packed_job
+from hrm_sweep.launch.worker import ANSWER, NOT_BEGUN, STOP, check_not_importing, packed_job
 from hrm_sweep.launch.worker_process import WorkerProcess
 from hrm_sweep.runs.questions import Questions
 from hrm_sweep.system import process
@@ -35,7 +35,6 @@ from hrm_sweep.system import process
 MOST_STARTS = 3
 """How often a slot starts a process, one after the other, that dies before it is ready."""
 SECONDS_BETWEEN_STARTS = 0.5
-NOT_BEGUN = "stopped before it began"
 
 
 class _Job(NamedTuple):

@@ -29,10 +29,10 @@ from hrm_sweep.launch.ray_cluster import Cluster, one_line
 from hrm_sweep.launch.ray_config import RayConfig
 from hrm_sweep.launch.ray_mailbox import Answer, MailboxControl, Mailboxes, Stop
 from hrm_sweep.launch.remote_jobs import RemoteJobs
+from hrm_sweep.launch.worker import NOT_BEGUN
 from hrm_sweep.runs.questions import Questions
 from hrm_sweep.system import output
 
-NOT_BEGUN = "stopped before it began"
 UNUSABLE = (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError)
 """What a node answers that cannot import what a job needs."""
 SECONDS_TO_END = 5.0

@@ -25,7 +25,7 @@ from hrm_sweep.launch.job_returns import PackedFuture
 from hrm_sweep.launch.slurm_config import MOST_JOBS, SlurmConfig
 from hrm_sweep.launch.slurm_jobs import SlurmJob, SlurmJobs
 from hrm_sweep.launch.slurm_queue import SlurmError
-from hrm_sweep.launch.worker import check_not_importing
+from hrm_sweep.launch.worker import NOT_BEGUN, check_not_importing
 from hrm_sweep.runs.questions import FolderQuestions
 from hrm_sweep.runs.tickets import Adopted
 from hrm_sweep.system import output
@@ -35,7 +35,6 @@ SECONDS_BETWEEN_QUERIES = 3.0
 """How often the queue is asked: all users ask the one server."""
 SECONDS_OF_TRYING = 60.0
 """How long no job can be submitted before that ends the study."""
-NOT_BEGUN = "stopped before it began"
 
 
 class SlurmSlots:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from hrm_sweep.compat import spawn
 from hrm_sweep.compat.submitit import TIME_IS_UP
 from hrm_sweep.errors import Interrupted
-from hrm_sweep.launch.worker import RAISED, Runner, prepare, returned
+from hrm_sweep.launch.worker import Runner, prepare, returned, unpacked
 from hrm_sweep.runs import handle
 from hrm_sweep.runs.record import Entry, RecordReader
 from hrm_sweep.runs.tickets import Ticket, Tickets
@@ -90,10 +90,10 @@ def _catch_warnings() -> list[str]:
 
 
 def _result(data: bytes, came: Sequence[str]) -> Result:
-    if data.startswith(RAISED):
-        error = pickle.loads(data.removeprefix(RAISED))
-        return Result(data, came[0] if came and isinstance(error, Interrupted) else "", False)
-    done = pickle.loads(data)
+    answer = unpacked(data)
+    if isinstance(answer, Exception):
+        return Result(data, came[0] if came and isinstance(answer, Interrupted) else "", False)
+    done = pickle.loads(answer)
     if not came or not isinstance(returned(done), Interrupted):
         return Result(data, "", True)
     folder = Path(done.hydra_cfg.hydra.runtime.output_dir)

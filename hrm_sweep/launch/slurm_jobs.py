@@ -22,7 +22,7 @@ from hrm_sweep.launch.job_returns import PackedFuture
 from hrm_sweep.launch.slurm_config import SlurmConfig
 from hrm_sweep.launch.slurm_job import Result
 from hrm_sweep.launch.slurm_queue import JobState, SlurmError
-from hrm_sweep.launch.worker import RAISED, packed_job
+from hrm_sweep.launch.worker import packed_job, unpacked
 from hrm_sweep.runs.tickets import Ticket, Tickets
 from hrm_sweep.system import files, process
 from hrm_sweep.system.redact import redacted
@@ -111,7 +111,7 @@ class SlurmJobs:
                 continue
             result = self._result(job)
             if result is not None and not result.stopped_by:
-                yield job, _unpacked(result)
+                yield job, unpacked(result.data)
             elif result is not None and result.stopped_by == submitit.TIME_IS_UP:
                 yield job, _time_is_up(job, result)
 
@@ -208,13 +208,6 @@ class SlurmJobs:
         last = _last_line(submitit.output_of(self._tickets.folder, job.id))
         ended = f"{which} ended as {how}" if how else f"{which} is gone from the queue"
         return WorkerDied(f"{ended}: {last}" if last else ended)
-
-
-def _unpacked(result: Result) -> bytes | Exception:
-    if not result.data.startswith(RAISED):
-        return result.data
-    error: Exception = pickle.loads(result.data.removeprefix(RAISED))
-    return error
 
 
 def _time_is_up(job: SlurmJob, result: Result | None) -> HrmSweepError:

@@ -101,7 +101,6 @@ def _run(*words: str, script: str = "", variables: Mapping[str, str] | None = No
         done = subprocess.run(
             words,
             input=script,
-            stdin=subprocess.DEVNULL if script is None else None,
             capture_output=True,
             text=True,
             env=environment | dict(variables or {}),

@@ -45,6 +45,8 @@ from hrm_sweep.system.writers import set_writer
 READY, STOP, RAISED, LEAVING = b"ready", b"stop", b"raised ", b"leaving "
 ASKED, ANSWER = b"asked ", b"answer "
 
+NOT_BEGUN = "stopped before it began"
+
 _is_preparing = False
 
 
@@ -201,7 +203,7 @@ class Runner:
 
     def _run(self, job: Sequence[str] | ComposedJob, job_idx: int) -> JobReturn:
         if handle.stop_requested():
-            raise Interrupted("stopped before it began")
+            raise Interrupted(NOT_BEGUN)
         job_config = job.config() if isinstance(job, ComposedJob) else self._compose(job)
         set_number(job_config, job_idx)
         with _output_to(folder_of(job_config) / layout.LOG):
@@ -260,6 +262,14 @@ def _pickled(done: JobReturn) -> bytes:
         )
         data = cloudpickle.dumps(done)
     return data
+
+
+def unpacked(answer: bytes) -> bytes | Exception:
+    """Return the pickled `JobReturn` that a job has answered with, or the exception of Hydra."""
+    if not answer.startswith(RAISED):
+        return answer
+    error: Exception = pickle.loads(answer.removeprefix(RAISED))
+    return error
 
 
 def _sendable(error: Exception) -> Exception:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from multiprocessing.connection import wait
 
 from hrm_sweep.compat import spawn
 from hrm_sweep.errors import TimedOut, WorkerDied
-from hrm_sweep.launch.worker import ASKED, LEAVING, RAISED, READY
+from hrm_sweep.launch.worker import ASKED, LEAVING, READY, unpacked
 from hrm_sweep.system.redact import redacted
 
 SECONDS_TO_DIE = 10.0
@@ -97,10 +96,7 @@ class WorkerProcess:
         if message.startswith(LEAVING):
             message = message.removeprefix(LEAVING)
             self.end()
-        if message.startswith(RAISED):
-            error: Exception = pickle.loads(message.removeprefix(RAISED))
-            return error
-        return message
+        return unpacked(message)
 
     def kill(self) -> None:
         """Kill it and what it has started; it is waited for elsewhere."""

@@ -109,7 +109,7 @@ class Record:
         said = {}
         if event == "started":
             self.started, said = self._next, {"writer": writers.writer_of(self._at)}
-        self._append(event, _marked(redacted_tree(fields)) | said)
+        self._append(event, marked(redacted_tree(fields)) | said)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Write the measurements of one step; values may be non-finite."""
@@ -417,12 +417,12 @@ def _number(value: float) -> float | str:
     return float(value) if math.isfinite(value) else str(float(value))
 
 
-def _marked(value: Any) -> Any:
+def marked(value: Any) -> Any:
     """Return a tree of JSON values with non-finite numbers as text, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: _marked(inner) for key, inner in value.items()}
+        return {key: marked(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_marked(inner) for inner in value]
+        return [marked(inner) for inner in value]
     return _number(value) if isinstance(value, float) else value
 
 
