@@ -222,7 +222,7 @@ class Job:
 
 
 def _ask(channel: Channel, judged_by: str, step: int, values: Mapping[str, float]) -> None:
-    """Ask, after a report that a pruner can judge, whether the trial goes on.
+    """Ask, after a report that a pruner can judge, whether the trial continues.
 
     Raises:
         optuna.TrialPruned: it does not.

@@ -26,7 +26,7 @@ class SlurmConfig:
     partition: str | None = None
     """Slurm's default is that of the cluster, here and below."""
     timeout_min: float = 60
-    """Time limit of a job in minutes. A trial that takes longer goes on in another job."""
+    """Time limit of a job in minutes. A trial that takes longer continues in another job."""
     signal_delay_s: int = 90
     """Seconds before the time limit from which on a trial stops at its next report."""
     cpus_per_task: int | None = None
