@@ -36,3 +36,12 @@ def test_copy_and_increment_are_solved(seed):
     for pattern in ("copy", "increment"):
         assert values[f"eval/exact_match/{pattern}"] >= 511 / 512
     assert time.process_time() - started < 60
+
+
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_the_first_study_has_a_clear_best(precision):
+    rates = ("1e-4", "5e-4", "1e-3")
+    built = (composed(f"lr={rate}", f"trainer.precision={precision}") for rate in rates)
+    low, middle, high = (best(config)["eval/exact_match"] for config in built)
+    assert low + 0.1 < middle
+    assert middle + 0.1 < high < 1
