@@ -11,11 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hrm_sweep.report.data import Data
-from hrm_sweep.report.figures import BEST, BLUE, STYLE, as_objective
+from hrm_sweep.report.style import COLOURS, STYLE, as_objective
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import files
-
-COLOURS = (BLUE, BEST, "#009e73", "#cc79a7", "#b08900", "#8b95a1")
 
 
 def draw(studies: Sequence[Study], path: Path) -> None:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
 from hrm_sweep import formatting
-from hrm_sweep.report import figures
+from hrm_sweep.report import figures, style
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs import layout, pictures
 from hrm_sweep.runs.app import trusted_pictures
@@ -159,7 +159,7 @@ def _svg(figure: Figure, name: str) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
-    svg = svg[svg.index("<svg") :].replace(figures.INK, "currentColor")
+    svg = svg[svg.index("<svg") :].replace(style.INK, "currentColor")
     svg = re.sub(r'<svg [^>]*?width="[^"]*"[^>]*?>', _without_size, svg, count=1)
     svg = re.sub(r' id="[a-zA-Z]+_\d+"', "", svg)  # every figure counts its parts from 1
     return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hrm_sweep.commands.resolve import resolve_study
-from hrm_sweep.report import draw_report, figures, page
+from hrm_sweep.report import draw_report, figures, page, style
 from hrm_sweep.report.data import Data
 from hrm_sweep.runs import record
 from hrm_sweep.runs.record import Record
@@ -195,6 +195,6 @@ def test_importances_tell_what_mattered():
 
 def test_the_figures_of_a_page_take_its_colour_of_ink(tmp_path):
     text = Path("multirun/grid/report.html").read_text()
-    assert figures.INK not in text
+    assert style.INK not in text
     assert text.count("currentColor") > 20
     assert json.dumps(re.findall(r' id="(?:figure|axes)_1"', text)) == "[]"
