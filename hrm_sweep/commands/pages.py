@@ -15,7 +15,7 @@ from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.resolve import resolve, resolve_study
 from hrm_sweep.errors import InputError, StudyError, TrackingError
 from hrm_sweep.runs.export_state import ExportState
-from hrm_sweep.runs.find import single_run_folders, study_in
+from hrm_sweep.runs.find import study_in
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system.redact import redacted
@@ -83,12 +83,12 @@ def _end_by_signal() -> None:
 
 
 def _shown(name: str | None) -> Study | Run | None:
-    """Return what the user named; without a name the newest study, or the newest single run."""
+    """Return what the user named, or the newest study or single run; None if there is none."""
     if name is not None:
         return resolve(name)
     with suppress(StudyError):
-        return resolve_study(None)
-    return max(map(Run.open, single_run_folders()), key=lambda run: run.last.time_ms, default=None)
+        return resolve(None)
+    return None
 
 
 def _tracking_uri(shown: Study | Run | None) -> str | None:
@@ -147,7 +147,7 @@ UI = Command(
     name="ui",
     summary="Serve the MLflow UI on this machine, with the runs of a study.",
     examples=(
-        ("", "the newest study, its best trials first, on http://127.0.0.1:5000, until Ctrl-C"),
+        ("", "the newest study, its best trials first, or single run, on http://127.0.0.1:5000"),
         (
             "my-study",
             "that study, trial or run; without a name, MLFLOW_TRACKING_URI if it is set",

@@ -19,9 +19,11 @@ from hrm_sweep.errors import DatabaseAway, RecordError, StudyError
 from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.find import (
+    Found,
     newest_first,
     open_folder,
     single_run_folders,
+    single_runs,
     studies_below,
     study_in,
 )
@@ -39,20 +41,22 @@ def resolve(text: str | None) -> Study | Run:
     """Return what the user named: a study, a single run, a trial or one repeat of a trial.
 
     Args:
-        text: as typed; see `find`. None is the newest study.
+        text: as typed; see `find`. None is the newest study or single run.
 
     Raises:
         StudyError: nothing has that name; the message says what is there.
         RecordError: its record was edited.
     """
-    found = _newest_study() if text is None else find(text)
+    found = _newest(everything(), "study or run") if text is None else find(text)
     if found is None:
         raise _not_found(text or "")
-    if not isinstance(found, Study):
-        return found
-    for error in found.damaged.values():
+    return _whole(found) if isinstance(found, Study) else found
+
+
+def _whole(study: Study) -> Study:
+    for error in study.damaged.values():
         print(f"left out: {error}", file=sys.stderr)
-    return with_others(found)
+    return with_others(study)
 
 
 def with_others(study: Study) -> Study:
@@ -74,12 +78,12 @@ def resolve_whole(text: str | None) -> Study | Run:
 
 
 def resolve_study(text: str | None) -> Study:
-    """Return the study that the user named.
+    """Return the study that the user named; None is the newest study.
 
     Raises:
         StudyError: as in `resolve_whole`, or it is a single run.
     """
-    found = resolve_whole(text)
+    found = _whole(_newest(studies(), "study")) if text is None else resolve_whole(text)
     if isinstance(found, Run):
         raise StudyError(f"{text}: is a single run; name a study")
     return found
@@ -159,14 +163,18 @@ def studies() -> list[Study]:
     return newest_first([*found, *(study for study in outside if study.id not in ids)])
 
 
+def everything() -> list[Study | Run]:
+    """Return the studies and the single runs, the newest first, copies by `reproduce` among them.
+
+    Left out are those whose record was edited.
+    """
+    found: list[Study | Run] = [*studies(), *single_runs()]
+    return newest_first(found)
+
+
 def stopped_runs() -> list[Run]:
     """Return the single runs below `multirun/train/` that can be resumed."""
-    found = []
-    for folder in single_run_folders():
-        with contextlib.suppress(RecordError):
-            run = Run.open(folder)
-            found += [run] if run.can_go_on else []
-    return found
+    return [run for run in single_runs() if run.can_go_on]
 
 
 def unreadable() -> Iterator[Exception]:
@@ -233,12 +241,17 @@ def _numbered(runs: Mapping[int, Run], number: int, name: str, *, kind: str, emp
     raise StudyError(f"{name}/{number}: no {kind} of that number; {there}")
 
 
-def _newest_study() -> Study:
-    found = studies()
-    originals = (study for study in found if whereabouts(study) is not Whereabouts.COPY)
-    for study in (*originals, *found):
-        return study
-    raise StudyError(f"there is no study in {layout.MULTIRUN}/ yet; {how_to_start()}")
+def _newest(found: list[Found], kind: str) -> Found:
+    """Return the first that is no copy by `reproduce`, and if there is one, no copied folder."""
+    made = [each for each in found if each.copy_of is None]
+    originals = (each for each in made if not _is_copied(each))
+    for each in (*originals, *made):
+        return each
+    raise StudyError(f"there is no {kind} in {layout.MULTIRUN}/ yet; {how_to_start()}")
+
+
+def _is_copied(found: Study | Run) -> bool:
+    return isinstance(found, Study) and whereabouts(found) is Whereabouts.COPY
 
 
 def _not_found(text: str) -> StudyError:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
+
+Found = TypeVar("Found", bound=Study | Run)
 
 
 def open_folder(folder: Path) -> Study | Run:
@@ -34,9 +38,9 @@ def studies_below(root: Path = layout.MULTIRUN) -> list[Study]:
     return newest_first(found)
 
 
-def newest_first(found: list[Study]) -> list[Study]:
-    """Return the studies by their last entry, the latest first."""
-    return sorted(found, key=lambda study: -study.run.last.time_ms)
+def newest_first(found: Iterable[Found]) -> list[Found]:
+    """Return studies and runs by their last entry, the latest first."""
+    return sorted(found, key=lambda each: -each.last_ms)
 
 
 def study_in(folder: Path) -> Study | None:
@@ -51,3 +55,12 @@ def study_in(folder: Path) -> Study | None:
 def single_run_folders() -> list[Path]:
     """Return the folders of the single runs below `multirun/train/`, by name."""
     return [path.parent for path in sorted(layout.SINGLE_RUNS.glob(f"*/{layout.RECORD}"))]
+
+
+def single_runs() -> list[Run]:
+    """Return the single runs below `multirun/train/`, by name, without those that were edited."""
+    found = []
+    for folder in single_run_folders():
+        with contextlib.suppress(RecordError):
+            found.append(Run.open(folder))
+    return found

@@ -10,6 +10,8 @@ from pathlib import Path
 
 MULTIRUN = Path("multirun")
 SINGLE_RUNS = MULTIRUN / "train"
+REPRODUCED = MULTIRUN / "reproduced"
+"""Copies by `reproduce` of trials of other apps, each a study of one point."""
 
 RECORD = "record.jsonl"
 """What a run or a study wrote down: see `hrm_sweep.runs.record`."""

@@ -21,6 +21,8 @@ from hrm_sweep.runs.writers import describe_unknown, seen_writer
 from hrm_sweep.search.values import Value, plain
 from hrm_sweep.system.writers import LeaseState, describe_writer
 
+COPY_TAG = "hrm_sweep.reproduces_folder"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -67,6 +69,17 @@ class Run:
         """Of the trial, None for a single run."""
         text = self.tags.get("hrm_sweep.trial")
         return None if text is None else int(text)
+
+    @property
+    def copy_of(self) -> Path | None:
+        """Folder of the run that `reproduce` repeated with it; None: it is no such copy."""
+        folder = self.tags.get(COPY_TAG)
+        return None if folder is None else Path(folder)
+
+    @property
+    def last_ms(self) -> int:
+        """Time of the last entry of its record, in milliseconds since 1970."""
+        return self.last.time_ms
 
     @property
     def overrides(self) -> list[str]:

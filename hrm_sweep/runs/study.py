@@ -57,6 +57,20 @@ class Study:
         return reference(self.name, self.folder)
 
     @property
+    def copy_of(self) -> Path | None:
+        """Folder of the run that `reproduce` repeated with it; None: it is no such copy.
+
+        Older versions did not write it down; it is then the folder that had all copies.
+        """
+        is_old = self.folder.parent.name == layout.REPRODUCED.name
+        return self.run.copy_of or (layout.REPRODUCED if is_old else None)
+
+    @property
+    def last_ms(self) -> int:
+        """Time of the last entry of its record, in milliseconds since 1970."""
+        return self.run.last_ms
+
+    @property
     def place(self) -> dict[str, str] | None:
         """The place of its last start, see `hrm_sweep.runs.places`; None in older records."""
         place: dict[str, str] | None = self._asked.get("place")

@@ -84,9 +84,42 @@ def test_a_trial_is_found_by_its_number_in_a_folder_of_any_name():
     assert str(resolve.resolve("small/2").folder) == "multirun/small/n=2"
 
 
-def test_no_name_is_the_newest_study():
-    write_study(Path("multirun/newest"))
+def write_run(folder: Path, **tags: str) -> None:
+    """Write a single run that is complete."""
+    with Record(folder) as run:
+        fields = {"kind": "train", "name": folder.name, "params": {}, "description": ""}
+        run.append("started", tags=tags, **fields)
+        run.append("finished", outcome="complete", best={"x": 1.0}, reason="")
+
+
+def test_no_name_is_the_newest_study_or_single_run():
+    write_study(Path("multirun/newest"), trials=1)
+    assert resolve.resolve_run(None).tags["hrm_sweep.study"] == "newest"
+    write_run(Path("multirun/train/newer"))
+    found = resolve.everything()
+    assert [each.folder.name for each in found][:2] == ["newer", "newest"]
+    assert {str(each.folder) for each in found[2:]} == {
+        "multirun/small", "multirun/2026-11-28/10-00-00", "multirun/train/alone",
+    }  # fmt: skip
+    assert resolve.resolve(None).folder.name == "newer"
+    assert resolve.resolve_run(None).folder.name == "newer"
     assert resolve.resolve_study(None).name == "newest"
+
+
+def test_a_reproduction_is_never_the_newest():
+    write_run(Path("multirun/train/original"))
+    write_run(
+        Path("multirun/train/original-again"),
+        **{"hrm_sweep.reproduces_folder": "multirun/train/original"},
+    )
+    write_study(Path("multirun/reproduced/small-1-again"), trials=1)  # by an older version
+    assert resolve.resolve(None).folder.name == "original"
+    assert resolve.resolve_study(None).name == "dated"
+    copies = {each.folder.name: each.copy_of for each in resolve.everything() if each.copy_of}
+    assert copies == {
+        "original-again": Path("multirun/train/original"),
+        "small-1-again": Path("multirun/reproduced"),
+    }
 
 
 def test_a_study_stands_for_its_best_trial_where_a_run_is_needed():
