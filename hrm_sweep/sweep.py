@@ -20,6 +20,7 @@ from hrm_sweep.engine.callbacks import Callbacks
 from hrm_sweep.engine.choices import check_choices, set_workers
 from hrm_sweep.engine.description import describe_study
 from hrm_sweep.engine.interfaces import Observer, Slots, SystemClock
+from hrm_sweep.engine.model_keeper import ModelKeeper
 from hrm_sweep.engine.open_study import OpenStudy, find_study, open_study
 from hrm_sweep.engine.optuna_summary import OptunaSummary
 from hrm_sweep.engine.picture_drawer import EagerPictureDrawer, PictureDrawer
@@ -40,6 +41,7 @@ from hrm_sweep.report import draw_report
 from hrm_sweep.runs.app import App, register
 from hrm_sweep.runs.configs import typed_overrides
 from hrm_sweep.runs.export_state import waiting
+from hrm_sweep.runs.models import KEEP_ALL
 from hrm_sweep.runs.own_keys import own_keys
 from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.writers import describe_unknown, unknown_writer
@@ -82,7 +84,7 @@ class Sweep:
         config.check_settings()
         check_choices(hydra_config, self._for_hydra)
         self._config, self._arguments = config, arguments
-        self._app = _started_app(task, hydra_config, self._for_hydra)
+        self._app = _started_app(task, hydra_config, self._for_hydra, config.model_files)
         known = find_study(config)
         resume_in(known_folder(config.study_name, known), hydra_config)
         loader = hydra_context.config_loader
@@ -248,6 +250,9 @@ class Sweep:
         if self._config.is_tracked:
             exporter = ExporterProcess(folder, uri, experiment, pictures=pictures)
             before, after = [], [exporter, PictureDrawer(pictures)]
+        if (keep := self._config.keep_models) != KEEP_ALL:
+            by = self._app.in_own_keys(f"hydra.sweeper.keep_models={keep}")
+            before.append(ModelKeeper(folder, keep, by=by))
         report = Report(lambda: draw_report(folder, self._config.storage))
         record = StudyRecord(
             folder,
@@ -349,11 +354,17 @@ class Sweep:
         return f"{kept}; {once}, continue with: {self._how_to_continue()}"
 
 
-def _started_app(task: TaskFunction, config: DictConfig, for_hydra: Sequence[str]) -> App:
+def _started_app(
+    task: TaskFunction,
+    config: DictConfig,
+    for_hydra: Sequence[str],
+    model_files: Sequence[str] | None,
+) -> App:
     """Return the app that handed the task in, and how this process was started.
 
     Args:
         for_hydra: overrides of Hydra, as they were typed; `-m` is one.
+        model_files: patterns that the user has typed instead of the app's own, if any.
     """
     command = tuple(process.launch_command())
     app = task.app if isinstance(task, Job) else App.of_command(command)
@@ -365,4 +376,6 @@ def _started_app(task: TaskFunction, config: DictConfig, for_hydra: Sequence[str
         folder=str(Path.cwd()),
         once=() if is_typed else ("hydra.mode=RUN",),
         keys=own_keys(config),
+        models=app.models if model_files is None else tuple(model_files),
+        replaces_models=app.replaces_models and model_files is None,
     )

@@ -44,6 +44,18 @@ def limit_connection_retries() -> None:
     utils.MAX_RETRY_COUNT = 1
 
 
+def delete_file(artifact_uri: str, name: str, *, tracking_uri: str) -> None:
+    """Delete one file of a run, also through a server that hands out its files.
+
+    Raises:
+        Exception: whatever the store of the files raises; not if there is no such file.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    store: Any = get_artifact_repository(artifact_uri, tracking_uri=tracking_uri)
+    store.delete_artifacts(name)
+
+
 def create_tables(path: Path, artifact_root: str) -> None:
     """Create the tables of a tracking store in a SQLite file, without waiting for the disk.
 

@@ -31,6 +31,7 @@ def describe_study(
             "repeats": config.repeats,
             "max_attempts": config.max_attempts,
         },
+        "keep_models": config.keep_models,
         "storage": shown(config.storage),
         "tracking": _tracking(config),
     }

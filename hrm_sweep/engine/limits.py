@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.runs.models import CHOICES, KEEP_ALL
 from hrm_sweep.system.durations import seconds_of
 
 LONGEST_NAME = 200
@@ -35,6 +36,10 @@ def check_limits(settings: dict[str, Any]) -> None:
             raise ConfigError(key, settings[key], "must be more than 0 seconds, or null")
         if key in settings:
             settings[key] = seconds
+    if (kept := settings.get("keep_models", KEEP_ALL)) not in CHOICES:
+        raise ConfigError("keep_models", kept, f"must be one of {', '.join(CHOICES)}")
+    if "" in (settings.get("model_files") or ()):
+        raise ConfigError("model_files", "", "must be patterns of file names", "such as ['*.npz']")
     rate = settings.get("max_failure_rate")
     if rate is not None and not 0 <= rate <= 1:
         raise ConfigError("max_failure_rate", rate, "must be from 0 to 1", "such as 0.5")

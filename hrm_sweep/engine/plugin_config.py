@@ -13,6 +13,7 @@ from typing import Any
 from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.limits import check_limits, check_name
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.runs.models import KEEP_ALL
 from hrm_sweep.search.objectives import UNNAMED
 
 STUDY_NAME, SWEEP_DIR = "hydra.sweeper.study_name", "hydra.sweep.dir"
@@ -142,6 +143,12 @@ class SweeperConfig:
     """Optuna sampler: an option of `hydra/sweeper/sampler`, or a config with `_target_`."""
     pruner: Any = None
     """Optuna pruner: an option of `hydra/sweeper/pruner`, or a config with `_target_`."""
+    keep_models: str = KEEP_ALL
+    """Whose models and checkpoints stay: all; best: of the best trial, or the Pareto front; none.
+    What others have left is removed as the study runs, and is not sent to MLflow."""
+    model_files: list[str] | None = None
+    """Which files of a run folder those are, as patterns; null: *.ckpt, *.pt, *.safetensors, …, or
+    those that the app names itself."""
     tracking: Any = field(default_factory=lambda: dict(TRACKING))
     """`name`: mlflow or off; `uri`, `experiment`: null takes MLflow's variables of the shell."""
     check: str | None = None

@@ -76,6 +76,7 @@ class StudyConfig:
     name: str
     storage: str
     resume: str = "auto"
+    keep_models: str = "all"
     enqueue: Any = None
     on_trial_end: Any = None
     on_end: Any = None

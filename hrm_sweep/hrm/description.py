@@ -19,4 +19,6 @@ APP = App(
     proportions=("eval/exact_match",),
     curves=("train/loss", "eval/loss", "eval/token_accuracy", "eval/exact_match"),
     pictures="hrm_sweep.hrm.pictures.draw.draw",
+    models=("*_model.pth", "checkpoint_?.pth", "*.pth.sha256"),
+    replaces_models=True,
 )

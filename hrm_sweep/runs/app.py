@@ -18,6 +18,11 @@ from hrm_sweep.system import process
 if TYPE_CHECKING:
     from hrm_sweep.runs.handle import RunHandle
 
+MODELS = (
+    *("*.pth", "*.pth.sha256", "*.pt", "*.ckpt", "*.safetensors"),
+    *("checkpoint-*/*",),  # Hugging Face's, with optimizer and scheduler
+)
+"""Files of models, and checkpoints, as frameworks name them."""
 FinalTags = Callable[["RunHandle"], Mapping[str, str]]
 """Returns tags of a run, which are written when it ends."""
 
@@ -54,6 +59,11 @@ class App:
     """Metrics whose curves come first when a run is shown."""
     pictures: str | None = None
     """Dotted path of a function that draws the pictures of a run folder and returns their names."""
+    models: tuple[str, ...] = MODELS
+    """Files of a run folder, as patterns, that hold a model or a checkpoint; no result needs them
+    once the run has ended."""
+    replaces_models: bool = False
+    """It replaces those files by renaming and never rewrites them, so that MLflow may link them."""
 
     @classmethod
     def of_command(cls, command: Sequence[str]) -> App:

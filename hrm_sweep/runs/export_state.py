@@ -48,6 +48,8 @@ class ExportState:
     """Bytes of the record when the run was finished."""
     artifacts: list[str] = field(default_factory=list)
     """Files that are there whole, of the last attempt."""
+    held: list[str] = field(default_factory=list)
+    """Model files that are sent when the study is complete, if it keeps them until then."""
     unconfirmed_create_ms: int = 0
     """When a creation of the run was not answered, in ms since 1970; a second run may appear until
     some time later. `doubt_ms` in the file."""

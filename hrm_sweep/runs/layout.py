@@ -20,6 +20,8 @@ RESULT = "result.json"
 CONFIG = "config.yaml"
 OVERRIDES = "overrides.yaml"
 ENVIRONMENT = "environment.json"
+REMOVED_MODELS = "removed_models.json"
+"""Which model files of a run were removed to free space: see `hrm_sweep.runs.models`."""
 LOG = "run.log"
 """Output of a Hydra job; the repeats of a trial share their trial's."""
 

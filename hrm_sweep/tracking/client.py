@@ -8,10 +8,11 @@ off.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from mlflow.entities import (
@@ -42,6 +43,7 @@ from hrm_sweep.tracking.limits import (
     param_text,
     shown,
 )
+from hrm_sweep.tracking.run_files import RunFiles
 from hrm_sweep.tracking.translate import Update
 
 TIMEOUT_SECONDS = 5
@@ -235,11 +237,10 @@ class MlflowRun:
         with translated():
             self._client.log_inputs(self.run_id, [used])
 
-    def artifact(self, path: Path, name: str) -> None:
-        """Send one file; it has its name in MLflow only when it is whole there."""
-        folder = str(PurePosixPath(name).parent)
-        with translated():
-            self._client.log_artifact(self.run_id, str(path), None if folder == "." else folder)
+    @functools.cached_property
+    def files(self) -> RunFiles:
+        """The run's files."""
+        return RunFiles(self._client, self.run_id)
 
     def reopen(self) -> None:
         """Mark the run as running again: another attempt begins."""

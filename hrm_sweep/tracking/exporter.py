@@ -10,6 +10,7 @@ from pathlib import Path
 from hrm_sweep.errors import RecordError, StudyError, TrackingError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.export_state import Backlog, waiting
+from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.run_folders import runs_below
 from hrm_sweep.runs.study import Study
@@ -158,11 +159,24 @@ class Exporter:
         for run in runs:
             run.remove_doubles(destination)
             run.follow_parent(destination)
+        self._follow_models(runs, destination)
         for run in runs[self._woken_up_to : self._woken_up_to + WAKES_A_STEP]:
             run.wake()
         self._woken_up_to = (self._woken_up_to + WAKES_A_STEP) * (
             self._woken_up_to + WAKES_A_STEP < len(runs)
         )
+
+    def _follow_models(self, runs: list[RunExporter], destination: client.Destination) -> None:
+        """Send the models that were kept, once the study has ended, and remove those that were not.
+
+        A study that was stopped may still find another best.
+        """
+        root = self._runs.get(self._root)
+        if root is None or not root.is_done:
+            return
+        is_complete = _outcome(self._root) == Outcome.COMPLETE.word
+        for run in runs:
+            self.progress += run.follow_models(destination, is_study_complete=is_complete)
 
     def _rank_trials(self, destination: client.Destination) -> None:
         """Rank the trials when all is sent, and until then whenever their number has doubled."""
@@ -272,6 +286,14 @@ class Exporter:
 
 def _is_done(run: RunExporter) -> bool:
     return run.is_done
+
+
+def _outcome(folder: Path) -> str:
+    """Return how the run or study in a folder has ended; empty: it has not, or is damaged."""
+    try:
+        return str(Run.open(folder).last.fields.get("outcome", ""))
+    except RecordError:
+        return ""
 
 
 def _objectives(folder: Path) -> Objectives | None:

@@ -11,13 +11,13 @@ from itertools import islice
 from pathlib import Path
 
 from hrm_sweep.errors import RecordError
-from hrm_sweep.runs import layout, record
+from hrm_sweep.runs import layout, models, record
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.record import Entry, RecordReader
 from hrm_sweep.runs.run_folders import runs_below
-from hrm_sweep.tracking import artifacts
 from hrm_sweep.tracking.client import Destination, MlflowRun
 from hrm_sweep.tracking.errors import Gone, Unreachable
+from hrm_sweep.tracking.file_exporter import FileExporter
 from hrm_sweep.tracking.limits import METRICS_A_BATCH, refusal
 from hrm_sweep.tracking.translate import Translation, links, note, status
 
@@ -71,6 +71,8 @@ class RunExporter:
         self._failures = 0
         self._superseded: set[str] = set()
         """Runs of records that were in the folder before."""
+        self._keep_models = ""
+        """Of a study; empty: to be read."""
         self._is_shared = False
         """It is a study, which sweeps on several machines send, each from its own folder."""
         self._reset()
@@ -90,6 +92,15 @@ class RunExporter:
     def is_alive(self) -> bool:
         """The record was read and its last attempt has not ended."""
         return not self._is_unread and not self.is_done and self._translation.end is None
+
+    @property
+    def keep_models(self) -> str:
+        """Whose models the study keeps that the run belongs to; `all` where it is of none."""
+        if self.parent:
+            return self.parent.keep_models
+        if not self._keep_models:
+            self._keep_models = models.kept_by(self.folder)
+        return self._keep_models
 
     @property
     def is_waiting(self) -> bool:
@@ -165,6 +176,19 @@ class RunExporter:
         if age > UNCONFIRMED_SECONDS:
             self._state.unconfirmed_create_ms = 0
             self._save()
+
+    def follow_models(self, destination: Destination, *, is_study_complete: bool) -> int:
+        """Let MLflow have the model files that the folder keeps; return how many have changed."""
+        if not self.is_done or not self.run_id:
+            return 0
+        with contextlib.suppress(RecordError, Gone):
+            number = self._files.follow(
+                destination.open(self.run_id), is_complete=is_study_complete
+            )
+            if number:
+                self._save()
+            return number
+        return 0
 
     def follow_parent(self, destination: Destination) -> None:
         """Name the parent's run in MLflow, if that is another one than before."""
@@ -259,8 +283,14 @@ class RunExporter:
         if sent and last_ms and (len(sent) < self._state.next or sent[-1].time_ms != last_ms):
             self._state.next = sum(entry.time_ms <= last_ms for entry in sent)
 
+    @property
+    def _files(self) -> FileExporter:
+        return FileExporter(self.folder, self._state)
+
     def _accept(self, entry: Entry) -> None:
         self._translation.accept(entry)
+        if entry.event == "started":
+            self._keep_models = ""
         if entry.event == "started" and self._translation.attempts > 1:
             self._translation.resume_from(record.read(self.folder)[: entry.number])
 
@@ -341,7 +371,11 @@ class RunExporter:
         if self.share(destination) and self.run_id != before:
             return True  # all is sent again, to that run
         run = destination.open(self.run_id)
-        self._send_files(run, end, drawn)
+        are_models_held = self.keep_models != models.KEEP_ALL
+        try:
+            self._files.send(run, end, drawn, are_models_held=are_models_held)
+        finally:
+            self._save()
         if self._may_be_there:
             destination.remove_doubles(self._state.record, self.run_id)
         run.finish(status(end.fields["outcome"]), end.time_ms)
@@ -349,20 +383,6 @@ class RunExporter:
         self._save()
         self._reset()
         return True
-
-    def _send_files(self, run: MlflowRun, end: Entry, drawn: Iterable[str]) -> None:
-        names = artifacts.names_of(self.folder, end, drawn)
-        left = [name for name in names if name not in self._state.artifacts]
-        try:
-            for name in left:
-                if not artifacts.refusal(self.folder, name):
-                    with artifacts.without_secrets(self.folder / name) as path:
-                        run.artifact(path, name)
-                    self._state.artifacts.append(name)
-        finally:
-            self._save()
-        if refused := list(artifacts.refused(self.folder, left, end)):
-            run.tags({"hrm_sweep.files_not_sent": "; ".join(refused)})
 
     def _finish_damaged(self, destination: Destination, reason: str) -> None:
         """End a run in MLflow whose record cannot be believed."""

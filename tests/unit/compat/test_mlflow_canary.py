@@ -68,3 +68,17 @@ def test_addresses_are_in_columns_of_these_names(database):
     changed = compat.replace_addresses(database, lambda old: old.replace("/before/", "/now/"))
     assert changed == 2, "MLflow keeps addresses elsewhere"
     assert "file:///now/artifacts" in compat.experiment_locations(database)
+
+
+def test_a_file_of_a_run_can_be_deleted_alone_and_twice(database, tmp_path):
+    client = MlflowClient(f"sqlite:///{database}")
+    run = client.create_run(client.create_experiment("files", (tmp_path / "files").as_uri()))
+    for name in ("kept", "removed"):
+        (tmp_path / name).touch()
+        client.log_artifact(run.info.run_id, str(tmp_path / name), "folder")
+    for _ in range(2):
+        compat.delete_file(
+            run.info.artifact_uri, "folder/removed", tracking_uri=client.tracking_uri
+        )
+    left = client.list_artifacts(run.info.run_id, "folder")
+    assert [file.path for file in left] == ["folder/kept"]

@@ -24,7 +24,7 @@ def export(project: Path, name: str) -> None:
     (project / "mlruns").mkdir(parents=True, exist_ok=True)
     run = connect(uri_of(project), "any").create(name, name=name, start_ms=1, tags={})
     (project / "file.txt").write_text(name)
-    run.artifact(project / "file.txt", "file.txt")
+    run.files.send(project / "file.txt", "file.txt")
 
 
 def exported(project: Path) -> dict[str, str]:

@@ -116,7 +116,7 @@ def test_a_folder_of_any_name_has_all_that_mlflow_writes(tmp_path, monkeypatch, 
     uri = resolve_uri(None)
     run = connect(uri, "any").create("record", name="run", start_ms=1, tags={})
     (folder / "file.txt").write_text("content")
-    run.artifact(folder / "file.txt", "file.txt")
+    run.files.send(folder / "file.txt", "file.txt")
     copied = MlflowClient(uri).download_artifacts(run.run_id, "file.txt", str(folder))
     assert Path(copied).read_text() == "content"
     assert names(tmp_path) == [name]
