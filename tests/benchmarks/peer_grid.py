@@ -38,6 +38,7 @@ def main(cfg: DictConfig) -> float:
         **{"batch_size": cfg.batch_size, "hidden_size": cfg.hidden_dim, "seq_len": SIDE * SIDE},
         **{"vocab_size": 12, "num_puzzle_identifiers": 3, "puzzle_emb_ndim": cfg.hidden_dim},
         **{"num_heads": 4, "expansion": 4, "H_layers": 1, "L_layers": 1},
+        **{"forward_dtype": "float32", "pos_encodings": "rope"},
         **{"H_cycles": 2, "L_cycles": 2, "halt_max_steps": 4, "halt_exploration_prob": 0.1},
     }
     model = PlainHRM(config, loss="stablemax")

@@ -1,9 +1,10 @@
-"""HRM as the paper and the published code write it down, in plain fp32 PyTorch, one operator at a
-time: what a training step is measured against.
+"""HRM as the paper and the published code write it down, in plain PyTorch, one operator at a time:
+what a training step is measured against.
 
-Nothing here is fast on purpose or slow on purpose. It gives the figures of the published code
-(tests/unit/hrm/models/test_parity.py), with the same names of weights. Shapes as in
-`hrm_sweep.hrm.models.layers`.
+With `forward_dtype: bfloat16` it casts where the published code does: weights and embeddings before
+they are used, norms and rotations to fp32 and back. Nothing here is fast on purpose or slow on
+purpose. It gives the figures of the published code (tests/unit/hrm/models/test_parity.py), with the
+same names of weights. Shapes as in `hrm_sweep.hrm.models.layers`.
 """
 
 from __future__ import annotations
@@ -17,19 +18,32 @@ from torch.nn import functional
 IGNORE = -100
 
 
+class CastedLinear(nn.Linear):
+    """Weights are fp32, and computed with in the input's dtype."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return functional.linear(x, self.weight.to(x.dtype), bias)
+
+
 class Attention(nn.Module):
     def __init__(self, hidden_dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv_proj = nn.Linear(hidden_dim, 3 * hidden_dim, bias=False)
-        self.o_proj = nn.Linear(hidden_dim, hidden_dim, bias=False)
+        self.qkv_proj = CastedLinear(hidden_dim, 3 * hidden_dim, bias=False)
+        self.o_proj = CastedLinear(hidden_dim, hidden_dim, bias=False)
 
-    def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, *turn: Tensor) -> Tensor:
         heads = self.qkv_proj(x_BTD).unflatten(-1, (3 * self.num_heads, -1)).transpose(1, 2)
         q, k, v = heads.chunk(3, dim=1)
-        q, k = (x * cos_TK + half_turned(x) * sin_TK for x in (q, k))
+        if turn:
+            q, k = (turned(x.float(), *turn).to(x.dtype) for x in (q, k))
         seen = functional.scaled_dot_product_attention(q, k, v)
         return self.o_proj(seen.transpose(1, 2).flatten(-2))
+
+
+def turned(x: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
+    return x * cos_TK + half_turned(x) * sin_TK
 
 
 def half_turned(x: Tensor) -> Tensor:
@@ -40,8 +54,8 @@ def half_turned(x: Tensor) -> Tensor:
 class SwiGLU(nn.Module):
     def __init__(self, hidden_dim: int, width: int) -> None:
         super().__init__()
-        self.gate_up_proj = nn.Linear(hidden_dim, 2 * width, bias=False)
-        self.down_proj = nn.Linear(width, hidden_dim, bias=False)
+        self.gate_up_proj = CastedLinear(hidden_dim, 2 * width, bias=False)
+        self.down_proj = CastedLinear(width, hidden_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
@@ -49,7 +63,8 @@ class SwiGLU(nn.Module):
 
 
 def rms_norm(x: Tensor) -> Tensor:
-    return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + 1e-5)
+    wide = x.float()
+    return (wide * torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + 1e-5)).to(x.dtype)
 
 
 class Block(nn.Module):
@@ -58,8 +73,8 @@ class Block(nn.Module):
         self.self_attn = Attention(hidden_dim, num_heads)
         self.mlp = SwiGLU(hidden_dim, width)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        x = rms_norm(x + self.self_attn(x, cos, sin))
+    def forward(self, x: Tensor, *turn: Tensor) -> Tensor:
+        x = rms_norm(x + self.self_attn(x, *turn))
         return rms_norm(x + self.mlp(x))
 
 
@@ -68,10 +83,10 @@ class Level(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Block(*block) for _ in range(num_layers))
 
-    def forward(self, state: Tensor, injection: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, state: Tensor, injection: Tensor, *turn: Tensor) -> Tensor:
         x = state + injection
         for layer in self.layers:
-            x = layer(x, cos, sin)
+            x = layer(x, *turn)
         return x
 
 
@@ -103,18 +118,23 @@ class Inner(nn.Module):
         width = config["hidden_size"]
         mlp = -(-round(config["expansion"] * width * 2 / 3) // 256) * 256
         block = (width, config["num_heads"], mlp)
-        self.config = config
-        self.prefix = int(config["puzzle_emb_ndim"] > 0)
+        self.config, self.dtype = config, getattr(torch, config["forward_dtype"])
+        self.prefix = -(-config["puzzle_emb_ndim"] // width)
         self.embed_tokens = Embedding(config["vocab_size"], width)
         if self.prefix:
-            self.puzzle_emb = PuzzleEmbedding(config["num_puzzle_identifiers"], width)
-        self.lm_head = nn.Linear(width, config["vocab_size"], bias=False)
-        self.q_head = nn.Linear(width, 2)
+            size = config["puzzle_emb_ndim"]
+            self.puzzle_emb = PuzzleEmbedding(config["num_puzzle_identifiers"], size)
+        self.lm_head = CastedLinear(width, config["vocab_size"], bias=False)
+        self.q_head = CastedLinear(width, 2)
         self.H_level = Level(config["H_layers"], *block)
         self.L_level = Level(config["L_layers"], *block)
         self.register_buffer("H_init", torch.randn(width))
         self.register_buffer("L_init", torch.randn(width))
-        self.cos, self.sin = rotations(self.tokens, width // config["num_heads"])
+        self.turn: tuple[Tensor, ...] = ()
+        if config["pos_encodings"] == "learned":
+            self.embed_pos = Embedding(self.tokens, width)
+        else:
+            self.turn = rotations(self.tokens, width // config["num_heads"])
         nn.init.zeros_(self.q_head.weight)
         nn.init.constant_(self.q_head.bias, -5.0)
 
@@ -122,16 +142,24 @@ class Inner(nn.Module):
     def tokens(self) -> int:
         return self.prefix + self.config["seq_len"]
 
+    def embedded(self, inputs: Tensor, ids: Tensor) -> Tensor:
+        """The input of both levels, [B, T, D]; puzzle embeddings fill the first positions."""
+        width = self.config["hidden_size"]
+        x = functional.embedding(inputs, self.embed_tokens.embedding_weight.to(self.dtype))
+        if self.prefix:
+            puzzle = self.puzzle_emb(ids).to(self.dtype)
+            puzzle = functional.pad(puzzle, (0, self.prefix * width - puzzle.shape[-1]))
+            x = torch.cat((puzzle.view(-1, self.prefix, width), x), dim=1)
+        if self.config["pos_encodings"] == "learned":
+            x = 0.5**0.5 * (x + self.embed_pos.embedding_weight.to(self.dtype))
+        return width**0.5 * x
+
     def forward(
         self, states: tuple[Tensor, Tensor], inputs: Tensor, ids: Tensor
     ) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
         """The states one segment on, the logits [B, S, V] and the Q values [B, 2]."""
-        x = self.embed_tokens.embedding_weight[inputs]
-        if self.prefix:
-            x = torch.cat((self.puzzle_emb(ids).unsqueeze(1), x), dim=1)
-        x = self.config["hidden_size"] ** 0.5 * x
+        x, turn = self.embedded(inputs, ids), self.turn
         z_high, z_low = states
-        turn = (self.cos, self.sin)
         with torch.no_grad():
             for cycle in range(self.config["H_cycles"]):
                 last = cycle == self.config["H_cycles"] - 1
@@ -142,7 +170,7 @@ class Inner(nn.Module):
         z_low = self.L_level(z_low, z_high + x, *turn)
         z_high = self.H_level(z_high, z_low, *turn)
         logits, q = self.lm_head(z_high)[:, self.prefix :], self.q_head(z_high[:, 0])
-        return (z_high.detach(), z_low.detach()), logits, q
+        return (z_high.detach(), z_low.detach()), logits, q.float()
 
 
 def rotations(tokens: int, head_size: int) -> tuple[Tensor, Tensor]:
@@ -161,7 +189,8 @@ class PlainHRM(nn.Module):
 
     def initial_carry(self) -> dict[str, Any]:
         rows = self.config["batch_size"]
-        zeros = torch.zeros(rows, self.inner.tokens, self.config["hidden_size"])
+        shape = rows, self.inner.tokens, self.config["hidden_size"]
+        zeros = torch.zeros(shape, dtype=self.inner.dtype)
         return {
             "states": (zeros, zeros),
             "steps": torch.zeros(rows, dtype=torch.int64),
@@ -174,7 +203,7 @@ class PlainHRM(nn.Module):
         """The next carry, and the figures of this segment; `loss` is the sum over the rows."""
         anew = carry["halted"].view(-1, 1, 1)
         states = tuple(
-            torch.where(anew, first, state)
+            torch.where(anew, first.to(state.dtype), state)
             for first, state in zip(
                 (self.inner.H_init, self.inner.L_init), carry["states"], strict=True
             )
@@ -210,10 +239,13 @@ class PlainHRM(nn.Module):
     def token_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.loss == "softmax":
             return functional.cross_entropy(
-                logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="none"
+                logits.float().flatten(0, 1),
+                labels.flatten(),
+                ignore_index=IGNORE,
+                reduction="none",
             ).view_as(labels)
         wide = logits.double()  # as published
-        s = torch.where(wide < 0, 1 / (1 - wide), wide + 1)
+        s = torch.where(wide < 0, 1 / (1 - wide + 1e-30), wide + 1)  # 1 - 1 has a gradient, too
         log_p = torch.log(s / s.sum(dim=-1, keepdim=True))
         places = labels.clamp_min(0).unsqueeze(-1)
         return -log_p.gather(-1, places).squeeze(-1) * (labels != IGNORE)

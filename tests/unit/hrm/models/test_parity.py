@@ -27,7 +27,8 @@ from hrm_sweep.hrm.models.layers import Block
 from hrm_sweep.hrm.training.losses import Losses, score_predictions, segment_losses
 
 BESIDE_THE_CHECKOUT = ROOT.parent / "shared" / "golden"
-TOLERANCE = 1e-4
+EXACT = 1e-4, 1e-6
+"""Relative and absolute margin."""
 SAME_NAME = (
     *("num_heads", "expansion", "pos_encodings", "puzzle_emb_ndim", "H_cycles", "L_cycles"),
     *("L_layers", "halt_max_steps", "halt_exploration_prob"),
@@ -70,10 +71,12 @@ def test_our_figures_are_those_of_the_published_code(case, backend):
             close(gradient(model, name).norm(), norm, f"segment {number}: gradient of {name}")
 
 
-def test_the_plain_model_of_the_benchmarks_gives_them_too(case):
+@pytest.mark.parametrize(("dtype", "margins"), [("float32", EXACT), ("bfloat16", (0.05, 0.02))])
+def test_the_plain_model_of_the_benchmarks_gives_them_too(case, dtype, margins):
     if not is_hrm(case):
         pytest.skip("the benchmarks are of HRM")
-    model = PlainHRM(case["config"], loss=case["loss"].removesuffix("_cross_entropy"))
+    config = {**case["config"], "forward_dtype": dtype}
+    model = PlainHRM(config, loss=case["loss"].removesuffix("_cross_entropy"))
     give_weights(model.train(case["train"]), case)
     inputs, labels, identifiers = published_batch(case["config"])
     carry = model.initial_carry()
@@ -91,9 +94,11 @@ def test_the_plain_model_of_the_benchmarks_gives_them_too(case):
             **carry,
         }
         for name in expected.keys() & found.keys():
-            close(found[name], expected[name], f"segment {number}: {name}")
+            close(found[name], expected[name], f"segment {number}: {name}", margins)
         for name, norm in expected["grad_norms"].items():
-            close(gradient(model, name).norm(), norm, f"segment {number}: gradient of {name}")
+            close(
+                gradient(model, name).norm(), norm, f"segment {number}: gradient of {name}", margins
+            )
 
 
 def figures(carry: Carry, output: SegmentOutput, losses: Losses) -> dict[str, Tensor]:
@@ -113,12 +118,13 @@ def figures(carry: Carry, output: SegmentOutput, losses: Losses) -> dict[str, Te
     }
 
 
-def close(value: Tensor, expected: Any, name: str) -> None:
+def close(value: Tensor, expected: Any, name: str, margins: tuple[float, float] = EXACT) -> None:
+    relative, absolute = margins
     torch.testing.assert_close(
         value.detach().double(),
         torch.tensor(expected, dtype=torch.float64),
-        rtol=TOLERANCE,
-        atol=1e-6,
+        rtol=relative,
+        atol=absolute,
         msg=lambda text: f"{name}: {text}",
     )
 
