@@ -112,6 +112,14 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def format_bytes(number: int) -> str:
+    """812 bytes, 64 kB, 1.2 MB, 3.4 GB."""
+    for power, unit in ((3, "GB"), (2, "MB")):
+        if number >= 1000**power:
+            return f"{number / 1000**power:.1f} {unit}"
+    return f"{round(number / 1000)} kB" if number >= 1000 else pluralize(number, "byte")
+
+
 def shorten_list(names: Sequence[str], most: int = 5) -> str:
     """Return names as text, the first ones and how many more there are: `a, b and 3 more`."""
     shown = ", ".join(names[:most])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hrm_sweep.commands import (
     best,
+    clean,
     compare,
     delete,
     export,
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Command] = {
         pages.UI,
         pages.DASHBOARD,
         sync.COMMAND,
+        clean.COMMAND,
         delete.COMMAND,
     )
 }

@@ -12,6 +12,7 @@ from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.console import facts, plain_table
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.errors import StudyError
+from hrm_sweep.runs.models import describe_removed
 from hrm_sweep.runs.ranking import front, next_best, ranked
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
@@ -76,6 +77,8 @@ def _print_best(study: Study, best: list[Run]) -> None:
         ("reproduce", process.hrm_sweep_command("reproduce", study.reference)),
         ("folder", str(first.folder)),
     ]
+    if removed := describe_removed(first):
+        pairs.append(("models", removed))
     if first.mlflow_run_id:
         pairs.append(("MLflow run", first.mlflow_run_id))
     print(facts(pairs))

@@ -23,6 +23,7 @@ from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import compare, layout
 from hrm_sweep.runs.app import FinalTags, Runner, runner_of
 from hrm_sweep.runs.handle import RunHandle
+from hrm_sweep.runs.models import describe_removed
 from hrm_sweep.runs.run import Run
 from hrm_sweep.system import environment
 
@@ -78,6 +79,8 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f"{_label(named)} reused the values of a run with the same recipe:")
     compare.check(original)
     print(f"{_label(original)}: {' '.join(map(formatting.format_override, original.recipe))}")
+    if removed := describe_removed(original):
+        print(f"  its models were {removed}; values and the digest of the weights are compared")
     runner = runner_of(original.app)
     for line in _compare_environments(original, runner):
         print(f"  {line}")

@@ -15,6 +15,7 @@ from hrm_sweep.commands.console import curve, facts
 from hrm_sweep.commands.resolve import resolve_run
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.curves import Remeasured
+from hrm_sweep.runs.models import describe_removed
 from hrm_sweep.runs.record import marked
 from hrm_sweep.runs.run import Run
 from hrm_sweep.system import process
@@ -129,6 +130,8 @@ def _references(run: Run) -> list[tuple[str, str]]:
         pairs.append(("resume", process.hrm_sweep_command("resume", str(run.folder))))
     if run.command:
         pairs.append(("run again", run.app.from_here(run.command)))
+    if removed := describe_removed(run):
+        pairs.append(("models", removed))
     if run.mlflow_run_id:
         pairs.append(("MLflow run", run.mlflow_run_id))
     pictures = sorted(path.name for path in run.trained.folder.glob("*.png"))

@@ -29,6 +29,7 @@ from hrm_sweep.hrm.training.metrics import lower_is_better
 from hrm_sweep.launch.ray_config import RayConfig
 from hrm_sweep.launch.slurm_config import SlurmConfig
 from hrm_sweep.runs.configs import typed_overrides
+from hrm_sweep.runs.models import why_missing
 from hrm_sweep.search.objectives import parse_objectives
 from hrm_sweep.system import names, process
 
@@ -247,9 +248,9 @@ def check(cfg: DictConfig) -> Config:
     config = build(cfg)
     weights = config.model.init_from
     if weights is not None and not Path(weights).is_file():
-        raise ConfigError(
-            "model.init_from", weights, "no such file", "give a best_model.pth or a checkpoint"
-        )
+        removed = why_missing(Path(weights))
+        rule = f"was {removed} to free space" if removed else "no such file"
+        raise ConfigError("model.init_from", weights, rule, "give a best_model.pth or a checkpoint")
     _check_that_it_is_read(cfg)
     _check_launcher(cfg)
     if config.trainer.compile == "on":

@@ -27,8 +27,10 @@ from hrm_sweep.hrm.training.evaluate import evaluate, solve
 from hrm_sweep.hrm.training.optim import FlatParams, compute_dtype
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.configs import read_config
+from hrm_sweep.runs.models import why_missing
 from hrm_sweep.runs.recipe import nested
 from hrm_sweep.runs.run import Run
+from hrm_sweep.system.process import hrm_sweep_command
 
 Weights = Literal["best", "final"]
 
@@ -68,8 +70,11 @@ def load_run(folder: str | Path, *, weights: Weights = "best") -> LoadedRun:
         CheckpointError: the run has left no weights yet, or they are damaged or of another model.
     """
     run, tree = _recorded(Path(folder))
-    config = configuration.build(tree)
     file = (run.folder if run else Path(folder)) / f"{weights}_model.pth"
+    if removed := why_missing(file):
+        again = hrm_sweep_command("reproduce", str(folder))
+        raise CheckpointError(f"{file}: was {removed} to free space; to train it again: {again}")
+    config = configuration.build(tree)
     if not file.is_file():
         raise CheckpointError(
             f"{file}: not there; a run leaves it when it ends, after one epoch at least"

@@ -207,6 +207,12 @@ def artifact_root(database: Path) -> str:
     return (database.parent / ARTIFACTS).as_uri()
 
 
+def local_files(uri: str, run_id: str) -> Path | None:
+    """Return the folder of a run's files in a store of our own; None if it is another one."""
+    path = database_path(uri)
+    return path.parent / ARTIFACTS / run_id / ARTIFACTS if path else None
+
+
 def _is_being_created(path: Path) -> bool:
     """Whether another process creates the tables of a database now; MLflow holds no lock then.
 
