@@ -50,6 +50,12 @@ class Command:
         """Return the long options of the command, for tab completion."""
         return self._parser().options
 
+    def usage(self) -> str:
+        """Return the usage and the arguments as text, without summary, examples and details."""
+        parser = self._parser()
+        parser.description = parser.epilog = None
+        return parser.format_help()
+
     def _parser(self) -> _Parser:
         parser = _Parser(
             prog=process.hrm_sweep_command(self.name),
