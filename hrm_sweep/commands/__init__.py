@@ -18,6 +18,7 @@ from hrm_sweep.commands import (
     resume,
     show,
     sync,
+    watch,
 )
 from hrm_sweep.commands.command import Command
 
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Command] = {
         listing.COMMAND,
         best.COMMAND,
         show.COMMAND,
+        watch.COMMAND,
         reproduce.COMMAND,
         report.COMMAND,
         compare.COMMAND,

@@ -40,6 +40,7 @@ class LiveView:
         columns: metrics to show, by name; `*` stands for any rest.
         describe_others: lines about trials that other sweeps still run when this one ends.
         after_end: what the sweep does between the end of the last trial and its last lines.
+        seconds_before: how long the study ran before this view began.
     """
 
     def __init__(
@@ -51,10 +52,11 @@ class LiveView:
         columns: MetricColumns,
         describe_others: Callable[[Others], Iterable[str]],
         after_end: str = "",
+        seconds_before: float = 0.0,
     ) -> None:
         self._console, self._clock = console, clock
         self._head, self._columns, self._describe_others = head, columns, describe_others
-        self._after_end = after_end
+        self._after_end, self._seconds_before = after_end, seconds_before
         self._live: Live | None = None
         self._width = console.width
         self._began = self._drawn = -math.inf
@@ -68,7 +70,7 @@ class LiveView:
 
     def begin(self, state: StudyState) -> None:
         """Print the head; on a terminal, start the live table."""
-        self._state, self._began = state, self._clock.monotonic()
+        self._state, self._began = state, self._clock.monotonic() - self._seconds_before
         self._print_head()
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._start_live()
@@ -113,7 +115,9 @@ class LiveView:
             self._waiting.start()
 
     def close(self) -> None:
-        """Remove the line on what the sweep does after the end."""
+        """Remove what is not to stay: the table, the line on what the sweep does after the end."""
+        if self._live is not None:
+            self._live.stop()
         if self._waiting is not None:
             self._waiting.stop()
 
