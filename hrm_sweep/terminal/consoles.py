@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -25,6 +25,21 @@ class PrintableConsole(Console):
         super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False)
         if not self.is_terminal:
             self.width = WIDE
+
+    @property
+    def file(self) -> IO[str]:
+        """The stream behind those that escape: what a console writes is printable already.
+
+        A live table puts one more around them, and rich looks through one alone.
+        """
+        file = super().file
+        while (inner := getattr(file, "rich_proxied_file", None)) is not None:
+            file = inner
+        return file
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return a string as text: a table measures its cells by it."""

@@ -4,6 +4,7 @@ import io
 from contextlib import redirect_stdout
 
 import pytest
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -55,3 +56,17 @@ def test_a_table_shows_it_too_and_keeps_its_own_colours(monkeypatch, text, shown
 def test_a_text_of_any_language_stays():
     text = "Größe 日本 שלום 👩\u200d🔬 café"
     assert output.printable(text) == text
+
+
+def test_a_live_table_keeps_its_own_controls_and_no_others(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with redirect_stdout(Screen()) as screen, output.printable_streams(), output.tolerated():
+        console = PrintableConsole()
+        with Live("first\x07", console=console, auto_refresh=False) as live:
+            live.update("second\nline", refresh=True)
+            console.print("above")
+        print("\x1b[2Jafter")
+    assert "\\x1b[1A" not in screen.getvalue()
+    assert "\x1b[1A" in screen.getvalue()
+    assert r"first\x07" in screen.getvalue()
+    assert r"\x1b[2Jafter" in screen.getvalue()
