@@ -62,11 +62,11 @@ def matching_metrics(values: Iterable[str], patterns: Iterable[str]) -> list[str
 
 
 def format_param(value: Any) -> str:
-    """Return a parameter as a table shows it: 0.0001 is 1e-4, long fractions have four digits."""
+    """Return a parameter as a table shows it: 0.0001 is 1e-4, 10.0 is 10; fractions are cut."""
     if not isinstance(value, float) or not math.isfinite(value):
         return str(value)
     digits = value if len(repr(value)) <= 8 else float(f"{value:.4g}")
-    return min(repr(digits), _scientific(digits), key=len)
+    return min(repr(digits).removesuffix(".0"), _scientific(digits), key=len)
 
 
 def format_override(override: str) -> str:
