@@ -28,7 +28,7 @@ from hrm_sweep.runs import handle as trial
 from hrm_sweep.runs import layout, recipe
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.channel import Channel, channel_of
-from hrm_sweep.runs.configs import typed_overrides
+from hrm_sweep.runs.configs import group_choices, typed_overrides
 from hrm_sweep.runs.logs import masked_logs
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.study import id_of
@@ -202,6 +202,7 @@ class Job:
             "name": name,
             "artifacts": run.artifacts,
             "params": flat,
+            "choices": group_choices(HydraConfig.get()),
             "overrides": run.overrides,
             "searched": [key for key, _ in self._searched(run.overrides)] if self.study else [],
             "app": self.app.to_record(),

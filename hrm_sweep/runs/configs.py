@@ -60,6 +60,17 @@ def typed_overrides(hydra: Any, kind: str) -> list[str]:
     return [str(text) for text in overrides]
 
 
+def group_choices(hydra: Any) -> dict[str, str]:
+    """Return the option chosen of each config group of the app, without those of Hydra itself.
+
+    Args:
+        hydra: The node `hydra` of a composed config.
+    """
+    chosen = {str(group): option for group, option in hydra.runtime.choices.items()}
+    own = {group: option for group, option in chosen.items() if not group.startswith("hydra/")}
+    return {group: str(option) for group, option in own.items() if option is not None}
+
+
 def to_yaml(tree: Any) -> str:
     """Return a plain tree as `OmegaConf.to_yaml` writes it, whatever its texts look like."""
     text: str = yaml.dump(

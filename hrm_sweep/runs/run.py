@@ -108,6 +108,11 @@ class Run:
         params: Mapping[str, Any] = self.first.fields["params"]
         return params
 
+    @property
+    def choices(self) -> dict[str, str]:
+        """The option chosen of each config group; nothing if an older version made the run."""
+        return dict(self.first.fields.get("choices", {}))
+
     @functools.cached_property
     def outcome(self) -> Outcome | None:
         """None while it runs."""
