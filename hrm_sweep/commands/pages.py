@@ -19,7 +19,7 @@ from hrm_sweep.runs.find import study_in
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system.redact import redacted
-from hrm_sweep.tracking.saved_view import MODEL_TRAINING, path_of_view
+from hrm_sweep.tracking.saved_view import page_of
 
 MOST_PORTS = 20
 """Ports that are tried, starting with the wanted one."""
@@ -111,11 +111,7 @@ def _study_around(run: Run) -> Study:
 def _page(shown: Study | Run | None) -> str:
     """Return where MLflow shows the trials of a study, best first, or a run; else all it has."""
     state = ExportState.load(shown.folder) if shown else ExportState()
-    if not state.run_id:
-        return f"/#/experiments?{MODEL_TRAINING}"
-    if isinstance(shown, Run):
-        return f"/#/experiments/{state.experiment_id}/runs/{state.run_id}"
-    return f"/{path_of_view(state.experiment_id, state.run_id)}"
+    return page_of(state, is_study=isinstance(shown, Study))
 
 
 def _say_what_is_awaited(text: str) -> None:

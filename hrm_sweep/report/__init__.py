@@ -12,6 +12,22 @@ from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 
 
+def write_report(found: Study | Run, *, follows: bool = False) -> list[str]:
+    """Write `report.html` and `figures/*.png` into the folder of a study or a run.
+
+    Args:
+        follows: whether the page loads itself again every few seconds.
+
+    Returns:
+        The names of the files, below the folder.
+    """
+    from hrm_sweep.report import page, run_page  # matplotlib: only where something is drawn
+
+    if isinstance(found, Study):
+        return page.write(found, follows=follows)
+    return run_page.write(found, follows=follows)
+
+
 def draw_report(folder: Path, storage: str) -> list[str]:
     """Draw the report of a study that has ended, which does not fail for its report.
 
@@ -22,10 +38,8 @@ def draw_report(folder: Path, storage: str) -> list[str]:
         Names of the files below the folder; none if it cannot be drawn; the reason is in the log.
     """
     try:
-        from hrm_sweep.report.page import write  # matplotlib: only where something is drawn
-
         study = whole(Study(Run.open(folder)), storage)
-        return write(study) if study.trials else []
+        return write_report(study) if study.trials else []
     except (*pictures.FAILURES, HrmSweepError):
         pictures.log(folder, traceback.format_exc())
         return []

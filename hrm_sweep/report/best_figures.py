@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hrm_sweep import formatting
 from hrm_sweep.report.data import Data
-from hrm_sweep.report.style import BEST, BLUE, COLOURS, INK, as_objective, new_figure
+from hrm_sweep.report.style import BEST, BLUE, COLOURS, INK, as_objective, new_figure, word
 from hrm_sweep.runs.run import Run
 
 TOP = 12
@@ -29,7 +29,7 @@ def parts(data: Data) -> Figure | None:
         places = [row + 0.4 - height * (index + 0.5) for row in range(len(runs))]
         shown = [run.values.get(name, math.nan) for run in runs]
         axes.barh(places, shown, height=height * 0.9, color=COLOURS[index % len(COLOURS)],
-                  label=formatting.metric_label(name))  # fmt: skip
+                  label=word(formatting.metric_label(name), 24))  # fmt: skip
     axes.set_yticks(range(len(runs)), [_trial_label(data, run) for run in runs], fontsize=8)
     as_objective(axes, data, "x")
     figure.legend(fontsize=8, loc="outside upper right", ncols=min(4, len(data.parts)))

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hrm_sweep.report.data import Data
-from hrm_sweep.report.style import COLOURS, STYLE, as_objective
+from hrm_sweep.report.style import COLOURS, as_objective, drawing
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import files
 
 
 def draw(studies: Sequence[Study], path: Path) -> None:
     """Write the PNG file `path`."""
-    with mpl.rc_context(STYLE):
+    with drawing():
         figure = Figure(figsize=(10, 3.6), layout="constrained", facecolor="white")
         curves, history = figure.subplots(1, 2)
         drawn = [data for data in map(Data, studies) if data.best is not None]

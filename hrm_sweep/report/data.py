@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
+from hrm_sweep import formatting
 from hrm_sweep.errors import RecordError
+from hrm_sweep.formatting import shorten_middle
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.ranking import front, ranked
 from hrm_sweep.runs.run import Run
@@ -20,6 +22,17 @@ from hrm_sweep.search.scale import is_logarithmic, is_numeric
 from hrm_sweep.search.values import Value
 
 Curve = Mapping[int, float]
+
+LONGEST = 120
+"""Letters of a point in a line that describes its trial."""
+
+
+class Scale(NamedTuple):
+    """How the values of an axis lie on it."""
+
+    is_log: bool = False
+    bounds: tuple[float, float] | None = None
+    """Ends of an interval that was searched; None: those of the values themselves."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,16 @@ class Data:
         return front(self.study) if len(self.study.objective_names) > 1 else []
 
     @cached_property
+    def tied(self) -> list[Run]:
+        """The best trials, the first ahead, if several are equal and the tie breaker decides."""
+        if self.best is None or not self.study.tie_breaker or len(self.study.objective_names) > 1:
+            return []
+        best = self.best.values[self.objective]
+        equal = [run for run in self.ranked if run.values[self.objective] == best]
+        equal = [run for run in equal if not self.study.objectives.broken(run.values)]
+        return equal if len(equal) > 1 else []
+
+    @cached_property
     def failed(self) -> list[Run]:
         """Trials that ended without a value to be judged by, but for pruned ones."""
         kept = (None, Outcome.COMPLETE, Outcome.PRUNED)
@@ -103,6 +126,14 @@ class Data:
         """The searched keys of each complete trial, in the order of their numbers."""
         return [self.study.params(run) for run in self.complete]
 
+    def scale(self, name: str) -> Scale:
+        """Return the scale of a parameter; an interval that was searched is shown whole."""
+        distribution: Any = self.distributions.get(name)
+        is_interval = " to " in self.study.space.get(name, "") and hasattr(distribution, "low")
+        return Scale(
+            self.is_log(name), (distribution.low, distribution.high) if is_interval else None
+        )
+
     def is_log(self, name: str) -> bool:
         """Return whether a parameter has a logarithmic scale.
 
@@ -115,6 +146,19 @@ class Data:
             return described.endswith("(log)")
         numbers: list[Any] = list(values)
         return bool(numbers) and is_numeric(numbers) and is_logarithmic(min(numbers), max(numbers))
+
+    def describe(self, number: int) -> str:
+        """Return a trial in one line: number, point, value of the objective or how it ended."""
+        run = self._by_number[number]
+        value = run.values.get(self.objective)
+        is_complete = run.outcome is Outcome.COMPLETE
+        shown = self.study.app.metrics.value(self.objective, value) if is_complete else run.word
+        point = shorten_middle(formatting.format_point(self.study.params(run)), LONGEST)
+        return " · ".join(filter(None, (f"trial {number}", point, shown)))
+
+    @cached_property
+    def _by_number(self) -> dict[int, Run]:
+        return {run.number or 0: run for run in self.study.trials}
 
     @cached_property
     def values(self) -> list[float]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from hrm_sweep.report import best_figures, param_figures, trial_figures
 from hrm_sweep.report.data import Data
-from hrm_sweep.report.style import STYLE
+from hrm_sweep.report.style import drawing
 
 Draw = Callable[[Data], Figure | None]
 
@@ -30,7 +29,7 @@ FIGURES: dict[str, tuple[str, Draw]] = {
 
 def draw(data: Data, name: str) -> Figure | None:
     """Return one figure, such as `history`; None if it has nothing to show."""
-    with mpl.rc_context(STYLE):
+    with drawing():
         return FIGURES[name][1](data)
 
 

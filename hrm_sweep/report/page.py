@@ -1,133 +1,127 @@
-"""Writes the page: figures drawn, words chosen, the template filled."""
+"""The page of a study."""
 
 from __future__ import annotations
 
-import base64
-import re
+import math
 from collections.abc import Iterator
-from io import StringIO
-from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-from jinja2 import Environment, FileSystemLoader
-from matplotlib.figure import Figure
+from typing import Any, NamedTuple
 
 from hrm_sweep import formatting
-from hrm_sweep.report import figures, style
+from hrm_sweep.formatting import shorten_middle
+from hrm_sweep.report import facts, figures
 from hrm_sweep.report.data import Data
-from hrm_sweep.runs import layout, pictures
-from hrm_sweep.runs.app import trusted_pictures
+from hrm_sweep.report.facts import Fact
+from hrm_sweep.report.html import pictures_of, write_page
+from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.ranking import next_best
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
-from hrm_sweep.system import files, process
+from hrm_sweep.system import process
 
-SHOWN_ROWS = 25
-"""Trials in the table that is open; the others can be unfolded."""
-MOST_PICTURES, MOST_BYTES = 4, 1_500_000
-"""Pictures of the best trial that the page takes in."""
+LONGEST = 48
+"""Letters of a value in the table; the middle of a longer one is left out."""
 
 
-def write(study: Study) -> list[str]:
+class Cell(NamedTuple):
+    """What stands in a table, and what it is sorted by."""
+
+    text: str
+    sort: object
+
+
+def write(study: Study, *, follows: bool = False) -> list[str]:
     """Write `report.html` and `figures/*.png` into the study's folder.
+
+    Args:
+        follows: whether the page loads itself again every few seconds.
 
     Returns:
         The names of the files, below the folder.
     """
     data = Data(study)
-    found = figures.drawn(data)
-    folder = study.folder / layout.FIGURES
-    files.make_folder(folder)
-    for name, figure in found.items():
-        _save_png(figure, folder / f"{name}.png")
-        figure.set_layout_engine("none")  # drawn once more, everything stays where it is
-    shown = [(figures.FIGURES[name][0], _svg(figure, name)) for name, figure in found.items()]
-    page = _template().render(**_words(data), figures=shown, pictures=list(_pictures(data.best)))
-    files.write_text(study.folder / layout.REPORT, page)
-    return [layout.REPORT, *(f"{layout.FIGURES}/{name}.png" for name in found)]
-
-
-def _template() -> Any:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.jinja")
-
-
-def _words(data: Data) -> dict[str, Any]:
-    """Return the values of the template, without figures and pictures."""
-    study, best = data.study, data.best
-    rows = [_row(data, run) for run in data.ranked]
-    seconds = sum(run.seconds for run in study.trials)
-    return {
-        "study": study,
-        "outcomes": study.describe_counts(),
-        "asked": list(_asked(data)),
-        "best": best,
-        "headline": study.app.metrics.metric(best.values, data.objective)
+    best = data.best
+    shown = best or next(iter(study.trials), None)
+    found = {name: (figures.FIGURES[name][0], each) for name, each in figures.drawn(data).items()}
+    return write_page(
+        study.folder,
+        "study.html.jinja",
+        found,
+        follows=follows,
+        name=study.name,
+        outcomes=study.describe_counts(),
+        began=facts.moment(study.run.first.time_ms),
+        best=best,
+        label=formatting.metric_label(data.objective),
+        headline=study.app.metrics.metric(best.values, data.objective)
         if best
         else "no complete trial",
-        "label": formatting.metric_label(data.objective),
-        "point": formatting.format_point(study.params(best)) if best else "",
-        "facts": list(_facts(data)),
-        "columns": [*study.searched, *map(formatting.metric_label, _metrics(data)), "time"],
-        "rows": rows[:SHOWN_ROWS],
-        "further_rows": rows[SHOWN_ROWS:],
-        "failed": [(run.number, run.word, run.reason) for run in data.failed],
-        "took": formatting.format_duration(seconds),
-    }
+        point=formatting.format_point(study.params(best)) if best else "",
+        result=list(_result(data)),
+        searched=list(_searched(data)),
+        what=list(facts.of_study(data)),
+        columns=_columns(data),
+        rows=[_row(data, run) for run in _in_order(data)],
+        failed=[(run.number, run.word, run.reason) for run in data.failed],
+        pictures=list(pictures_of(best)),
+        config=facts.config_of(shown) if shown else {},
+        config_title=f"trial {shown.number}" if shown else "",
+    )
 
 
-def _asked(data: Data) -> Iterator[tuple[str, str]]:
-    study = data.study
-    objectives = zip(study.directions, study.objective_names, strict=True)
-    yield "objective", ", ".join(f"{direction} {name}" for direction, name in objectives)
-    if study.objectives.constraints:
-        yield "constraints", ", ".join(map(str, study.objectives.constraints))
-    yield from study.space.items()
-    if data.best and data.best.repeats:
-        yield "repeats", formatting.pluralize(len(data.best.repeats), "seed")
-    environment = data.best.environment if data.best else {}
-    if environment:
-        yield (
-            "machine",
-            f"{environment['cpu']}, {environment['cores']} usable, {_commit(environment)}",
-        )
-    if elsewhere := study.describe_elsewhere():
-        yield "not in this folder", elsewhere
-    yield "command", study.command
-
-
-def _commit(environment: dict[str, Any]) -> str:
-    commit = environment.get("git_commit")
-    if not commit:
-        return "no git repository"
-    return f"commit {commit[:10]}" + (", with changes" if environment.get("git_dirty") else "")
-
-
-def _facts(data: Data) -> Iterator[tuple[str, str]]:
-    """Yield name and value of what the page shows of the best trial."""
+def _result(data: Data) -> Iterator[Fact]:
+    """Yield what came out: values of the best trial, how sure it is, how to run it again."""
     best, study = data.best, data.study
     if best is None:
+        yield from _to_go(study)
         return
     for name in _metrics(data):
-        yield formatting.metric_label(name), study.app.metrics.metric(best.values, name)
+        if name != data.objective:  # the headline
+            yield Fact(formatting.metric_label(name), study.app.metrics.metric(best.values, name))
     if data.front:
-        yield (
-            "Pareto front",
-            formatting.pluralize(len(data.front), "trial") + ", marked in the table",
-        )
+        text = formatting.pluralize(len(data.front), "trial") + ", marked in the table"
+        yield Fact("Pareto front", text)
     elif rival := next_best(study, data.ranked):
-        yield "next best", rival
-    yield "folder", str(best.folder)
+        yield Fact("next best", rival)
+    if data.tied:
+        yield Fact("tie", _tie(data))
+    yield Fact("folder", str(best.folder), is_code=True)
     if best.mlflow_run_id:
-        yield "MLflow run", best.mlflow_run_id
-    yield "run again", best.command
-    yield "reproduce", process.hrm_sweep_command("reproduce", study.reference)
+        yield Fact("MLflow run", best.mlflow_run_id, is_code=True)
+    yield Fact("run again", best.command, is_code=True)
+    reproduce = process.hrm_sweep_command("reproduce", study.reference)
+    yield Fact("reproduce", reproduce, is_code=True)
+    yield from _to_go(study)
+
+
+def _to_go(study: Study) -> Iterator[Fact]:
+    counted = study.counted()
+    if "to go" in counted and "running" not in counted:
+        resume = process.hrm_sweep_command("resume", study.reference)
+        yield Fact("continue", resume, is_code=True)
+
+
+def _tie(data: Data) -> str:
+    """Return which trials are equally good, and what decided between them."""
+    name = data.study.tie_breaker or ""
+    metrics = data.study.app.metrics
+    first, second = (metrics.metric(run.values, name) for run in data.tied[:2])
+    numbers = formatting.ranges(sorted(run.number or 0 for run in data.tied))
+    label = formatting.metric_label(name)
+    return f"trials {numbers} are equal; the lowest {label} decides: {first}, the next has {second}"
+
+
+def _searched(data: Data) -> Iterator[Fact]:
+    study = data.study
+    objectives = zip(study.directions, study.objective_names, strict=True)
+    yield Fact("objective", ", ".join(f"{direction} {name}" for direction, name in objectives))
+    if study.tie_breaker and len(study.objective_names) == 1:
+        yield Fact("tie breaker", f"the lower {study.tie_breaker}")
+    if study.objectives.constraints:
+        yield Fact("constraints", ", ".join(map(str, study.objectives.constraints)))
+    for name, values in study.space.items():
+        yield Fact(name, values)
+    if elsewhere := study.describe_elsewhere():
+        yield Fact("not in this folder", elsewhere)
 
 
 def _metrics(data: Data) -> list[str]:
@@ -137,46 +131,42 @@ def _metrics(data: Data) -> list[str]:
     return list(dict.fromkeys([*data.study.objective_names, *chosen]))
 
 
+def _in_order(data: Data) -> list[Run]:
+    """Return all trials: the complete ones, best first, then the others by number."""
+    is_ranked = {id(run) for run in data.ranked}
+    return [*data.ranked, *(run for run in data.study.trials if id(run) not in is_ranked)]
+
+
+def _columns(data: Data) -> list[str]:
+    names = [shorten_middle(name, LONGEST) for name in data.study.searched]
+    outcome = [] if _are_all_complete(data) else ["outcome"]
+    return ["trial", *names, *map(formatting.metric_label, _metrics(data)), *outcome, "time"]
+
+
+def _are_all_complete(data: Data) -> bool:
+    return len(data.ranked) == len(data.study.trials)
+
+
 def _row(data: Data, run: Run) -> dict[str, Any]:
-    point = data.study.params(run)
-    settings = [formatting.format_param(point.get(name, "")) for name in data.study.searched]
-    values = [data.study.app.metrics.metric(run.values, name) for name in _metrics(data)]
-    return {
-        "number": run.number,
-        "cells": [*settings, *values, formatting.format_duration(run.seconds)],
-        "is_best": run is data.best or run in data.front,
-    }
+    """Return a row of the table, below `_columns`."""
+    point, metrics = data.study.params(run), data.study.app.metrics
+    cells = [Cell(str(run.number), run.number)]
+    for name in data.study.searched:
+        value = point.get(name, "")
+        cells.append(_cell(formatting.format_param(value), value))
+    values = run.values if run.outcome is Outcome.COMPLETE else {}
+    for name in _metrics(data):
+        cells.append(_cell(metrics.metric(values, name), values.get(name, "")))
+    if not _are_all_complete(data):
+        cells.append(Cell(run.word, run.word))
+    cells.append(Cell(formatting.format_duration(run.seconds), run.seconds))
+    is_best = run is data.best or run in data.front
+    return {"number": run.number, "cells": cells, "is_best": is_best}
 
 
-def _save_png(figure: Figure, path: Path) -> None:
-    with files.replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """Return a figure as SVG for a page: as wide as its place, in the page's colour of text."""
-    text = StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :].replace(style.INK, "currentColor")
-    svg = re.sub(r'<svg [^>]*?width="[^"]*"[^>]*?>', _without_size, svg, count=1)
-    svg = re.sub(r' id="[a-zA-Z]+_\d+"', "", svg)  # every figure counts its parts from 1
-    return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-
-
-def _without_size(match: re.Match[str]) -> str:
-    return re.sub(r' (?:width|height)="[^"]*"', "", match[0])
-
-
-def _pictures(best: Run | None) -> Iterator[tuple[str, str]]:
-    """Yield the pictures of the best trial, or of its first repeat, as data for the page."""
-    if best is None or best.where:
-        return
-    folder = (best.repeats[0] if best.repeats else best).trained.folder
-    pictures.draw_function(trusted_pictures(best.app))(folder)
-    own = (path for path in folder.glob("*.png") if not path.is_symlink())
-    paths = sorted(path for path in own if path.stat().st_size <= MOST_BYTES)
-    for path in paths[:MOST_PICTURES]:
-        data = base64.b64encode(path.read_bytes()).decode()
-        yield path.stem.replace("_", " "), f"data:image/png;base64,{data}"
+def _cell(text: str, value: object) -> Cell:
+    """Return a cell; what is no number is sorted by its beginning."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and not math.isfinite(value):  # type: ignore[arg-type]
+        return Cell(text, "")
+    return Cell(shorten_middle(text, LONGEST), value if is_number else str(value)[:LONGEST])

@@ -6,22 +6,38 @@ Each function takes the data and returns a figure, or None where there is nothin
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from hrm_sweep import formatting
-from hrm_sweep.report.data import Data
-from hrm_sweep.report.param_axes import heights_of, name_each, order_of, place
-from hrm_sweep.report.style import BEST, BLUE, INK, MANY, SCALE, WIDTH, as_objective, new_figure
+from hrm_sweep.report.data import Data, Scale
+from hrm_sweep.report.param_axes import FEW, heights_of, name_each, order_of, place
+from hrm_sweep.report.style import (
+    BEST,
+    BLUE,
+    INK,
+    MANY,
+    SCALE,
+    WIDTH,
+    MarkedFigure,
+    as_metric,
+    new_figure,
+    word,
+)
+from hrm_sweep.runs.run import Run
 from hrm_sweep.search.importance import importances
 from hrm_sweep.search.values import Value
 
 MARGIN = 0.75
 """Inches beside the axes of a figure, for words."""
+LONGEST = 24
+"""Letters of a name or a value that stands beside others."""
 
 
 def importance(data: Data) -> Figure | None:
@@ -34,7 +50,8 @@ def importance(data: Data) -> Figure | None:
         return None
     figure, axes = new_figure(rows=len(shares))
     names = list(shares)[::-1]
-    bars = axes.barh(names, [shares[name] for name in names], color=BLUE, height=0.6)
+    bars = axes.barh(range(len(names)), [shares[name] for name in names], color=BLUE, height=0.6)
+    axes.set_yticks(range(len(names)), [word(name, LONGEST) for name in names])
     axes.bar_label(bars, [f"{shares[name]:.0%}" for name in names], padding=3, color=INK)
     axes.set_xlim(0, 1.15 * max(shares.values()))
     axes.xaxis.set_visible(False)
@@ -43,27 +60,50 @@ def importance(data: Data) -> Figure | None:
 
 
 def slices(data: Data) -> Figure | None:
-    """Draw the objective by each parameter."""
+    """Draw the objective by each parameter.
+
+    Where the tie breaker decides between the best trials, it has panels of its own, of these alone.
+    """
     if not data.params:
         return None
     columns = min(2, len(data.params))
     rows = math.ceil(len(data.params) / columns)
-    figure = Figure(figsize=(WIDTH, max(2.2, 2.1 * rows)), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    for axes, (name, column) in zip(grid.flat, data.params.items(), strict=False):
-        many = len(column) > MANY
-        x = place(axes, column, is_log=data.is_log(name), inches=WIDTH / columns - MARGIN)
-        axes.plot(
-            x, data.values, "o", color=BLUE, markersize=2.5 if many else 5, markeredgewidth=0,
-            alpha=0.35 if many else 0.8, rasterized=many,
-        )  # fmt: skip
-        axes.plot(x[0], data.values[0], "o", color=BEST, markersize=7)
-        axes.set_xlabel(name)
-    for axes in grid[:, 0]:
-        as_objective(axes, data)
-    for axes in list(grid.flat)[len(data.params) :]:
-        axes.set_visible(False)
+    metrics = [(data.objective, data.ranked)]
+    if data.tied:
+        metrics.append((data.study.tie_breaker or "", data.tied))
+    panels = rows * len(metrics)
+    figure, grid = new_figure(
+        height=max(2.2, 2.1 * panels), grid=(panels, columns), squeeze=False, sharey="row"
+    )
+    for index, (metric, runs) in enumerate(metrics):
+        part = grid[index * rows : (index + 1) * rows]
+        for axes, name in zip(part.flat, data.params, strict=False):
+            _slice(figure, axes, data, name, metric, runs, inches=WIDTH / columns - MARGIN)
+        for axes in part[:, 0]:
+            as_metric(axes, data.study.app.metrics, metric)
+        for axes in list(part.flat)[len(data.params) :]:
+            axes.set_visible(False)
+    if data.tied:
+        grid[rows, 0].set_title("equally good; the lower one is the best", fontsize=8, loc="left")
     return figure
+
+
+def _slice(
+    figure: MarkedFigure, axes: Axes, data: Data, name: str, metric: str, runs: list[Run], *,
+    inches: float,
+) -> None:  # fmt: skip
+    """Draw a metric of some trials by one parameter."""
+    many = len(runs) > MANY
+    column = data.params[name]  # of all ranked trials, of which the tied ones are the first
+    x = place(axes, column, data.scale(name), inches=inches)[: len(runs)]
+    y = [run.values.get(metric, math.nan) for run in runs]
+    axes.plot(
+        x, y, "o", color=BLUE, markersize=2.5 if many else 5, markeredgewidth=0,
+        alpha=0.35 if many else 0.8, rasterized=many,
+    )  # fmt: skip
+    axes.plot(x[0], y[0], "o", color=BEST, markersize=7)
+    figure.mark_points(axes, data, runs, x, y)
+    axes.set_xlabel(word(name))
 
 
 def heat_map(data: Data) -> Figure | None:
@@ -82,10 +122,10 @@ def heat_map(data: Data) -> Figure | None:
     flip = "" if data.is_maximized else "_r"
     scale = SCALE if not flip else SCALE.reversed()
     axes.imshow(table, cmap=scale, aspect="auto", origin="lower")
-    name_each(axes, [formatting.format_param(x) for x in xs], inches=WIDTH - MARGIN)
-    axes.set_yticks(range(len(ys)), [formatting.format_param(y) for y in ys])
-    axes.set_xlabel(along)
-    axes.set_ylabel(down)
+    name_each(axes, [word(formatting.format_param(x)) for x in xs], inches=WIDTH - MARGIN)
+    axes.set_yticks(range(len(ys)), [word(formatting.format_param(y), LONGEST) for y in ys])
+    axes.set_xlabel(word(along))
+    axes.set_ylabel(word(down))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     if table.size <= 100:
@@ -103,10 +143,9 @@ def parallel(data: Data) -> Figure | None:
         return None
     figure, axes = new_figure()
     names = [*data.params, formatting.metric_label(data.objective)]
-    everything: dict[str, Sequence[Value]] = {**data.params, names[-1]: data.values}
-    heights = np.array(
-        [heights_of(column, is_log=data.is_log(name)) for name, column in everything.items()]
-    )
+    columns: list[Sequence[Value]] = [*data.params.values(), data.values]
+    scales = [*map(data.scale, data.params), Scale()]
+    heights = np.array(list(map(heights_of, columns, scales)))
     goodness = heights[-1] if data.is_maximized else 1 - heights[-1]
     order = np.argsort(goodness)
     lines = [list(enumerate(heights[:, trial])) for trial in order]
@@ -120,24 +159,42 @@ def parallel(data: Data) -> Figure | None:
         )
     )
     axes.plot(range(len(names)), heights[:, 0], color=BEST, linewidth=2.4)
+    for index, run in enumerate(data.ranked[:MANY]):
+        figure.mark_line(axes, data, run.number or 0, range(len(names)), heights[:, index].tolist())
     axes.set_xlim(-0.15, len(names) - 0.85)
     axes.set_ylim(-0.16, 1.12)
-    axes.set_xticks(range(len(names)), [name.rpartition(".")[2] for name in names])
+    name_each(axes, [word(name.rpartition(".")[2] or name) for name in names], inches=WIDTH)
     axes.yaxis.set_visible(False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
-    for index, (name, column) in enumerate(everything.items()):
+    for index, (column, scale) in enumerate(zip(columns, scales, strict=True)):
         axes.axvline(index, ymin=0.125, ymax=0.906, color=INK, linewidth=0.5, alpha=0.5)
-        low, high = _ends(name == names[-1], data, column)
-        axes.text(index, -0.04, low, ha="center", va="top", fontsize=7.5)
-        axes.text(index, 1.03, high, ha="center", va="bottom", fontsize=7.5)
+        is_objective = index == len(names) - 1
+        as_value = partial(data.study.app.metrics.value, data.objective)
+        text = as_value if is_objective else formatting.format_param
+        _name_values(axes, index, column, scale, text)
     return figure
 
 
-def _ends(is_objective: bool, data: Data, column: Sequence[Any]) -> tuple[str, str]:
-    low, high = min(column, key=order_of), max(column, key=order_of)
-    if is_objective:
-        return data.study.app.metrics.value(data.objective, low), data.study.app.metrics.value(
-            data.objective, high
-        )
-    return formatting.format_param(low), formatting.format_param(high)
+def _name_values(
+    axes: Axes, place: int, column: Sequence[Any], scale: Scale, text: Callable[[Any], str]
+) -> None:
+    """Write the ends of a parallel axis, and between them what else is among a few values."""
+    values: list[Any] = sorted(scale.bounds or set(column), key=order_of)
+    if len(values) > FEW:
+        values = [values[0], values[-1]]
+    heights = heights_of(values, scale)
+    below, above = {"xytext": (0, -4), "va": "top"}, {"xytext": (0, 3), "va": "bottom"}
+    last = -1.0
+    for value, height in zip(values, heights, strict=True):
+        is_end = height in (heights[0], heights[-1])
+        if not is_end and (height - last < 0.07 or heights[-1] - height < 0.07):
+            continue  # no room between its neighbours
+        last = height
+        beside: Any = {"xytext": (4, 0), "va": "center", "ha": "left"}
+        if is_end:
+            beside = {"ha": "center", **(below if height == heights[0] else above)}
+        axes.annotate(
+            word(text(value), LONGEST), (place, height), textcoords="offset points", fontsize=7.5,
+            **beside,
+        )  # fmt: skip

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.tracking.limits import legal_name
 
 _TAG = "mlflow.sharedViewState."
@@ -53,6 +54,19 @@ def tag_of_view(study: Mapping[str, Any], run_id: str) -> tuple[str, str]:
     }
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     return _TAG + run_id, f"deflate;{packed}"
+
+
+def page_of(state: ExportState, *, is_study: bool) -> str:
+    """Return where the UI shows a study's trials, best first, or a run; else all that it has.
+
+    Args:
+        state: of the export of the study or run.
+    """
+    if not state.run_id:
+        return f"/#/experiments?{MODEL_TRAINING}"
+    if is_study:
+        return f"/{path_of_view(state.experiment_id, state.run_id)}"
+    return f"/#/experiments/{state.experiment_id}/runs/{state.run_id}"
 
 
 def path_of_view(experiment_id: str, run_id: str) -> str:

@@ -32,12 +32,12 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.open.append(tag)
-        if tag in ("script", "link", "iframe"):
+        if tag in ("link", "iframe"):
             self.loads.append(tag)
         self.loads += [value for name, value in attributes if name in ("src", "srcset")]
 
     def handle_data(self, data):
-        if self.open[-1:] != ["style"] and data.strip():
+        if self.open[-1:] not in (["style"], ["script"]) and data.strip():
             self.words.append(" ".join(data.split()))
 
 
@@ -58,6 +58,7 @@ def test_the_page_says_what_was_asked_and_what_came_out():
     for told in (
         "grid", "3 complete, 3 failed · ", "minimize objective", "x=2 end=well",
         "multirun/grid/4", "python -m hrm_sweep reproduce grid", "ValueError: this one raises",
+        "python -m hrm_sweep dashboard grid",
     ):  # fmt: skip
         assert any(told in line for line in words), told
 
@@ -121,8 +122,6 @@ def test_a_page_is_readable_whatever_the_number_of_trials(number, tmp_path):
     text = (study.folder / "report.html").read_text()
     assert text.count("<tr") >= number
     assert len(text) < 2_000_000
-    if number > page.SHOWN_ROWS:
-        assert f"{number - page.SHOWN_ROWS} more" in text
 
 
 def test_figures_are_there_where_they_have_something_to_show(tmp_path):
@@ -172,7 +171,7 @@ def test_words_of_others_do_not_become_markup(tmp_path):
                    reason="<script>alert(1)</script>")  # fmt: skip
     page.write(resolve_study(str(study.folder)))
     text = (study.folder / "report.html").read_text()
-    assert "<script" not in text
+    assert text.count("<script") == 1  # the page's own
     assert "&lt;script&gt;alert(1)" in text
 
 

@@ -31,7 +31,7 @@ DOORS = {
     "torch": ("hrm/", "compat/torch.py"),
     "matplotlib": ("hrm/pictures/", "report/"),
     "pandas": ("runs/table.py", "commands/export.py"),
-    "jinja2": ("report/page.py",),
+    "jinja2": ("report/html.py",),
     "optuna": ("search/", "storage/", "engine/", "launch/job.py", "compat/"),
     "sqlalchemy": ("storage/", "tracking/", "commands/addresses.py", "compat/"),
     "mlflow": ("tracking/", "compat/mlflow.py"),

@@ -11,7 +11,7 @@ import pytest
 from studies import STUDY, command
 from truth import Truth
 
-from hrm_sweep.report.page import _pictures
+from hrm_sweep.report.html import pictures_of
 from hrm_sweep.runs.record import Record
 from hrm_sweep.runs.run import Run
 from hrm_sweep.system import files
@@ -96,7 +96,7 @@ def test_a_file_behind_one_is_not_sent_to_mlflow_and_not_shown(own):
     assert SECRET.encode() not in truth.files("run").values()
     refused = truth.run("run").data.tags["hrm_sweep.files_not_sent"]
     assert all(f"{name} is a link out of the run's folder" in refused for name in names)
-    assert list(_pictures(Run.open(folder))) == []
+    assert list(pictures_of(Run.open(folder))) == []
 
 
 def test_a_folder_of_figures_is_not_one(own):
