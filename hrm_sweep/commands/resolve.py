@@ -72,7 +72,7 @@ def resolve_whole(text: str | None) -> Study | Run:
     """
     found = resolve(text)
     if isinstance(found, Run) and found.kind != "train":
-        study = found.tags["hrm_sweep.study"]
+        study = found.study_name
         raise StudyError(f"{text}: is part of study {study}; name the whole study: {study}")
     return found
 
@@ -138,7 +138,7 @@ def repeat_of(run: Run, number: int) -> Run:
         StudyError: the run has none; the message says which it has.
     """
     repeats = {int(repeat.folder.name): repeat for repeat in run.repeats}
-    name = run.folder.name if run.number is None else f"{run.tags['hrm_sweep.study']}/{run.number}"
+    name = run.folder.name if run.number is None else f"{run.study_name}/{run.number}"
     return _numbered(repeats, number, name, kind="repeat", empty="it was run with one seed")
 
 

@@ -59,7 +59,7 @@ def _described(run: Run) -> dict[str, Any]:
     """Return a run as JSON; of a metric that is not finite the value is text, as in the record."""
     repeat = run.tags.get("hrm_sweep.repeat")
     return {
-        "study": run.tags.get("hrm_sweep.study"),
+        "study": run.study_name or None,
         "trial": run.number,
         "repeat": None if repeat is None else int(repeat),
         "outcome": run.word,
@@ -79,7 +79,7 @@ def _described(run: Run) -> dict[str, Any]:
 def _head(run: Run) -> str:
     what = run.folder.name
     if run.number is not None:
-        what = f"Trial {run.number} of {run.tags['hrm_sweep.study']}"
+        what = f"Trial {run.number} of {run.study_name}"
         if (repeat := run.tags.get("hrm_sweep.repeat")) is not None:
             what += f", repeat {repeat}"
     ago = formatting.format_age(time.time() - run.first.time_ms / 1000)

@@ -161,9 +161,6 @@ def _put_back(source: _Source, to: str | None) -> None:
 
 def _send(source: _Source, to: str | None) -> bool:
     """Export what is missing; return whether nothing is left."""
-    from hrm_sweep.tracking.exporter_process import sync
-
-    home = source.home or _Destination(None)
     if not (source.home or to):
         raise StudyError(
             f"{source.name}: was made with tracking=off, so it is not exported; to export it: "
@@ -171,7 +168,7 @@ def _send(source: _Source, to: str | None) -> bool:
         )
     uri = _uri(source, to)
     path = store.database_path(uri)
-    if path and home.uri and not to and not path.parent.parent.exists():
+    if path and source.home and source.home.uri and not to and not path.parent.parent.exists():
         raise TrackingError(
             f"{source.name}: is exported to {uri}, and there is no such folder on this machine; "
             "name another database: "
@@ -179,19 +176,55 @@ def _send(source: _Source, to: str | None) -> bool:
         )
     if path and not path.exists():
         print(f"creating {path}, which takes a few seconds", file=sys.stderr)
-    backlog = sync(
-        source.folder,
-        uri,
-        home.experiment,
-        state_file=_state_file(to),
-        pictures=trusted_pictures(source.app),
-    )
+    backlog = _export(source, uri, _state_file(to))
     sent = formatting.pluralize(backlog.sent, "measurement")
     left = str(backlog) if backlog.runs else _gone_in_words(source, to) or str(backlog)
     print(f"{source.name}: sent {sent}; {left}", flush=True)
     if source.study and not to:
         _complete_in_optuna(source.study)
     return not backlog.runs
+
+
+def _export(source: _Source, uri: str, state_file: str) -> Backlog:
+    from hrm_sweep.tracking.exporter_process import sync
+
+    experiment = (source.home or _Destination(None)).experiment
+    pictures = trusted_pictures(source.app)
+    return sync(source.folder, uri, experiment, state_file=state_file, pictures=pictures)
+
+
+def send_annotations(found: Study | Run) -> None:
+    """Send what the user says of a study or run to MLflow at once, where that has the run already.
+
+    The process that runs a study or a run sends it by itself; a server that does not answer is
+    named, and `sync` sends it later.
+    """
+    whole = _whole_of(found)
+    if whole is None or not found.mlflow_run_id or record.is_held(whole.folder):
+        return
+    source = _single(whole) if isinstance(whole, Run) else _study(whole)
+    uri = _uri(source, None)
+    path = store.database_path(uri)
+    reason = "its database is not here"
+    if path is None or path.exists():
+        try:
+            backlog = _export(source, uri, layout.EXPORT_STATE)
+        except TrackingError as error:
+            reason = str(error)
+        else:
+            if not backlog.runs:
+                return
+            reason = backlog.reason
+    later = process.hrm_sweep_command("sync", found_reference(whole))
+    print(f"MLflow does not have it yet ({reason}); to send it: {later}")
+
+
+def _whole_of(found: Study | Run) -> Study | Run | None:
+    """Return the study of a trial or a repeat, None if that is not here; else what was found."""
+    if isinstance(found, Study) or not found.study_name:
+        return found
+    folders = (path for path in found.folder.parents if (path / layout.SWEEP_CONFIG).exists())
+    return next(map(study_in, folders), None)
 
 
 def _complete_in_optuna(study: Study) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hrm_sweep.errors import Interrupted, RecordError, TrackingError
 from hrm_sweep.runs import layout, record
+from hrm_sweep.runs.annotations import as_tags
 from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted
@@ -55,6 +56,8 @@ class ExportState:
     some time later. `doubt_ms` in the file."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Why MLflow can never have some measurements, the first of each metric."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """Tags of the user's annotations that MLflow has; see `hrm_sweep.runs.annotations`."""
     finished: bool = False
     """Nothing is left: MLflow has the run's end, or the run was deleted there."""
 
@@ -71,6 +74,10 @@ class ExportState:
     def is_done_with(self, folder: Path) -> bool:
         """Return whether the record has not grown since its end was sent."""
         return self.finished and self.size == (folder / layout.RECORD).stat().st_size
+
+    def has_annotations_of(self, folder: Path) -> bool:
+        """Return whether MLflow has what the user says of the run, as far as it has the run."""
+        return not self.run_id or self.annotations == as_tags(folder)
 
     def save(self, folder: Path, name: str = layout.EXPORT_STATE) -> None:
         """Write the state; after a power cut the file may be the old one."""
@@ -120,6 +127,8 @@ def waiting(root: Path, state_file: str = layout.EXPORT_STATE, *, reason: str = 
     for folder in run_folders(root):
         state = ExportState.load(folder, state_file)
         left_out += [f"{name} of {folder.name} ({why})" for name, why in state.left_out.items()]
+        is_annotated = state.has_annotations_of(folder)
+        runs += not is_annotated
         if state.is_done_with(folder):
             continue
         try:
@@ -131,7 +140,7 @@ def waiting(root: Path, state_file: str = layout.EXPORT_STATE, *, reason: str = 
         last = entries[-1] if entries else None
         if last is None or not (new or (last.event == "finished" and not state.finished)):
             continue
-        runs += 1
+        runs += is_annotated
         measurements += sum(entry.event == "metrics" for entry in new)
         if last.event == "finished":
             kept += len(set(last.fields.get("artifacts", ())) - set(state.artifacts))

@@ -1,8 +1,8 @@
 """Names of the files and folders of runs and studies: the one place where they stand.
 
 multirun/                     studies, and below `train/` single runs
-    <study>/                  RECORD, SWEEP_CONFIG, STUDY_RESULTS, REPORT, FIGURES
-        <trial>/              RECORD, RESULT, CONFIG, OVERRIDES, ENVIRONMENT, LOG
+    <study>/                  RECORD, SWEEP_CONFIG, STUDY_RESULTS, REPORT, FIGURES, ANNOTATIONS
+        <trial>/              RECORD, RESULT, CONFIG, OVERRIDES, ENVIRONMENT, LOG, ANNOTATIONS
             <repeat>/         the same, but for the log
 """
 
@@ -31,6 +31,9 @@ STUDY_RESULTS = "optimization_results.yaml"
 """The best trials, in the form of Hydra's own Optuna sweeper."""
 REPORT = "report.html"
 FIGURES = "figures"
+ANNOTATIONS = "annotations.json"
+"""What the user says of a study or run: see `hrm_sweep.runs.annotations`."""
+ANNOTATIONS_LOCK = ".annotations.lock"
 SET_ASIDE = ".damaged"
 """End of the names of folders, and of records of studies, that were set aside."""
 CACHED_RESULTS = ".recipes"

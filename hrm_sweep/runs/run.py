@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep.runs import layout, record
+from hrm_sweep.runs.annotations import Annotations, study_name
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.curves import Remeasured, read_curves
 from hrm_sweep.runs.export_state import ExportState
@@ -58,6 +59,17 @@ class Run:
         """Tags of the run in MLflow."""
         tags: Mapping[str, str] = self.first.fields["tags"]
         return tags
+
+    @functools.cached_property
+    def annotations(self) -> Annotations:
+        """What the user says of it."""
+        return Annotations.load(self.folder)
+
+    @functools.cached_property
+    def study_name(self) -> str:
+        """Name of the study that it is a part of, as that is called now; else empty."""
+        recorded = self.tags.get("hrm_sweep.study", "")
+        return recorded and (study_name(self.folder) or recorded)
 
     @property
     def where(self) -> str:
@@ -155,7 +167,7 @@ class Run:
     @property
     def _whole(self) -> str:
         """What a command is given that resumes it: of a trial its study, as it was named."""
-        return self.tags.get("hrm_sweep.study") or str(self.folder)
+        return self.study_name or str(self.folder)
 
     @property
     def can_go_on(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from hrm_sweep import formatting
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs import layout, record
+from hrm_sweep.runs.annotations import Annotations
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run
@@ -43,8 +44,13 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The study's name."""
-        return str(self._asked["name"])
+        """The study's name: the one that the user gave it last."""
+        return self.annotations.name or str(self._asked["name"])
+
+    @property
+    def annotations(self) -> Annotations:
+        """What the user says of it."""
+        return self.run.annotations
 
     @property
     def id(self) -> str:

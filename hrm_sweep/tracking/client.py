@@ -32,13 +32,14 @@ from mlflow.tracking import MlflowClient
 from hrm_sweep.compat import mlflow as compat
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.tracking import moved_store, saved_view, store
-from hrm_sweep.tracking.errors import Gone, translated
+from hrm_sweep.tracking.errors import Gone, Refused, translated
 from hrm_sweep.tracking.limits import (
     MAX_DATASET_NAME,
     MAX_DIGEST,
     MAX_NAME,
     MAX_PROFILE,
     Names,
+    legal_name,
     legal_tags,
     param_text,
     shown,
@@ -212,6 +213,12 @@ class MlflowRun:
     def tags(self, values: Mapping[str, str]) -> None:
         """Collect tags."""
         self._tags |= legal_tags(values)
+
+    def remove_tags(self, names: Iterable[str]) -> None:
+        """Remove tags at once; one that is not there is no error."""
+        for name in names:
+            with contextlib.suppress(Refused, Gone), translated():
+                self._client.delete_tag(self.run_id, legal_name(name))
 
     def send(self) -> None:
         """Send what was collected, in one request if it fits."""

@@ -6,25 +6,29 @@ import contextlib
 import glob
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import layout, models, record
+from hrm_sweep.runs.annotations import NAME, NOTE, STUDY, as_tags
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.record import Entry, RecordReader
-from hrm_sweep.runs.run_folders import runs_below
+from hrm_sweep.runs.run_folders import FOLDER_TAG, runs_below
 from hrm_sweep.tracking.client import Destination, MlflowRun
 from hrm_sweep.tracking.errors import Gone, Unreachable
 from hrm_sweep.tracking.file_exporter import FileExporter
 from hrm_sweep.tracking.limits import METRICS_A_BATCH, refusal
-from hrm_sweep.tracking.translate import Translation, links, note, status
+from hrm_sweep.tracking.translate import Translation, annotated, links, note, status
 
 Pictures = Callable[[Path], Iterable[str] | None]
 """Draws what a run left in its folder; returns None while it draws."""
 
 RETRY_REFUSED_SECONDS, RETRY_FAILED_SECONDS = 60.0, 3.0
+NAMING = (NAME, NOTE, STUDY)
+"""Annotations of which other tags of a run are made, such as its description."""
 FAILURES_IN_A_ROW = 3
 """After so many failures in a row, other runs have their turn first."""
 UNCONFIRMED_SECONDS, SECONDS_BETWEEN_SEARCHES = 60.0, 20.0
@@ -105,6 +109,8 @@ class RunExporter:
     @property
     def is_waiting(self) -> bool:
         """There is something to send."""
+        if self.run_id and self._said != self._state.annotations:
+            return True
         if self.is_done:
             return False
         return self._is_unread or bool(self._pending) or self._translation.end is not None
@@ -133,7 +139,8 @@ class RunExporter:
         return len(set(names) - set(self._state.artifacts))
 
     def wake(self) -> None:
-        """Take up a finished run again if its record has changed: another attempt has begun."""
+        """Take up a run that was annotated, or whose record has changed since it was finished."""
+        self._said = as_tags(self.folder)
         if self.is_done and _size(self.folder) != self._state.size:
             self._state.finished = False
             self._is_unread = True
@@ -158,6 +165,8 @@ class RunExporter:
         worked = True
         if self._pending:
             self._send(self._batch(), destination)
+        elif self.run_id and self._said != self._state.annotations:
+            self._annotate(destination)
         else:
             end = None if self.is_done else self._translation.end
             worked = end is not None and self._finish(end, destination, pictures)
@@ -237,6 +246,7 @@ class RunExporter:
     def give_up(self) -> None:
         """Leave the run in MLflow as it is, for good."""
         self._state.finished, self._state.size = True, _size(self.folder)
+        self._state.annotations = self._said
         self._save()
         self._reset()
 
@@ -333,16 +343,43 @@ class RunExporter:
         else:
             run = self._create(entry, update.tags, destination)
             self._state.run_id, self._state.experiment_id = run.run_id, destination.experiment_id
-        is_study = "judged" in entry.fields
-        view = destination.keep_view(entry.fields, run.run_id) if is_study else ""
-        further = links(entry.fields, view=view)
-        update.tags["mlflow.note.content"] = note(entry.fields, _typed(self.folder), further)
+        update.tags |= self._said | self._naming_tags(entry.fields, destination)
         run.add(update)
         self._state.artifacts, self._state.finished = [], False
+        self._state.annotations = self._said
         return run
 
+    def _annotate(self, destination: Destination) -> None:
+        """Send what the user has said of the run since it was exported."""
+        started = [each for each in record.read(self.folder) if each.event == "started"][-1].fields
+        before, now = self._state.annotations, self._said
+        recorded = started.get("tags", {})
+        tags = {name: recorded[name] for name in before if name in recorded} | now
+        if any(before.get(name) != now.get(name) for name in NAMING):
+            tags |= self._naming_tags(started, destination)
+        run = destination.open(self.run_id)
+        run.tags(tags)
+        run.send()
+        run.remove_tags(before.keys() - tags.keys())
+        self._state.annotations = now
+        self._save()
+        if self.is_done:
+            self._reset()
+
+    def _naming_tags(self, started: Mapping[str, Any], destination: Destination) -> dict[str, str]:
+        """Return the tags that say what the run is called, what it is and where."""
+        fields = annotated(started, self._said)
+        view = destination.keep_view(fields, self.run_id) if "judged" in fields else ""
+        folder = _typed(self.folder)
+        tags = {"mlflow.note.content": note(fields, folder, links(fields, view=view))}
+        if NAME in self._said:
+            tags["mlflow.runName"] = self._said[NAME]
+        if NAME in self._said or STUDY in self._said:
+            tags[FOLDER_TAG] = str(folder)
+        return tags
+
     def _create(self, entry: Entry, tags: dict[str, str], destination: Destination) -> MlflowRun:
-        name = entry.fields.get("name", self.folder.name)
+        name = self._said.get(NAME) or entry.fields.get("name", self.folder.name)
         known = self._state.record
         try:
             if self._may_be_there and (found := destination.find(known)):

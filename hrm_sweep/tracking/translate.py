@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hrm_sweep import formatting
+from hrm_sweep.runs.annotations import NOTE
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.system import process
@@ -162,8 +163,17 @@ def status(outcome: str) -> str:
     return next((known.mlflow_status for known in Outcome if known.word == outcome), "FAILED")
 
 
+def annotated(started: Mapping[str, Any], said: Mapping[str, str]) -> dict[str, Any]:
+    """Return the `started` fields of a run with the user's annotations among its tags.
+
+    Args:
+        said: see `hrm_sweep.runs.annotations.as_tags`.
+    """
+    return {**started, "tags": {**started.get("tags", {}), **said}}
+
+
 def note(started: Mapping[str, Any], folder: Path, links: Sequence[str]) -> str:
-    """Return the description of a run in Markdown: its command, where it is, links.
+    """Return the description of a run in Markdown: the user's note, its command, folder and links.
 
     Args:
         folder: of the run, as the user would type it.
@@ -183,7 +193,8 @@ def note(started: Mapping[str, Any], folder: Path, links: Sequence[str]) -> str:
     where = " · ".join(filter(None, facts))
     command = " ".join(started.get("description", "").strip().splitlines())
     description = f"    {command}" if command else ""
-    return "\n\n".join(filter(None, [description, where, " · ".join(links)]))
+    own = map(formatting.escape_markdown, tags.get(NOTE, "").splitlines())
+    return "\n\n".join(filter(None, [*own, description, where, " · ".join(links)]))
 
 
 def links(started: Mapping[str, Any], *, view: str) -> list[str]:
