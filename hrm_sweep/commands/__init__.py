@@ -18,6 +18,7 @@ from hrm_sweep.commands import (
     resume,
     show,
     sync,
+    tag,
     watch,
 )
 from hrm_sweep.commands.command import Command
@@ -37,6 +38,9 @@ COMMANDS: dict[str, Command] = {
         pages.UI,
         pages.DASHBOARD,
         sync.COMMAND,
+        tag.TAG,
+        tag.NOTE,
+        tag.ARCHIVE,
         clean.COMMAND,
         delete.COMMAND,
     )

@@ -119,6 +119,14 @@ def find(text: str) -> Study | Run | None:
     return None
 
 
+def name_of(found: Study | Run) -> str:
+    """Return what names a study, a single run, a trial or a repeat in a command."""
+    if isinstance(found, Study):
+        return found.reference
+    is_single = found.folder.parent == layout.SINGLE_RUNS
+    return found.folder.name if is_single else str(found.folder)
+
+
 def trial_of(study: Study, number: int) -> Run:
     """Return the trial of that number.
 
@@ -172,18 +180,14 @@ def everything() -> list[Study | Run]:
     return newest_first(found)
 
 
-def stopped_runs() -> list[Run]:
-    """Return the single runs below `multirun/train/` that can be resumed."""
-    return [run for run in single_runs() if run.can_go_on]
-
-
 def unreadable() -> Iterator[Exception]:
     """Yield an error for each record below `multirun/`, and a database, that cannot be read."""
     try:
         folders_in_storage()
     except (StudyError, DatabaseAway) as error:
         yield error
-    for path in sorted(layout.MULTIRUN.glob(f"*/{layout.RECORD}")):
+    folders = (layout.MULTIRUN, layout.SINGLE_RUNS)
+    for path in sorted(path for each in folders for path in each.glob(f"*/{layout.RECORD}")):
         try:
             record.ends(path.parent)
         except RecordError as error:
@@ -242,10 +246,14 @@ def _numbered(runs: Mapping[int, Run], number: int, name: str, *, kind: str, emp
 
 
 def _newest(found: list[Found], kind: str) -> Found:
-    """Return the first that is no copy by `reproduce`, and if there is one, no copied folder."""
+    """Return the first that is no copy by `reproduce`.
+
+    If there is one, it is neither archived nor a copied folder.
+    """
     made = [each for each in found if each.copy_of is None]
-    originals = (each for each in made if not _is_copied(each))
-    for each in (*originals, *made):
+    shown = [each for each in made if not each.annotations.is_archived]
+    originals = (each for each in shown if not _is_copied(each))
+    for each in (*originals, *shown, *made):
         return each
     raise StudyError(f"there is no {kind} in {layout.MULTIRUN}/ yet; {how_to_start()}")
 

@@ -134,6 +134,7 @@ def _references(run: Run) -> list[tuple[str, str]]:
         pairs.append(("models", removed))
     if run.mlflow_run_id:
         pairs.append(("MLflow run", run.mlflow_run_id))
+    pairs += run.annotations.facts()
     pictures = sorted(path.name for path in run.trained.folder.glob("*.png"))
     return [*pairs, ("pictures", ", ".join(pictures))] if pictures else pairs
 

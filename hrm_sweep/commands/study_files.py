@@ -13,6 +13,7 @@ from hrm_sweep.runs.run_folders import runs_below
 
 OWN_FILES = (
     *(layout.FIGURES, layout.REPORT, layout.STUDY_RESULTS, layout.CACHED_RESULTS),
+    *(layout.ANNOTATIONS, layout.ANNOTATIONS_LOCK),
     *("trials.csv", "trials.parquet", ".*-*-????????.lock", "mlflow_copy_*.json"),
     *(layout.EXPORTER_LOCK, layout.EXPORTER_LOG, layout.EXPORT_STATE),
     *(layout.SWEEP_CONFIG, layout.RECORD),

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from hrm_sweep import formatting
 from hrm_sweep.commands.addresses import storage_of, tracking_of, with_password
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.resolve import how_to_start, resolve_whole, studies
+from hrm_sweep.commands.resolve import how_to_start, name_of, resolve_whole, studies
 from hrm_sweep.errors import DatabaseAway, RecordError, StudyError, TrackingError
 from hrm_sweep.runs import export_state, layout, record
 from hrm_sweep.runs.app import App, trusted_pictures
-from hrm_sweep.runs.find import single_run_folders
+from hrm_sweep.runs.export_state import Backlog
+from hrm_sweep.runs.find import single_run_folders, study_in
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process
@@ -200,7 +201,8 @@ def send_annotations(found: Study | Run) -> None:
     named, and `sync` sends it later.
     """
     whole = _whole_of(found)
-    if whole is None or not found.mlflow_run_id or record.is_held(whole.folder):
+    run = found.run if isinstance(found, Study) else found
+    if whole is None or not run.mlflow_run_id or record.is_held(whole.folder):
         return
     source = _single(whole) if isinstance(whole, Run) else _study(whole)
     uri = _uri(source, None)
@@ -215,7 +217,7 @@ def send_annotations(found: Study | Run) -> None:
             if not backlog.runs:
                 return
             reason = backlog.reason
-    later = process.hrm_sweep_command("sync", found_reference(whole))
+    later = process.hrm_sweep_command("sync", name_of(whole))
     print(f"MLflow does not have it yet ({reason}); to send it: {later}")
 
 

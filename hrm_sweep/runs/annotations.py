@@ -43,6 +43,11 @@ class Annotations:
         except RecordError:
             return cls()
 
+    def facts(self) -> list[tuple[str, str]]:
+        """Return the tags and the note, each in one line with its name."""
+        pairs = [("tags", self.described()), ("note", " ".join(self.note.split()))]
+        return [(name, text) for name, text in pairs if text]
+
     def described(self) -> str:
         """Return the tags in one line: `stage=paper owner=ann`."""
         return " ".join(f"{name}={value}" for name, value in self.tags.items())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -81,3 +82,51 @@ def _in_one_line(text: str) -> Text:
 
 def _width(console: Console, table: Table) -> int:
     return console.measure(table, options=console.options.update(max_width=ANY_WIDTH)).maximum
+
+
+def cut_to(
+    width: int,
+    columns: Mapping[str, Sequence[str]],
+    shrinking: Sequence[tuple[str, int]],
+    *,
+    spare: Sequence[str] = (),
+    middle: Container[str] = (),
+) -> dict[str, list[str]]:
+    """Return the columns of a table with long cells cut, so that it fits a width if that can be.
+
+    Args:
+        width: columns of the terminal; each of the table has a margin of one on both sides.
+        columns: cells by the name of their column.
+        shrinking: which columns give way, in this order, and what each keeps at least; a column
+            may give way again later.
+        spare: columns that are left out, in this order, where cutting is not enough.
+        middle: columns whose texts are cut in their middle, the others at their end.
+    """
+    widest = {name: max(map(cell_len, (name, *cells))) for name, cells in columns.items()}
+    least = dict(shrinking)
+    for name in spare:
+        smallest = sum(min(wide, least.get(each, wide)) for each, wide in widest.items())
+        if smallest + 2 * len(widest) > width:
+            widest.pop(name, None)
+    for name, kept in shrinking:
+        over = sum(widest.values()) + 2 * len(widest) - width
+        if over > 0 and name in widest:
+            widest[name] = max(min(kept, widest[name]), widest[name] - over)
+    cut = {name: cut_middle if name in middle else cut_end for name in columns}
+    return {
+        name: [cut[name](cell, wide) for cell in columns[name]] for name, wide in widest.items()
+    }
+
+
+def cut_end(text: str, width: int) -> str:
+    """Return a text of at most so many columns, with `…` for its end."""
+    return text if cell_len(text) <= width else f"{set_cell_size(text, width - 1).rstrip()}…"
+
+
+def cut_middle(text: str, width: int) -> str:
+    """Return a text of at most so many columns, with `…` for its middle."""
+    if cell_len(text) <= width:
+        return text
+    half = width // 2
+    end = next(text[-n:] for n in range(half, 0, -1) if cell_len(text[-n:]) <= half)
+    return f"{set_cell_size(text, width - 1 - cell_len(end)).rstrip()}…{end}"

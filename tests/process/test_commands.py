@@ -86,7 +86,7 @@ def test_list_where_there_is_no_study(typed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, said, _ = typed("list")
     assert code == 0
-    assert said.startswith("No study in multirun/ yet; start one: ")
+    assert said.startswith("No study or run in multirun/ yet; start one: ")
 
 
 def test_list_says_which_study_it_leaves_out(typed, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -190,7 +191,7 @@ def test_a_copy_beside_its_original_is_not_the_study():
     swept("+x=1,2")
     copy = Path("multirun/copy")
     shutil.copytree(STUDY, copy)
-    assert "study (multirun/copy), a copy" in hrm_sweep("list")
+    assert re.search(r"study, a copy +multirun/copy ", hrm_sweep("list"))
     printed = swept("+x=1,2,3", f"hydra.sweep.dir={copy}", code=2)
     assert f"{copy}: is a copy of study study, which is in {STUDY.absolute()}" in printed
     own = f"hydra.sweeper.storage=sqlite:///{copy}/optuna.db"
@@ -262,7 +263,7 @@ def test_a_study_outside_multirun_is_found_by_name_and_by_path(folder):
     for line in printed.splitlines():
         if line.startswith(("  reproduce ", "  explore ")):
             assert folder in line
-    assert f"study ({folder})" in hrm_sweep("list").replace("\n", "")
+    assert re.search(rf"study +{re.escape(folder)} ", hrm_sweep("list"))
     for named in ("study", folder):
         assert "Trial 1 of study: x=2" in hrm_sweep("best", named)
         assert "Trial 1 of study ·" in hrm_sweep("show", named)
