@@ -13,7 +13,8 @@ from typing import Any
 from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.limits import check_limits, check_name
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.runs.models import KEEP_ALL
+from hrm_sweep.keys.schema import choice
+from hrm_sweep.runs.models import CHOICES, KEEP_ALL
 from hrm_sweep.search.objectives import UNNAMED
 
 STUDY_NAME, SWEEP_DIR = "hydra.sweeper.study_name", "hydra.sweep.dir"
@@ -92,7 +93,7 @@ class SweeperConfig:
     """Dotted path of a function of the config and Optuna's trial, which adds keys to each trial."""
     study_name: str | None = None
     """null: a new name, a date and two words. A study that has the name is resumed."""
-    resume: str = "auto"
+    resume: str = choice("auto", "must", "never", default="auto")
     """must: only resume a study that is there; never: only begin a new one; auto: either."""
     objective: Any = UNNAMED
     """Name of the value that a trial is judged by, or a list of names; with a list of directions
@@ -140,10 +141,10 @@ class SweeperConfig:
     seed: int | None = None
     """Seed of the sampler; null: other proposals each time."""
     sampler: Any = None
-    """Optuna sampler: an option of `hydra/sweeper/sampler`, or a config with `_target_`."""
+    """Sampler of Optuna: an option of `hydra/sweeper/sampler`, or a config with `_target_`."""
     pruner: Any = None
-    """Optuna pruner: an option of `hydra/sweeper/pruner`, or a config with `_target_`."""
-    keep_models: str = KEEP_ALL
+    """Pruner of Optuna: an option of `hydra/sweeper/pruner`, or a config with `_target_`."""
+    keep_models: str = choice(*CHOICES, default=KEEP_ALL)
     """Whose models and checkpoints stay: all; best: of the best trial, or the Pareto front; none.
     What others have left is removed as the study runs, and is not sent to MLflow."""
     model_files: list[str] | None = None
@@ -219,7 +220,7 @@ class SweeperConfig:
 
 @dataclass
 class PoolConfig:
-    """`hydra.launcher.*` of `hydra/launcher=pool`."""
+    """Warm processes on this machine: `hydra.launcher.*` of `hydra/launcher=pool`."""
 
     _target_: str = "hydra_plugins.hrm_sweep_plugins.launcher.PoolLauncher"
     workers: int | None = None

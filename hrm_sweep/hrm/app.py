@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import hydra
@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep.compat.hydra import VERSION_BASE, config_flags, parse_arguments
 from hrm_sweep.errors import ConfigError, StudyError
-from hrm_sweep.hrm import config, single_run
+from hrm_sweep.hrm import config, help_text, single_run
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.launch.job import Job
 from hrm_sweep.runs import layout, record
@@ -50,8 +50,9 @@ def run(
     shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
     if not (shows or arguments.multirun or arguments.shell_completion):
         _check_single_run(arguments)
-    if arguments.help and not _searches_elsewhere(arguments):
-        print(_help(arguments))
+    if arguments.help:
+        with initialized() as composer:
+            print(help_text.text(arguments.overrides, composer, resolve=arguments.resolve))
         return
     app = hydra.main(**VERSION_BASE, config_path=str(config.CONF), config_name="config")
     try:
@@ -75,48 +76,34 @@ def compose(overrides: list[str]) -> DictConfig:
     Raises:
         ConfigError: there is no such folder.
     """
+    with initialized() as composer:
+        return composer(overrides)
+
+
+@contextmanager
+def initialized() -> Iterator[Callable[[list[str]], DictConfig]]:
+    """Yield a function that does what `compose` does; in the block, Hydra stays initialized."""
     arguments: Namespace = parse_arguments()[0]
+    search = []
     if arguments.config_dir:
         also = Path(arguments.config_dir).absolute()
         if not also.is_dir():
             raise ConfigError("--config-dir", arguments.config_dir, "there is no such folder")
-        overrides = [*overrides, f"hydra.searchpath=[file://{also}]"]
-    folder = Path(config.CONF, arguments.config_path or "")
+        search = [f"hydra.searchpath=[file://{also}]"]
+    folder, name = Path(config.CONF, arguments.config_path or ""), arguments.config_name
     with hydra.initialize_config_dir(str(folder), **VERSION_BASE):
-        name = arguments.config_name or "config"
-        return hydra.compose(name, overrides, return_hydra_config=True)
+        yield lambda overrides: hydra.compose(
+            name or "config", [*overrides, *search], return_hydra_config=True
+        )
 
 
 def flat(cfg: DictConfig) -> dict[str, Any]:
     """Return a config as flat keys, resolved, without Hydra's own."""
-    tree = OmegaConf.to_container(_ours(cfg), resolve=True)
+    tree = OmegaConf.to_container(
+        OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]), resolve=True
+    )
     assert isinstance(tree, dict)
     return flatten({str(key): value for key, value in tree.items()})
-
-
-def _help(arguments: Namespace) -> str:
-    """Return the text of --help. Hydra makes the same text from copies of all configs, in 0.4 s."""
-    cfg = compose(arguments.overrides)
-    shown = OmegaConf.to_yaml(_ours(cfg), resolve=arguments.resolve)
-    words = {"APP_CONFIG_GROUPS": "".join(_groups(config.CONF)), "CONFIG": shown}
-    return Template(cfg.hydra.help.template).substitute(words)
-
-
-def _ours(cfg: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-
-
-def _groups(folder: Path) -> Iterator[str]:
-    """Yield a line for each group of configs below a folder, with its options."""
-    for group in sorted(path for path in folder.rglob("*") if path.is_dir()):
-        options = sorted(path.stem for path in group.glob("*.yaml"))
-        yield f"{group.relative_to(folder).as_posix()}: {', '.join(options)}\n"
-
-
-def _searches_elsewhere(arguments: Namespace) -> bool:
-    """Whether configs come from more than our own folder."""
-    named = arguments.config_path or arguments.config_dir or arguments.config_name
-    return bool(named) or any("hydra.searchpath" in text for text in arguments.overrides)
 
 
 class _Task:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.keys import schema
 
-MISSING: Any = "???"
-"""OmegaConf's mark for a value that the YAML file has to give."""
+MISSING: Any = schema.MISSING
+choice = schema.choice
 
 
 def at_least(key: str, value: int, lowest: int) -> None:
@@ -42,7 +44,14 @@ def below_one(key: str, value: float, way_out: str = "") -> None:
         raise ConfigError(key, value, "must be at least 0 and less than 1", way_out)
 
 
-def one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choices(config: Any) -> None:
+    """Raise ConfigError unless each field declared by `choice` has one of its options."""
+    for field in dataclasses.fields(config):
+        if options := field.metadata.get("choices"):
+            _one_of(field.name, getattr(config, field.name), options)
+
+
+def _one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise ConfigError unless `value` is one of `choices`."""
     if value not in choices:
         rule, way_out = (

@@ -22,10 +22,11 @@ from hrm_sweep.engine.limits import check_limits, check_name
 from hrm_sweep.engine.plugin_config import PoolConfig
 from hrm_sweep.errors import ConfigError, InputError
 from hrm_sweep.hrm.backends import block_library, toolchain
+from hrm_sweep.hrm.checks import check_choices, choice
 from hrm_sweep.hrm.data.configs import DATA
 from hrm_sweep.hrm.models.configs import MODELS
 from hrm_sweep.hrm.training.configs import OPTIMIZERS, TrainerConfig
-from hrm_sweep.hrm.training.metrics import lower_is_better
+from hrm_sweep.hrm.training.metrics import EVAL_METRICS, lower_is_better
 from hrm_sweep.launch.ray_config import RayConfig
 from hrm_sweep.launch.slurm_config import SlurmConfig
 from hrm_sweep.runs.configs import typed_overrides
@@ -97,13 +98,15 @@ class StudyConfig:
 class TrackingConfig:
     """Where records are projected to."""
 
-    name: str
+    name: str = choice("mlflow", "off")
+    """Whether runs are sent to MLflow."""
     uri: str | None = None
+    """Address of MLflow; null: MLFLOW_TRACKING_URI, or mlruns/mlflow.db, which needs no server."""
     experiment: str = "hrm_sweep"
+    """Name of the MLflow experiment."""
 
     def __post_init__(self) -> None:
-        if self.name not in ("mlflow", "off"):
-            raise ConfigError("name", self.name, "must be mlflow or off")
+        check_choices(self)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -130,15 +133,8 @@ def build(cfg: DictConfig) -> Config:
             raise ConfigError(
                 group, cfg.get(group), "is a group of keys", "leave it, or see --help"
             )
-    config = Config(
-        root=_typed(cfg, "", RootConfig),
-        model=_typed(cfg, "model", _named(cfg, "model", MODELS)),
-        data=_typed(cfg, "data", _named(cfg, "data", DATA)),
-        optimizer=_typed(cfg, "optimizer", _named(cfg, "optimizer", OPTIMIZERS)),
-        trainer=_typed(cfg, "trainer", TrainerConfig),
-        study=_typed(cfg, "study", StudyConfig),
-        tracking=_typed(cfg, "tracking", TrackingConfig),
-    )
+    typed = {group or "root": _typed(cfg, group, kind) for group, kind in schemas(cfg).items()}
+    config = Config(**typed)
     _check_metrics(cfg, config)
     _check_batches(cfg, config)
     _check_trained(config)
@@ -175,14 +171,6 @@ READ_BY = {
     "epochs": "trainer.epochs",
 }
 """Root key -> the key that reads it, unless that is set itself."""
-EVAL_METRICS = (
-    "eval/loss",
-    "eval/token_accuracy",
-    "eval/token_accuracy_per_puzzle",
-    "eval/exact_match",
-    "eval/mode_share",
-    "eval/segments",
-)
 
 
 def _check_metrics(cfg: DictConfig, config: Config) -> None:
@@ -312,6 +300,14 @@ def register_resolvers() -> None:
     for name, (config, keys) in LAUNCHERS.items():
         launcher = OmegaConf.merge(OmegaConf.structured(config), keys)
         replace_config("hydra/launcher", name, launcher)
+
+
+def schemas(cfg: DictConfig) -> dict[str, type]:
+    """Return the class of each group of a config, by its key; that of the root by an empty one."""
+    named = {"model": MODELS, "data": DATA, "optimizer": OPTIMIZERS}
+    groups = {group: _named(cfg, group, classes) for group, classes in named.items()}
+    own = {"trainer": TrainerConfig, "study": StudyConfig, "tracking": TrackingConfig}
+    return {"": RootConfig, **groups, **own}
 
 
 def _named(cfg: DictConfig, group: str, classes: Mapping[str, type]) -> type:

@@ -9,7 +9,7 @@ from hrm_sweep.errors import ConfigError
 
 @dataclass
 class RayConfig:
-    """`hydra.launcher.*` of `hydra/launcher=ray`: jobs on the nodes of a Ray cluster."""
+    """Jobs on the nodes of a Ray cluster: `hydra.launcher.*` of `hydra/launcher=ray`."""
 
     _target_: str = "hydra_plugins.hrm_sweep_plugins.ray_launcher.RayLauncher"
     _convert_: str = "all"  # Ray takes no configs of OmegaConf

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.keys.schema import choice
 
 ON_INTERRUPT = ("ask", "cancel", "leave")
 NOT_FOR_SBATCH = ("_target_", "max_jobs", "on_interrupt", "timeout_min", "mem_gb")
@@ -16,15 +17,15 @@ MOST_JOBS = 16
 
 @dataclass
 class SlurmConfig:
-    """`hydra.launcher.*` of `hydra/launcher=slurm`; the names are those of submitit's launcher."""
+    """Jobs of Slurm: `hydra.launcher.*` of `hydra/launcher=slurm`; names are submitit's."""
 
     _target_: str = "hydra_plugins.hrm_sweep_plugins.slurm.SlurmLauncher"
     max_jobs: int | None = None
     """Jobs in the queue at a time, waiting ones included; null: 16. Each runs one trial."""
-    on_interrupt: str = "ask"
+    on_interrupt: str = choice(*ON_INTERRUPT, default="ask")
     """What Ctrl-C does with them: cancel or leave; ask: the user, and without a terminal cancel."""
     partition: str | None = None
-    """Slurm's default is that of the cluster, here and below."""
+    """Part of the cluster; null, here and below: what Slurm is set to."""
     timeout_min: float = 60
     """Time limit of a job in minutes. A trial that takes longer continues in another job."""
     signal_delay_s: int = 90

@@ -1,14 +1,17 @@
 """What a person types at the prompt, and the one line that answers a mistake."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from hrm_sweep import cli
 from hrm_sweep.hrm import single_run
+from hrm_sweep.runs.recipe import flatten
 
 FLAGS = [
     pytest.param(["--help"], "python -m hrm_sweep -m lr=1e-4,5e-4,1e-3", id="help"),
@@ -175,13 +178,67 @@ def test_flags_show_without_training(arguments, words, tmp_path):
         pytest.param(["experiment=sudoku_4x4", "lr=0.5", "--resolve"], id="with settings"),
     ],
 )
-def test_help_is_what_hydra_would_print(arguments):
-    start = [sys.executable, "-m", "hrm_sweep", "--help", "study.name=one", *arguments]
-    ours, hydras = (  # a config that is named is left to Hydra
-        subprocess.run([*start, *named], capture_output=True, text=True, check=True).stdout
-        for named in ([], ["--config-name", "config"])
+def test_help_has_each_key_of_the_config(arguments):
+    start = [sys.executable, "-m", "hrm_sweep", "study.name=one", *arguments]
+    shown, config = (
+        subprocess.run([*start, *flags], capture_output=True, text=True, check=True).stdout
+        for flags in (["--help"], ["--cfg", "job"])
     )
-    assert ours == hydras
+    keys = flatten(yaml.safe_load(config))
+    assert len(keys) > 60
+    missing = [key for key in keys if not re.search(rf"^  {re.escape(key)}=", shown, re.M)]
+    assert missing == ["experiment"] * ("experiment" in missing)  # a group, above the keys
+
+
+@pytest.mark.parametrize("columns", ["80", "100", "160"])
+def test_help_fits_the_terminal(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    line = [sys.executable, "-m", "hrm_sweep", "--help"]
+    shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    assert [line for line in shown.splitlines() if len(line) > int(columns)] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["lr"], ["learning rate", "conf/config.yaml, line", "-m lr="], id="root key"),
+        pytest.param(["trainer.precision"], ["auto, fp32, bf16", "=fp32"], id="choices"),
+        pytest.param(["precision"], ["trainer.precision\n"], id="the end of a key"),
+        pytest.param(["patience"], ["study.patience", "early_stopping.patience"], id="two keys"),
+        pytest.param(["lr", "lr=0.5"], ["the command line", "value     0.5"], id="with a value"),
+        pytest.param(["model"], ["model=trm", "model.num_heads=4"], id="group"),
+        pytest.param(["study/sampler"], ["study/sampler=gp", "Gaussian"], id="nested group"),
+        pytest.param(["study.pruner"], ["study/pruner=median"], id="nested group as a key"),
+        pytest.param(["pruner"], ["study/pruner=median"], id="the end of a group"),
+        pytest.param(["num_layers"], ["With model=transformer:", "model.num_layers"], id="option"),
+        pytest.param(["trainer.early_stopping"], ["early_stopping.patience=null"], id="mapping"),
+        pytest.param(["hydra.sweeper.n_trials"], ["every point of", "whole number"], id="Hydra's"),
+        pytest.param(["hydra/launcher"], ["hydra/launcher=slurm", "Slurm"], id="launchers"),
+        pytest.param(["metrics"], ["eval/exact_match/copy", "lower is better"], id="metrics"),
+        pytest.param(["metrics", "data=sudoku"], ["eval/validity"], id="metrics of a task"),
+    ],
+)
+def test_help_explains_a_key(arguments, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["hrm-sweep", "--help", *arguments])
+    cli.main()
+    shown = capsys.readouterr().out
+    assert [each for each in words if each not in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        pytest.param("hiden_dim", "did you mean hidden_dim", id="mistyped"),
+        pytest.param("model.H_layer", "did you mean model.H_layers", id="mistyped in a group"),
+        pytest.param("xyzzy", "--help lists all", id="nothing near"),
+    ],
+)
+def test_help_on_an_unknown_key_is_a_mistake(name, answer, monkeypatch, capsys):
+    assert run(["--help", name], monkeypatch) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"--help {name}: no key or group of that name; ")
+    assert answer in said.err
 
 
 def test_a_reader_who_has_enough_is_no_error():

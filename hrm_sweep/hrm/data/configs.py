@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.hrm.checks import MISSING, at_least, below_one, not_negative, one_of
+from hrm_sweep.hrm.checks import MISSING, at_least, below_one, check_choices, choice, not_negative
 from hrm_sweep.hrm.data.checks import check_curriculum, check_memory
 from hrm_sweep.hrm.data.published import TASKS, read_header
 
@@ -28,6 +28,7 @@ class CopyIncrementConfig:
     """Grids of random colours in the corner of a canvas, transformed by the rule of a pattern."""
 
     name: str = MISSING
+    """The chosen option of the group."""
     batch_size: int = MISSING
     """Rows of a batch."""
     num_puzzles: int = MISSING
@@ -42,7 +43,7 @@ class CopyIncrementConfig:
     """Side of the smallest grid; sides are drawn uniformly from here to `grid`."""
     patterns: dict[str, float] = MISSING
     """Pattern -> its weight among the training puzzles; 0 leaves it out."""
-    identifiers: str = MISSING
+    identifiers: str = choice("per_pattern", "shared")
     """`per_pattern`: the identifier names the rule; `shared`: all puzzles have the same one."""
     noise: float = MISSING
     """Share of a training input's cells that get another colour, drawn anew in each epoch."""
@@ -57,7 +58,7 @@ class CopyIncrementConfig:
         self._check_patterns()
         self._check_sizes()
         self._check_numbers()
-        one_of("identifiers", self.identifiers, ("per_pattern", "shared"))
+        check_choices(self)
         below_one("noise", self.noise)
         check_curriculum(self.curriculum)
         if len(self.recolour) != NUM_COLOURS or not set(self.recolour) <= set(range(NUM_COLOURS)):
@@ -143,9 +144,10 @@ class SudokuConfig:
     """Sudoku puzzles with a unique solution."""
 
     name: str = MISSING
+    """The chosen option of the group."""
     batch_size: int = MISSING
     """Rows of a batch."""
-    box: str = MISSING
+    box: str = choice(*BOXES)
     """Rows x columns of a box: 2x2 for boards of 4x4, 2x3 for 6x6, 3x3 for 9x9."""
     num_puzzles: int = MISSING
     """Number of training puzzles; with the same seed, a larger set contains a smaller one."""
@@ -155,7 +157,7 @@ class SudokuConfig:
     """Smallest and largest number of given digits; null: the default range of the box."""
     augment: bool = MISSING
     """Whether each draw of a training puzzle is another of its symmetric forms."""
-    apart: str = MISSING
+    apart: str = choice("puzzle", "symmetry")
     """`puzzle`: no held-out puzzle is also a training puzzle; `symmetry`: none is a symmetric form
     of a training puzzle."""
 
@@ -163,8 +165,7 @@ class SudokuConfig:
         at_least("batch_size", self.batch_size, 1)
         at_least("num_puzzles", self.num_puzzles, 1)
         at_least("num_eval_puzzles", self.num_eval_puzzles, 1)
-        one_of("box", self.box, tuple(BOXES))
-        one_of("apart", self.apart, ("puzzle", "symmetry"))
+        check_choices(self)
         self._check_givens()
         check_memory(self.num_puzzles, self.num_eval_puzzles, self.side**2)
 
@@ -223,11 +224,12 @@ class PuzzlesConfig:
     """A folder in the format of the published HRM and TRM data set builders."""
 
     name: str = MISSING
+    """The chosen option of the group."""
     batch_size: int = MISSING
     """Rows of a batch."""
     path: str = MISSING
     """Folder with train/ and test/."""
-    sampling: str = MISSING
+    sampling: str = choice(*SAMPLINGS)
     """Examples of an epoch: `all`, or, as published, `one_per_group`: one puzzle drawn from each
     group (a puzzle and its augmented copies)."""
     num_eval_puzzles: int | None = MISSING
@@ -235,7 +237,7 @@ class PuzzlesConfig:
 
     def __post_init__(self) -> None:
         at_least("batch_size", self.batch_size, 1)
-        one_of("sampling", self.sampling, SAMPLINGS)
+        check_choices(self)
         if self.num_eval_puzzles is not None:
             at_least("num_eval_puzzles", self.num_eval_puzzles, 1)
         if not self.path.strip():
@@ -274,9 +276,10 @@ class SeedConfig:
     """
 
     name: str = MISSING
+    """The chosen option of the group."""
     batch_size: int = MISSING
     """Rows of a batch."""
-    sampling: str = MISSING
+    sampling: str = choice(*SAMPLINGS)
     """Puzzles of an epoch: one of the 8 (`one_per_group`: they are one group), or `all`."""
     puzzle_seed: int = MISSING
     """Seed of the ten puzzles and of their order, which do not depend on `seed`."""
@@ -284,7 +287,7 @@ class SeedConfig:
     def __post_init__(self) -> None:
         at_least("batch_size", self.batch_size, 1)
         at_least("puzzle_seed", self.puzzle_seed, 0)
-        one_of("sampling", self.sampling, SAMPLINGS)
+        check_choices(self)
 
     def puzzles_per_epoch(self) -> int:
         """Return the number of training examples that an epoch draws."""

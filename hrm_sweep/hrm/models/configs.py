@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.hrm.checks import MISSING, at_least, one_of, positive, share
+from hrm_sweep.hrm.checks import MISSING, at_least, check_choices, choice, positive, share
 
 
 @dataclass(kw_only=True, slots=True)
@@ -18,6 +18,7 @@ class _ModelConfig:
     """The keys of every model: its blocks, its input and its loss."""
 
     name: str = MISSING
+    """The chosen option of the group."""
     hidden_dim: int = MISSING
     """Width of a token's state."""
     num_heads: int = MISSING
@@ -27,7 +28,7 @@ class _ModelConfig:
     mlp_multiple_of: int = MISSING
     """The width of the SwiGLU is rounded up to a multiple of this. The published 256 hides small
     changes of hidden_dim."""
-    pos_encodings: str = MISSING
+    pos_encodings: str = choice("rope", "learned", "none")
     """Position encodings: `rope`, `learned` or `none`. Attention without any cannot tell positions
     apart; `mlp_t` can, and rope, which turns queries and keys, changes nothing there."""
     mlp_t: bool = False
@@ -39,7 +40,7 @@ class _ModelConfig:
     puzzle_emb_len: int | None = None
     """Number of positions of the puzzle embedding, padded with zeros; null: as few as possible.
     Published TRM weights need 16."""
-    loss: str = MISSING
+    loss: str = choice("stablemax", "softmax")
     """Token loss: `stablemax`, as in HRM, or `softmax`."""
     init_from: str | None = MISSING
     """Checkpoint to start from, ours or of the published code; null: random initialization."""
@@ -53,7 +54,7 @@ class _HaltingConfig(_ModelConfig):
     """Updates of the high level (in TRM, the answer) in a segment."""
     L_cycles: int = MISSING
     """Updates of the low level (in TRM, the latent) before each high-level update."""
-    halting: str = MISSING
+    halting: str = choice("q_learning", "bce")
     """Training of the halting head: `q_learning`, as in HRM, or `bce`, as in TRM: binary cross
     entropy on "the answer is correct"."""
     halt_max_steps: int = MISSING
@@ -63,7 +64,7 @@ class _HaltingConfig(_ModelConfig):
     (HRM, section 2: inference-time scaling)."""
     halt_exploration_prob: float = MISSING
     """Probability with which a training segment draws a minimum number of segments."""
-    eval_halting: str = MISSING
+    eval_halting: str = choice("never", "early")
     """When the answer to a held-out puzzle is taken: `never` before its last segment, as
     published, or `early`, as soon as the model halts, which costs less."""
 
@@ -124,8 +125,7 @@ def _check_model(config: _ModelConfig) -> None:
         at_least(key, getattr(config, key), 1)
     at_least("puzzle_emb_ndim", config.puzzle_emb_ndim, 0)
     _check_puzzle_embedding(config)
-    one_of("pos_encodings", config.pos_encodings, ("rope", "learned", "none"))
-    one_of("loss", config.loss, ("stablemax", "softmax"))
+    check_choices(config)
     positive("expansion", config.expansion, "try expansion=4")
     _check_heads(config)
 
@@ -168,6 +168,4 @@ def _check_halting(config: _HaltingConfig) -> None:
         at_least(key, getattr(config, key), 1)
     if config.eval_max_steps is not None:
         at_least("eval_max_steps", config.eval_max_steps, 1)
-    one_of("halting", config.halting, ("q_learning", "bce"))
-    one_of("eval_halting", config.eval_halting, ("never", "early"))
     share("halt_exploration_prob", config.halt_exploration_prob)

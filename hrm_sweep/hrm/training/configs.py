@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.hrm.checks import MISSING, at_least, below_one, not_negative, one_of, positive, share
+from hrm_sweep.hrm.checks import (
+    MISSING,
+    at_least,
+    below_one,
+    check_choices,
+    choice,
+    not_negative,
+    positive,
+    share,
+)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -18,6 +27,7 @@ class _OptimizerConfig:
     """The keys of every optimizer: schedule, clipping, and sign-SGD for puzzle embeddings."""
 
     name: str = MISSING
+    """The chosen option of the group."""
     lr: float = MISSING
     """Learning rate, at the peak of its schedule."""
     lr_min_ratio: float = MISSING
@@ -27,13 +37,17 @@ class _OptimizerConfig:
     warmup_steps: int | None = None
     """The same in optimizer steps, as published, instead of `warmup`; null: by `warmup`."""
     weight_decay: float = MISSING
+    """Share by which weights shrink in a step, times lr; decoupled from the gradient."""
     beta1: float = MISSING
+    """Decay of the moving average of gradients."""
     beta2: float = MISSING
+    """Decay of the moving average of squared gradients."""
     max_grad_norm: float | None = MISSING
     """L2 norm to which larger gradients are clipped; null: no clipping."""
     puzzle_emb_lr: float = MISSING
     """Learning rate of the puzzle embedding's sign-SGD; it follows the same schedule."""
     puzzle_emb_weight_decay: float = MISSING
+    """Weight decay of the puzzle embedding."""
 
     def __post_init__(self) -> None:
         positive("lr", self.lr, "try lr=1e-3")
@@ -88,14 +102,14 @@ class TrainerConfig:
 
     epochs: int = MISSING
     """Number of times that every training puzzle is drawn."""
-    batches: str = MISSING
+    batches: str = choice("stream", "published", "padded")
     """Batching: `stream`, continuous: a row takes the next puzzle as soon as its own is finished;
     `published`, as in the published loop: one segment for each batch of the loader; batches run
     across the epochs between two evaluations, then an incomplete one is dropped; `padded`, as in
     the experiment that this project began with: an epoch's last batch has trained padding rows."""
-    precision: str = MISSING
+    precision: str = choice("auto", "fp32", "bf16")
     """Precision of the blocks' linear layers: fp32, bf16, or auto: bf16 if the CPU supports it."""
-    compile: str = MISSING
+    compile: str = choice("auto", "on", "off")
     """Whether blocks are computed by kernels compiled for this CPU, which needs a C++ compiler: on,
     off, or auto: on unless the training is very short."""
     eval_every: int = MISSING
@@ -119,10 +133,8 @@ class TrainerConfig:
         at_least("threads", self.threads, 1)
         if self.threads > MAX_THREADS:
             raise ConfigError("threads", self.threads, f"must be at most {MAX_THREADS}")
-        one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         self.compile = {"True": "on", "False": "off"}.get(self.compile, self.compile)  # YAML's on
-        one_of("compile", self.compile, ("auto", "on", "off"))
-        one_of("batches", self.batches, ("stream", "published", "padded"))
+        check_choices(self)
         if self.ema is not None:
             below_one("ema", self.ema, "try ema=0.999")
 

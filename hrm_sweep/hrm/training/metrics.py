@@ -6,6 +6,22 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
+EVAL_METRICS = {
+    "eval/loss": "mean token loss of held-out puzzles; lower is better",
+    "eval/token_accuracy": "share of held-out tokens that are right",
+    "eval/token_accuracy_per_puzzle": "the same, as a mean over puzzles, as published",
+    "eval/exact_match": "share of held-out puzzles whose every token is right",
+    "eval/mode_share": "share of the most common prediction; 1: the same token everywhere",
+    "eval/segments": "mean number of segments after which the model would halt; lower is better",
+}
+"""Metrics that every task has, and what they are."""
+TASK_METRICS = {
+    "eval/validity": "share of boards without a mistake in rows, columns and boxes",
+    "eval/pass_at_1": "share of test inputs whose answer with most votes is right",
+    "eval/pass_at_2": "the same, of the two answers with most votes",
+}
+"""Metrics that some tasks have beside shares of their patterns."""
+
 
 class Measurement(NamedTuple):
     """The metrics of one epoch."""

@@ -1,15 +1,13 @@
 """The pages list each setting of the sweeper and of the launchers as the code has it."""
 
-import ast
-import inspect
 import json
 import re
-import sys
 
 import pytest
 from paths import ROOT
 
 from hrm_sweep.engine.plugin_config import DEFAULTS, PoolConfig, SweeperConfig
+from hrm_sweep.keys.schema import docstrings
 from hrm_sweep.launch.ray_config import RayConfig
 from hrm_sweep.launch.slurm_config import SlurmConfig
 
@@ -21,28 +19,13 @@ PAGES = {
 }
 
 
-def documented(config: type) -> dict[str, str]:
-    """The docstring of each field, in one line."""
-    (node,) = (
-        each
-        for each in ast.parse(inspect.getsource(sys.modules[config.__module__])).body
-        if isinstance(each, ast.ClassDef) and each.name == config.__name__
-    )
-    found = {}
-    for field, text in zip(node.body, node.body[1:], strict=False):
-        is_documented = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-        if isinstance(field, ast.AnnAssign) and is_documented:
-            found[field.target.id] = " ".join(text.value.value.split())
-    return found
-
-
 def table(config: type) -> str:
     """The rows of the page."""
     defaults = vars(config())
     for group in DEFAULTS:
         defaults |= group if isinstance(group, dict) else {}
     rows = ["| key | default | meaning |", "|---|---|---|"]
-    for key, text in documented(config).items():
+    for key, text in docstrings(config).items():
         default = defaults[key]
         shown = default if isinstance(default, str) else json.dumps(default)
         rows.append(f"| `{key}` | `{shown}` | {text} |")
@@ -61,4 +44,4 @@ def test_the_page_has_each_setting_with_its_default_and_its_meaning(name):
 def test_each_setting_has_a_docstring(name):
     _, config = PAGES[name]
     internal = {"_target_", "_recursive_", "_convert_", "defaults"}
-    assert set(vars(config())) - internal == set(documented(config))
+    assert set(vars(config())) - internal == set(docstrings(config))
