@@ -11,6 +11,7 @@ from hrm_sweep.commands import (
     compare,
     delete,
     export,
+    init,
     listing,
     pages,
     report,
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Command] = {
         tag.TAG,
         tag.NOTE,
         tag.ARCHIVE,
+        init.COMMAND,
         clean.COMMAND,
         delete.COMMAND,
     )

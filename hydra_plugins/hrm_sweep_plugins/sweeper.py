@@ -9,12 +9,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep.compat.hydra import active_config, store_once
 from hrm_sweep.engine.plugin_config import SweeperConfig
+from hrm_sweep.keys import hydra_help
 from hrm_sweep.search import grammar
 from hrm_sweep.search.options import GROUPS
 
 grammar.extend_for(SweeperConfig._target_)
 
 store_once("hydra/sweeper", "hrm_sweep", SweeperConfig)
+store_once("hydra/help", "hrm_sweep", hydra_help.CONFIG)
+hydra_help.register()
 for group, options in GROUPS.items():
     for name, option in options.items():
         store_once(group, name, OmegaConf.create(dict(option), flags={"struct": False}))

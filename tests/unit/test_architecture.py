@@ -60,7 +60,8 @@ HEAVY = {"torch", "mlflow", "optuna", "matplotlib", "numpy", "pandas", "sqlalche
 
 
 def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+    template = PACKAGE / "template"  # a user's own app, not a part of ours
+    return sorted(path for path in PACKAGE.rglob("*.py") if not path.is_relative_to(template))
 
 
 def imports(path: Path) -> set[str]:
