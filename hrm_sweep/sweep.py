@@ -290,7 +290,7 @@ class Sweep:
         return {
             "name": self._plan.name,
             "recipe": self._plan.recipe,
-            "tags": tags | opened.tags,
+            "tags": {**self._job.tags, **tags, **opened.tags},
             "description": f"    {command}\n",
             "hydra_overrides": for_hydra,
             "task_overrides": for_task,

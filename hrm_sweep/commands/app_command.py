@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ class AppCommand(NamedTuple):
     app: App
     overrides: list[str]
     is_sweep: bool = True
+    environment: Mapping[str, str] = {}
+    """Variables that it has besides those of this process."""
 
     def __str__(self) -> str:
         return self.app.from_here(self.app.shell_command(*self._arguments))
@@ -46,6 +49,7 @@ class AppCommand(NamedTuple):
         words = [*self.app.command, *self.app.flags, *self._arguments]
         started = [sys.executable if words[0] == "python" else words[0], *words[1:]]
         folder = self.app.folder if Path(self.app.folder).is_dir() else None
-        known = {**os.environ, process.TYPED_IN: str(process.typed_in())}
+        typed_in = {process.TYPED_IN: str(process.typed_in())}
+        known = {**os.environ, **typed_in, **self.environment}
         print(flush=True)
         return subprocess.run(started, cwd=folder or None, env=known, check=False).returncode

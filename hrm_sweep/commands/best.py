@@ -1,20 +1,19 @@
-"""`best`: show the best trial of a study, and whether the next best is clearly worse."""
+"""`best`: show the best trial of a study, and whether the next best is clearly worse; or a run."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
-from typing import Any
 
 from hrm_sweep import formatting
+from hrm_sweep.commands.as_json import describe, json_argument, print_json
 from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.console import facts, plain_table
-from hrm_sweep.commands.resolve import resolve_study
+from hrm_sweep.commands.resolve import resolve_whole
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs.models import describe_removed
 from hrm_sweep.runs.ranking import front, next_best, ranked
 from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.run_names import label, reference
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process
 from hrm_sweep.terminal.consoles import PrintableConsole
@@ -22,7 +21,7 @@ from hrm_sweep.terminal.consoles import PrintableConsole
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     study_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_argument(parser)
     parser.add_argument(
         "--pareto",
         action="store_true",
@@ -31,15 +30,38 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    study = resolve_study(arguments.study)
+    found = resolve_whole(arguments.study)
+    if isinstance(found, Run):
+        _show_run(found, arguments)
+    else:
+        _show_study(found, arguments)
+
+
+def _show_run(run: Run, arguments: argparse.Namespace) -> None:
+    if arguments.pareto:
+        raise StudyError(f"{reference(run)}: is a single run; --pareto is for studies")
+    if not run.values:
+        command = process.hrm_sweep_command("show", reference(run))
+        raise StudyError(f"{reference(run)}: {run.word}, it has no values; see: {command}")
+    if arguments.json:
+        print_json(describe(run))
+        return
+    overrides = " ".join(map(formatting.format_override, run.recipe))
+    print(f"{label(run)}: {overrides or 'all defaults'}\n")
+    names = [name for name in run.values if not name.endswith("/std")]
+    values = [(name, run.app.metrics.metric(run.values, name)) for name in names]
+    print(facts([*values, *_where(run, reference(run))]))
+
+
+def _show_study(study: Study, arguments: argparse.Namespace) -> None:
     best = front(study) if arguments.pareto else ranked(study)
     if not best:
         counts = study.describe_counts()
         raise StudyError(f"{study.name}: no trial is complete yet ({counts}), so there is no best")
     if arguments.json:
         shown = best if arguments.pareto else best[:1]
-        described = [_describe(study, run) for run in shown]
-        print(json.dumps(described if arguments.pareto else described[0], indent=2))
+        described = [describe(run, study) for run in shown]
+        print_json(described if arguments.pareto else described[0])
     elif arguments.pareto:
         _print_front(study, best)
     else:
@@ -72,16 +94,19 @@ def _print_best(study: Study, best: list[Run]) -> None:
         return
     if elsewhere := study.describe_elsewhere():
         pairs.append(("counted too", elsewhere))
-    pairs += [
-        ("run again", first.app.from_here(first.command)),
-        ("reproduce", process.hrm_sweep_command("reproduce", study.reference)),
-        ("folder", str(first.folder)),
+    print(facts([*pairs, *_where(first, study.reference)]))
+
+
+def _where(run: Run, named: str) -> list[tuple[str, str]]:
+    """Return how to run it again, and where it is."""
+    pairs = [
+        ("run again", run.app.from_here(run.command)),
+        ("reproduce", process.hrm_sweep_command("reproduce", named)),
+        ("folder", str(run.folder)),
     ]
-    if removed := describe_removed(first):
+    if removed := describe_removed(run):
         pairs.append(("models", removed))
-    if first.mlflow_run_id:
-        pairs.append(("MLflow run", first.mlflow_run_id))
-    print(facts(pairs))
+    return [*pairs, ("MLflow run", run.mlflow_run_id)] if run.mlflow_run_id else pairs
 
 
 def _print_front(study: Study, best: list[Run]) -> None:
@@ -95,28 +120,14 @@ def _print_front(study: Study, best: list[Run]) -> None:
     PrintableConsole().print(table)
 
 
-def _describe(study: Study, run: Run) -> dict[str, Any]:
-    return {
-        "study": study.name,
-        "trial": run.number,
-        "objectives": study.objective_names,
-        "values": run.values,
-        "params": study.params(run),
-        "overrides": run.overrides,
-        "command": shlex.split(run.command),
-        "repeats": len(run.repeats) or 1,
-        "folder": str(run.folder),
-        "mlflow_run_id": run.mlflow_run_id or None,
-    }
-
-
 COMMAND = Command(
     name="best",
     summary="Show the best trial of a study, and whether the next best is clearly worse.",
     examples=(
-        ("", "the best trial of the newest study"),
+        ("", "the best trial of the newest study, or the newest single run"),
         ("my-study --json", "the same as JSON, for scripts"),
         ("my-study --pareto", "the Pareto front of a study with several objectives"),
+        ("my-run", "a single run: its values, and how to run it again"),
     ),
     arguments=_arguments,
     run=_run,

@@ -18,7 +18,11 @@ from hrm_sweep.system import process
 def study_argument(parser: argparse.ArgumentParser) -> None:
     """Add an optional argument STUDY to a parser."""
     parser.add_argument(
-        "study", metavar="STUDY", nargs="?", help="study name or folder; default: the newest study"
+        "study",
+        metavar="NAME",
+        nargs="?",
+        help="name or folder of a study or a single run, or an MLflow run id; "
+        "default: the newest of both",
     )
 
 

@@ -1,187 +1,93 @@
-"""`delete`: remove a study from its folder, Optuna and MLflow."""
+"""`delete`: remove a study or a single run from its folder, Optuna and MLflow."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from hrm_sweep import formatting
-from hrm_sweep.commands import study_files
-from hrm_sweep.commands.addresses import storage_of, with_password
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.resolve import resolve_study
+from hrm_sweep.commands.resolve import reproductions, resolve, resolve_whole
+from hrm_sweep.commands.run_removal import RunRemoval
+from hrm_sweep.commands.study_removal import StudyRemoval
 from hrm_sweep.commands.trust import confirmed
-from hrm_sweep.errors import StudyError
-from hrm_sweep.runs.export_state import ExportState
-from hrm_sweep.runs.places import Place, Whereabouts, whereabouts
-from hrm_sweep.runs.run_folders import run_folders
+from hrm_sweep.errors import InputError
+from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
-from hrm_sweep.runs.writers import describe_unknown
-from hrm_sweep.storage.leases import sweeps_in
-from hrm_sweep.system import files, process
-from hrm_sweep.system.redact import redacted
-from hrm_sweep.system.writers import LeaseState
+from hrm_sweep.system import process
 
-if TYPE_CHECKING:
-    from hrm_sweep.engine.other_sweeps import Others
-    from hrm_sweep.storage.optuna_storage import SharedStorage
+EVERY_COPY = "reproductions"
+"""What the user types to remove several copies."""
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("study", metavar="STUDY", help="study name or folder")
+    parser.add_argument(
+        "study", metavar="NAME", nargs="?", help="name or folder of a study or a single run"
+    )
+    parser.add_argument(
+        "--reproductions",
+        action="store_true",
+        help="remove only the copies that `reproduce` has made of it, or of STUDY/TRIAL; "
+        "without NAME all of them",
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    study = resolve_study(arguments.study)
-    if study.is_running:
-        raise StudyError(f"{study.name}: is running; stop it first (Ctrl-C where it runs)")
-    for writer in study.unknown_writers:
-        raise StudyError(f"{study.name}: {describe_unknown(writer, study.reference)}")
-    _check_nobody_works_in(study)
-    files.check_writable(study.folder)
-    belongings = _belongings(study)  # fails before anything is removed
-    for line in _describe(study, belongings):
-        print(line)
-    if not arguments.yes and not _confirmed(study.name):
+    found = _named(arguments)
+    if not found:
+        print("There are no reproductions; nothing was removed.")
+        return
+    removals = [RunRemoval(one) if isinstance(one, Run) else StudyRemoval(one) for one in found]
+    for removal in removals:
+        for line in removal.describe():
+            print(line)
+    if not arguments.reproductions:
+        _name_reproductions(found[0], arguments.study)
+    if not arguments.yes and not _confirmed([removal.name for removal in removals]):
         print("Nothing was removed.")
         return
-    _check_nobody_works_in(study)  # a sweep may have opened it meanwhile
-    if belongings.run_ids and not (arguments.yes and belongings.are_runs_in_doubt):
-        _delete_in_mlflow(study, belongings.run_ids)
-    storage = belongings.storage
-    with storage.removing_study(study.name) if storage else contextlib.nullcontext():
-        _check_nobody_works_in(study)  # a sweep opens a study in such a transaction too
-        left = study_files.remove(study.folder)
-    print(f"{study.name}: removed.")
-    if left:
-        names = formatting.shorten_list(left)
-        print(f"{study.folder} stays with what is not the study's: {names}")
+    for removal in removals:
+        left = removal.remove(is_seen=not arguments.yes)
+        print(f"{removal.name}: removed.")
+        if left:
+            names = formatting.shorten_list(left)
+            print(f"{removal.folder} stays with other files: {names}")
 
 
-@dataclass(frozen=True)
-class _Belongings:
-    """What belongs to a study's folder, and is outside of it."""
-
-    storage: SharedStorage | None
-    """Optuna's storage, if its study of that name is this one."""
-    run_ids: list[str]
-    """Of the runs in MLflow."""
-    original: Place | None = None
-    """The folder that this one is a copy of, to which Optuna's study and the runs belong."""
-    others: Sequence[Place] = ()
-    """Further folders of the study, of other machines or projects."""
-    are_runs_in_doubt: bool = False
-    """The folder came from another machine, where the runs may still be those of its original."""
+def _named(arguments: argparse.Namespace) -> Sequence[Study | Run]:
+    if arguments.reproductions:
+        return reproductions(resolve(arguments.study) if arguments.study else None)
+    if arguments.study is None:
+        raise InputError("delete: needs the name of a study or a single run; see: " + _list())
+    return [resolve_whole(arguments.study)]
 
 
-def _belongings(study: Study) -> _Belongings:
-    """Return what is to be removed with a study's folder.
-
-    Raises:
-        StudyError: another machine runs trials of it, or the storage cannot be opened or locked.
-    """
-    from hrm_sweep.engine.identity import known_study, original_of, places
-    from hrm_sweep.engine.other_sweeps import running_of_others
-    from hrm_sweep.storage.optuna_storage import SharedStorage
-
-    lies, here, url = whereabouts(study), Place.here(study.folder), storage_of(study)
-    run_ids = [] if _shares_runs(study, lies) else _run_ids(study)
-    in_doubt = bool(run_ids) and lies is Whereabouts.RECEIVED
-    original = Place.of_record(study.place) if study.place and lies is Whereabouts.COPY else None
-    known = known_study(study, url)
-    if known is None or original_of(known, study, url):
-        return _Belongings(None, run_ids, original, are_runs_in_doubt=in_doubt)
-    registered = places(known)
-    _check_nobody_runs(study, running_of_others(known))
-    storage = SharedStorage(url)
-    with storage.exclusive_transaction(study.name):  # shows that it can be written
-        pass
-    others = [place for place in registered if place != here and _may_exist(place, study.id)]
-    return _Belongings(storage, run_ids, original, others, in_doubt)
+def _list() -> str:
+    return process.hrm_sweep_command("list")
 
 
-def _shares_runs(study: Study, lies: Whereabouts) -> bool:
-    """Return whether the MLflow of a copied folder is that of its original."""
-    if lies is not Whereabouts.COPY or not study.place or not study.tracking:
-        return False
-    return bool(redacted(_tracking_uri(study)) == study.place["tracking"])
+def _name_reproductions(found: Study | Run, named: str) -> None:
+    if copies := reproductions(found):
+        number = formatting.pluralize(len(copies), "reproduction")
+        command = process.hrm_sweep_command("delete", named, "--reproductions")
+        print(f"{number} of it will stay; to remove them too: {command}")
 
 
-def _tracking_uri(study: Study) -> str:
-    from hrm_sweep.tracking.store import resolve_uri
-
-    return resolve_uri(with_password(study.tracking.get("uri"), "MLFLOW_TRACKING_URI"))
-
-
-def _may_exist(place: Place, study_id: str) -> bool:
-    return not place.is_local or place.has(study_id)
-
-
-def _check_nobody_runs(study: Study, running: Others) -> None:
-    for (machine, lease), number in running.items():
-        trials = formatting.pluralize(number, "trial")
-        if lease is LeaseState.ALIVE:
-            raise StudyError(f"{study.name}: a sweep on {machine} runs {trials}; stop it first")
-        if lease is LeaseState.UNKNOWN:
-            take = process.hrm_sweep_command("resume", study.reference, "--take-from", machine)
-            raise StudyError(
-                f"{study.name}: {trials} may still run on {machine}, which cannot be seen from "
-                f"here; stop that sweep there, or, if the machine is gone for good: {take}"
-            )
-
-
-def _check_nobody_works_in(study: Study) -> None:
-    for works_there in sweeps_in(study.folder):
-        raise StudyError(f"{study.folder}: a sweep {works_there}; stop it first")
-
-
-def _describe(study: Study, belongings: _Belongings) -> Iterator[str]:
-    parts = [f"the folder {study.folder}"]
-    if belongings.storage is not None:
-        parts.append("the study in Optuna")
-    runs = formatting.pluralize(len(belongings.run_ids), "run") + " in MLflow"
-    if belongings.run_ids:
-        parts.append(runs)
-    trials = formatting.pluralize(len(study.trials), "trial")
-    yield f"{study.name}: {trials}; this removes {', '.join(parts)}."
-    if belongings.original is not None:
-        yield f"It is a copy of {belongings.original}, which stays whole."
-    for place in belongings.others:
-        yield f"{place} belongs to the same study and loses its trials in Optuna."
-    if belongings.are_runs_in_doubt:
-        place = Place.of_record(study.place or {})
-        yield f"The folder came from {place}; with --yes, the {runs} stay, which may be that one's."
-
-
-def _confirmed(name: str) -> bool:
-    return confirmed(f"Type {name} to remove it: ", about=name, wanted=name)
-
-
-def _run_ids(study: Study) -> list[str]:
-    """Return the MLflow run ids of the study, its trials and their repeats."""
-    ids = (ExportState.load(folder).run_id for folder in run_folders(study.folder))
-    return list(filter(None, ids))
-
-
-def _delete_in_mlflow(study: Study, run_ids: list[str]) -> None:
-    from hrm_sweep.tracking.delete import delete
-
-    if not delete(_tracking_uri(study), run_ids):
-        print(
-            "The MLflow server keeps its runs as deleted; `mlflow gc` there removes them for good."
-        )
+def _confirmed(names: Sequence[str]) -> bool:
+    wanted = names[0] if len(names) == 1 else EVERY_COPY
+    what = "it" if len(names) == 1 else "them"
+    return confirmed(f"Type {wanted} to remove {what}: ", about=names[0], wanted=wanted)
 
 
 COMMAND = Command(
     name="delete",
-    summary="Delete a study's folder, its trials in Optuna and its runs in MLflow.",
+    summary="Delete a study or a single run: its folder, its trials in Optuna, its runs in MLflow.",
     examples=(
         ("my-study", "show what is deleted, and ask for the name to confirm"),
+        ("my-run", "a single run: its folder and its run in MLflow"),
         ("my-study --yes", "delete without asking"),
+        ("my-study --reproductions", "delete the copies that `reproduce` has made of its trials"),
     ),
     arguments=_arguments,
     run=_run,

@@ -15,8 +15,8 @@ from hrm_sweep.commands.command import Command, study_argument
 from hrm_sweep.commands.resolve import resolve, resolve_study
 from hrm_sweep.errors import InputError, StudyError, TrackingError
 from hrm_sweep.runs.export_state import ExportState
-from hrm_sweep.runs.find import study_in
 from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.run_names import study_around
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking.saved_view import page_of
@@ -97,15 +97,12 @@ def _tracking_uri(shown: Study | Run | None) -> str | None:
         return None
     if isinstance(shown, Run) and shown.kind == "train":
         return tracking_of_run(shown)
-    study = shown if isinstance(shown, Study) else _study_around(shown)
+    study = shown if isinstance(shown, Study) else study_around(shown)
+    if study is None:
+        raise StudyError(f"{shown.folder}: is not in the folder of its study")
     if not study.tracking:
         raise StudyError(f"{study.name}: was made with tracking=off, so it is not in MLflow")
     return tracking_of(study)
-
-
-def _study_around(run: Run) -> Study:
-    """Return the study that a trial, or one of its repeats, is part of."""
-    return next(filter(None, map(study_in, run.folder.absolute().parents)))
 
 
 def _page(shown: Study | Run | None) -> str:

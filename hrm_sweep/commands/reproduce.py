@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
-from contextlib import suppress
-from pathlib import Path
+from contextlib import nullcontext, suppress
 
 from hrm_sweep import formatting
 from hrm_sweep.commands import rerun
 from hrm_sweep.commands.app_command import AppCommand
+from hrm_sweep.commands.as_json import json_argument, print_json
 from hrm_sweep.commands.command import Command
+from hrm_sweep.commands.reproduction import (
+    Reproduction,
+    environment_differences,
+    environment_lines,
+)
 from hrm_sweep.commands.resolve import (
     find,
     is_run_id,
@@ -25,7 +30,8 @@ from hrm_sweep.runs.app import FinalTags, Runner, runner_of
 from hrm_sweep.runs.handle import RunHandle
 from hrm_sweep.runs.models import describe_removed
 from hrm_sweep.runs.run import Run
-from hrm_sweep.system import environment
+from hrm_sweep.runs.run_names import label
+from hrm_sweep.system import output
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +40,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STUDY",
         nargs="?",
         help="a study (its best trial), STUDY/TRIAL, STUDY/TRIAL/REPEAT, a run folder, the name of "
-        "a single run or an MLflow run id; default: the newest study",
+        "a single run or an MLflow run id; default: the newest study or single run",
     )
     parser.add_argument("--trial", type=int, metavar="N", help="trial N of the study")
     parser.add_argument(
@@ -57,7 +63,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="run the recipe with these overrides and print its values before and now",
     )
-
+    json_argument(parser)
     parser.add_argument(
         "--yes", action="store_true", help="run the recorded command of another app without asking"
     )
@@ -71,62 +77,68 @@ def _tolerance(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    """Exit with 1 if the original is not reproduced, with 0 otherwise."""
+    with output.to_standard_error() if arguments.json else nullcontext():
+        original = _original(arguments)
+        runner = runner_of(original.app)
+        differing = environment_differences(original, runner)
+        for line in environment_lines(original, differing):
+            print(f"  {line}")
+        if (again := _again(original, arguments, runner)) is None:
+            return
+        reproduction = Reproduction(original, again, arguments.tolerance)
+        if arguments.changes:
+            reproduction.print_changes()
+        else:
+            reproduction.print_verdict(is_of_this_app=runner is not None)
+    if arguments.json:
+        print_json(reproduction.as_json(arguments.changes) | {"environment": differing})
+    if not arguments.changes and reproduction.verdict == "no":
+        raise SystemExit(1)
+
+
+def _original(arguments: argparse.Namespace) -> Run:
+    """Return the run whose record is compared with; print which one that is.
+
+    Raises:
+        StudyError: its folder is not here.
+        RecordError: its record was edited or is incomplete.
+    """
     named = _named(arguments)
     if named.where:
-        raise StudyError(f"{_label(named)}: it ran {named.where}; reproduce it there")
+        raise StudyError(f"{label(named)}: it ran {named.where}; reproduce it there")
     original = named.trained
     if original is not named:
-        print(f"{_label(named)} reused the values of a run with the same recipe:")
+        print(f"{label(named)} reused the values of a run with the same recipe:")
     compare.check(original)
-    print(f"{_label(original)}: {' '.join(map(formatting.format_override, original.recipe))}")
+    overrides = " ".join(map(formatting.format_override, original.recipe))
+    print(f"{label(original)}: {overrides or 'all defaults'}")
     if removed := describe_removed(original):
         print(f"  its models were {removed}; values and the digest of the weights are compared")
-    runner = runner_of(original.app)
-    for line in _compare_environments(original, runner):
-        print(f"  {line}")
-    if arguments.changes:
-        _run_changed(original, arguments.changes, runner)
-    else:
-        _run_and_compare(original, arguments, runner)
+    return original
 
 
-def _run_changed(original: Run, changes: list[str], runner: Runner | None) -> None:
-    if runner is None:
+def _again(original: Run, arguments: argparse.Namespace, runner: Runner | None) -> Run | None:
+    """Return the new run; None if the user does not want it."""
+    if runner is None and arguments.changes:
         command = original.app.from_here(original.command)
-        raise StudyError(f"--with: {_label(original)} is of another app; run: {command}")
-    changed = rerun.train_again(original, runner, changes=changes)
-    print(f"\n  before and now, at the best epoch of each ({changed.folder}):")
-    for name in sorted(original.values.keys() & changed.values.keys()):
-        before, now = (run.app.metrics.metric(run.values, name) for run in (original, changed))
-        print(f"    {name:<32} {before:>10} → {now}")
-
-
-def _run_and_compare(original: Run, arguments: argparse.Namespace, runner: Runner | None) -> None:
-    """Exit with 1 if the original is not reproduced, with 0 otherwise."""
-    tolerance = arguments.tolerance
+        raise StudyError(f"--with: {label(original)} is of another app; run: {command}")
     if runner is None:
-        command, folder = rerun.app_command(original)
-        if not command.is_wanted(about=_label(original), is_confirmed=arguments.yes):
-            return
-        again = rerun.run_app_again(command, folder)
-    elif not _are_flags_wanted(original, is_confirmed=arguments.yes):
-        return
-    else:
-        again = rerun.train_again(original, runner, final_tags=_verdict_tag(original, tolerance))
-    compared = compare.compare(original, again)
-    print(f"\n{_verdict(compared, again, tolerance)}")
-    for difference in compare.other_work(original, again):
-        print(f"  differs: {difference}")
-    if runner is not None and "weights" not in original.facts:
-        print("  not compared: the final weights; the run did not end at the end of an epoch")
-    raise SystemExit(1 if compared.verdict(tolerance) == "no" else 0)
+        its_own, folder = rerun.app_command(original)
+        if not its_own.is_wanted(about=label(original), is_confirmed=arguments.yes):
+            return None
+        return rerun.run_app_again(its_own, folder)
+    if not _are_flags_wanted(original, is_confirmed=arguments.yes):
+        return None
+    final_tags = None if arguments.changes else _verdict_tag(original, arguments.tolerance)
+    return rerun.train_again(original, runner, changes=arguments.changes, final_tags=final_tags)
 
 
 def _are_flags_wanted(original: Run, *, is_confirmed: bool) -> bool:
     """Ask whether to use configs outside of the app, if its flags name some: they may name code."""
     command = AppCommand(original.app, original.recipe, is_sweep=False)
     return not original.app.flags or command.is_wanted(
-        about=_label(original), is_confirmed=is_confirmed
+        about=label(original), is_confirmed=is_confirmed
     )
 
 
@@ -165,64 +177,24 @@ def _download(run_id: str) -> Run:
     return Run.open(folder)
 
 
-def _label(run: Run) -> str:
-    if run.number is None:
-        return run.folder.name
-    repeat = run.tags.get("hrm_sweep.repeat")
-    trial = f"Trial {run.number} of {run.tags['hrm_sweep.study']}"
-    return trial if repeat is None else f"{trial}, repeat {repeat}"
-
-
-def _compare_environments(run: Run, runner: Runner | None) -> list[str]:
-    """Return a line for each difference between the run's environment and this one."""
-    then = run.environment
-    if not then:
-        return ["environment.json is missing: the environments cannot be compared"]
-    source = environment.PACKAGE if runner else Path(then.get("source", environment.PACKAGE))
-    found = list(compare.differences(then, environment.environment(source)))
-    commit = "same commit" if then.get("git_commit") else "no commit known"
-    return [f"differs: {text}" for text in found] or [f"same versions, same CPU, {commit}"]
-
-
-def _verdict(compared: compare.Comparison, again: Run, tolerance: float) -> str:
-    same = compared.num_values - len(compared.drifts)
-    identical = f"{same} of {compared.num_values} values"
-    took = formatting.format_duration(again.seconds)
-    if compared.is_identical:
-        weights = " and the final weights" if compared.weights_equal else ""
-        return f"Reproduced: {identical}{weights} are identical, bit for bit ({took})."
-    weights = "; the final weights differ" if compared.weights_equal is False else ""
-    verdict = compared.verdict(tolerance)
-    how = "Not reproduced" if verdict == "no" else f"Reproduced {verdict}"
-    lines = [f"{how}: {identical} are identical{weights} ({took})."]
-    if compared.drifts:
-        lines += [
-            f"  first difference  {_describe(compared.drifts[0])}",
-            f"  largest           {_describe(compared.largest)}",
-        ]
-    return "\n".join(lines)
-
-
-def _describe(drift: compare.Drift) -> str:
-    now = "not measured" if drift.now is None else f"now {drift.now}"
-    where = "final" if drift.step is None else f"step {drift.step},"
-    return f"{where} {drift.name}: {drift.before}, {now}"
-
-
 COMMAND = Command(
     name="reproduce",
     summary="Run a recorded recipe again in a new folder and compare every value.",
     examples=(
-        ("", "the best trial of the newest study"),
+        ("", "the newest single run, or the best trial of the newest study, whichever is newer"),
         ("my-study --trial 3 --repeat 1", "one repeat of one trial"),
         ("multirun/train/2026-11-22-brisk-otter", "a run of which only the folder is left"),
         ("8f2c5e…", "an MLflow run id; a run folder that is gone is downloaded"),
         ("my-study --tolerance 1e-3", "on another machine, where values may differ by 0.1 %"),
         ("my-study --yes", "a trial of another app, whose recorded command is run without asking"),
         ("my-study --with epochs=200", "rerun the best recipe with more epochs"),
+        ("my-run --json", "the verdict as JSON on standard output; progress goes to the other one"),
     ),
     arguments=_arguments,
     run=_run,
     details="Exit code 0: reproduced, or within the tolerance; 1: not reproduced; 2: the record "
-    "was edited or is incomplete. A run that was pruned or killed is compared up to its end.",
+    "was edited or is incomplete. A run that was pruned or killed is compared up to its end.\n\n"
+    "The copy has the tags hrm_sweep.reproduces and hrm_sweep.reproduces_folder, also in MLflow, "
+    "where it links to its original. No command takes it where no name is given. "
+    "`delete NAME --reproductions` removes it.",
 )

@@ -17,14 +17,17 @@ from omegaconf.errors import OmegaConfBaseException
 from hrm_sweep.commands.app_command import AppCommand
 from hrm_sweep.commands.resolve import resolve_study
 from hrm_sweep.commands.trust import check_overrides
+from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.plugin_config import resume_overrides, without_place
 from hrm_sweep.errors import Diverged, Interrupted, RecordError, StudyError
 from hrm_sweep.runs import compare, layout
 from hrm_sweep.runs.app import FinalTags, Runner
 from hrm_sweep.runs.configs import read_config
+from hrm_sweep.runs.copies import copy_tags, handed_variable
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
+from hrm_sweep.system.redact import MASK
 
 
 def train_again(
@@ -43,58 +46,67 @@ def train_again(
             killed is stopped where the original ended.
         final_tags: returns tags of the new run when it ends.
     """
-    name, app = original.folder.name, original.app.name
-    check_overrides(name, original.recipe, app=app, command=original.command)
+    check_overrides(
+        original.folder.name, original.recipe, app=original.app.name, command=original.command
+    )
     sys.argv[1:] = original.app.flags  # say where its configs are
     overrides = recorded_recipe(original, runner)
     folder = _new_folder(original, layout.SINGLE_RUNS)
-    tracking = "tracking=mlflow" if original.mlflow_run_id else "tracking=off"
-    sys.argv[1:] += [*overrides, *changes, f"study.name={folder.name}", tracking]
+    named = text_override("study.name", folder.name)
+    sys.argv[1:] += [*overrides, *changes, named, *_tracking(original)]
     is_short = original.outcome is not Outcome.COMPLETE
     last_step = max(original.curves) if is_short and not changes else None
-    link = {
-        "hrm_sweep.reproduces": original.mlflow_run_id or original.first.fields["record"],
-        "hrm_sweep.reproduces_folder": str(original.folder),
-    }
+    tags = {} if changes else copy_tags(original)
     print(flush=True)
     try:
         # Hydra prints a stop as if it were an error
         with redirect_stderr(StringIO() if is_short else sys.stderr):
-            runner.run(link, last_step=last_step, final_tags=final_tags)
+            runner.run(tags, last_step=last_step, final_tags=final_tags)
     except (Diverged, Interrupted) as error:
         print(f"\n{error}")
     return Run.open(folder)
 
 
+def _tracking(original: Run) -> list[str]:
+    """Return the overrides that send a copy to the experiment of its original, if that was sent."""
+    if not original.mlflow_run_id:
+        return ["tracking=off"]
+    keys = ("tracking.uri", "tracking.experiment")
+    known = [(key, str(original.config[key])) for key in keys if original.config.get(key)]
+    # an address whose password is masked is that of MLFLOW_TRACKING_URI
+    return ["tracking=mlflow", *(text_override(*each) for each in known if MASK not in each[1])]
+
+
 def app_command(original: Run) -> tuple[AppCommand, Path]:
-    """Return the command that runs a trial of another app again, as a study of one point.
+    """Return the command that runs a run of another app again; a trial as a study of one point.
 
     Returns:
-        The command and the folder of the new study, which does not exist yet.
+        The command and the folder of the new study or run, which does not exist yet.
 
     Raises:
-        StudyError: the run is no trial, or its study is gone.
+        StudyError: the run's study is gone.
     """
+    environment = handed_variable(original)
     if original.number is None:
-        command = original.app.from_here(original.command)
-        raise StudyError(f"{original.folder.name}: is no trial of a study; run it again: {command}")
+        folder = _folder_for(original, layout.SINGLE_RUNS)
+        again = [*original.overrides, text_override("hydra.run.dir", str(folder))]
+        return AppCommand(original.app, again, False, environment), folder
     study = _study_of(original)
-    parent = layout.MULTIRUN / "reproduced"
-    is_here = study.app.folder in ("", str(Path.cwd()))
-    folder = _new_folder(original, parent if is_here else parent.absolute())
+    folder = _folder_for(original, layout.REPRODUCED)
     off = "pruner timeout enqueue patience custom_search_space on_trial_end on_end".split()
     once = ["hydra.sweeper.repeats=1", *(f"hydra.sweeper.{key}=null" for key in off)]
     where = resume_overrides(folder.name, folder)
     overrides = [*without_place(study.hydra_overrides), *once, *where, *original.overrides]
-    return AppCommand(study.app, overrides), folder
+    return AppCommand(study.app, overrides, True, environment), folder
 
 
 def run_app_again(command: AppCommand, folder: Path) -> Run:
     """Run what `app_command` returned and return the new run."""
     code = command.run()
-    if not (folder / "0" / layout.RECORD).exists():
+    made = folder / "0" if command.is_sweep else folder
+    if not (made / layout.RECORD).exists():
         raise StudyError(f"{command.app.name}: exited with code {code} and left no run")
-    return Run.open(folder / "0")
+    return Run.open(made)
 
 
 def recorded_recipe(run: Run, runner: Runner) -> list[str]:
@@ -129,7 +141,7 @@ def _check_config_file(run: Run, recorded: Mapping[str, Any], runner: Runner) ->
         reason = " ".join(str(error).split()).removeprefix(f"{path}: ")
         raise RecordError(f"{path}: {reason}; delete it: the record has the config too") from None
     for key, value in recorded.items():
-        if key in written and written[key] != value and "***" not in str(written[key]):
+        if key in written and written[key] != value and MASK not in str(written[key]):
             raise RecordError(
                 f"{path}: edited, it has {key}={written[key]} and the record {value}; "
                 "restore it, or delete the file: the record has the config too"
@@ -155,6 +167,12 @@ def _study_of(run: Run) -> Study:
             return resolve_study(str(folder))
     name = run.tags.get("hrm_sweep.study")
     raise StudyError(f"{run.folder}: is not in the folder of its study {name}")
+
+
+def _folder_for(original: Run, parent: Path) -> Path:
+    """Return a new folder, absolute if the original's app works in another one than this."""
+    is_here = original.app.folder in ("", str(Path.cwd()))
+    return _new_folder(original, parent if is_here else parent.absolute())
 
 
 def _new_folder(original: Run, parent: Path) -> Path:

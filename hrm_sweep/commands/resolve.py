@@ -180,6 +180,21 @@ def everything() -> list[Study | Run]:
     return newest_first(found)
 
 
+def reproductions(of: Study | Run | None) -> list[Study | Run]:
+    """Return the copies that `reproduce` has made, the newest first.
+
+    Args:
+        of: the run that was copied, or a study, any run of which was; None: whatever was.
+    """
+    copies = [each for each in everything() if each.copy_of is not None]
+    if of is None:
+        return copies
+    folder = of.folder.resolve()
+    return [
+        each for each in copies if each.copy_of and each.copy_of.resolve().is_relative_to(folder)
+    ]
+
+
 def unreadable() -> Iterator[Exception]:
     """Yield an error for each record below `multirun/`, and a database, that cannot be read."""
     try:

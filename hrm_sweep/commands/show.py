@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import time
 from pathlib import Path
-from typing import Any
 
 from hrm_sweep import formatting
+from hrm_sweep.commands.as_json import describe, json_argument, print_json
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import curve, facts
 from hrm_sweep.commands.resolve import resolve_run
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.curves import Remeasured
 from hrm_sweep.runs.models import describe_removed
-from hrm_sweep.runs.record import marked
 from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.run_names import label, reference
 from hrm_sweep.system import process
 
 LOG_LINES = 8
@@ -31,15 +29,15 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STUDY/TRIAL",
         nargs="?",
         help="also STUDY (its best trial), STUDY/TRIAL/REPEAT, a run folder, the name of a single "
-        "run or an MLflow run id; default: the best trial of the newest study",
+        "run or an MLflow run id; default: the newest study (its best trial) or single run",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_argument(parser)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     run = resolve_run(arguments.run)
     if arguments.json:
-        print(json.dumps(_described(run), indent=2))
+        print_json(describe(run) | {"curves": run.curves})
         return
     print(_head(run))
     print(f"  {' '.join(map(formatting.format_override, run.recipe)) or 'all defaults'}\n")
@@ -55,39 +53,15 @@ def _run(arguments: argparse.Namespace) -> None:
     print(facts(_references(run)))
 
 
-def _described(run: Run) -> dict[str, Any]:
-    """Return a run as JSON; of a metric that is not finite the value is text, as in the record."""
-    repeat = run.tags.get("hrm_sweep.repeat")
-    return {
-        "study": run.study_name or None,
-        "trial": run.number,
-        "repeat": None if repeat is None else int(repeat),
-        "outcome": run.word,
-        "reason": run.reason,
-        "started_ms": run.first.time_ms,
-        "seconds": run.seconds,
-        "attempts": run.attempts,
-        "values": marked(run.values),
-        "curves": marked(run.curves),
-        "overrides": run.overrides,
-        "command": shlex.split(run.command),
-        "folder": str(run.folder),
-        "mlflow_run_id": run.mlflow_run_id or None,
-    }
-
-
 def _head(run: Run) -> str:
-    what = run.folder.name
-    if run.number is not None:
-        what = f"Trial {run.number} of {run.study_name}"
-        if (repeat := run.tags.get("hrm_sweep.repeat")) is not None:
-            what += f", repeat {repeat}"
     ago = formatting.format_age(time.time() - run.first.time_ms / 1000)
-    head = f"{what} · started {ago} · {run.word}"
+    head = f"{label(run)} · started {ago} · {run.word}"
     if run.outcome is not None:
         head += f" after {formatting.format_duration(run.seconds)}"
     if run.attempts > 1:
         head += f" in {run.attempts} attempts" if run.outcome else f" · attempt {run.attempts}"
+    if run.copy_of is not None:
+        head += f" · a copy of {run.copy_of}, by reproduce"
     lines = [head, *filter(None, [run.reason]), *map(_again, run.remeasured)]
     return "\n  ".join(lines)
 
@@ -130,6 +104,8 @@ def _references(run: Run) -> list[tuple[str, str]]:
         pairs.append(("resume", process.hrm_sweep_command("resume", str(run.folder))))
     if run.command:
         pairs.append(("run again", run.app.from_here(run.command)))
+    if run.values:
+        pairs.append(("reproduce", process.hrm_sweep_command("reproduce", reference(run))))
     if removed := describe_removed(run):
         pairs.append(("models", removed))
     if run.mlflow_run_id:
@@ -143,7 +119,7 @@ COMMAND = Command(
     name="show",
     summary="Show one run: its outcome, curves, values, the end of its log, and its files.",
     examples=(
-        ("", "the best trial of the newest study"),
+        ("", "the newest single run, or the best trial of the newest study, whichever is newer"),
         ("my-study/3", "trial 3"),
         ("my-study/3/0", "the first repeat of trial 3"),
         ("my-study/3 --json", "the same with its curves as JSON, for scripts"),

@@ -29,6 +29,7 @@ from hrm_sweep.runs import layout, recipe
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.channel import Channel, channel_of
 from hrm_sweep.runs.configs import group_choices, typed_overrides
+from hrm_sweep.runs.copies import handed_tags
 from hrm_sweep.runs.logs import masked_logs
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.study import id_of
@@ -59,8 +60,8 @@ class Job:
     """How many seeds a trial is run with; its values are their means."""
     fixed: Sequence[str] = ()
     """The overrides that all trials of the study have; the others name the runs."""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    """For MLflow, beside those of our own."""
+    tags: Mapping[str, str] = field(default_factory=handed_tags)
+    """For MLflow, beside those of our own; of a copy by `reproduce` those that say so."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what launchers send to another process: the task keeps the files of its code."""

@@ -83,6 +83,12 @@ class Run:
         return None if text is None else int(text)
 
     @property
+    def repeat(self) -> int | None:
+        """Of the trial, None for what is no repeat."""
+        text = self.tags.get("hrm_sweep.repeat")
+        return None if text is None else int(text)
+
+    @property
     def copy_of(self) -> Path | None:
         """Folder of the run that `reproduce` repeated with it; None: it is no such copy."""
         folder = self.tags.get(COPY_TAG)
@@ -108,6 +114,11 @@ class Run:
     def recipe(self) -> list[str]:
         """Those of its overrides that can change a result."""
         return [text for text in self.overrides if is_of_the_recipe(text, self.app.ignored_keys)]
+
+    @property
+    def given(self) -> dict[str, Value]:
+        """The values of the keys in its recipe; of a trial also those that all trials have."""
+        return self.params([text.lstrip("+").partition("=")[0] for text in self.recipe])
 
     @property
     def command(self) -> str:

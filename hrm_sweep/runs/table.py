@@ -1,36 +1,47 @@
-"""A study as a table: a row for each repeat, or for a trial that was run once."""
+"""A study as a table: a row for each repeat, or for a trial or a single run that was run once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
+from hrm_sweep.search.values import Value
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def to_frame(study: Study) -> DataFrame:
-    """Return a study as a DataFrame; its columns are those that `load_study` documents."""
+def to_frame(found: Study | Run) -> DataFrame:
+    """Return a study or a run as a DataFrame; its columns are those that `load_study` documents."""
     import pandas
 
-    runs = [(trial, run) for trial in study.trials for run in (trial.repeats or [trial])]
-    return pandas.DataFrame([_row(study, trial, run) for trial, run in runs])
+    return pandas.DataFrame(rows(found))
 
 
-def _row(study: Study, trial: Run, run: Run) -> dict[str, Any]:
-    repeat = run.tags.get("hrm_sweep.repeat")
+def rows(found: Study | Run) -> list[dict[str, Any]]:
+    """Return the rows of the table, in the order of trials and repeats."""
+    if isinstance(found, Run):
+        return [_row(found, found.given)]
+    return [
+        _row(run, found.params(trial))
+        for trial in found.trials
+        for run in (trial.repeats or [trial])
+    ]
+
+
+def _row(run: Run, params: Mapping[str, Value]) -> dict[str, Any]:
     return {
-        "study": study.name,
-        "trial": trial.number,
-        "repeat": None if repeat is None else int(repeat),
+        "study": run.study_name or None,
+        "trial": run.number,
+        "repeat": run.repeat,
         "outcome": run.outcome.word if run.outcome else run.word,
         "reason": run.reason,
         "started": datetime.fromtimestamp(run.first.time_ms / 1000, UTC),
         "seconds": run.seconds,
-        **{f"params.{name}": value for name, value in study.params(trial).items()},
+        **{f"params.{name}": value for name, value in params.items()},
         **run.values,
         "signature": run.tags.get("hrm_sweep.signature"),
         "folder": str(run.folder),

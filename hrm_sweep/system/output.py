@@ -100,6 +100,20 @@ def silence(stream: TextIO) -> None:
     os.close(nowhere)
 
 
+@contextmanager
+def to_standard_error() -> Iterator[None]:
+    """Let what is printed in the block, by programs that it starts too, go to standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 def escape_characters() -> None:
     """Let standard output escape the characters that its encoding lacks, for good."""
     if hasattr(sys.stdout, "reconfigure"):

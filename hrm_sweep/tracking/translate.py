@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from hrm_sweep import formatting
 from hrm_sweep.runs.annotations import NOTE
+from hrm_sweep.runs.copies import ORIGINAL_TAG
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.record import Entry
 from hrm_sweep.system import process
@@ -205,8 +206,11 @@ def links(started: Mapping[str, Any], *, view: str) -> list[str]:
     Args:
         view: address of the table of a study's trials, "" for a run that is no study.
     """
+    tags = started.get("tags", {})
     found = [f"[compare the trials]({view})"] if view else []
-    if study := started.get("tags", {}).get("hrm_sweep.study"):
+    if original := tags.get(ORIGINAL_TAG):
+        found.append(f"[the run that it reproduces](#/runs/{original})")
+    if study := tags.get("hrm_sweep.study"):
         command = process.hrm_sweep_command("dashboard", study)
         found.append(f"in Optuna: {formatting.markdown_code(command)}")
     return found

@@ -81,7 +81,7 @@ def test_compare_puts_the_bests_beside_each_other(typed, tmp_path):
         pytest.param(
             ["compare", "grid", "gird"], "gird: no study or run of that name", id="unknown"
         ),
-        pytest.param(["delete"], "the following arguments are required: STUDY", id="no name"),
+        pytest.param(["delete"], "delete: needs the name of a study or a single run", id="no name"),
         pytest.param(
             ["delete", "grid"], "there is no terminal to confirm at; add --yes", id="pipe"
         ),

@@ -15,7 +15,7 @@ from trainings import SMALL, AmidAnEpoch
 
 from hrm_sweep import load_run
 from hrm_sweep.commands import rerun
-from hrm_sweep.commands.resolve import resolve_run, resolve_study
+from hrm_sweep.commands.resolve import reproductions, resolve_run, resolve_study, studies
 from hrm_sweep.errors import RecordError
 from hrm_sweep.hrm import app, config
 from hrm_sweep.hrm.description import APP
@@ -174,7 +174,14 @@ def test_a_trial_of_any_app_comes_out_again(copied):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Trial 1 of repeated, repeat 2: +x=4 +seed=0 +noise=0.5 seed=2" in done.stdout
     assert "Reproduced: 11 of 11 values are identical, bit for bit" in done.stdout
-    assert (copied / "reproduced/repeated-1-2-again/0/record.jsonl").exists()
+    copies = reproductions(resolve_study("repeated"))
+    assert [each.folder for each in copies] == [Path("multirun/reproduced/repeated-1-2-again")]
+    original = Path("multirun/repeated/1/2")
+    assert {copies[0].copy_of, copies[0].trials[0].copy_of} == {original}
+    assert resolve_study(None).name == "repeated"
+    removed = hrm_sweep("delete", "repeated/1", "--reproductions", "--yes")
+    assert removed.stdout.endswith("repeated-1-2-again: removed.\n")
+    assert [study.name for study in studies()] == ["repeated", "grid"]
 
 
 @pytest.mark.parametrize(

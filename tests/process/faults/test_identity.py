@@ -365,7 +365,7 @@ def test_deleting_leaves_what_is_not_the_studys(monkeypatch):
     Path("7").mkdir()
     Path("7/record.jsonl").touch()  # of a trial that was cut off before it began
     printed = hrm_sweep("delete", "study", "--yes")
-    assert ". stays with what is not the study's: multirun, notes.txt, runs\n" in printed
+    assert ". stays with other files: multirun, notes.txt, runs\n" in printed
     left = {str(path) for path in Path().rglob("*") if path.is_file()}
     assert "notes.txt" in left
     assert "runs/0-old/record.jsonl" in left
