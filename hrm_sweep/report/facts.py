@@ -122,7 +122,7 @@ def _environment(run: Run, tags: Mapping[str, str]) -> Iterator[Fact]:
     if environment:
         packages = {"python": environment["python"], **environment["packages"]}
         yield Fact("versions", ", ".join(f"{name} {text}" for name, text in packages.items()))
-        cores = f"{environment['cores']} usable"
+        cores = formatting.pluralize(environment["cores"], "usable core")
         yield Fact("machine", f"{environment['cpu']}, {cores}, {environment['platform']}")
     elif "hrm_sweep.versions" in tags:
         yield Fact("versions", tags["hrm_sweep.versions"])

@@ -65,7 +65,8 @@ def pictures_of(run: Run | None) -> Iterator[tuple[str, str]]:
     if run is None or run.where:
         return
     folder = (run.repeats[0] if run.repeats else run).trained.folder
-    pictures.draw_function(trusted_pictures(run.app))(folder)
+    if run.outcome is not None:  # what still runs draws when it ends
+        pictures.draw_function(trusted_pictures(run.app))(folder)
     own = (path for path in folder.glob("*.png") if not path.is_symlink())
     paths = sorted(path for path in own if path.stat().st_size <= MOST_BYTES)
     for path in paths[:MOST_PICTURES]:

@@ -192,6 +192,23 @@ def test_importances_tell_what_mattered():
     assert importances(points, [1.0] * 12, direction="maximize") == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        pytest.param("grid/4", "Trial 4 of grid", id="trial"),
+        pytest.param("repeated/0/1", "Trial 0 of repeated, repeat 1", id="repeat"),
+        pytest.param("repeated", "repeated", id="study"),
+    ],
+)
+def test_the_command_writes_the_page_of_what_is_named(name, title, tmp_path, monkeypatch, typed):
+    shutil.copytree("multirun", tmp_path / "multirun")
+    monkeypatch.chdir(tmp_path)
+    code, printed, _ = typed("report", name)
+    assert code == 0
+    assert f"multirun/{name}/report.html" in printed
+    assert title in read(Path("multirun", name)).words
+
+
 def test_the_figures_of_a_page_take_its_colour_of_ink(tmp_path):
     text = Path("multirun/grid/report.html").read_text()
     assert style.INK not in text
