@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep import formatting
@@ -16,6 +18,13 @@ _SWEPT = (
     r"|Sweep parameters '(.*?)' requires --multirun"
 )
 
+_TYPOGRAPHIC = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
+"""Signs that a text processor writes for a minus."""
+_WORD = re.compile(r"[^\s,=:()\[\]{}]*[^\x00-\x7f][^,=:()\[\]{}]*")
+"""Text with letters beyond ASCII, between the signs of Hydra's grammar."""
+_PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
+_GRAMMAR = re.compile(r"[\[{]|\w+\(")
+"""Beginning of a list, a mapping or a call, which quotes would make a text of."""
 _ODD = re.compile(r"null|true|false|[-+.]?\d[-+.\deE_]*", re.IGNORECASE)
 
 
@@ -100,10 +109,33 @@ def _parse_error(override: str, commands: Iterable[str], text: str) -> str:
     if "=" not in override:
         return f"{override}: not an override; write key=value (lr=1e-3), see --help for the keys"
     key, _, value = override.partition("=")
-    if not value.isascii() and '"' not in value:
-        quoted = shlex.quote(f'{key}="{value}"')
-        return f"{override}: letters beyond ASCII need quotes of Hydra's own: {quoted}"
+    if not key.isascii():
+        return (
+            f"{override}: a key has letters of ASCII, digits and _ alone; see --help for the keys"
+        )
+    plain = value.translate(_TYPOGRAPHIC)
+    if plain != value and _ODD.fullmatch(plain):
+        return f"{override}: has a sign that is no minus; write {key}={plain}"
+    if quoted := _quoted(key, value):
+        what = "this text needs" if value.isascii() else "letters beyond ASCII need"
+        return f"{override}: {what} quotes of Hydra's own: {shlex.quote(quoted)}"
     return (
         f"{override}: cannot be parsed; close every bracket and quote, and quote the whole "
         "override if it contains characters that your shell interprets"
     )
+
+
+def _quoted(key: str, value: str) -> str:
+    """Return an override that can be parsed, with quotes around what Hydra cannot read; or "".
+
+    Quoted are words in a list or a call, as in `choice("ä",b)`, or else the whole value.
+    """
+    if '"' in value or any(value.count(each) != value.count(other) for each, other in _PAIRS):
+        return ""
+    if value.isascii() and _GRAMMAR.match(value):
+        return ""
+    for quoted in (_WORD.sub(lambda word: f'"{word[0].rstrip()}"', value), f'"{value}"'):
+        with suppress(HydraException):
+            OverridesParser.create().parse_override(f"{key}={quoted}")
+            return f"{key}={quoted}"
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -34,13 +35,16 @@ def check_sweep(
     known: optuna.Study | None,
     compose: Compose,
     shared: SharedSettings,
-) -> None:
+) -> list[str]:
     """Check everything about a sweep that can be wrong without a trial.
 
     Args:
         known: the study, if it exists.
         compose: makes the config of a job from its overrides.
         shared: what no point of the space may change.
+
+    Returns:
+        What the app's own check warns of, each once.
 
     Raises:
         InputError: something cannot be used; the message says what and why.
@@ -51,10 +55,11 @@ def check_sweep(
     corners = space.corners(at_most=CORNERS)
     points = [space.overrides(point) for point in (*corners, *whole)]
     own_check = imported("hydra.sweeper.check", config.check) if config.check else None
+    warned: dict[str, None] = {}
     for overrides in points:
         job = compose(overrides)
         shared.check(overrides, job, compose)
-        _check_config(config, job, own_check)
+        warned |= _check_config(config, job, own_check)
     study_dir.check(points)
     sampler = sampler_of(config, budget, objectives, num_known=0)
     proposed = check_sampler(*sampler, budget, objectives)
@@ -67,17 +72,22 @@ def check_sweep(
         study_dir.check_is_free()
     if config.is_tracked:
         store.check(store.resolve_uri(config.tracking_uri))
+    return [*warned]
 
 
 def _check_config(
     config: SweeperConfig, job: DictConfig, own_check: Callable[[DictConfig], Any] | None
-) -> None:
-    """Check the config of a trial, also by the function that the app has for that."""
+) -> dict[str, None]:
+    """Check the config of a trial, also by the app's own function; return what that warns of."""
     if config.repeats > 1 and not isinstance(seed := job.get("seed"), int):
         has = f"seed={'null' if seed is None else seed}" if "seed" in job else "no key seed"
         raise StudyError(
             f"hydra.sweeper.repeats={config.repeats}: repeats run with seed, seed + 1, …, and the "
             f"config has {has}; set {'' if 'seed' in job else '+'}seed=0"
         )
-    if own_check is not None:
-        own_check(job)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if own_check is not None:
+            own_check(job)
+    own = (each for each in caught if each.category is UserWarning)
+    return dict.fromkeys(" ".join(str(each.message).split()) for each in own)

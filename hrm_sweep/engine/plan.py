@@ -93,6 +93,7 @@ class Plan:
         self.budget = Budget(
             self.space, config.n_trials, parse_enqueued(config.enqueue, self.space)
         )
+        self._warned: list[str] = []
         self.trials = self._trials()
         self.num_to_run = num_to_run(self.budget, self.trials)
 
@@ -108,7 +109,7 @@ class Plan:
             InputError: something cannot be used; the message says what and why.
         """
         try:
-            check_sweep(
+            self._warned = check_sweep(
                 self._config,
                 self.budget,
                 self.objectives,
@@ -125,7 +126,8 @@ class Plan:
             check_identity(self._known, self._recorded, self._config.storage)
 
     def notes(self) -> Iterator[str]:
-        """Yield what a new study takes for granted, and its user may not."""
+        """Yield what the app's check warns of, and what a new study takes for granted."""
+        yield from self._warned
         if self.is_resumed:
             return
         if self._config.direction is None:

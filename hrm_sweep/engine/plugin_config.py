@@ -153,7 +153,8 @@ class SweeperConfig:
     tracking: Any = field(default_factory=lambda: dict(TRACKING))
     """`name`: mlflow or off; `uri`, `experiment`: null takes MLflow's variables of the shell."""
     check: str | None = None
-    """Dotted path of a function that raises for a composed config that cannot run."""
+    """Dotted path of a function that raises for a composed config that cannot run; what it warns of
+    is shown once."""
     columns: list[str] = field(default_factory=list)
     """Metrics shown while trials run; * stands for any rest."""
     search_space: Any = None

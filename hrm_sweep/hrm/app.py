@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep.compat.hydra import VERSION_BASE, config_flags, parse_arguments
 from hrm_sweep.errors import ConfigError, StudyError
-from hrm_sweep.hrm import config, help_text, single_run
+from hrm_sweep.hrm import config, help_text, single_run, unread
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.launch.job import Job
 from hrm_sweep.runs import layout, record
@@ -132,6 +133,8 @@ def _check_single_run(arguments: Namespace) -> None:
     check_no_secrets(arguments.overrides)
     cfg = compose(arguments.overrides)
     config.check(cfg)
+    for line in unread.describe_unread(cfg):
+        print(line, file=sys.stderr)
     files.check_writable(Path(cfg.hydra.run.dir))
     if cfg.tracking.name != "off":
         store.check(store.resolve_uri(cfg.tracking.uri))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, ValidationError
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, ValidationError
 
 from hrm_sweep import formatting
 from hrm_sweep.compat.hydra import replace_config
@@ -339,6 +339,12 @@ def _typed(cfg: DictConfig, group: str, schema: type) -> Any:
         if isinstance(came, ListConfig):
             way_out = f"to try several, write -m {typed}={','.join(map(str, came))}"
         raise ConfigError(typed, "null" if came is None else came, rule, way_out) from None
+    except ConfigKeyError as error:
+        known = [prefix + field.name for field in fields(schema)]
+        key = prefix + str(error.full_key)
+        near = formatting.did_you_mean(key, known) or "see --help for all keys"
+        came = OmegaConf.select(cfg, key)
+        raise ConfigError(key, came, "no key of that name", near) from None
     except MissingMandatoryValue as error:
         name = str(error).splitlines()[0].rpartition(" ")[2]
         raise ConfigError(

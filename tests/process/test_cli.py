@@ -300,3 +300,10 @@ def test_a_run_of_that_name_is_kept(again, words, monkeypatch, capfd, tmp_path):
     assert run([*small, *again], monkeypatch) == 2
     assert words in capfd.readouterr().err
     assert kept == {path: path.read_bytes() for path in (tmp_path / "multirun").rglob("*.*")}
+
+
+def test_a_key_that_nothing_reads_is_named_once_whatever_number_of_points(monkeypatch, capfd):
+    typed = ["hrm-sweep", "-m", "+epoch=1,2", "lr=1e-3,2e-3", "study.dry_run=true"]
+    monkeypatch.setattr(sys, "argv", typed)
+    cli.main()
+    assert capfd.readouterr().out.count("epoch: nothing reads this key; did you mean epochs?") == 1
