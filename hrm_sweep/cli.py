@@ -7,10 +7,12 @@ Exit codes: 0 done, 1 no result (the run failed, no trial is complete), 2 bad in
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from hydra.errors import HydraException
@@ -58,13 +60,18 @@ def _main() -> None:
     except (InputError, HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
             raise
-        _exit(2, str(error) if isinstance(error, InputError) else _explained(error))
+        _exit(2, str(error if isinstance(error, InputError) else _explained(error)))
     except ValueError as error:
         if wants_tracebacks or not is_hydra_value_error(error):
             raise
-        _exit(2, _explained(error))
+        _exit(2, str(_explained(error)))
     except HrmSweepError as error:
         _exit(1, str(error))
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG or wants_tracebacks:
+            raise
+        name = Path(error.filename or "").name
+        _exit(2, str(InputError(f"{name}: is too long for the name of a file, study or option")))
     except KeyboardInterrupt as error:
         _exit(process.exit_code(error))
     except BrokenPipeError:  # `--help | head`: who read has enough
@@ -108,11 +115,17 @@ def _app_config() -> DictConfig:
         return OmegaConf.create({"hydra": {}})
 
 
-def _explained(error: Exception) -> str:
+def _explained(error: Exception) -> InputError:
     overrides = parse_arguments()[0].overrides
     keys = app.flat(_app_config())
-    return explain(
-        error, command=process.launch_command(), overrides=overrides, keys=keys, commands=COMMANDS
+    return InputError(
+        explain(
+            error,
+            command=process.launch_command(),
+            overrides=overrides,
+            keys=keys,
+            commands=COMMANDS,
+        )
     )
 
 

@@ -24,6 +24,9 @@ Anything else that reaches a user is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+LONGEST_WORD = 300
+"""Characters of a value, or of a word, in a message; a path has fewer."""
+
 
 class HrmSweepError(Exception):
     """The root: catch this to catch all of ours."""
@@ -31,6 +34,9 @@ class HrmSweepError(Exception):
 
 class InputError(HrmSweepError, ValueError):
     """Bad input. The message is one line: what came, the rule, a way out."""
+
+    def __str__(self) -> str:
+        return " ".join(map(_shorten, super().__str__().split(" ")))
 
 
 class ConfigError(InputError):
@@ -50,7 +56,7 @@ class ConfigError(InputError):
 
     def __str__(self) -> str:
         text = "null" if self.value is None else str(self.value)
-        shown = text if text.isprintable() else repr(text)
+        shown = _shorten(text if text.isprintable() else repr(text))
         return f"{self.key}={shown}: {self.rule}" + (f"; {self.way_out}" if self.way_out else "")
 
 
@@ -128,3 +134,8 @@ class DatabaseAway(HrmSweepError):
             f"hydra.sweeper.storage={self.where}: the database does not answer ({self.reason})"
         )
         return f"{does_not}; {self.way_out}"
+
+
+def _shorten(text: str) -> str:
+    half = LONGEST_WORD // 2
+    return text if len(text) <= LONGEST_WORD else f"{text[:half]}…{text[-half:]}"

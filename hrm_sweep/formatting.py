@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatch, fnmatchcase
 from typing import Any
 
+LONGEST_VALUE = 60
+"""Characters of a value in a table or a line, where no width says less."""
+LONGEST_COMMAND = 1000
+"""Characters of a command that is printed: a longer one is no use on a screen."""
+
 
 def metric_label(metric: str) -> str:
     """Return a metric's name in a table: `eval/top_5` is "top 5", `train/loss` "train loss"."""
@@ -62,9 +67,9 @@ def matching_metrics(values: Iterable[str], patterns: Iterable[str]) -> list[str
 
 
 def format_param(value: Any) -> str:
-    """Return a parameter as a table shows it: 0.0001 is 1e-4, 10.0 is 10; fractions are cut."""
+    """Return a parameter as a table shows it: 0.0001 is 1e-4, 10.0 is 10; long ones are cut."""
     if not isinstance(value, float) or not math.isfinite(value):
-        return str(value)
+        return shorten_middle(str(value), LONGEST_VALUE)
     digits = value if len(repr(value)) <= 8 else float(f"{value:.4g}")
     return min(repr(digits).removesuffix(".0"), _scientific(digits), key=len)
 
@@ -79,6 +84,11 @@ def format_override(override: str) -> str:
     is_whole = text.lstrip("-").isdigit()
     is_the_same = float(scientific) == float(text) and len(scientific) < len(text)
     return f"{key}={scientific}" if is_the_same and not is_whole else override
+
+
+def format_recipe(overrides: Iterable[str]) -> str:
+    """Return overrides in one line to read, not to paste: long ones are cut."""
+    return " ".join(shorten_middle(format_override(text), LONGEST_VALUE) for text in overrides)
 
 
 def _scientific(value: float) -> str:

@@ -46,7 +46,7 @@ def _show_run(run: Run, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(describe(run))
         return
-    overrides = " ".join(map(formatting.format_override, run.recipe))
+    overrides = formatting.format_recipe(run.recipe)
     print(f"{label(run)}: {overrides or 'all defaults'}\n")
     names = [name for name in run.values if not name.endswith("/std")]
     values = [(name, run.app.metrics.metric(run.values, name)) for name in names]
@@ -100,7 +100,7 @@ def _print_best(study: Study, best: list[Run]) -> None:
 def _where(run: Run, named: str) -> list[tuple[str, str]]:
     """Return how to run it again, and where it is."""
     pairs = [
-        ("run again", run.app.from_here(run.command)),
+        ("run again", run.how_to_repeat),
         ("reproduce", process.hrm_sweep_command("reproduce", named)),
         ("folder", str(run.folder)),
     ]

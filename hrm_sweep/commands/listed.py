@@ -103,7 +103,7 @@ class Listed:
         """The searched keys of the best trial; the recipe of a run."""
         if isinstance(self.found, Study):
             return formatting.format_point(self.found.params(self.best)) if self.best else ""
-        return " ".join(map(formatting.format_override, self.found.recipe))
+        return formatting.format_recipe(self.found.recipe)
 
     @functools.cached_property
     def params(self) -> Mapping[str, Any]:

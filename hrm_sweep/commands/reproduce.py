@@ -111,7 +111,7 @@ def _original(arguments: argparse.Namespace) -> Run:
     if original is not named:
         print(f"{label(named)} reused the values of a run with the same recipe:")
     compare.check(original)
-    overrides = " ".join(map(formatting.format_override, original.recipe))
+    overrides = formatting.format_recipe(original.recipe)
     print(f"{label(original)}: {overrides or 'all defaults'}")
     if removed := describe_removed(original):
         print(f"  its models were {removed}; values and the digest of the weights are compared")

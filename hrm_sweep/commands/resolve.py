@@ -211,9 +211,17 @@ def unreadable() -> Iterator[Exception]:
 
 def _by_folder(text: str) -> Study | Run | None:
     for folder in (Path(text), layout.MULTIRUN / text):
-        if (folder / layout.RECORD).exists():
+        if _has_record(folder):
             return open_folder(folder)
     return None
+
+
+def _has_record(folder: Path) -> bool:
+    """Return whether a record is there; what the user typed may be too long for a file's name."""
+    try:
+        return (folder / layout.RECORD).exists()
+    except OSError:
+        return False
 
 
 def _by_name(text: str) -> Study | Run | None:
@@ -221,7 +229,7 @@ def _by_name(text: str) -> Study | Run | None:
         if study.name == text:
             return study
     folder = layout.SINGLE_RUNS / text
-    return Run.open(folder) if (folder / layout.RECORD).exists() else None
+    return Run.open(folder) if _has_record(folder) else None
 
 
 def _by_number(text: str) -> Run | None:

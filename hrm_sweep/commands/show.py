@@ -40,7 +40,7 @@ def _run(arguments: argparse.Namespace) -> None:
         print_json(describe(run) | {"curves": run.curves})
         return
     print(_head(run))
-    print(f"  {' '.join(map(formatting.format_override, run.recipe)) or 'all defaults'}\n")
+    print(f"  {formatting.format_recipe(run.recipe) or 'all defaults'}\n")
     if lines := _curves(run):
         print(facts(lines) + "\n")
     if values := [(name, run.app.metrics.metric(run.values, name)) for name in _final(run)]:
@@ -103,7 +103,7 @@ def _references(run: Run) -> list[tuple[str, str]]:
     if run.can_go_on:
         pairs.append(("resume", process.hrm_sweep_command("resume", str(run.folder))))
     if run.command:
-        pairs.append(("run again", run.app.from_here(run.command)))
+        pairs.append(("run again", run.how_to_repeat))
     if run.values:
         pairs.append(("reproduce", process.hrm_sweep_command("reproduce", reference(run))))
     if removed := describe_removed(run):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hrm_sweep import formatting
 from hrm_sweep.runs import layout, record
 from hrm_sweep.runs.annotations import Annotations, study_name
 from hrm_sweep.runs.app import App
@@ -124,6 +125,14 @@ class Run:
     def command(self) -> str:
         """The command that runs the same recipe again."""
         return str(self.first.fields["description"]).strip()
+
+    @property
+    def how_to_repeat(self) -> str:
+        """What runs its recipe again, as a shell line; of one too long to print, where it is."""
+        line = self.app.from_here(self.command)
+        if len(line) <= formatting.LONGEST_COMMAND:
+            return line
+        return f"its overrides are in {self.folder / layout.OVERRIDES}"
 
     @property
     def config(self) -> Mapping[str, Any]:

@@ -109,8 +109,10 @@ def describe_plan(
         by_point = {tuple(sorted(trial.params.items())): trial for trial in done}
         for number, point in enumerate(points):
             trial = by_point.get(tuple(sorted(point.items())))
-            overrides = recipe_overrides(space.overrides(point), ignored_keys)
-            yield f"  {number}  {' '.join(overrides)}{_past_outcome(trial) if trial else ''}"
+            recipe = formatting.format_recipe(
+                recipe_overrides(space.overrides(point), ignored_keys)
+            )
+            yield f"  {number}  {recipe}{_past_outcome(trial) if trial else ''}"
     else:
         yield f"A search of {_share(budget, budget.num_trials)}: {_sizes(space)}"
         for point in budget.enqueued:
@@ -177,7 +179,9 @@ def next_commands(
         recipe = recipe_overrides(space.overrides(state.best.params), app.ignored_keys)
         yield f"  best        {state.best.folder}"
         yield f"  reproduce   {process.hrm_sweep_command('reproduce', *named)}"
-        yield f"  once more   {app.from_here(app.shell_command(*recipe, *app.once))}"
+        once_more = app.from_here(app.shell_command(*recipe, *app.once))
+        if len(once_more) <= formatting.LONGEST_COMMAND:
+            yield f"  once more   {once_more}"
     elif state.front:
         yield from _how_to_choose(state.front, named)
     elif state.outcomes().get(Outcome.COMPLETE):

@@ -105,6 +105,9 @@ MISTAKES = [
     pytest.param(["study.name=.x"], "without . or - in front", id="hidden study"),
     pytest.param(["study.name='a\nb'"], "must be one line without a margin", id="two lines"),
     pytest.param([f"study.name={'x' * 201}"], "of up to 200 bytes", id="long name"),
+    pytest.param([f"{'x' * 4000}=1"], ": is too long for the name of a", id="long key"),
+    pytest.param(["best", "x" * 4000], ": no study or run of that name", id="long name"),
+    pytest.param([f"lr={'x' * 4000}"], "…", id="long value"),
     pytest.param(["study.name=artifacts"], "artifacts: has another use", id="taken name"),
     pytest.param(["study.objective=3"], "study.objective=3: no metric of that name", id="number"),
     pytest.param(

@@ -3,6 +3,7 @@
 import pytest
 
 from hrm_sweep import formatting
+from hrm_sweep.errors import ConfigError, InputError
 from hrm_sweep.hrm.description import APP
 
 
@@ -65,3 +66,38 @@ def test_markdown_shows_a_text_as_it_is(text, escaped):
 )
 def test_code_in_markdown_ends_where_it_should(text, code):
     assert formatting.markdown_code(text) == code
+
+
+def test_a_long_value_is_cut_where_it_is_read_and_stays_whole_where_it_is_pasted():
+    long = "abcdefghi-" * 400
+    assert formatting.format_param(long) == f"{long[:30]}…{long[-29:]}"
+    assert formatting.format_param("short") == "short"
+    assert len(formatting.format_point({"a": long, "b": 1})) < 70
+    assert formatting.format_recipe(["lr=0.001", "n=3"]) == "lr=1e-3 n=3"
+    assert len(formatting.format_recipe([f"a={long}"])) == formatting.LONGEST_VALUE
+    assert formatting.format_override(f"a={long}") == f"a={long}"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (64_100, "64 kB"),
+        (1_240_000, "1.2 MB"),
+        (3_400_000_000, "3.4 GB"),
+    ],
+)
+def test_bytes_as_a_person_reads_them(number, text):
+    assert formatting.format_bytes(number) == text
+
+
+def test_a_message_shows_the_ends_of_a_long_value():
+    long = "abcdefghi-" * 400
+    for error in (ConfigError("lr", long, "must be a number"), InputError(f"x={long}: is wrong")):
+        said = str(error)
+        assert len(said) < 400
+        assert said.startswith(("lr=abcdefghi-", "x=abcdefghi-"))
+        assert said.endswith(("fghi-: must be a number", "fghi-: is wrong"))
+    assert str(InputError("two  spaces, and a path /a/b")) == "two  spaces, and a path /a/b"
