@@ -26,7 +26,7 @@ from rich.text import Text
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 COMMAND = "python -m hrm_sweep -m lr=1e-4,5e-4,1e-3 study.name=first"
-COLUMNS, LINES = 110, 40
+COLUMNS, LINES = 96, 40
 FONTS = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 
 
@@ -38,9 +38,11 @@ def main() -> None:
         (PICTURES / "terminal.svg").write_text(_svg(screen), encoding="utf-8")
         browser = playwright.chromium.launch(executable_path=which("chromium"))
         report = Path(folder, "multirun/first/report.html").as_uri()
-        _photograph(browser, report, "h1", PICTURES / "report.png")
+        figures = "h2:has-text('Figures')"
+        _photograph(browser, report, PICTURES / "report.png", awaited=figures, top=figures)
         with _served("dashboard", folder) as page:
-            _photograph(browser, page, "text=Hyperparameter Importance", PICTURES / "dashboard.png")
+            importance = "text=Hyperparameter Importance"
+            _photograph(browser, page, PICTURES / "dashboard.png", awaited=importance, top="body")
         browser.close()
 
 
@@ -63,7 +65,7 @@ def _typed(line: str, folder: str) -> str:
 
 def _svg(screen: str) -> str:
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
-    console.print(Text.from_ansi(f"$ {COMMAND}\n{screen}"))
+    console.print(Text.from_ansi(f"$ {COMMAND}\n{screen}\n"))
     return FONTS.sub("", console.export_svg(title="hrm_sweep"))  # of a CDN
 
 
@@ -85,11 +87,12 @@ def _served(command: str, folder: str) -> Iterator[str]:
         process.communicate()
 
 
-def _photograph(browser: Browser, address: str, awaited: str, picture: Path) -> None:
+def _photograph(browser: Browser, address: str, picture: Path, *, awaited: str, top: str) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 860})
     page.goto(address)
     page.locator(awaited).first.wait_for()
     page.wait_for_load_state("networkidle")
+    page.locator(top).first.evaluate("element => element.scrollIntoView()")
     page.screenshot(path=picture)
     page.close()
 

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from paths import ROOT
@@ -83,12 +84,27 @@ def test_the_app_of_ones_own_runs_and_imports_no_torch(tmp_path):
     assert "once more   python app.py +x=2" in done.stdout
 
 
-def test_every_command_of_ours_is_in_the_readme():
-    for name in commands.COMMANDS:
-        assert f"python -m hrm_sweep {name}" in README
+def test_every_command_of_ours_is_explained():
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert [name for name in commands.COMMANDS if f"python -m hrm_sweep {name}" not in page] == []
 
 
 def test_the_file_map_names_what_is_there():
     (file_map,) = blocks("text")
     for line in file_map.splitlines():
         assert (ROOT / line.split()[0]).exists(), line
+
+
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "tests" / "benchmarks").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_of_a_page_lead_somewhere(page):
+    """Files alone: `mkdocs build --strict` checks the headings that links name."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    paths = [urlsplit(target).path for target in targets if not urlsplit(target).scheme]
+    assert [path for path in paths if not (page.parent / path).exists()] == []
