@@ -23,7 +23,7 @@ from hrm_sweep.engine.plugin_config import PoolConfig
 from hrm_sweep.errors import ConfigError, InputError
 from hrm_sweep.hrm.backends import block_library, toolchain
 from hrm_sweep.hrm.checks import check_choices, choice
-from hrm_sweep.hrm.data.configs import DATA
+from hrm_sweep.hrm.data.configs import DATA, PuzzlesConfig
 from hrm_sweep.hrm.models.configs import MODELS
 from hrm_sweep.hrm.training.configs import OPTIMIZERS, TrainerConfig
 from hrm_sweep.hrm.training.metrics import EVAL_METRICS, lower_is_better
@@ -239,6 +239,10 @@ def check(cfg: DictConfig) -> Config:
         removed = why_missing(Path(weights))
         rule = f"was {removed} to free space" if removed else "no such file"
         raise ConfigError("model.init_from", weights, rule, "give a best_model.pth or a checkpoint")
+    if isinstance(config.data, PuzzlesConfig):
+        from hrm_sweep.hrm.data.folders import check_folders  # NumPy: only where files are read
+
+        check_folders(config.data.folders)
     _check_that_it_is_read(cfg)
     _check_launcher(cfg)
     if config.trainer.compile == "on":

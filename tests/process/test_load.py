@@ -13,7 +13,7 @@ import torch
 
 import hrm_sweep
 from hrm_sweep.errors import CheckpointError, ConfigError, RecordError
-from hrm_sweep.hrm.data.task import IGNORE
+from hrm_sweep.hrm.data.tokens import IGNORE
 from hrm_sweep.hrm.train import EXAMPLES_PER_PATTERN
 from hrm_sweep.hrm.training.evaluate import examples
 from hrm_sweep.runs.run import Run

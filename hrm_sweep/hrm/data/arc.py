@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from hrm_sweep.errors import DataError
-from hrm_sweep.hrm.data.published import TASKS
+from hrm_sweep.hrm.data.published import HEADER, TASKS, Header
+from hrm_sweep.hrm.data.tokens import FIRST_COLOUR
 
 IDENTIFIERS = "identifiers.json"
-SIDE, FIRST_COLOUR, NUM_COLOURS = 30, 2, 10
+SIDE, NUM_COLOURS = 30, 10
 SEPARATOR = "|||"
 ATTEMPTS = 2
 """Answers to each test input in a submission."""
@@ -51,12 +52,12 @@ class ArcEvaluation:
     """The original tasks of a folder in the published format.
 
     Args:
-        names: The name of each identifier.
+        names: The name of each identifier; None: it is of no task of ARC, and does not vote.
         tasks: By name, each with `test`: pairs of `input` and `output`, rows of colours.
     """
 
-    def __init__(self, names: list[str], tasks: Mapping[str, Any]) -> None:
-        self.names, self._tasks = names, tasks
+    def __init__(self, names: Sequence[str | None], tasks: Mapping[str, Any]) -> None:
+        self.names, self.tasks = names, tasks
 
     def votes(self, answers: Iterable[Answer]) -> Votes:
         """Return, by task and input, the different answers, the most voted for first.
@@ -66,7 +67,10 @@ class ArcEvaluation:
         found: defaultdict[str, defaultdict[Grid, defaultdict[Grid, list[float]]]]
         found = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
         for identifier, inputs, prediction, confidence in answers:
-            task, transform, colours = parse_name(self.names[identifier])
+            name = self.names[identifier]
+            if name is None:
+                continue
+            task, transform, colours = parse_name(name)
             question, answer = (
                 restored(crop(tokens), transform, colours) for tokens in (inputs, prediction)
             )
@@ -79,7 +83,7 @@ class ArcEvaluation:
     def pass_at(self, votes: Votes, k: int) -> float:
         """Return the mean over tasks of the share of test inputs solved by the first k answers."""
         shares = []
-        for name, task in self._tasks.items():
+        for name, task in self.tasks.items():
             solved = [
                 _grid(pair["output"]) in votes.get(name, {}).get(_grid(pair["input"]), [])[:k]
                 for pair in task["test"]
@@ -93,7 +97,7 @@ class ArcEvaluation:
         A missing second answer repeats the first; an input without any has a single 0.
         """
         made: Submission = {}
-        for name, task in self._tasks.items():
+        for name, task in self.tasks.items():
             made[name] = []
             for pair in task["test"]:
                 found = votes.get(name, {}).get(_grid(pair["input"]), [])[:ATTEMPTS] or [((0,),)]
@@ -104,11 +108,11 @@ class ArcEvaluation:
         return made
 
 
-def read_arc(folder: Path) -> ArcEvaluation | None:
+def read_arc(folder: Path, header: Header) -> ArcEvaluation | None:
     """Return the evaluation of a folder; None if it has no `test_puzzles.json`.
 
     Raises:
-        DataError: A file cannot be read, or is not of the published form.
+        DataError: A file cannot be read, is not of the published form, or does not fit the header.
     """
     if not (folder / TASKS).is_file():
         return None
@@ -124,7 +128,36 @@ def read_arc(folder: Path) -> ArcEvaluation | None:
         raise DataError(f"{folder / TASKS}: must be an object with tasks; build the set again")
     for name, task in tasks.items():
         _check_task(folder / TASKS, name, task)
+    if header.seq_len != SIDE**2:
+        raise DataError(
+            f"{folder / TASKS}: is for grids on a canvas of {SIDE} x {SIDE}, "
+            f"but seq_len={header.seq_len}; remove it, or build the set again"
+        )
+    if len(names) != header.num_puzzle_identifiers:
+        raise DataError(
+            f"{folder / IDENTIFIERS}: {len(names)} names, must be "
+            f"{header.num_puzzle_identifiers} (num_puzzle_identifiers of {HEADER}); build it again"
+        )
     return ArcEvaluation(names, tasks)
+
+
+def merged(arcs: Sequence[ArcEvaluation | None], counts: Sequence[int]) -> ArcEvaluation | None:
+    """Return one evaluation of several folders with so many identifiers; None if none has any.
+
+    Raises:
+        DataError: Two folders have a task of one name and different test pairs.
+    """
+    names: list[str | None] = []
+    tasks: dict[str, Any] = {}
+    for arc, count in zip(arcs, counts, strict=True):
+        names += [None] * count if arc is None else arc.names
+        for name, task in ({} if arc is None else arc.tasks).items():
+            if tasks.setdefault(name, task)["test"] != task["test"]:
+                raise DataError(
+                    f"data.path: two folders have a task {name} with different test pairs in "
+                    f"{TASKS}; leave one of them out"
+                )
+    return ArcEvaluation(names, tasks) if tasks else None
 
 
 def parse_name(name: str) -> tuple[str, int, list[int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
@@ -227,8 +227,8 @@ class PuzzlesConfig:
     """The chosen option of the group."""
     batch_size: int = MISSING
     """Rows of a batch."""
-    path: str = MISSING
-    """Folder with train/ and test/."""
+    path: Any = MISSING
+    """Folder with train/ and test/, or a list of such folders, which are trained on together."""
     sampling: str = choice(*SAMPLINGS)
     """Examples of an epoch: `all`, or, as published, `one_per_group`: one puzzle drawn from each
     group (a puzzle and its augmented copies)."""
@@ -240,31 +240,40 @@ class PuzzlesConfig:
         check_choices(self)
         if self.num_eval_puzzles is not None:
             at_least("num_eval_puzzles", self.num_eval_puzzles, 1)
-        if not self.path.strip():
-            raise ConfigError("path", self.path, "must name a folder", "try path=data/my-puzzles")
+        names = self.path if isinstance(self.path, list) else [self.path]
+        if not names or not all(isinstance(name, str) and name.strip() for name in names):
+            rule = "must name a folder, or a list of folders"
+            raise ConfigError("path", self.path, rule, "try path=data/my-puzzles")
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ConfigError("path", self.path, f"names {twice} twice", "leave one out")
 
     @property
-    def folder(self) -> Path:
-        """`path` with `~` expanded."""
-        return Path(self.path).expanduser()
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of `path` with `~` expanded."""
+        names = self.path if isinstance(self.path, list) else [self.path]
+        return tuple(Path(name).expanduser() for name in names)
 
     def puzzles_per_epoch(self) -> int:
-        """Return the number of examples that an epoch draws, as the header gives it: a mean.
+        """Return the number of examples that an epoch draws, as the headers give it: a mean.
 
         Raises:
-            DataError: The folder has no readable header.
+            DataError: A folder has no readable header.
         """
-        header = read_header(self.folder / "train")
-        return max(1, round(header.total_groups * header.mean_puzzle_examples))
+        headers = [read_header(folder / "train") for folder in self.folders]
+        drawn = sum(header.total_groups * header.mean_puzzle_examples for header in headers)
+        return max(1, round(drawn))
 
     def metric_names(self) -> list[str]:
-        """Return the names of the evaluation metrics that only this task has, from the header.
+        """Return the names of the evaluation metrics that only this task has, from the headers.
 
         Raises:
-            DataError: The folder has no readable header.
+            DataError: A folder has no readable header.
         """
-        votes = ["eval/pass_at_1", "eval/pass_at_2"] if (self.folder / TASKS).is_file() else []
-        return [*votes, *_pattern_metrics(read_header(self.folder / "test").sets)]
+        is_arc = any((folder / TASKS).is_file() for folder in self.folders)
+        votes = ["eval/pass_at_1", "eval/pass_at_2"] if is_arc else []
+        headers = (read_header(folder / "test") for folder in self.folders)
+        return [*votes, *_pattern_metrics(dict.fromkeys(n for h in headers for n in h.sets))]
 
 
 @dataclass(kw_only=True, slots=True)

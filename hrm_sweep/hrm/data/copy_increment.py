@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hrm_sweep.hrm.data.configs import NUM_COLOURS, CopyIncrementConfig
 from hrm_sweep.hrm.data.random_stream import RandomStream
-from hrm_sweep.hrm.data.task import FIRST_COLOUR, IGNORE, PAD, Batch, Puzzles, Task, narrow
+from hrm_sweep.hrm.data.task import Batch, Puzzles, Task, narrow
+from hrm_sweep.hrm.data.tokens import FIRST_COLOUR, IGNORE, PAD
 
 EOS = 1
 VOCAB_SIZE = FIRST_COLOUR + NUM_COLOURS

@@ -14,7 +14,8 @@ from hrm_sweep.hrm.data.configs import NUM_COLOURS, SeedConfig
 from hrm_sweep.hrm.data.copy_increment import VOCAB_SIZE, on_canvas
 from hrm_sweep.hrm.data.groups import GroupedTask
 from hrm_sweep.hrm.data.random_stream import RandomStream
-from hrm_sweep.hrm.data.task import IGNORE, PAD, Puzzles, narrow
+from hrm_sweep.hrm.data.task import Puzzles, narrow
+from hrm_sweep.hrm.data.tokens import IGNORE, PAD
 
 SIDE, CANVAS = 5, 30
 COPIES, INCREMENTS, HELD_OUT = 5, 3, 2

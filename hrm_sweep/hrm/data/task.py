@@ -17,13 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hrm_sweep.hrm.data.random_stream import RandomStream
-
-IGNORE = -100
-"""Label of a position that is not scored: it counts in no loss and no metric."""
-PAD = 0
-"""Token of positions outside the puzzle."""
-FIRST_COLOUR = 2
-"""The token of colour (or digit) number 0; 0 is PAD, 1 is EOS or an empty cell."""
+from hrm_sweep.hrm.data.tokens import FIRST_COLOUR, IGNORE, PAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

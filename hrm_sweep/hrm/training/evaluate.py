@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hrm_sweep.hrm.data.task import IGNORE, Answers, Batch, Task
+from hrm_sweep.hrm.data.task import Answers, Batch, Task
+from hrm_sweep.hrm.data.tokens import IGNORE
 from hrm_sweep.hrm.models.act import ACT, Carry
 from hrm_sweep.hrm.training.losses import score_predictions, segment_losses
 from hrm_sweep.hrm.training.metrics import MeanMetrics

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from hrm_sweep.hrm.data.task import IGNORE
+from hrm_sweep.hrm.data.tokens import IGNORE
 from hrm_sweep.hrm.models.act import SegmentOutput
 
 

@@ -8,6 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from arc_folder import (
+    NAMES,
+    OTHER_TRUTH,
+    QUESTION,
+    TRUTH,
+    WRONG,
+    augmented,
+    taken_back,
+    tokens,
+    write_folder,
+)
 from omegaconf import OmegaConf
 from paths import ROOT
 from small import adamw_config, trainer_config, trm_config
@@ -20,81 +31,28 @@ from hrm_sweep.hrm.data.task import Answers
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training.trainer import Trainer
 
-QUESTION, TRUTH, WRONG = [[1, 2, 3], [4, 5, 6]], [[9, 8], [7, 6], [5, 4]], [[0]]
-OTHER_QUESTION, OTHER_TRUTH = [[7]], [[8]]
-TURNED = "one|||t1|||1234567890"  # turned by 90 degrees, every colour one up
-FLIPPED = "one|||t4|||0123456789"
-NAMES = ["<blank>", "one", TURNED, FLIPPED, "two"]
-
-
-def augmented(grid: list[list[int]], name: str) -> list[list[int]]:
-    """The grid as the published builder augments it, in plain lists."""
-    if name == TURNED:  # counterclockwise: the last column is the first row
-        turned = [list(column) for column in zip(*grid, strict=True)][::-1]
-        return [[(colour + 1) % 10 for colour in row] for row in turned]
-    return [row[::-1] for row in grid] if name == FLIPPED else grid
-
-
-def tokens(grid: list[list[int]]) -> np.ndarray:
-    canvas = np.zeros((30, 30), dtype=np.uint8)
-    canvas[: len(grid), : len(grid[0])] = np.array(grid) + 2
-    canvas[len(grid), : len(grid[0])] = canvas[: len(grid), len(grid[0])] = 1
-    return canvas.flatten()
-
-
-def write_split(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    questions = [augmented(QUESTION, name) for name in NAMES[1:4]] + [OTHER_QUESTION]
-    answers = [augmented(TRUTH, name) for name in NAMES[1:4]] + [OTHER_TRUTH]
-    arrays = {
-        "inputs": np.stack([tokens(grid) for grid in questions]),
-        "labels": np.stack([tokens(grid) for grid in answers]),
-        "puzzle_identifiers": np.arange(1, 5, dtype=np.int32),
-        "puzzle_indices": np.arange(5, dtype=np.int32),
-        "group_indices": np.array([0, 3, 4], dtype=np.int32),
-    }
-    for kind, array in arrays.items():
-        np.save(folder / f"all__{kind}.npy", array)
-    sizes = {"vocab_size": 12, "seq_len": 900, "num_puzzle_identifiers": 5, "total_groups": 2}
-    ids = {"pad_id": 0, "ignore_label_id": 0, "blank_identifier_id": 0}
-    header = {**ids, **sizes, "mean_puzzle_examples": 2.0, "sets": ["all"]}
-    (folder / "dataset.json").write_text(json.dumps(header))
-
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    write_split(tmp_path / "train")
-    write_split(tmp_path / "test")
-    (tmp_path / "identifiers.json").write_text(json.dumps(NAMES))
-    tasks = {
-        "one": {"train": [], "test": [{"input": QUESTION, "output": TRUTH}]},
-        "two": {"train": [], "test": [{"input": OTHER_QUESTION, "output": OTHER_TRUTH}]},
-    }
-    (tmp_path / "test_puzzles.json").write_text(json.dumps(tasks))
-    return tmp_path
+    return write_folder(tmp_path)
 
 
-def config(folder: Path) -> PuzzlesConfig:
+def config(folder: Path | list[str]) -> PuzzlesConfig:
     yaml = OmegaConf.load(ROOT / "conf" / "data" / "puzzles.yaml")
-    own = {"path": str(folder), "batch_size": 2}
+    path = folder if isinstance(folder, list) else str(folder)
+    own = {"path": path, "batch_size": 2}
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(PuzzlesConfig), yaml, own))
 
 
-@pytest.mark.parametrize("name", NAMES[1:4])
-def test_an_augmented_grid_is_taken_back(name):
-    task, symmetry, colours = parse_name(name)
-    assert task == "one"
-    made = crop(tokens(augmented(TRUTH, name)).astype(np.int64))
-    assert restored(made, symmetry, colours) == tuple(map(tuple, TRUTH))
-
-
 @pytest.mark.parametrize("symmetry", range(8))
-def test_every_symmetry_has_its_inverse(symmetry):
-    turned = np.rot90(np.array(QUESTION), k=symmetry) if symmetry < 4 else None
-    if turned is None:
-        q = np.array(QUESTION)
-        turned = [q[:, ::-1], q[::-1], q.T, q[::-1, ::-1].T][symmetry - 4]
-    assert restored(turned, symmetry, list(range(10))) == tuple(map(tuple, QUESTION))
+def test_an_augmented_grid_is_taken_back(symmetry):
+    for colours in ("0123456789", "0918273645", "1234567890"):
+        name = f"one|||t{symmetry}|||{colours}"
+        made = augmented(QUESTION, name)
+        assert taken_back(made, name) == QUESTION  # the truth agrees with itself
+        task, number, mapping = parse_name(name)
+        cropped = crop(tokens(made).astype(np.int64))
+        assert (task, restored(cropped, number, mapping)) == ("one", tuple(map(tuple, QUESTION)))
 
 
 @pytest.mark.parametrize(
@@ -159,3 +117,23 @@ def test_a_folder_with_other_files_is_refused(folder, file, content, words):
     (folder / file).write_text(json.dumps(content))
     with pytest.raises(DataError, match=words):
         build_task(config(folder), seed=0)
+
+
+def test_folders_of_one_task_vote_together_and_others_do_not_vote(tmp_path):
+    first, plain = write_folder(tmp_path / "first"), write_folder(tmp_path / "plain")
+    for name in ("identifiers.json", "test_puzzles.json"):
+        (plain / name).unlink()
+    task = build_task(config([str(plain), str(first)]), seed=0)
+    assert task.num_identifiers == 10
+    shown = torch.from_numpy(np.stack([tokens(WRONG)] * 4 + [tokens(OTHER_TRUTH)] * 4)).long()
+    found = task.votes(Answers(task.eval.all(), shown, torch.full((8,), 0.5)))
+    assert found == {"pass_at_1": 0.5, "pass_at_2": 0.5}
+    assert {*task.submission(Answers(task.eval.all(), shown, torch.ones(8)))} == {"one", "two"}
+
+
+def test_a_task_with_other_test_pairs_in_another_folder_is_refused(tmp_path):
+    folders = [write_folder(tmp_path / name) for name in ("first", "second")]
+    path = folders[1] / "test_puzzles.json"
+    path.write_text(path.read_text().replace("[[8]]", "[[9]]"))
+    with pytest.raises(DataError, match="two folders have a task two with different test pairs"):
+        build_task(config([str(folder) for folder in folders]), seed=0)

@@ -15,7 +15,8 @@ from paths import ROOT
 from hrm_sweep.errors import ConfigError, DataError
 from hrm_sweep.hrm.data import build_task
 from hrm_sweep.hrm.data.configs import PuzzlesConfig
-from hrm_sweep.hrm.data.task import IGNORE
+from hrm_sweep.hrm.data.published import read_header
+from hrm_sweep.hrm.data.tokens import IGNORE
 
 YAML = ROOT / "conf" / "data" / "puzzles.yaml"
 # 9 examples of 6 puzzles in 3 groups
@@ -27,7 +28,12 @@ def config(folder, **changes):
     tree = OmegaConf.merge(
         {"batch_size": 8, "data": OmegaConf.structured(PuzzlesConfig)},
         {"data": OmegaConf.load(YAML)},
-        {"data": {"path": str(folder), **changes}},
+        {
+            "data": {
+                "path": [*map(str, folder)] if isinstance(folder, list) else str(folder),
+                **changes,
+            }
+        },
     )
     OmegaConf.resolve(tree)
     return OmegaConf.to_object(tree.data)
@@ -129,6 +135,45 @@ def test_several_sets_come_one_after_the_other(tmp_path):
     assert task.train.inputs[:, 0].tolist() == [*range(2, 11), *range(12, 21)]
     assert len(task_of(tmp_path, sampling="one_per_group").order(1)) >= 6
     assert config(tmp_path).metric_names() == ["eval/exact_match/hard", "eval/token_accuracy/hard"]
+
+
+def test_several_folders_are_trained_on_together_with_identifiers_apart(tmp_path):
+    for name, sets in (("one", ("easy",)), ("two", ("easy", "hard"))):
+        for split in ("train", "test"):
+            write_split(tmp_path / name / split, sets=sets)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    task, alone = task_of(folders), task_of(tmp_path / "one")
+    assert (task.name, task.patterns, task.num_identifiers) == ("one+two", ("easy", "hard"), 12)
+    assert (len(task.train), len(task.eval)) == (27, 27)
+    assert torch.equal(task.train.identifiers[:9], alone.train.identifiers)
+    assert torch.equal(task.train.identifiers[9:18], alone.train.identifiers + 6)
+    assert torch.equal(task.eval.identifiers, task.train.identifiers)
+    assert task.train.patterns.tolist() == [0] * 18 + [1] * 9
+    assert config(folders).puzzles_per_epoch() == round(9 * 1.5)
+    assert config(folders).metric_names()[:2] == ["eval/exact_match/easy", "eval/exact_match/hard"]
+    grouped = task_of(folders, sampling="one_per_group")
+    starts = np.searchsorted([9, 18], grouped.order(3).numpy(), side="right")
+    assert {*starts.tolist()} == {0, 1, 2}  # groups of each set of each folder
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("vocab_size", 33), ("pad_id", 1), ("ignore_label_id", 1), ("blank_identifier_id", 1)],
+)
+def test_folders_that_do_not_fit_together_are_refused(tmp_path, key, value):
+    for name in ("one", "two"):
+        for split in ("train", "test"):
+            write_split(tmp_path / name / split)
+    for split in ("train", "test"):
+        header(split, **{key: value})(tmp_path / "two")
+    with pytest.raises(DataError) as caught:
+        task_of([tmp_path / "one", tmp_path / "two"])
+    first = read_header(tmp_path / "one" / "train")
+    assert str(caught.value) == (
+        f"{tmp_path}/two/train/dataset.json: {key}={value}, but {tmp_path}/one/train has "
+        f"{key}={getattr(first, key)}; build folders that are trained together alike, "
+        "or leave one out of data.path"
+    )
 
 
 def test_every_label_counts_where_none_is_ignored(tmp_path):
@@ -391,7 +436,7 @@ def test_a_torn_file_is_named(folder):
 
 
 def test_large_files_are_checked_part_by_part(folder, monkeypatch):
-    monkeypatch.setattr("hrm_sweep.hrm.data.puzzles.TOKENS_AT_ONCE", 8)
+    monkeypatch.setattr("hrm_sweep.hrm.data.folders.TOKENS_AT_ONCE", 8)
     task_of(folder)
     change("train", "inputs", with_value((7, 2), 99))(folder)
     with pytest.raises(DataError, match="99 in row 7, must be from 0 to 31"):
@@ -404,6 +449,9 @@ def test_large_files_are_checked_part_by_part(folder, monkeypatch):
         pytest.param({"sampling": "some"}, "sampling=some: must be one of all", id="sampling"),
         pytest.param({"num_eval_puzzles": 0}, "num_eval_puzzles=0: must be at least 1", id="none"),
         pytest.param({"path": " "}, "path= : must name a folder", id="no path"),
+        pytest.param({"path": []}, "path=[]: must name a folder, or a list of", id="no folders"),
+        pytest.param({"path": 3}, "path=3: must name a folder, or a list of folders", id="number"),
+        pytest.param({"path": ["a", "b", "a"]}, "names a twice; leave one out", id="twice"),
         pytest.param({"batch_size": 0}, "batch_size=0: must be at least 1", id="batch size"),
     ],
 )

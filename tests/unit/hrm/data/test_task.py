@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from hrm_sweep.hrm.data.random_stream import RandomStream
-from hrm_sweep.hrm.data.task import IGNORE, Puzzles, Task
+from hrm_sweep.hrm.data.task import Puzzles, Task
+from hrm_sweep.hrm.data.tokens import IGNORE
 
 
 def small_task(**changes):

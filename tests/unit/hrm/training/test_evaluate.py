@@ -7,7 +7,8 @@ import pytest
 import torch
 from small import hrm_config, small_task, transformer_config, trm_config
 
-from hrm_sweep.hrm.data.task import IGNORE, Task
+from hrm_sweep.hrm.data.task import Task
+from hrm_sweep.hrm.data.tokens import IGNORE
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import evaluate as module

@@ -17,7 +17,8 @@ from torch import Tensor
 from trainings import build
 
 from hrm_sweep.errors import Diverged
-from hrm_sweep.hrm.data.task import IGNORE, Batch, Task
+from hrm_sweep.hrm.data.task import Batch, Task
+from hrm_sweep.hrm.data.tokens import IGNORE
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import checkpoint
 from hrm_sweep.hrm.training.batching import ContinuousBatching
