@@ -12,6 +12,7 @@ APP = App(
         f"*/{metric}{part}"
         for metric in (
             *("token_accuracy", "token_accuracy_per_puzzle", "exact_match"),
+            *("exact_match_early", "exact_match_never"),
             *("mode_share", "padding_share_of_loss"),
         )
         for part in ("", "/*")

@@ -23,7 +23,7 @@ from hrm_sweep.hrm.data.task import Batch, Task
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training.checkpoint import load_weights
-from hrm_sweep.hrm.training.evaluate import evaluate, solve
+from hrm_sweep.hrm.training.evaluate import evaluate, other_halting, solve
 from hrm_sweep.hrm.training.optim import FlatParams, compute_dtype
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.configs import read_config
@@ -50,7 +50,7 @@ class LoadedRun(NamedTuple):
 
     def evaluate(self) -> dict[str, float]:
         """Return the metrics of the held-out puzzles, those that the run recorded."""
-        return evaluate(self.model, self.task)
+        return evaluate(self.model, self.task) | other_halting(self.model, self.task)
 
 
 def load_run(folder: str | Path, *, weights: Weights = "best") -> LoadedRun:

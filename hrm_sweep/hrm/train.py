@@ -16,7 +16,7 @@ from hrm_sweep.hrm.config import Config
 from hrm_sweep.hrm.data import build_task
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import checkpoint
-from hrm_sweep.hrm.training.evaluate import examples, submission
+from hrm_sweep.hrm.training.evaluate import examples, other_halting, submission
 from hrm_sweep.hrm.training.trainer import Trainer
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.system import files, process
@@ -54,7 +54,8 @@ def run(config: Config, handle: trial.RunHandle) -> dict[str, float]:
 
     Returns:
         The evaluation metrics of the best epoch: the one with the best `trainer.monitor`, of equal
-        ones that with the lower loss, then the earlier.
+        ones that with the lower loss, then the earlier. With them the exact match under the other
+        value of `model.eval_halting`.
 
     Raises:
         Diverged: a loss is not finite; history and the best weights so far are kept.
@@ -71,7 +72,9 @@ def run(config: Config, handle: trial.RunHandle) -> dict[str, float]:
         _write_results(trainer, history, handle)
         handle.artifact(*(name for name in ARTIFACTS if (handle.folder / name).exists()))
     _remove_checkpoints(handle.folder)
-    return {name: value for name, value in trainer.best.values.items() if name.startswith("eval/")}
+    best = trainer.best.values.items()
+    values = {name: value for name, value in best if name.startswith("eval/")}
+    return values | other_halting(trainer.model, trainer.task)  # of the best weights
 
 
 def make_trainer(config: Config) -> Trainer:
@@ -119,18 +122,24 @@ def _resume_from_checkpoint(trainer: Trainer, folder: Path, last_step: int) -> H
 
     Args:
         last_step: of the record; a checkpoint beyond it belongs to a record that is lost.
+
+    Raises:
+        CheckpointError: the checkpoint is whole, but of an optimizer that is no more.
     """
     found = []
     for path in (folder / name for name in CHECKPOINTS if (folder / name).exists()):
         try:
             content = checkpoint.load(path)
-            found += [content] if content["trainer"]["epoch"] <= last_step else []
+            found += [(path, content)] if content["trainer"]["epoch"] <= last_step else []
         except CheckpointError as error:
             log.warning("%s; an older checkpoint is used if there is one", error)
     if not found:
         return []
-    newest = max(found, key=lambda content: content["trainer"]["epoch"])
-    trainer.load_state(newest["trainer"])
+    path, newest = max(found, key=lambda each: each[1]["trainer"]["epoch"])
+    try:
+        trainer.load_state(newest["trainer"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     log.info("resumes after epoch %d", trainer.epoch)
     return newest["history"]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from hrm_sweep.errors import CheckpointError
 from hrm_sweep.hrm.training.configs import AdamAtan2Config, OptimizerConfig
 
 
@@ -103,7 +104,17 @@ class AdamAtan2:
         return {"mean": self._mean, "square": self._square, "steps": self._steps}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned.
+
+        Raises:
+            CheckpointError: It is of an earlier form of this optimizer, which took longer steps.
+        """
+        if "mean" not in state:
+            raise CheckpointError(
+                "written by an earlier optimizer=adam_atan2, which stepped a quarter further than "
+                "the published one; remove it to train from the start, or finish the run with "
+                "the version that began it"
+            )
         self._mean.copy_(state["mean"])
         self._square.copy_(state["square"])
         self._steps = state["steps"]

@@ -68,6 +68,25 @@ def evaluate(model: ACT, task: Task) -> dict[str, float]:
     return metrics.means() | {f"eval/{name}": value for name, value in votes.items()}
 
 
+def other_halting(model: ACT, task: Task) -> dict[str, float]:
+    """Return the held-out exact match under the value of `eval_halting` that was not chosen.
+
+    Its name is `eval/exact_match_early` or `eval/exact_match_never`. Nothing is returned if there
+    is no difference: without a halting head, or with a single segment.
+    """
+    if model.halting is None or model.eval_max_steps == 1:
+        return {}
+    chosen = model.eval_halting
+    model.eval_halting = other = "never" if chosen == "early" else "early"
+    try:
+        batch = task.eval.all()
+        score = score_predictions(solve(model, batch).predictions, batch.labels)
+    finally:
+        model.eval_halting = chosen
+    share = score.exact.sum().item() / int(score.has_labels.sum())
+    return {f"eval/exact_match_{other}": share}
+
+
 def submission(model: ACT, task: Task) -> dict[str, Any] | None:
     """Return the content of the task's submission file; None: it has none."""
     if not task.has_submission:

@@ -5,7 +5,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 from trainings import AmidAnEpoch, assert_same, composed, measured, trained, weights
 
-from hrm_sweep.errors import Diverged, Interrupted
+from hrm_sweep.errors import CheckpointError, Diverged, Interrupted
 from hrm_sweep.hrm import config, train
 from hrm_sweep.hrm.training import checkpoint
 from hrm_sweep.runs import record
@@ -53,6 +53,24 @@ def test_of_two_checkpoints_the_whole_one_is_taken(small, whole, tmp_path, monke
     trained(small, tmp_path)
     assert "resumes after epoch 1" in caplog.text
     assert_same(tmp_path, whole)
+
+
+def test_a_checkpoint_of_the_earlier_adam_atan2_is_named_with_the_way_out(tmp_path):
+    atan2 = composed("optimizer=adam_atan2")
+    with pytest.raises(Interrupted):
+        trained(atan2, tmp_path, stop_after=1)
+    (path,) = tmp_path.glob("checkpoint_?.pth")
+    content = checkpoint.load(path)
+    now = content["trainer"]["optimizer"]
+    moments = {"steps": now["steps"], "exp_avg": now["mean"], "exp_avg_sq": now["square"]}
+    content["trainer"]["optimizer"] = {"state": {0: moments}, "param_groups": [{"lr": 1e-3}]}
+    checkpoint.save(path, content)
+    with pytest.raises(
+        CheckpointError, match=r"earlier optimizer=adam_atan2.*remove it to"
+    ) as said:
+        trained(atan2, tmp_path)
+    assert str(said.value).startswith(f"{path}: ")
+    assert "\n" not in str(said.value)
 
 
 def test_weights_from_amid_an_epoch_are_no_epochs(small, tmp_path):

@@ -12,7 +12,7 @@ from hrm_sweep.hrm.data.tokens import IGNORE
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import evaluate as module
-from hrm_sweep.hrm.training.evaluate import evaluate, examples, solve
+from hrm_sweep.hrm.training.evaluate import evaluate, examples, other_halting, solve
 from hrm_sweep.hrm.training.losses import token_losses
 
 TASK = small_task(num_eval_puzzles=14)
@@ -205,3 +205,17 @@ def test_examples_show_every_pattern_as_grids():
     assert first["prediction"][2][2] == -2
     whole = solve(model, TASK.eval.all()).predictions[0].view(3, 3) - 2
     assert first["prediction"][0] == whole[0].tolist()
+
+
+@pytest.mark.parametrize("config", MODELS)
+def test_the_exact_match_of_the_other_halting_is_that_of_a_model_which_chose_it(config):
+    model = build(config)
+    if model.halting is None:
+        assert other_halting(model, TASK) == {}
+        return
+    other = "never" if config.eval_halting == "early" else "early"
+    chooser = build(replace(config, eval_halting=other))
+    expected = evaluate(chooser, TASK)["eval/exact_match"]
+    assert other_halting(model, TASK) == {f"eval/exact_match_{other}": expected}
+    assert model.eval_halting == config.eval_halting
+    assert other_halting(build(replace(config, halt_max_steps=1, eval_max_steps=1)), TASK) == {}
