@@ -52,7 +52,8 @@ def made_trial(
     with Record(folder) as run:
         run.append(
             "started", kind="trial", name="", description="python app.py",
-            params={**(config or {}), **point}, tags={"hrm_sweep.trial": str(number)}, app=APP,
+            params={**(config or {}), **point}, app=APP,
+            tags={"hrm_sweep.trial": str(number), "hrm_sweep.study": folder.parent.name},
             overrides=[f"{key}={value}" for key, value in point.items()], **started,
         )  # fmt: skip
         for step, value in enumerate(curve, start=1):

@@ -14,6 +14,7 @@ from hrm_sweep.report.data import Data
 from hrm_sweep.runs.app import App
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.run_names import reference
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process
 from hrm_sweep.tracking.saved_view import page_of
@@ -38,6 +39,7 @@ def of_study(data: Data) -> Iterator[Fact]:
     """Yield what a study ran."""
     study = data.study
     run = data.best or (study.trials[0] if study.trials else study.run)
+    yield from _said(study)
     yield Fact("started", moment(study.run.first.time_ms))
     yield Fact("took", _duration(study))
     yield from _app(study.app)
@@ -55,6 +57,7 @@ def of_study(data: Data) -> Iterator[Fact]:
 
 def of_run(run: Run) -> Iterator[Fact]:
     """Yield what a run was: a single one, a trial, or one repeat of a trial."""
+    yield from _said(run)
     yield Fact("started", moment(run.first.time_ms))
     attempts = f" in {run.attempts} attempts" if run.attempts > 1 else ""
     yield Fact("took", formatting.format_duration(run.seconds) + attempts)
@@ -64,7 +67,7 @@ def of_run(run: Run) -> Iterator[Fact]:
     yield Fact("run again", run.command, is_code=True)
     yield Fact("folder", str(run.folder), is_code=True)
     if run.mlflow_run_id:
-        yield _mlflow(run, str(run.config.get("tracking.uri") or ""), str(run.folder))
+        yield _mlflow(run, str(run.config.get("tracking.uri") or ""), reference(run))
 
 
 def config_of(run: Run) -> dict[str, str]:
@@ -75,6 +78,13 @@ def config_of(run: Run) -> dict[str, str]:
 def moment(time_ms: float) -> str:
     """Return a moment as this machine's clocks show it."""
     return datetime.fromtimestamp(time_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def _said(found: Study | Run) -> Iterator[Fact]:
+    """Yield what the user says of a study or run, and whether it repeats another one."""
+    yield from (Fact(name, text) for name, text in found.annotations.facts())
+    if found.copy_of is not None:
+        yield Fact("copy of", str(found.copy_of), is_code=True)
 
 
 def _duration(study: Study) -> str:

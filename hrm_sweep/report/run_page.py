@@ -8,6 +8,7 @@ from hrm_sweep.report.facts import Fact
 from hrm_sweep.report.html import pictures_of, write_page
 from hrm_sweep.report.run_figures import drawn
 from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.run_names import label
 
 
 def write(run: Run, *, follows: bool = False) -> list[str]:
@@ -25,7 +26,7 @@ def write(run: Run, *, follows: bool = False) -> list[str]:
         "run.html.jinja",
         drawn(run),
         follows=follows,
-        name=_name(run),
+        name=label(run),
         outcome=run.word,
         began=facts.moment(run.first.time_ms),
         label=formatting.metric_label(headline) if headline else "outcome",
@@ -36,14 +37,6 @@ def write(run: Run, *, follows: bool = False) -> list[str]:
         pictures=list(pictures_of(run)),
         config=facts.config_of(run),
     )
-
-
-def _name(run: Run) -> str:
-    if run.number is None:
-        return run.folder.name
-    repeat = run.tags.get("hrm_sweep.repeat")
-    part = "" if repeat is None else f", repeat {repeat}"
-    return f"Trial {run.number} of {run.tags.get('hrm_sweep.study', 'a study')}{part}"
 
 
 def _headline(run: Run) -> str | None:

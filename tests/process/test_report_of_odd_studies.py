@@ -13,6 +13,7 @@ from made_studies import made_study
 from hrm_sweep.report import figures, write_report
 from hrm_sweep.report.data import Data
 from hrm_sweep.report.line_labels import spread
+from hrm_sweep.runs.annotations import annotate
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 
@@ -156,6 +157,15 @@ def test_the_page_says_what_was_run_in_the_words_of_the_app(tmp_path):
     assert "server.port 80" in words
 
 
+def test_the_page_has_what_the_user_says_of_a_study_and_of_a_run(tmp_path):
+    study = made_study(tmp_path / "made", {"x": "1"}, [{"point": {"x": 1}, "values": {"score": 1}}])
+    for folder in (study.folder, study.folder / "0"):
+        annotate(folder, note="the one of the paper, <b>", tags={"stage": "paper"})
+    for found in (Study(Run.open(study.folder)), Run.open(study.folder / "0")):
+        words = words_of(page_of(found))
+        assert "What was run tags stage=paper note the one of the paper, <b> started" in words
+
+
 STRANGE = {
     "one trial": [{"point": {"x": 1}, "values": {"score": 0.5}, "curve": (0.1, 0.5)}],
     "none complete": [{"point": {"x": 1}, "outcome": "pruned", "curve": (0.1, 0.5)}],
@@ -204,7 +214,7 @@ def test_the_page_of_a_run_has_its_curves_values_and_config(tmp_path):
     run = made_study(tmp_path / "made", {"x": "1"}, trials).trials[0]
     page = page_of(run)
     words = words_of(page)
-    assert "Trial 0 of a study" in words
+    assert "Trial 0 of made" in words
     assert "score 0.75 loss 0.5 What was run" in words
     assert "Curves score" in words
     assert "the whole config: 2 keys" in words
