@@ -47,8 +47,8 @@ def _main() -> None:
     wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: the words are ours
     try:
-        if completion.is_requested(sys.argv[1:]) and completion.print_completions():
-            _exit(0)
+        if completion.is_requested(sys.argv[1:]):
+            _complete()
         sys.argv[1:] = synonyms.understood(sys.argv[1:], COMMANDS)
         if sys.argv[1:] == ["--version"]:
             print(synonyms.versions())
@@ -77,6 +77,14 @@ def _main() -> None:
     except BrokenPipeError:  # `--help | head`: who read has enough
         output.silence(sys.stdout)
         _exit(128 + signal.SIGPIPE)
+
+
+def _complete() -> NoReturn:
+    """Print what may stand where the user has pressed tab."""
+    if not completion.print_completions():
+        with completion.explaining(app.completions):
+            app.run()
+    _exit(0)
 
 
 def _run_command(command: Command) -> None:

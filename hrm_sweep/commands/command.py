@@ -50,8 +50,8 @@ class Command:
         """
         return self._parser().parse_args(arguments)
 
-    def options(self) -> list[str]:
-        """Return the long options of the command, for tab completion."""
+    def options(self) -> dict[str, str]:
+        """Return the long options of the command and what they do, for tab completion."""
         return self._parser().options
 
     def usage(self) -> str:
@@ -85,11 +85,12 @@ class _Parser(argparse.ArgumentParser):
     """A parser that raises InputError where argparse prints the usage and exits."""
 
     def __init__(self, **settings: Any) -> None:
-        self.options: list[str] = []
+        self.options: dict[str, str] = {}
         super().__init__(**settings)
 
     def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
-        self.options += [name for name in names if name.startswith("--")]
+        about = str(settings.get("help", ""))
+        self.options |= {name: about for name in names if name.startswith("--")}
         return super().add_argument(*names, **settings)
 
     def error(self, message: str) -> NoReturn:

@@ -81,6 +81,12 @@ def compose(overrides: list[str]) -> DictConfig:
         return composer(overrides)
 
 
+def completions() -> dict[str, str]:
+    """Return overrides as far as they can be completed, and what they mean."""
+    with initialized() as composer:
+        return help_text.completions(composer([]))
+
+
 @contextmanager
 def initialized() -> Iterator[Callable[[list[str]], DictConfig]]:
     """Yield a function that does what `compose` does; in the block, Hydra stays initialized."""

@@ -61,6 +61,11 @@ def explainer(compose: Composer) -> Explainer:
     )
 
 
+def completions(cfg: DictConfig) -> dict[str, str]:
+    """Return overrides as far as they can be completed, and what they mean."""
+    return keys_text.completions(cfg, keys_of(cfg, schemas(cfg)))
+
+
 def schemas(cfg: DictConfig) -> dict[str, type]:
     """Return the classes of a config's keys; none of a config that is not ours."""
     try:

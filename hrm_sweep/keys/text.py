@@ -41,6 +41,19 @@ def sections(config: DictConfig, keys: Mapping[str, Key], *, resolve: bool = Fal
     return "\n\n".join(texts)
 
 
+def completions(config: DictConfig, keys: Mapping[str, Key]) -> dict[str, str]:
+    """Return overrides as far as they can be completed (`lr=`, `model=hrm`) and what they mean."""
+    sources, found = Sources(config), {}
+    for key in keys.values():
+        found[f"{key.name}="] = with_choices(key)
+        found |= {f"{key.name}={value}": "" for value in key.choices}
+    for group in sources.groups():
+        options = sources.options(group)
+        found[f"{group}="] = f"one of {', '.join(options)}"
+        found |= {f"{group}={option}": sources.heading(group, option) for option in options}
+    return found
+
+
 def rows(keys: Iterable[Key], *, resolve: bool = False) -> str:
     """Return a line for each key, or some: `key=value`, and what it means."""
     named = [(f"{key.name}={shown(key, resolve=resolve)}", with_choices(key)) for key in keys]
