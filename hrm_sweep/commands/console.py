@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.table import Table
 
+from hrm_sweep.terminal.consoles import PrintableConsole
+from hrm_sweep.terminal.tables import cut_end, cut_middle
+
+LEAST, MOST = 12, 60
+"""Columns of the terminal that a value beside others has at least, and at most."""
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -52,3 +58,35 @@ def curve(values: Sequence[float], *, width: int = 40) -> str:
         return BARS[round((value - low) / span * (len(BARS) - 1))] if span else BARS[0]
 
     return "".join(map(bar, values))
+
+
+def print_beside(title: str, rows: Mapping[str, Mapping[str, str]], names: Sequence[str]) -> None:
+    """Print values by key and name, in several tables where not all names fit beside each other.
+
+    Long keys are cut in their middle, and long values so that their first difference is seen.
+    """
+    console = PrintableConsole()
+    keys = {key: cut_middle(key, max(LEAST, console.width // 3)) for key in rows}
+    space = console.width - max(map(cell_len, keys.values())) - 2
+    at_once = max(1, min(len(names), space // (LEAST + 2)))
+    width = min(MOST, space // at_once - 2)
+    cut = {key: _cut(values, width) for key, values in rows.items()}
+    for first in range(0, len(names), at_once):
+        shown = names[first : first + at_once]
+        print(f"\n  {title}:" if first == 0 else "")
+        table = plain_table("", *(cut_middle(name, width) for name in shown))
+        for key, values in cut.items():
+            table.add_row(keys[key], *(values.get(name, "-") for name in shown))
+        console.print(table)
+
+
+def _cut(values: Mapping[str, str], width: int) -> dict[str, str]:
+    """Return texts cut to a width, from shortly before their first difference on."""
+    letters = enumerate(zip(*values.values(), strict=False))
+    begin = next((number for number, each in letters if len(set(each)) > 1), 0)
+    is_late = begin > width // 2 and max(map(cell_len, values.values())) > width
+    kept = begin - width // 4
+    return {
+        name: cut_end(f"…{text[kept:]}" if is_late else text, width)
+        for name, text in values.items()
+    }

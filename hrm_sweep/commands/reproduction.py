@@ -86,8 +86,8 @@ class Reproduction:
             "num_values": compared.num_values,
             "num_identical": compared.num_values - len(drifts),
             "weights_equal": compared.weights_equal,
-            "first_difference": _as_json(drifts[0]) if drifts else None,
-            "largest_difference": _as_json(compared.largest) if drifts else None,
+            "first_difference": as_json(drifts[0]) if drifts else None,
+            "largest_difference": as_json(compared.largest) if drifts else None,
             "other_work": list(compare.other_work(self.original, self.again)),
         }
 
@@ -116,6 +116,7 @@ def _describe(drift: compare.Drift) -> str:
     return f"{where} {drift.name}: {drift.before}, {now}"
 
 
-def _as_json(drift: compare.Drift) -> dict[str, Any]:
+def as_json(drift: compare.Drift) -> dict[str, Any]:
+    """Return a value that did not come out again as a tree of plain values."""
     fields = {"step": drift.step, "name": drift.name, "before": drift.before, "now": drift.now}
     return {**fields, "size": drift.size}

@@ -102,7 +102,7 @@ class Data:
     @cached_property
     def curves(self) -> dict[int, Curve]:
         """The objective by step, by trial number; of a trial with repeats their mean."""
-        found = {run.number or 0: self._curve(run) for run in self.study.trials}
+        found = {run.number or 0: curve(run, self.objective) for run in self.study.trials}
         return {number: curve for number, curve in found.items() if len(curve) > 1}
 
     @cached_property
@@ -173,14 +173,17 @@ class Data:
         inside = f"{self.objective}/"
         return [n for n in self.best.values if n.startswith(inside) and not n.endswith("/std")]
 
-    def _curve(self, run: Run) -> Curve:
-        if not run.repeats:
-            return self._of_one(run)
-        curves = [self._of_one(repeat) for repeat in run.repeats]
-        steps = set(curves[0]).intersection(*curves[1:])
-        return {step: statistics.fmean(c[step] for c in curves) for step in sorted(steps)}
 
-    def _of_one(self, run: Run) -> Curve:
-        with contextlib.suppress(RecordError):  # of the run whose result it reuses; named elsewhere
-            return {s: v[self.objective] for s, v in run.curves.items() if self.objective in v}
-        return {}
+def curve(run: Run, metric: str) -> Curve:
+    """Return a metric by step; of a trial with repeats their mean, at the steps that all have."""
+    if not run.repeats:
+        return _of_one(run, metric)
+    curves = [_of_one(repeat, metric) for repeat in run.repeats]
+    steps = set(curves[0]).intersection(*curves[1:])
+    return {step: statistics.fmean(each[step] for each in curves) for step in sorted(steps)}
+
+
+def _of_one(run: Run, metric: str) -> Curve:
+    with contextlib.suppress(RecordError):  # of the run whose result it reuses; named elsewhere
+        return {step: at[metric] for step, at in run.curves.items() if metric in at}
+    return {}

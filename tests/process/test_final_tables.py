@@ -70,14 +70,16 @@ def test_compare_puts_the_bests_beside_each_other(typed, tmp_path):
     code, said, _ = typed("compare", "grid", "repeated", "--picture", str(picture))
     assert code == 0
     assert "grid is ahead of repeated: repeated is perhaps as good: one run of each" in said
-    assert "config keys in which the best trials differ:" in said
+    assert "config keys in which they differ:" in said
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param(["compare", "grid"], "grid: name two or more studies to compare", id="one"),
+        pytest.param(
+            ["compare", "grid"], "grid: name two or more studies or runs to compare", id="one"
+        ),
         pytest.param(
             ["compare", "grid", "gird"], "gird: no study or run of that name", id="unknown"
         ),

@@ -1,6 +1,7 @@
 """Single runs of an app of one's own, as the commands take them."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -172,3 +173,69 @@ def test_a_copy_by_reproduce_is_marked_never_the_newest_and_removable(typed):
     folders = sorted(path.name for path in Path("multirun/train").iterdir())
     assert folders == ["first", "two words"]
     assert typed("delete", "--reproductions")[1].startswith("There are no reproductions;")
+
+
+def test_compare_lays_runs_beside_each_other(typed):
+    code, said, _ = typed("compare", "first", "two words")
+    assert code == 0
+    assert re.search(r"^ first +1.1 +- +complete +\d+ s +\+x=1 ", said, re.MULTILINE)
+    assert re.search(r"config keys in which they differ:\n +first +two words", said)
+    assert re.search(r"^ x +1 +4 *$", said, re.MULTILINE)
+    assert re.search(r"^ bad +- +true *$", said, re.MULTILINE)
+    assert re.search(r"^ slope +-2 +- *$", said, re.MULTILINE)
+    assert "\n  environment: the same (Python " in said
+    assert said.endswith("picture  multirun/comparison.png\n")
+    assert Path("multirun/comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_says_in_what_environments_differ(typed):
+    path = Path("multirun/train/first/environment.json")
+    kept = json.loads(path.read_text())
+    kept["packages"]["numpy"] = "1.0"
+    path.write_text(json.dumps({**kept, "threads": 7}))
+    said = typed("compare", "first", "two words")[1]
+    assert "environments differ in:" in said
+    assert re.search(r"^ threads +7 ", said, re.MULTILINE)
+    assert re.search(r"^ numpy +1.0 ", said, re.MULTILINE)
+    path.unlink()
+    said = typed("compare", "first", "two words")[1]
+    assert "first: its environment is not known, environment.json is missing" in said
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_tables_fit_the_terminal_and_long_values_show_where_they_differ(columns, typed, runs):
+    for number in (1, 2):
+        long = "x" * 2000 + str(number) * 3000
+        name = f"a-run-whose-name-takes-more-than-half-of-the-terminal-{number}"
+        single_run(runs, name, f"+x={number}", f"+long={long}")
+    names = [path.name for path in sorted(Path("multirun/train").iterdir())]
+    done = subprocess.run(
+        ["script", "-qec", f"stty cols {columns}; {sys.executable} -m hrm_sweep compare "
+         + " ".join(f"'{name}'" for name in names), "/dev/null"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).splitlines()
+    assert max(map(len, lines)) <= columns
+    (long,) = [line for line in lines if line.startswith(" long ")]
+    assert "x1111" in long
+    assert "x2222" in long
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["first"], "first: name two or more studies or runs to compare", id="one"),
+        pytest.param(
+            ["first", "train/first"], "first: name two or more studies or runs", id="twice the same"
+        ),
+        pytest.param(
+            ["first", "two words", "--metric", "hight"],
+            "--metric hight: no run has a final value of that name; did you mean height?",
+            id="metric",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(arguments, words, typed):
+    code, said, error = typed("compare", *arguments)
+    assert (code, said) == (2, "")
+    assert error.startswith(words)

@@ -69,7 +69,9 @@ def test_each_compared_study_lies_within_the_picture(in_a_folder_of_its_own, mon
         savefig(figure, *arguments, **options)
 
     monkeypatch.setattr(Figure, "savefig", keep)
-    comparison.draw([of_shares("near"), of_shares("far")], Path("comparison.png"))
+    comparison.draw(
+        [of_shares("near"), of_shares("far")], Path("comparison.png"), metric="objective"
+    )
     so_far = drawn[0].axes[1]
     low, high = so_far.get_ylim()
     heights = [list(line.get_ydata()) for line in so_far.lines]
