@@ -29,7 +29,7 @@ from hrm_sweep.hrm.description import APP
 from hrm_sweep.runs.app import register
 from hrm_sweep.runs.own_keys import in_own_keys, own_keys
 from hrm_sweep.search import grammar
-from hrm_sweep.system import output, process
+from hrm_sweep.system import machine, output, process
 
 
 def main() -> None:
@@ -60,23 +60,22 @@ def _main() -> None:
     except (InputError, HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
             raise
-        _exit(2, str(error if isinstance(error, InputError) else _explained(error)))
+        _exit(2, _with_disk(error if isinstance(error, InputError) else _explained(error)))
     except ValueError as error:
         if wants_tracebacks or not is_hydra_value_error(error):
             raise
         _exit(2, str(_explained(error)))
     except HrmSweepError as error:
-        _exit(1, str(error))
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG or wants_tracebacks:
-            raise
-        name = Path(error.filename or "").name
-        _exit(2, str(InputError(f"{name}: is too long for the name of a file, study or option")))
+        _exit(1, _with_disk(error))
     except KeyboardInterrupt as error:
         _exit(process.exit_code(error))
     except BrokenPipeError:  # `--help | head`: who read has enough
         output.silence(sys.stdout)
         _exit(128 + signal.SIGPIPE)
+    except Exception as error:  # of any library that has met a full disk, or too long a name
+        if wants_tracebacks or not (words := _fault(error)):
+            raise
+        _exit(1, words)
 
 
 def _complete() -> NoReturn:
@@ -135,6 +134,22 @@ def _explained(error: Exception) -> InputError:
             commands=COMMANDS,
         )
     )
+
+
+def _fault(error: Exception) -> str:
+    """Return what is wrong with the machine, or with a file's name; empty: the fault is ours."""
+    if fault := machine.describe(error):
+        return f"{fault}; once that is mended, repeat the command"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = Path(error.filename or "").name
+        return str(InputError(f"{name}: is too long for the name of a file, study or option"))
+    return ""
+
+
+def _with_disk(error: HrmSweepError) -> str:
+    """Return a message, with the disk that is full where the message does not name it."""
+    disks = machine.full_disk(".") if machine.fault_of(error) else ""
+    return str(error) if "the disk of" in str(error) else f"{error}{disks}"
 
 
 def _exit(code: int, words: str = "") -> NoReturn:

@@ -142,9 +142,10 @@ class Sweep:
         except DatabaseAway as error:
             raise self._with_way_out(error) from error
         except MachineFault as error:
-            raise MachineFault(f"{error}; {self._way_out('once that is mended')}") from error
+            where = machine.full_disk(self._folder)
+            raise MachineFault(f"{error}{where}; {self._way_out('once that is mended')}") from error
         except (OSError, RecordError) as error:
-            if not (fault := machine.fault_of(error)):
+            if not (fault := machine.describe(error, self._folder)):
                 raise
             raise MachineFault(f"{fault}; {self._way_out('once that is mended')}") from error
         finally:

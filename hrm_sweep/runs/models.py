@@ -99,9 +99,13 @@ def remove(folder: Path, names: Collection[str], *, by: str) -> None:
     sizes = {name: (folder / name).lstat().st_size for name in names}
     known = before.files if before else {}
     now_ms = time.time_ns() // 1_000_000
-    RemovedModels(by=by, time_ms=now_ms, files=known | sizes).save(folder)
+    removed = RemovedModels(by=by, time_ms=now_ms, files=known | sizes)
+    with suppress(OSError):  # a full disk, which is why they are removed
+        removed.save(folder)
     for name in names:
         (folder / name).unlink(missing_ok=True)
+    if RemovedModels.load(folder) != removed:
+        removed.save(folder)
 
 
 def removed_names(folder: Path) -> set[str]:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
 )
 
 from hrm_sweep.errors import DatabaseAway, StudyError
-from hrm_sweep.system import sqlite_urls
+from hrm_sweep.system import machine, sqlite_urls
 from hrm_sweep.system.locks import locked
 from hrm_sweep.system.redact import is_secret, redacted
 
@@ -68,7 +68,7 @@ def unusable(url: str, why: str) -> StudyError:
 def cannot_be_opened(url: str, error: BaseException) -> StudyError:
     """Return the error for a database that cannot be opened, with the way out that it has."""
     cause = getattr(error, "orig", None) or error  # without the text that SQLAlchemy adds
-    why = first_line(cause)
+    why = machine.describe(cause, sqlite_urls.path_of(url)) or first_line(cause)
     if is_damage(why):
         return damaged(url, why)
     return unusable(url, f"cannot be opened ({why})")
@@ -174,7 +174,8 @@ def _name_failures(engine: sqlalchemy.Engine, url: str) -> None:
         error = failure.sqlalchemy_exception
         if error is None or failure.is_pre_ping or isinstance(error, OF_THE_STATEMENT):
             return
-        reason = first_line(failure.original_exception)
+        cause = failure.original_exception  # of a full disk's only the first error says so
+        reason = machine.describe(cause, sqlite_urls.path_of(url)) or first_line(cause)
         if is_damage(reason):
             raise damaged(url, reason)
         if not any(words in reason for words in TOO_MANY_PLACES):

@@ -306,6 +306,7 @@ def be_patient(seconds: int) -> None:
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     os.environ.setdefault("PGCONNECT_TIMEOUT", str(seconds))
     compat.limit_connection_retries()
+    compat.log_no_errors_of_databases()
 
 
 def _create_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:

@@ -62,6 +62,7 @@ _PLAIN = {
     "too many 50": "the server has an error (5xx)",
     "database is locked": "the database is locked by another process",
     "disk is full": "the disk is full",
+    "disk I/O error": "the disk is full or broken",
 }
 
 

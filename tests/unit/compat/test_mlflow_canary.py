@@ -82,3 +82,7 @@ def test_a_file_of_a_run_can_be_deleted_alone_and_twice(database, tmp_path):
         )
     left = client.list_artifacts(run.info.run_id, "folder")
     assert [file.path for file in left] == ["folder/kept"]
+
+
+def test_what_a_database_fails_at_is_logged_by_one_logger():
+    assert utils._logger.name == "mlflow.store.db.utils"

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from hrm_sweep.errors import RecordError
-from hrm_sweep.system.machine import fault_of
+from hrm_sweep.system.machine import describe, fault_of, full_disk
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -50,3 +50,30 @@ def wrapped() -> Exception:
 )
 def test_a_fault_of_the_machine_is_known(error, fault):
     assert fault_of(error) == fault
+
+
+def test_the_disk_that_is_full_is_named(small_disk, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inner = small_disk / "a" / "b.db"
+    (small_disk / "filler").write_bytes(bytes(900_000))
+    assert full_disk(tmp_path / "none", None) == ""
+    assert full_disk(None, tmp_path, inner) == f": the disk of {small_disk} is full"
+    assert describe(FULL) == "No space left on device"
+    assert describe(FULL, inner) == f"No space left on device: the disk of {small_disk} is full"
+    with_name = OSError(errno.ENOSPC, "x", str(inner))
+    assert describe(with_name).endswith(f": the disk of {small_disk} is full")
+    assert describe(ValueError("x"), inner) == ""
+
+
+def hidden() -> Exception:
+    try:
+        try:
+            raise RuntimeError("database or disk is full")
+        finally:
+            raise ValueError("no such savepoint: sa_1")
+    except ValueError as error:
+        return error
+
+
+def test_a_first_error_counts_where_another_one_hides_it():
+    assert describe(hidden()) == "database or disk is full"
