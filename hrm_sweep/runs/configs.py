@@ -67,7 +67,7 @@ def group_choices(hydra: Any) -> dict[str, str]:
         hydra: The node `hydra` of a composed config.
     """
     chosen = {str(group): option for group, option in hydra.runtime.choices.items()}
-    own = {group: option for group, option in chosen.items() if not group.startswith("hydra/")}
+    own = {name: option for name, option in chosen.items() if name.partition("/")[0] != "hydra"}
     return {group: str(option) for group, option in own.items() if option is not None}
 
 
