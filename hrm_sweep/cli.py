@@ -41,9 +41,7 @@ def main() -> None:
 
 def _main() -> None:
     atexit.register(gc.freeze)  # nothing to collect in a process that ends: it takes half a second
-    config.register_resolvers()
-    grammar.extend()
-    register(APP, runner=app)
+    prepare()
     wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: the words are ours
     try:
@@ -56,15 +54,15 @@ def _main() -> None:
         if sys.argv[1:2] and sys.argv[1] in COMMANDS:
             _run_command(COMMANDS[sys.argv[1]])
         _put_flags_first()
-        _run_app()
+        run_app()
     except (InputError, HydraException, OmegaConfBaseException) as error:
         if wants_tracebacks:
             raise
-        _exit(2, _with_disk(error if isinstance(error, InputError) else _explained(error)))
+        _exit(2, _with_disk(error if isinstance(error, InputError) else explained(error)))
     except ValueError as error:
         if wants_tracebacks or not is_hydra_value_error(error):
             raise
-        _exit(2, str(_explained(error)))
+        _exit(2, str(explained(error)))
     except HrmSweepError as error:
         _exit(1, _with_disk(error))
     except KeyboardInterrupt as error:
@@ -86,6 +84,13 @@ def _complete() -> NoReturn:
     _exit(0)
 
 
+def prepare() -> None:
+    """Make the app known to this process, and to Hydra what its configs use."""
+    config.register_resolvers()
+    grammar.extend()
+    register(APP, runner=app)
+
+
 def _run_command(command: Command) -> None:
     """Run a command; one that returns arguments for Hydra continues as if they had been typed."""
     for_hydra = command.run(command.parse(sys.argv[2:]))
@@ -94,7 +99,7 @@ def _run_command(command: Command) -> None:
     sys.argv[1:] = for_hydra
 
 
-def _run_app() -> None:
+def run_app() -> None:
     """Run the app with errors in its own keys: `study.direction`, not `hydra.sweeper.direction`."""
     try:
         app.run()
@@ -122,7 +127,8 @@ def _app_config() -> DictConfig:
         return OmegaConf.create({"hydra": {}})
 
 
-def _explained(error: Exception) -> InputError:
+def explained(error: Exception) -> InputError:
+    """Return an error of Hydra, met in what the user typed, as one line."""
     overrides = parse_arguments()[0].overrides
     keys = app.flat(_app_config())
     return InputError(

@@ -9,7 +9,14 @@ COMMANDS_MARK = "<!-- reference of the commands -->"
 PROGRAM = "python -m hrm_sweep"
 
 PYTHON = {
-    "From the outside": ("hrm_sweep.load_study", "hrm_sweep.load_run"),
+    "From the outside": (
+        "hrm_sweep.sweep",
+        "hrm_sweep.load_study",
+        "hrm_sweep.results.StudyResult",
+        "hrm_sweep.results.TrialResult",
+        "hrm_sweep.results.Plots",
+        "hrm_sweep.load_run",
+    ),
     "In a task": (
         "hrm_sweep.runs.handle.current",
         "hrm_sweep.log_metrics",

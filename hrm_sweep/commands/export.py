@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hrm_sweep import formatting
 from hrm_sweep.commands.as_json import json_argument, print_json
 from hrm_sweep.commands.command import Command, study_argument
-from hrm_sweep.commands.resolve import resolve_study, resolve_whole
+from hrm_sweep.commands.resolve import resolve_whole
 from hrm_sweep.errors import InputError
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
@@ -22,25 +22,6 @@ if TYPE_CHECKING:
 
 FORMATS = (".csv", ".parquet")
 STANDARD_OUTPUT = Path("-")
-
-
-def load_study(name: str | None = None) -> DataFrame:
-    """Return a study as a pandas DataFrame, a row for each repeat of each trial, in their order.
-
-    Columns: `study`; `trial`; `repeat` (from 0; missing where a trial is one run); `outcome`
-    (complete, pruned, failed, diverged, killed, timed_out, interrupted, unjudged, running) and its
-    `reason`; `started` (UTC) and `seconds` of all attempts; `params.<key>` for each searched key;
-    every final value by its name, such as `eval/exact_match`, at the best epoch; `signature` (equal
-    for equal recipes), `folder`, `mlflow_run_id`, `command`.
-
-    Args:
-        name: a study below `multirun/`, or a study folder; None is the newest study.
-
-    Raises:
-        StudyError: there is no such study.
-        RecordError: a record was edited.
-    """
-    return to_frame(resolve_study(name))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,5 +84,5 @@ COMMAND = Command(
     run=_run,
     details="Columns: study, trial, repeat, outcome, reason, started (UTC), seconds, params.KEY, "
     "each final value by its name, signature, folder, mlflow_run_id, command. In Python, "
-    'load_study("my-study") from hrm_sweep returns the same table as a pandas DataFrame.',
+    'load_study("my-study").trials, from hrm_sweep, is the same table as a pandas DataFrame.',
 )

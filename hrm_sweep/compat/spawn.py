@@ -10,6 +10,8 @@ from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
 
+from hrm_sweep.system import call
+
 
 def interpreter() -> list[str]:
     """Return the command of this interpreter, with the options it was started with."""
@@ -20,11 +22,13 @@ def preparation() -> dict[str, Any]:
     """Return what another process needs to import as this one does.
 
     Also the main module, if it has a file: of `python - < app.py` and of a notebook's cell, what is
-    in it is pickled by value.
+    in it is pickled by value. A program that calls a sweep has no task in it.
     """
     data = spawn.get_preparation_data("worker")
-    if not Path(data.get("init_main_from_path", "")).is_file():
+    if call.current() or not Path(data.get("init_main_from_path", "")).is_file():
         data.pop("init_main_from_path", None)
+    if call.current():
+        data.pop("init_main_from_name", None)
     return data | {"authkey": bytes(data["authkey"])}  # as it is, it refuses to be pickled
 
 

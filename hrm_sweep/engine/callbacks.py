@@ -56,7 +56,7 @@ class TrialEnd:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyEnd:
-    """The end of a sweep on a study. `hrm_sweep.load_study(end.folder)` has all its trials."""
+    """The end of a sweep on a study. `hrm_sweep.load_study(end.folder).trials` has all of them."""
 
     study: str
     outcome: str

@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from hrm_sweep.commands.resolve import find, resolve_run
 from hrm_sweep.errors import CheckpointError, InputError, RecordError
 from hrm_sweep.hrm import config as configuration
 from hrm_sweep.hrm.backends.backend import Backend
@@ -20,12 +21,14 @@ from hrm_sweep.hrm.backends.select import recorded_backend, select_backend, use_
 from hrm_sweep.hrm.config import Config
 from hrm_sweep.hrm.data import build_task
 from hrm_sweep.hrm.data.task import Batch, Task
+from hrm_sweep.hrm.description import APP
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training.checkpoint import load_weights
 from hrm_sweep.hrm.training.evaluate import evaluate, other_halting, solve
 from hrm_sweep.hrm.training.optim import FlatParams, compute_dtype
 from hrm_sweep.runs import layout
+from hrm_sweep.runs.app import register
 from hrm_sweep.runs.configs import read_config
 from hrm_sweep.runs.models import why_missing
 from hrm_sweep.runs.recipe import nested
@@ -61,16 +64,19 @@ def load_run(folder: str | Path, *, weights: Weights = "best") -> LoadedRun:
     that cannot be, a warning says why. The weights must not be moved to another device or type.
 
     Args:
-        folder: such as `multirun/train/<name>` or `multirun/<study>/<trial>`.
+        folder: of a run, or a name as commands take it: a study (its best trial), STUDY/TRIAL (of
+            one with repeats its first), STUDY/TRIAL/REPEAT, a single run, a run's id in MLflow.
         weights: which of the two that a run leaves.
 
     Raises:
+        StudyError: there is no such study or run; the message says what is there.
         RecordError: no run was started in this folder, or its record was edited.
         ConfigError: the config is of another version.
         CheckpointError: the run has left no weights yet, or they are damaged or of another model.
     """
-    run, tree = _recorded(Path(folder))
-    file = (run.folder if run else Path(folder)) / f"{weights}_model.pth"
+    folder = _folder_of(folder)
+    run, tree = _recorded(folder)
+    file = (run.folder if run else folder) / f"{weights}_model.pth"
     if removed := why_missing(file):
         again = hrm_sweep_command("reproduce", str(folder))
         raise CheckpointError(f"{file}: was {removed} to free space; to train it again: {again}")
@@ -89,6 +95,16 @@ def load_run(folder: str | Path, *, weights: Weights = "best") -> LoadedRun:
     for difference in _differences(run, task, backend):
         warnings.warn(f"{folder}: {difference}; predictions may differ", stacklevel=2)
     return LoadedRun(model, task)
+
+
+def _folder_of(named: str | Path) -> Path:
+    """Return the folder of a run that the user named; one without a record names itself."""
+    folder = Path(named)
+    if folder.is_dir() and not (folder / layout.RECORD).exists() and find(str(named)) is None:
+        return folder
+    register(APP)
+    run = resolve_run(str(named))
+    return run.repeats[0].folder if run.repeats else run.folder
 
 
 def _set_backend(model: ACT, task: Task, config: Config, recorded: str | None) -> Backend:

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hrm_sweep.system import call
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MXFAST = -1, -3, 1
 """As in malloc.h: bytes at the top of the heap, or in a block, that go back when they are free, and
 the largest block that is kept in a list apart, to be merged with its neighbours later."""
@@ -42,7 +44,12 @@ def typed_in() -> Path:
 
 
 def launch_command() -> list[str]:
-    """Return the command that started this process, as the user typed it, without its arguments."""
+    """Return the command that started this process, as the user typed it, without its arguments.
+
+    Of a sweep that a Python program has called, it is the one that would have started it.
+    """
+    if (running := call.current()) is not None:
+        return running.command
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is not None:
         return ["python", "-m", spec.name.removesuffix(".__main__")]

@@ -10,6 +10,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from hrm_sweep.system.output import printable
+from hrm_sweep.terminal import notebook
 
 WIDE = 1000
 """Columns where output is not a terminal: enough for every table."""
@@ -18,13 +19,21 @@ WIDE = 1000
 class PrintableConsole(Console):
     """Console on standard output that prints text as it is, its control characters escaped.
 
-    Colours and line breaks are for terminals only.
+    Colours and line breaks are for terminals only; the cell of a notebook has a width, too.
     """
 
     def __init__(self) -> None:
-        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False)
+        is_notebook = notebook.kernel() is not None
+        super().__init__(
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+            emoji=False,
+            force_jupyter=False,
+            force_terminal=False if is_notebook else None,  # its output says that it is one
+        )
         if not self.is_terminal:
-            self.width = WIDE
+            self.width = notebook.WIDTH if is_notebook else WIDE
 
     @property
     def file(self) -> IO[str]:

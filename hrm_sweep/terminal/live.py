@@ -1,8 +1,8 @@
 """Live view of a study: a head, trials while they run, a final table.
 
-On a terminal the trials are a live table; in a pipe, a file or a dumb terminal they are plain
-lines, one for each tenth of a trial and one for its end. Of a trial with repeats both show the
-current repeat and its steps.
+On a terminal, and in the cell of a notebook, the trials are a live table; in a pipe, a file or a
+dumb terminal they are plain lines, one for each tenth of a trial and one for its end. Of a trial
+with repeats both show the current repeat and its steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from hrm_sweep.engine.other_sweeps import Others
 from hrm_sweep.engine.progress import TrialProgress
 from hrm_sweep.engine.state import StudyState, by_number
 from hrm_sweep.formatting import MetricFormat
-from hrm_sweep.terminal import trial_text
+from hrm_sweep.terminal import notebook, trial_text
+from hrm_sweep.terminal.notebook import NotebookLive
 from hrm_sweep.terminal.study_tables import FINAL_ROWS, MetricColumns, final_table, live_table
 from hrm_sweep.terminal.tables import folded
 
@@ -57,7 +58,7 @@ class LiveView:
         self._console, self._clock = console, clock
         self._head, self._columns, self._describe_others = head, columns, describe_others
         self._after_end, self._seconds_before = after_end, seconds_before
-        self._live: Live | None = None
+        self._live: Live | NotebookLive | None = None
         self._width = console.width
         self._began = self._drawn = -math.inf
         self._tenths: Counter[int] = Counter()
@@ -72,7 +73,7 @@ class LiveView:
         """Print the head; on a terminal, start the live table."""
         self._state, self._began = state, self._clock.monotonic() - self._seconds_before
         self._print_head()
-        if self._console.is_terminal and not self._console.is_dumb_terminal:
+        if notebook.kernel() or (self._console.is_terminal and not self._console.is_dumb_terminal):
             self._start_live()
 
     def tick(self) -> None:
@@ -157,10 +158,14 @@ class LiveView:
 
     def _start_live(self) -> None:
         self._width = self._console.width
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._live = (
+            NotebookLive(self._console)
+            if notebook.kernel()
+            else Live(console=self._console, auto_refresh=False, transient=True)
+        )
         self._live.start()
 
-    def _draw(self, live: Live) -> None:
+    def _draw(self, live: Live | NotebookLive) -> None:
         if self._console.width < self._width:  # it has broken lines, into an unknown number
             live.stop()
             self._console.clear()

@@ -24,7 +24,7 @@ for group, options in GROUPS.items():
 
 
 class HrmSweeper(Sweeper):
-    """Entry point to `hrm_sweep.sweep`, which is imported when a sweep begins."""
+    """Entry point to `hrm_sweep.one_sweep`, imported when a sweep begins."""
 
     def __init__(self, **config: Any) -> None:
         self._config = SweeperConfig(**config)
@@ -44,22 +44,29 @@ class HrmSweeper(Sweeper):
 
         Raises:
             SystemExit: bad input (2), no result (1), Ctrl-C (130), SIGTERM (143), SIGHUP (129); the
-                message has been printed.
+                message has been printed. `hrm_sweep.sweep` gets the exceptions themselves.
         """
         from hrm_sweep.commands.input_errors import input_errors
         from hrm_sweep.errors import HrmSweepError, InputError
         from hrm_sweep.runs.own_keys import in_own_keys, own_keys
+        from hrm_sweep.system import call
         from hrm_sweep.system.output import printable
         from hrm_sweep.system.process import exit_code, stop_signals
 
         try:
             with stop_signals(), active_config(self._app[2]), input_errors(self._app[2]):
-                from hrm_sweep.sweep import Sweep  # takes a second, in which Ctrl-C may come
+                from hrm_sweep.one_sweep import Sweep  # takes a second, in which Ctrl-C may come
 
                 return Sweep(*self._app, self._config, arguments).run()
         except HrmSweepError as error:
             words = in_own_keys(str(error), own_keys(self._app[2]))
+            if call.current():
+                raise (InputError if isinstance(error, InputError) else HrmSweepError)(
+                    words
+                ) from error
             print(printable(words), file=sys.stderr)
             raise SystemExit(2 if isinstance(error, InputError) else 1) from error
         except KeyboardInterrupt as error:
+            if call.current():
+                raise
             raise SystemExit(exit_code(error)) from None

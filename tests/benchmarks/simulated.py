@@ -33,7 +33,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from hrm_sweep import sweep
+from hrm_sweep import one_sweep as sweep
 from hrm_sweep.engine.interfaces import SystemClock
 from hrm_sweep.launch import pool
 from hrm_sweep.launch.job import Job

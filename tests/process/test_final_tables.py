@@ -29,7 +29,7 @@ def copied(studies_folder, tmp_path, monkeypatch) -> Path:
 
 
 def test_a_study_is_a_data_frame_with_a_row_for_each_repeat():
-    table = hrm_sweep.load_study("repeated")
+    table = hrm_sweep.load_study("repeated").trials
     assert list(table["trial"]) == [0, 0, 0, 1, 1, 1]
     assert list(table["repeat"]) == [0, 1, 2, 0, 1, 2]
     assert list(table["params.x"]) == [1, 1, 1, 4, 4, 4]
@@ -39,7 +39,7 @@ def test_a_study_is_a_data_frame_with_a_row_for_each_repeat():
 
 
 def test_trials_that_failed_are_rows_too():
-    table = hrm_sweep.load_study("grid")
+    table = hrm_sweep.load_study("grid").trials
     failed = table[table["outcome"] == "failed"]
     assert list(failed["trial"]) == [1, 3, 5]
     assert set(failed["reason"]) == {"ValueError: this one raises"}
@@ -47,7 +47,7 @@ def test_trials_that_failed_are_rows_too():
 
 
 def test_the_newest_study_is_loaded_if_none_is_named():
-    assert set(hrm_sweep.load_study()["study"]) == {"repeated"}
+    assert set(hrm_sweep.load_study().trials["study"]) == {"repeated"}
 
 
 def test_export_writes_the_same_table_twice(typed, tmp_path):
@@ -57,7 +57,7 @@ def test_export_writes_the_same_table_twice(typed, tmp_path):
         assert f"{name}: 6 rows, " in said
         table = read(tmp_path / name)
         assert list(table["objective"]) == [1.0, 1.5, 2.0, 4.0, 4.5, 5.0]
-        assert list(table.columns) == list(hrm_sweep.load_study("repeated").columns)
+        assert list(table.columns) == list(hrm_sweep.load_study("repeated").trials.columns)
 
 
 def test_export_to_another_kind_of_file_is_refused(typed):

@@ -113,12 +113,12 @@ def test_report_is_written(typed):
 
 def test_export_and_load_study_give_a_row_for_each_repeat(typed):
     assert typed("export", "shipped", "--to", "shipped.csv")[0] == 0
-    for table in (pandas.read_csv("shipped.csv"), hrm_sweep.load_study("shipped")):
+    for table in (pandas.read_csv("shipped.csv"), hrm_sweep.load_study("shipped").trials):
         assert [*table["trial"]] == [0, 0, 1, 1]
         assert [*table["repeat"]] == [0, 1, 0, 1]
         assert [*table["params.lr"]] == [1e-3, 1e-3, 3e-3, 3e-3]
         assert table["eval/loss"][2:].mean() == pytest.approx(BEST_LOSS, rel=1e-12)
-    assert [*hrm_sweep.load_study("foreign")["outcome"]] == ["complete", "failed"] * 3
+    assert [*hrm_sweep.load_study("foreign").trials["outcome"]] == ["complete", "failed"] * 3
 
 
 def test_optuna_has_all_trials():

@@ -44,6 +44,6 @@ def test_the_app_of_the_page_runs_by_its_commands(tmp_path, monkeypatch):
         "grid": 6,
         "more": 12,
     }
-    table = load_study("more")
+    table = load_study("more").trials
     is_added = table["params.y"] > 0
     assert table["params.z"].notna().tolist() == is_added.tolist()

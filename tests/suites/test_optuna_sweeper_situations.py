@@ -184,7 +184,7 @@ def test_a_custom_search_space():
         assert abs(trial.params["z"] - trial.params["x"]) <= 0.3
         assert ("+depth" in trial.params) == (trial.params["+form"] == "deep")
     assert found.best_params == study("custom").best_params
-    table = load_study("swept")
+    table = load_study("swept").trials
     is_deep = table["params.form"] == "deep"
     assert table["params.depth"].notna().tolist() == is_deep.tolist()
     for command in ("best", "show", "report", "export", "list", "reproduce --yes", "resume --yes"):

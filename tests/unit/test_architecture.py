@@ -18,19 +18,20 @@ LAYERS = [
     {"storage", "tracking", "keys"},
     {"engine", "launch"},
     {"report", "terminal"},
-    {"commands", "sweep"},
+    {"commands", "one_sweep"},
     {"hrm", "lightning", "huggingface"},
-    {"cli"},
+    {"cli", "results"},
+    {"api"},
     {"__main__"},
 ]
 """Lowest first; a module imports from lower layers and from its own package."""
 
-MAY_KNOW_THE_APP = {"hrm", "cli"}
+MAY_KNOW_THE_APP = {"hrm", "cli", "results", "api"}
 
 DOORS = {
     "torch": ("hrm/", "compat/torch.py"),
-    "matplotlib": ("hrm/pictures/", "report/"),
-    "pandas": ("runs/table.py", "commands/export.py"),
+    "matplotlib": ("hrm/pictures/", "report/", "results.py", "terminal/notebook.py"),
+    "pandas": ("runs/table.py", "commands/export.py", "results.py"),
     "jinja2": ("report/html.py",),
     "optuna": ("search/", "storage/", "engine/", "launch/job.py", "compat/"),
     "sqlalchemy": ("storage/", "tracking/", "commands/addresses.py", "compat/"),
@@ -40,6 +41,7 @@ DOORS = {
     "rich": ("terminal/", "commands/console.py"),
     "hydra": (
         "compat/hydra.py",
+        "compat/hydra_state.py",
         "commands/error_messages.py",
         "commands/input_errors.py",
         "keys/",
@@ -47,8 +49,9 @@ DOORS = {
         "launch/",
         "engine/",
         "hrm/",
-        "sweep.py",
+        "one_sweep.py",
         "cli.py",
+        "api.py",
     ),
 }
 """Framework -> where it may be imported."""

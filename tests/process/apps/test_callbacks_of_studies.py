@@ -19,7 +19,8 @@ def tell(end):
 def tell_the_end(end):
     from hrm_sweep import load_study
     best = [(trial.number, trial.values["objective"]) for trial in end.best]
-    text = f"{end.study} {end.outcome} {dict(end.counts)} {best} {len(load_study(end.folder))}\\n"
+    rows = len(load_study(end.folder).trials)
+    text = f"{end.study} {end.outcome} {dict(end.counts)} {best} {rows}\\n"
     with Path("ended").open("a") as file:
         file.write(text)
 

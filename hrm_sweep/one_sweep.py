@@ -45,7 +45,7 @@ from hrm_sweep.runs.models import KEEP_ALL
 from hrm_sweep.runs.own_keys import own_keys
 from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.writers import describe_unknown, unknown_writer
-from hrm_sweep.system import environment, machine, output, process
+from hrm_sweep.system import call, environment, machine, output, process
 from hrm_sweep.system.redact import check_no_secrets, redacted
 from hrm_sweep.system.sqlite_urls import absolute
 from hrm_sweep.terminal import hints
@@ -98,6 +98,8 @@ class Sweep:
             arguments=arguments,
         )
         self._folder = self._plan.dir.path
+        if (called := call.current()) is not None:
+            called.folders.append(self._folder.absolute())
         self._job = self._make_job(task)
         self._launcher_config = hydra_config.hydra.launcher
         self._launcher_name = str(hydra_config.hydra.runtime.choices["hydra/launcher"])
