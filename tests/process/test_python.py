@@ -24,7 +24,12 @@ from hrm_sweep.errors import InputError, StudyError
 sys.path.insert(0, str(APP.parent))  # where a user imports an app from
 import parabola
 
-NAMED = [UNTRACKED, "hydra.sweep.dir=multirun/study", "hydra.sweeper.study_name=study"]
+NAMED = [
+    UNTRACKED,
+    "hydra/launcher=pool",
+    "hydra.sweep.dir=multirun/study",
+    "hydra.sweeper.study_name=study",
+]
 SHIPPED = ["trainer.epochs=2", "data.num_puzzles=8", "data.num_eval_puzzles=8", "tracking=off"]
 
 
@@ -194,7 +199,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import hrm_sweep, parabola
 try:
     study = hrm_sweep.sweep(
-        ["+x=1,3", "hydra/launcher=pool", "+awaited={{1:go,3:go}}", *{NAMED!r}], task=parabola.main
+        ["+x=1,3", "+awaited={{1:go,3:go}}", *{NAMED!r}], task=parabola.main
     )
     print(repr(study))
 except KeyboardInterrupt:
