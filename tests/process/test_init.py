@@ -87,6 +87,7 @@ def test_a_folder_below_a_file_is_refused():
         init("file/app")
 
 
+@pytest.mark.slow
 def test_what_it_prints_can_be_pasted(capsys):
     init()
     said = capsys.readouterr().out

@@ -101,6 +101,12 @@ def test_the_engine_alone_runs_an_app(alone, tmp_path):
     assert "first" in succeeded(alone.with_name("hrm-sweep"), "list", cwd=tmp_path)
 
 
+def test_init_writes_its_app_from_the_wheel(alone, tmp_path):
+    succeeded(alone, "-m", "hrm_sweep", "init", "mine", cwd=tmp_path)
+    assert "learning rate" in succeeded(alone, "app.py", "--help", cwd=tmp_path / "mine")
+    succeeded(alone, "app.py", cwd=tmp_path / "mine")
+
+
 def test_the_engine_alone_says_what_the_shipped_app_needs(alone, tmp_path):
     for arguments in ((), ("-m", "lr=1e-4,1e-3")):
         done = run(alone, "-m", "hrm_sweep", *arguments, cwd=tmp_path)
