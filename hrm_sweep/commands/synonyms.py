@@ -42,7 +42,9 @@ def understood(arguments: Sequence[str], commands: Container[str]) -> list[str]:
             f"{word}: no command of that name; Ctrl-C where a study runs stops it, its trials "
             "are kept, and resume continues"
         )
-    return first + rest if word in commands else [*MEANT.get(word, word).split(), *rest]
+    if word in commands or word not in MEANT:
+        return [*arguments]
+    return [*MEANT[word].split(), *rest]
 
 
 def versions() -> str:

@@ -53,5 +53,9 @@ def test_what_no_command_does_is_answered(word):
         understood([word, "grid"], COMMANDS)
 
 
+def test_an_override_with_spaces_stays_whole():
+    assert understood(["lr=interval(1e-4, 1e-3)"], COMMANDS) == ["lr=interval(1e-4, 1e-3)"]
+
+
 def test_a_synonym_means_a_command():
     assert {*MEANT.values()} - {"", "-m", "--version", "--help"} <= set(COMMANDS)
