@@ -11,6 +11,7 @@ import posixpath
 import re
 from pathlib import Path
 
+import notebook_page
 import reference
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -35,7 +36,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, place in elsewhere().items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
     files.append(File.generated(config, "api.md", content=reference.python()))
+    for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
+        page = notebook_page.markdown(notebook.content_string)
+        files.append(File.generated(config, _markdown(notebook.src_uri), content=page))
     return files
+
+
+def _markdown(path: str) -> str:
+    return path.removesuffix(".ipynb") + ".md" if path.endswith(".ipynb") else path
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -50,7 +58,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     def translated(link: re.Match[str]) -> str:
         text, target, anchor = link.groups(default="")
         path = posixpath.normpath(posixpath.join(source_folder, target))
-        place = in_site.get(path, path.removeprefix("docs/"))
+        place = in_site.get(path, _markdown(path.removeprefix("docs/")))
         if files.get_file_from_path(place) is None and (ROOT / path).exists():
             return text.strip("[]")
         return f"{text}({os.path.relpath(place, posixpath.dirname(here) or '.')}{anchor})"
