@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -75,7 +76,12 @@ def _run(
     explained: Callable[[Exception], InputError],
     **variables: str,
 ) -> StudyResult:
-    with call.as_typed(command, ["-m", *overrides]) as called, hydra_of_its_own(**variables):
+    with (
+        call.as_typed(command, ["-m", *overrides]) as called,
+        hydra_of_its_own(**variables),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "IProgress not found")  # of Optuna, in a notebook
         if unknown := parse_arguments()[1]:
             raise InputError(f"{unknown[0]}: no flag of that name")
         try:
