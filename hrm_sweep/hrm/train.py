@@ -17,6 +17,7 @@ from hrm_sweep.hrm.data import build_task
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training import checkpoint
 from hrm_sweep.hrm.training.evaluate import examples, other_halting, submission
+from hrm_sweep.hrm.training.phases import phase_name
 from hrm_sweep.hrm.training.trainer import Trainer
 from hrm_sweep.runs import handle as trial
 from hrm_sweep.system import files, process
@@ -157,7 +158,8 @@ def _write_results(trainer: Trainer, history: History, handle: trial.RunHandle) 
     files.write_json(folder / "training_history.json", epochs)
     final, epoch, best = trainer.weights(), trainer.weights_epoch, trainer.best
     if best.epoch:
-        handle.set_tags(best_epoch=str(best.epoch))
+        reached = phase_name(best.values["eval/phase"])
+        handle.set_tags(best_epoch=str(best.epoch), phase=reached)
     if epoch is not None and trainer.epoch == handle.last_step:
         handle.set_tags(weights=checkpoint.fingerprint(final))  # those that a repetition arrives at
     if best.weights is None:

@@ -51,6 +51,15 @@ class MixerWeights(NamedTuple):
     """[D, M]."""
 
 
+class PointwiseWeights(NamedTuple):
+    """The matrices of a block without mixing over tokens, [outputs, inputs], all of one dtype."""
+
+    gate_up: Tensor
+    """[2 M, D]."""
+    down: Tensor
+    """[D, M]."""
+
+
 WeightsT = TypeVar("WeightsT", bound=tuple[Tensor, ...], contravariant=True)
 
 
@@ -114,6 +123,11 @@ class Backend(Protocol):
 
     def mixer(self, parameters: MixerWeights, threads: int) -> BlockKernel[MixerWeights]:
         """Return a kernel for one block that mixes over tokens, as `block` does."""
+
+    def pointwise(
+        self, parameters: PointwiseWeights, threads: int
+    ) -> BlockKernel[PointwiseWeights]:
+        """Return a kernel for one block without attention, as `block` does: norm(x + SwiGLU x)."""
 
 
 def refuse_second_derivative() -> None:

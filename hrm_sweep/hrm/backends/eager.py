@@ -17,6 +17,7 @@ from hrm_sweep.compat import torch as torch_compat
 from hrm_sweep.hrm.backends.backend import (
     BlockWeights,
     MixerWeights,
+    PointwiseWeights,
     SequenceLayout,
     refuse_second_derivative,
 )
@@ -27,7 +28,7 @@ from hrm_sweep.hrm.backends.eager_swiglu import (
     swiglu,
     swiglu_backward,
 )
-from hrm_sweep.hrm.backends.mixer import Mixer
+from hrm_sweep.hrm.backends.mixer import Mixer, Pointwise
 
 LONGEST_PLAIN = 128
 """Tokens up to which materialized attention weights beat PyTorch's blockwise (flash) kernel. With
@@ -53,6 +54,10 @@ class EagerBackend:
     def mixer(self, parameters: MixerWeights, threads: int) -> Mixer:  # noqa: ARG002
         """Return a kernel for a block that mixes over tokens."""
         return Mixer(EagerSwiGLU(*parameters[:2]), EagerSwiGLU(*parameters[2:]))
+
+    def pointwise(self, parameters: PointwiseWeights, threads: int) -> Pointwise:  # noqa: ARG002
+        """Return a kernel for a block without mixing over tokens."""
+        return Pointwise(EagerSwiGLU(*parameters))
 
 
 class EagerBlock:

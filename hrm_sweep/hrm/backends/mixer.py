@@ -1,4 +1,4 @@
-"""A block that mixes over tokens by a SwiGLU instead of attention: `mlp_t` of the published TRM.
+"""Blocks without attention: `mlp_t` of the published TRM, and one that does not mix at all.
 
 Shapes as in `backend`.
 """
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from hrm_sweep.hrm.backends.backend import MixerWeights, SequenceLayout
+from hrm_sweep.hrm.backends.backend import MixerWeights, PointwiseWeights, SequenceLayout
 
 
 class SwiGLUKernel(Protocol):
@@ -49,3 +49,22 @@ class Mixer:
         """Return the states after the SwiGLU over tokens, [B, D, T]."""
         x_BDT = x_RD.unflatten(0, (-1, layout.tokens)).transpose(1, 2).contiguous()
         return self._over_tokens(x_BDT.flatten(0, 1)).unflatten(0, x_BDT.shape[:2])
+
+
+class Pointwise:
+    """A `BlockKernel` of a post-norm SwiGLU over features alone."""
+
+    def __init__(self, over_features: SwiGLUKernel) -> None:
+        self._over_features = over_features
+
+    def prepare(self, weights: PointwiseWeights) -> None:
+        """Take over the weights to compute with."""
+        self._over_features.prepare(*weights)
+
+    def __call__(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:  # noqa: ARG002
+        """Return the states after the block, [R, D]."""
+        return self._over_features(x_RD.contiguous())
+
+    def first_token(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
+        """Return the state of each sequence's first token after the block, [B, D]."""
+        return self._over_features(x_RD[:: layout.tokens].contiguous())

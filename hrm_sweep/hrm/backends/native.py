@@ -16,10 +16,11 @@ from hrm_sweep.hrm.backends import block_library, toolchain
 from hrm_sweep.hrm.backends.backend import (
     BlockWeights,
     MixerWeights,
+    PointwiseWeights,
     SequenceLayout,
     refuse_second_derivative,
 )
-from hrm_sweep.hrm.backends.mixer import Mixer
+from hrm_sweep.hrm.backends.mixer import Mixer, Pointwise
 from hrm_sweep.hrm.backends.native_swiglu import (
     NativeSwiGLU,
     as_returned,
@@ -59,6 +60,10 @@ class NativeBackend:
         """Return a kernel for a block that mixes over tokens, as `block` does."""
         halves = parameters[:2], parameters[2:]
         return Mixer(*(NativeSwiGLU(*weights, threads) for weights in halves))
+
+    def pointwise(self, parameters: PointwiseWeights, threads: int) -> Pointwise:
+        """Return a kernel for a block without mixing over tokens."""
+        return Pointwise(NativeSwiGLU(*parameters, threads))
 
 
 class NativeBlock:

@@ -34,6 +34,9 @@ class _ModelConfig:
     mlp_t: bool = False
     """Whether blocks mix over tokens by a SwiGLU instead of attention, as in TRM's recipe for
     Sudoku. Its weights fit one number of tokens."""
+    mixing: str = choice("attention", "mlp_t", "none", default="attention")
+    """How blocks mix over tokens: `attention`, `mlp_t` (the same as mlp_t=true), or `none`: tokens
+    see neither each other nor the puzzle embedding, a baseline that shows what mixing does."""
     puzzle_emb_ndim: int = MISSING
     """Size of the puzzle embedding, the vector learned for each identifier and put before the
     tokens; 0: the model does not see identifiers."""
@@ -44,6 +47,11 @@ class _ModelConfig:
     """Token loss: `stablemax`, as in HRM, or `softmax`."""
     init_from: str | None = MISSING
     """Checkpoint to start from, ours or of the published code; null: random initialization."""
+
+    @property
+    def mixes_by(self) -> str:
+        """`mixing`, which the published key `mlp_t` decides if it is true."""
+        return "mlp_t" if self.mlp_t else self.mixing
 
 
 @dataclass(kw_only=True, slots=True)
@@ -126,12 +134,15 @@ def _check_model(config: _ModelConfig) -> None:
     at_least("puzzle_emb_ndim", config.puzzle_emb_ndim, 0)
     _check_puzzle_embedding(config)
     check_choices(config)
+    if config.mlp_t and config.mixing == "none":
+        rule = "names another way of mixing over tokens than mixing=none"
+        raise ConfigError("mlp_t", "true", rule, "set mixing alone")
     positive("expansion", config.expansion, "try expansion=4")
     _check_heads(config)
 
 
 def _check_heads(config: _ModelConfig) -> None:
-    if config.mlp_t:
+    if config.mixes_by != "attention":
         return
     hidden_dim, num_heads = config.hidden_dim, config.num_heads
     unit = 2 * num_heads if config.pos_encodings == "rope" else num_heads

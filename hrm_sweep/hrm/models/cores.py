@@ -59,7 +59,7 @@ class Core(nn.Module):
         tokens = self.prefix + sizes.seq_len
         self.positions = config.pos_encodings
         self.layout = SequenceLayout(tokens, config.num_heads, None)
-        if self.positions == "rope" and not config.mlp_t:
+        if self.positions == "rope" and config.mixes_by == "attention":
             table = rope_table(tokens, width // config.num_heads)
             self.layout = self.layout._replace(rope_table=table)
         if self.positions == "learned":

@@ -8,6 +8,7 @@ so that its checkpoints can be loaded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from hrm_sweep.hrm.backends.backend import (
     BlockKernel,
     BlockWeights,
     MixerWeights,
+    PointwiseWeights,
     SequenceLayout,
 )
 from hrm_sweep.hrm.backends.eager import EagerBackend
@@ -183,19 +185,29 @@ def mlp_width(size: int, expansion: float, multiple_of: int) -> int:
     return -(-round(expansion * size * 2 / 3) // multiple_of) * multiple_of
 
 
+WEIGHTS: dict[str, Callable[..., Any]] = {
+    "attention": BlockWeights,
+    "mlp_t": MixerWeights,
+    "none": PointwiseWeights,
+}
+"""The matrices of a block by how it mixes over tokens."""
+
+
 class Block(nn.Module):
     """A post-norm transformer block: attention, then SwiGLU, each with RMSNorm after the sum.
 
-    With `mlp_t` a SwiGLU over the tokens of each feature takes the place of attention.
+    With `mixing=mlp_t` a SwiGLU over the tokens of each feature takes the place of attention, with
+    `none` there is neither.
     """
 
     def __init__(self, config: ModelConfig, tokens: int) -> None:
         super().__init__()
-        self._mixes_tokens = config.mlp_t
-        if config.mlp_t:
+        self._mixing = config.mixes_by
+        first: tuple[Linear, ...] = ()
+        if self._mixing == "mlp_t":
             self.mlp_t = SwiGLU(tokens, config.expansion, config.mlp_multiple_of)
             first = self.mlp_t.gate_up_proj, self.mlp_t.down_proj
-        else:
+        elif self._mixing == "attention":
             self.self_attn = Attention(config.hidden_dim, config.num_heads)
             first = self.self_attn.qkv_proj, self.self_attn.o_proj
         self.mlp = SwiGLU(config.hidden_dim, config.expansion, config.mlp_multiple_of)
@@ -207,7 +219,7 @@ class Block(nn.Module):
     @property
     def sizes_of_products(self) -> list[int]:
         """The hidden size and the widths of the MLPs, which the compiled block takes in pairs."""
-        mlps = [self.mlp, self.mlp_t] if self._mixes_tokens else [self.mlp]
+        mlps = [self.mlp, self.mlp_t] if self._mixing == "mlp_t" else [self.mlp]
         return [len(self.mlp.down_proj.weight), *(m.down_proj.weight.shape[1] for m in mlps)]
 
     def forward(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
@@ -220,16 +232,18 @@ class Block(nn.Module):
 
     def use_backend(self, backend: Backend, threads: int) -> None:
         """Compute with this backend from now on."""
-        parameters = [linear.weight for linear in self._linear]
-        if self._mixes_tokens:
-            self._kernel = backend.mixer(MixerWeights(*parameters), threads)
-        else:
-            self._kernel = backend.block(BlockWeights(*parameters), threads)
+        parameters = WEIGHTS[self._mixing](*[linear.weight for linear in self._linear])
+        kernels: dict[str, Callable[[Any, int], BlockKernel[Any]]] = {
+            "attention": backend.block,
+            "mlp_t": backend.mixer,
+            "none": backend.pointwise,
+        }
+        self._kernel = kernels[self._mixing](parameters, threads)
         self.refresh()
 
     def refresh(self) -> None:
         """Prepare the weights for the backend, after every change of `Linear.compute_weight`."""
-        weights = MixerWeights if self._mixes_tokens else BlockWeights
+        weights = WEIGHTS[self._mixing]
         self._kernel.prepare(weights(*[linear.compute_weight for linear in self._linear]))
 
 

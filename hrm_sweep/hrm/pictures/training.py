@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from hrm_sweep.hrm.pictures.grids import draw_predictions, predictions_figure, save
+from hrm_sweep.hrm.training.phases import phase_name
 
 __all__ = ["draw_predictions", "draw_training_metrics", "predictions_figure", "training_figure"]
 
 TRAIN, EVAL, GOOD, BAD, RULE = "#8a8f98", "#16324f", "#0a7d4b", "#c1121f", "#e6e8ec"
 # Okabe and Ito's colours for colour-blind readers, with a darker yellow
 PATTERNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08900", "#56b4e9")
+PHASE_SHADES = ("#f9dcd7", "#fdf0c4", "#dcefe2")
+"""Behind the epochs of mode value, pattern recognition and specialization."""
 SOLVED = 0.99
 """Exact match from which puzzles count as solved."""
 WIDTH, HEIGHT, LABELS_A_ROW = 11, 7.4, 4
@@ -60,6 +63,7 @@ def training_figure(history: History, *, best_epoch: int | None = None) -> Figur
     for axes, title in zip((exact, tokens, loss, rate), titles, strict=True):
         _finish(axes, title, history, best)
     _mark_divergence(loss, history)
+    _mark_phases(exact, history)
     for axes in (exact, tokens):
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
@@ -195,6 +199,18 @@ def _mark_divergence(axes: Axes, history: History) -> None:
             "not finite", (epochs[0] - 0.4, 0.92), xycoords=("data", "axes fraction"),
             color=BAD, fontsize=9,
         )  # fmt: skip
+
+
+def _mark_phases(axes: Axes, history: History) -> None:
+    """Shade the epochs up to each evaluation by its phase, which the legend names."""
+    labelled = [row for row in history if math.isfinite(_number(row.get("eval/phase")))]
+    begins = history[0]["epoch"] - 0.5 if history else 0.0
+    for number, rows in groupby(labelled, key=lambda row: int(row["eval/phase"])):
+        *_, last = rows
+        ends = last["epoch"] + 0.5
+        colour, label = PHASE_SHADES[number - 1], f"phase: {phase_name(number)}"
+        axes.axvspan(begins, ends, color=colour, linewidth=0, zorder=0, label=label)
+        begins = ends
 
 
 def _headline(history: History, best: int | None) -> str:

@@ -14,6 +14,7 @@ from hrm_sweep.hrm.data.tokens import IGNORE
 from hrm_sweep.hrm.models.act import ACT, Carry
 from hrm_sweep.hrm.training.losses import score_predictions, segment_losses
 from hrm_sweep.hrm.training.metrics import MeanMetrics
+from hrm_sweep.hrm.training.phases import phase_of
 
 TOKENS_AT_ONCE = 4096
 """Tokens of a chunk: large enough for full speed, small enough for the cache."""
@@ -39,6 +40,7 @@ def evaluate(model: ACT, task: Task) -> dict[str, float]:
     model that predicts the same token everywhere. `eval/token_accuracy` is a mean over labels,
     `eval/token_accuracy_per_puzzle`, as published, one over puzzles. `eval/segments` is the mean
     number of segments after which the model would halt, whether or not it was stopped there.
+    `eval/phase` is that of `phases`.
     """
     batch = task.eval.all()
     solutions = solve(model, batch)
@@ -65,7 +67,9 @@ def evaluate(model: ACT, task: Task) -> dict[str, float]:
     labelled = solutions.predictions[batch.labels != IGNORE]
     metrics.add({"eval/mode_share": labelled.bincount().max().item()}, len(labelled))
     votes = task.votes(Answers(batch, solutions.predictions, solutions.confidence))
-    return metrics.means() | {f"eval/{name}": value for name, value in votes.items()}
+    means = metrics.means()
+    means["eval/phase"] = float(phase_of(means))
+    return means | {f"eval/{name}": value for name, value in votes.items()}
 
 
 def other_halting(model: ACT, task: Task) -> dict[str, float]:

@@ -12,6 +12,7 @@ EVAL_METRICS = {
     "eval/token_accuracy_per_puzzle": "the same, as a mean over puzzles, as published",
     "eval/exact_match": "share of held-out puzzles whose every token is right",
     "eval/mode_share": "share of the most common prediction; 1: the same token everywhere",
+    "eval/phase": "1: mode_share is above 50 %; 3: exact_match is 50 % or more; 2: neither",
     "eval/segments": "mean number of segments after which the model would halt; lower is better",
 }
 """Metrics that every task has, and what they are."""

@@ -9,7 +9,7 @@ import torch
 from formulas import plain_mixer
 from torch import Tensor
 
-from hrm_sweep.hrm.backends.backend import Backend, MixerWeights, SequenceLayout
+from hrm_sweep.hrm.backends.backend import Backend, MixerWeights, PointwiseWeights, SequenceLayout
 from hrm_sweep.hrm.backends.eager import EagerBackend
 from hrm_sweep.hrm.backends.mixer import Mixer
 from hrm_sweep.hrm.backends.native import NativeBackend, NativeSwiGLU
@@ -164,3 +164,32 @@ def test_weights_that_change_before_the_backward_pass_are_refused():
     kernel.prepare(*kernel.parameters)
     with pytest.raises(RuntimeError, match="changed between its forward and backward pass"):
         out.sum().backward()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+def test_a_block_without_mixing_is_its_formula_and_has_its_gradient(backend, dtype, tolerance):
+    torch.manual_seed(0)
+    backend.load()
+    shapes = [(2 * 24, 12), (12, 24)]
+    parameters = PointwiseWeights(*(torch.randn(s).div(3).requires_grad_() for s in shapes))
+    rounded = [p.detach().to(dtype).requires_grad_() for p in parameters]
+    kernel = backend.pointwise(parameters, 1)
+    kernel.prepare(PointwiseWeights(*rounded))
+    layout, x = SequenceLayout(5, 1, None), torch.randn(15, 12, requires_grad=True)
+    exact = x.detach().double().requires_grad_()
+    gate_up, down = (p.detach().double().requires_grad_() for p in rounded)
+    gate, up = (exact @ gate_up.T).chunk(2, dim=-1)
+    y = exact + (gate * gate.sigmoid() * up) @ down.T
+    wanted = y / (y.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+    found = kernel(x, layout)
+    torch.testing.assert_close(found.double(), wanted, rtol=tolerance, atol=tolerance)
+    with torch.no_grad():
+        first = kernel.first_token(x, layout)
+    torch.testing.assert_close(first.double(), wanted[::5], rtol=tolerance, atol=tolerance)
+    (found * torch.arange(12.0)).sum().backward()
+    (wanted * torch.arange(12.0)).sum().backward()
+    scale = exact.grad.abs().max()
+    torch.testing.assert_close(
+        x.grad.double() / scale, exact.grad / scale, rtol=2 * tolerance, atol=2 * tolerance
+    )

@@ -7,7 +7,7 @@ import torch
 from small import hrm_config, small_task, transformer_config, trm_config
 from torch import Tensor
 
-from hrm_sweep.errors import CheckpointError
+from hrm_sweep.errors import CheckpointError, ConfigError
 from hrm_sweep.hrm.models.act import ACT, Carry
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.models.configs import HRMConfig
@@ -394,3 +394,26 @@ def test_a_damaged_file_of_weights_is_not_used(tmp_path):
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match=r"damaged, its SHA-256 is not that in best_model"):
         build(hrm_config(init_from=str(path)))
+
+
+@pytest.mark.parametrize("config", [hrm_config, trm_config, transformer_config])
+def test_without_mixing_a_token_decides_its_own_answer_alone(config):
+    torch.manual_seed(0)
+    task = small_task()
+    model = build_model(config(mixing="none", puzzle_emb_ndim=0), task).eval()
+    batch = task.eval.all()
+    changed = batch.inputs.clone()
+    changed[:, 0] = 11 - changed[:, 0]
+    with torch.inference_mode():
+        carry = model.initial_carry(len(batch))
+        one, other = (
+            model(carry, inputs, batch.identifiers)[1].logits for inputs in (batch.inputs, changed)
+        )
+    assert torch.equal(one[:, 1:], other[:, 1:])
+    assert not torch.equal(one[:, 0], other[:, 0])
+
+
+def test_mlp_t_is_the_published_name_of_a_way_of_mixing():
+    assert trm_config(mlp_t=True).mixes_by == trm_config(mixing="mlp_t").mixes_by == "mlp_t"
+    with pytest.raises(ConfigError, match=r"mlp_t=true: names another way of mixing.*set mixing"):
+        trm_config(mlp_t=True, mixing="none")

@@ -159,6 +159,21 @@ def test_validity_is_drawn_where_a_task_has_it():
     assert "valid grids" in legend_of(training_figure(history))
 
 
+def test_phases_are_shaded_up_to_each_evaluation_and_named():
+    phases = [1.0] * 8 + [2.0] + [3.0] * 11
+    history = [row | {"eval/phase": phases[row["epoch"] - 1]} for row in history_of(20, ["copy"])]
+    figure = training_figure(history)
+    named = [label for label in legend_of(figure) if label.startswith("phase: ")]
+    assert named == [
+        "phase: mode value",
+        "phase: pattern recognition",
+        "phase: specialization",
+    ]
+    spans = [(patch.get_x(), patch.get_width()) for patch in figure.axes[0].patches]
+    assert spans == [(0.5, 8.0), (8.5, 1.0), (9.5, 11.0)]
+    assert not training_figure(history_of(20, ["copy"])).axes[0].patches  # of an older record
+
+
 def test_a_line_joins_the_epochs_that_were_evaluated():
     history = history_of(6, ["copy"])
     for row in history:

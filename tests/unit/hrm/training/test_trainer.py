@@ -166,7 +166,7 @@ def test_an_epoch_measures_what_the_design_names():
         *("eval/loss", "eval/token_accuracy", "eval/exact_match"),
         *("eval/exact_match/copy", "eval/exact_match/increment"),
         *("eval/token_accuracy/copy", "eval/token_accuracy/increment"),
-        *("eval/mode_share", "eval/segments"),
+        *("eval/mode_share", "eval/segments", "eval/phase"),
         *("optimizer/lr", "time/examples_per_second"),
     }
     assert all(math.isfinite(value) for value in measurement.values.values())
