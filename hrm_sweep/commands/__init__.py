@@ -14,6 +14,7 @@ from hrm_sweep.commands import (
     init,
     listing,
     pages,
+    rename,
     report,
     reproduce,
     resume,
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Command] = {
         tag.NOTE,
         tag.ARCHIVE,
         init.COMMAND,
+        rename.COMMAND,
         clean.COMMAND,
         delete.COMMAND,
     )

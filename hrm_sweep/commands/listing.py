@@ -210,6 +210,9 @@ def _print_hints(line: Listed) -> None:
     unknown = found.unknown_writers if isinstance(found, Study) else [found.unknown_writer]
     for text in dict.fromkeys(describe_unknown(writer, name) for writer in unknown if writer):
         print(f"  {line.name}: {text}")
+    if former := found.annotations.former:
+        finish = process.hrm_sweep_command("rename", former, found.annotations.name)
+        print(f"  {line.name}: was not renamed to the end; to finish: {finish}")
     if found.can_go_on:
         print(f"  resume with: {process.hrm_sweep_command('resume', name)}")
 

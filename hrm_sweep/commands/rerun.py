@@ -165,7 +165,7 @@ def _study_of(run: Run) -> Study:
     for folder in run.folder.parents:
         if (folder / layout.SWEEP_CONFIG).exists():
             return resolve_study(str(folder))
-    name = run.tags.get("hrm_sweep.study")
+    name = run.study_name
     raise StudyError(f"{run.folder}: is not in the folder of its study {name}")
 
 

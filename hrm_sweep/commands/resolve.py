@@ -30,6 +30,7 @@ from hrm_sweep.runs.find import (
 from hrm_sweep.runs.places import Whereabouts, whereabouts
 from hrm_sweep.runs.ranking import ranked
 from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.run_names import reference
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process
 
@@ -121,10 +122,7 @@ def find(text: str) -> Study | Run | None:
 
 def name_of(found: Study | Run) -> str:
     """Return what names a study, a single run, a trial or a repeat in a command."""
-    if isinstance(found, Study):
-        return found.reference
-    is_single = found.folder.parent == layout.SINGLE_RUNS
-    return found.folder.name if is_single else str(found.folder)
+    return found.reference if isinstance(found, Study) else reference(found)
 
 
 def trial_of(study: Study, number: int) -> Run:

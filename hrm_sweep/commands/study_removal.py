@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING
 from hrm_sweep import formatting
 from hrm_sweep.commands import own_files
 from hrm_sweep.commands.addresses import storage_of, with_password
-from hrm_sweep.errors import StudyError
+from hrm_sweep.commands.idle import check_idle, check_no_sweep_in, check_nobody_runs
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.places import Place, Whereabouts, whereabouts
 from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.runs.study import Study
-from hrm_sweep.runs.writers import describe_unknown
-from hrm_sweep.storage.leases import sweeps_in
-from hrm_sweep.system import files, process
+from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted
-from hrm_sweep.system.writers import LeaseState
 
 if TYPE_CHECKING:
-    from hrm_sweep.engine.other_sweeps import Others
     from hrm_sweep.storage.optuna_storage import SharedStorage
 
 MARKED = "The MLflow server keeps its runs as deleted; `mlflow gc` there removes them for good."
@@ -38,11 +34,7 @@ class StudyRemoval:
 
     def __init__(self, study: Study) -> None:
         self.name, self._study = study.name, study
-        if study.is_running:
-            raise StudyError(f"{study.name}: is running; stop it first (Ctrl-C where it runs)")
-        for writer in study.unknown_writers:
-            raise StudyError(f"{study.name}: {describe_unknown(writer, study.reference)}")
-        _check_nobody_works_in(study)
+        check_idle(study)
         files.check_writable(study.folder)
         self._belongings = _belongings(study)
 
@@ -57,12 +49,12 @@ class StudyRemoval:
             is_seen: the user has read `describe`; runs in MLflow that may be another's stay if not.
         """
         study, belongings = self._study, self._belongings
-        _check_nobody_works_in(study)  # a sweep may have opened it meanwhile
+        check_no_sweep_in(study)  # a sweep may have opened it meanwhile
         if belongings.run_ids and (is_seen or not belongings.are_runs_in_doubt):
             delete_in_mlflow(_tracking_uri(study), belongings.run_ids)
         storage = belongings.storage
         with storage.removing_study(study.name) if storage else contextlib.nullcontext():
-            _check_nobody_works_in(study)  # a sweep opens a study in such a transaction too
+            check_no_sweep_in(study)  # a sweep opens a study in such a transaction too
             return own_files.remove_study(study.folder)
 
     @property
@@ -105,7 +97,7 @@ def _belongings(study: Study) -> _Belongings:
     if known is None or original_of(known, study, url):
         return _Belongings(None, run_ids, original, are_runs_in_doubt=in_doubt)
     registered = places(known)
-    _check_nobody_runs(study, running_of_others(known))
+    check_nobody_runs(study, running_of_others(known))
     storage = SharedStorage(url)
     with storage.exclusive_transaction(study.name):  # shows that it can be written
         pass
@@ -128,24 +120,6 @@ def _tracking_uri(study: Study) -> str:
 
 def _may_exist(place: Place, study_id: str) -> bool:
     return not place.is_local or place.has(study_id)
-
-
-def _check_nobody_runs(study: Study, running: Others) -> None:
-    for (machine, lease), number in running.items():
-        trials = formatting.pluralize(number, "trial")
-        if lease is LeaseState.ALIVE:
-            raise StudyError(f"{study.name}: a sweep on {machine} runs {trials}; stop it first")
-        if lease is LeaseState.UNKNOWN:
-            take = process.hrm_sweep_command("resume", study.reference, "--take-from", machine)
-            raise StudyError(
-                f"{study.name}: {trials} may still run on {machine}, which cannot be seen from "
-                f"here; stop that sweep there, or, if the machine is gone for good: {take}"
-            )
-
-
-def _check_nobody_works_in(study: Study) -> None:
-    for works_there in sweeps_in(study.folder):
-        raise StudyError(f"{study.folder}: a sweep {works_there}; stop it first")
 
 
 def _describe(study: Study, belongings: _Belongings) -> Iterator[str]:

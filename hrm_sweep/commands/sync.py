@@ -17,8 +17,9 @@ from hrm_sweep.errors import DatabaseAway, RecordError, StudyError, TrackingErro
 from hrm_sweep.runs import export_state, layout, record
 from hrm_sweep.runs.app import App, trusted_pictures
 from hrm_sweep.runs.export_state import Backlog
-from hrm_sweep.runs.find import single_run_folders, study_in
+from hrm_sweep.runs.find import single_run_folders
 from hrm_sweep.runs.run import Run
+from hrm_sweep.runs.run_names import study_around
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import process
 from hrm_sweep.tracking import store
@@ -200,11 +201,13 @@ def send_annotations(found: Study | Run) -> None:
     The process that runs a study or a run sends it by itself; a server that does not answer is
     named, and `sync` sends it later.
     """
-    whole = _whole_of(found)
+    whole = study_around(found) or found if isinstance(found, Run) else found
     run = found.run if isinstance(found, Study) else found
-    if whole is None or not run.mlflow_run_id or record.is_held(whole.folder):
+    if not run.mlflow_run_id or record.is_held(whole.folder):
         return
     source = _single(whole) if isinstance(whole, Run) else _study(whole)
+    if source.home is None:
+        return
     uri = _uri(source, None)
     path = store.database_path(uri)
     reason = "its database is not here"
@@ -219,14 +222,6 @@ def send_annotations(found: Study | Run) -> None:
             reason = backlog.reason
     later = process.hrm_sweep_command("sync", name_of(whole))
     print(f"MLflow does not have it yet ({reason}); to send it: {later}")
-
-
-def _whole_of(found: Study | Run) -> Study | Run | None:
-    """Return the study of a trial or a repeat, None if that is not here; else what was found."""
-    if isinstance(found, Study) or not found.study_name:
-        return found
-    folders = (path for path in found.folder.parents if (path / layout.SWEEP_CONFIG).exists())
-    return next(map(study_in, folders), None)
 
 
 def _complete_in_optuna(study: Study) -> None:

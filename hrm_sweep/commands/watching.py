@@ -80,7 +80,7 @@ def _what_runs(watched: WatchedStudy) -> str:
 
 def watch_run(run: Run) -> Outcome | None:
     """Print a line for each step of a run until it ends; return its outcome."""
-    name = run.folder.name if run.number is None else f"{run.tags['hrm_sweep.study']}/{run.number}"
+    name = run.folder.name if run.number is None else f"{run.study_name}/{run.number}"
     print(f"Run {name} · started {formatting.format_age(time.time() - run.first.time_ms / 1000)}")
     if writer := unknown_writer(run.folder):
         print(describe_unknown(writer, str(run.folder)))

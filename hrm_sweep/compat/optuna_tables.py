@@ -193,6 +193,12 @@ def reopen(session: Session, trial_id: int, state: TrialState) -> None:
     trial.state, trial.datetime_complete = state, None
 
 
+def rename_study(connection: sqlalchemy.Connection, study_id: int, name: str) -> None:
+    """Give a study another name; the database refuses one that is taken."""
+    of_study = StudyModel.study_id == study_id
+    connection.execute(sqlalchemy.update(StudyModel).where(of_study).values(study_name=name))
+
+
 def has_study(connection: sqlalchemy.Connection, name: str) -> bool:
     """Return whether a database has a study of that name; it may lack Optuna's tables."""
     if not sqlalchemy.inspect(connection).has_table(StudyModel.__tablename__):

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from hrm_sweep.engine.attributes import FOLDER, PLACES, STUDY_ID
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import record
+from hrm_sweep.runs.annotations import Annotations
 from hrm_sweep.runs.places import Place
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study, id_of
+from hrm_sweep.system import process
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.system.sqlite_urls import absolute
 
@@ -33,6 +35,20 @@ def recorded_study(folder: Path, name: str) -> Study | None:
         return None
     study = Study(run)
     return study if study.name == name else None
+
+
+def check_renamed(folder: Path) -> None:
+    """Check that the renaming of a folder's study, if there was one, came to its end.
+
+    Raises:
+        StudyError: it was cut off, so that the study may have another name in Optuna.
+    """
+    if former := (said := Annotations.load(folder)).former:
+        finish = process.hrm_sweep_command("rename", former, said.name)
+        raise StudyError(
+            f"{folder}: to rename its study from {former} to {said.name} was cut off; "
+            f"finish it first: {finish}"
+        )
 
 
 def check_identity(known: optuna.Study, recorded: Study, storage: str) -> None:

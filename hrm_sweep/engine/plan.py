@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from hrm_sweep.engine.checks import check_sweep
 from hrm_sweep.engine.damage import as_waiting, undone_trials
-from hrm_sweep.engine.identity import check_identity, recorded_study
+from hrm_sweep.engine.identity import check_identity, check_renamed, recorded_study
 from hrm_sweep.engine.plugin_config import SweeperConfig
 from hrm_sweep.engine.rebuild import lacking_trials
 from hrm_sweep.engine.resuming import check_resume
@@ -85,6 +85,7 @@ class Plan:
         self.recipe = recipe_of(
             self.space, self.objectives, repeats=config.repeats, ignored_keys=app.ignored_keys
         )
+        check_renamed(self.dir.path)
         self._recorded = recorded_study(self.dir.path, self.name)
         self.is_resumed = known is not None or self._recorded is not None
         check_resume(config, reference=self.reference, exists=self.is_resumed)

@@ -25,6 +25,7 @@ KEEP_ALL, KEEP_BEST, KEEP_NONE = CHOICES = ("all", "best", "none")
 OURS = (
     *(layout.RECORD, layout.RESULT, layout.CONFIG, layout.OVERRIDES, layout.ENVIRONMENT),
     *(layout.LOG, layout.EXPORT_STATE, layout.REMOVED_MODELS),
+    *(layout.ANNOTATIONS, layout.ANNOTATIONS_LOCK),
 )
 """Never a model, whatever a pattern says."""
 

@@ -92,6 +92,14 @@ class SharedStorage(RDBStorage):
             )
         return study
 
+    def load(self, name: str) -> optuna.Study:
+        """Return the study of that name; inside a transaction it reads and writes as part of it.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return optuna.load_study(study_name=name, storage=self)
+
     def has_study(self, name: str) -> bool:
         """Return whether there is a study of that name."""
         return name in optuna.get_all_study_names(self)
@@ -106,6 +114,11 @@ class SharedStorage(RDBStorage):
             with contextlib.suppress(KeyError):
                 optuna.delete_study(study_name=name, storage=self)
             yield
+
+    def rename(self, study: optuna.Study, name: str) -> None:
+        """Give a study another name, which no other one may have."""
+        with self._connected() as connection:
+            tables.rename_study(connection, study_id(study), name)
 
     @contextmanager
     def exclusive_transaction(self, study_name: str) -> Iterator[None]:
@@ -280,7 +293,7 @@ def existing_study(url: str, name: str) -> optuna.Study | None:
         exists = _has_study(url, name)  # opening the storage takes twenty times as long
     except (SQLAlchemyError, ImportError) as error:
         raise database.cannot_be_opened(url, error) from None
-    return optuna.load_study(study_name=name, storage=SharedStorage(url)) if exists else None
+    return SharedStorage(url).load(name) if exists else None
 
 
 def _has_study(url: str, name: str) -> bool:

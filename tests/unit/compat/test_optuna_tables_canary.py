@@ -43,6 +43,16 @@ def test_waiting_trials_are_those_that_optuna_adds(study, storage):
         assert one == other
 
 
+def test_a_study_is_found_by_its_new_name(study, storage):
+    study.set_user_attr("kept", 1)
+    with storage.engine.begin() as connection:
+        tables.rename_study(connection, study_id(study), "renamed")
+    renamed = optuna.load_study(storage=storage, study_name="renamed")
+    assert renamed.user_attrs == {"kept": 1}
+    with pytest.raises(KeyError):
+        optuna.load_study(storage=storage, study_name="study")
+
+
 def test_intermediate_values_are_added_where_steps_lack(study, storage):
     trial = study.ask()
     trial.report(0.5, 1)
