@@ -19,7 +19,7 @@ def config(**changes):
     tree = OmegaConf.merge(
         {"batch_size": 8, "data": OmegaConf.structured(CopyIncrementConfig)},
         {"data": OmegaConf.load(YAML)},
-        {"data": {"num_eval_puzzles": 256} | changes},
+        {"data": {"num_puzzles": 200, "num_eval_puzzles": 256} | changes},
     )
     OmegaConf.resolve(tree)
     return OmegaConf.to_object(tree.data)
