@@ -139,6 +139,10 @@ def _check_single_run(arguments: Namespace) -> None:
     check_no_secrets(arguments.overrides)
     cfg = compose(arguments.overrides)
     config.check(cfg)
+    if cfg.study.dry_run:
+        raise ConfigError(
+            "study.dry_run", True, "it prints the plan of a study", "put -m before it"
+        )
     for line in unread.describe_unread(cfg):
         print(line, file=sys.stderr)
     files.check_writable(Path(cfg.hydra.run.dir))

@@ -66,7 +66,8 @@ def group_choices(hydra: Any) -> dict[str, str]:
     Args:
         hydra: The node `hydra` of a composed config.
     """
-    chosen = {str(group): option for group, option in hydra.runtime.choices.items()}
+    in_order = reversed(list(hydra.runtime.choices.items()))  # Hydra's begins with the last
+    chosen = {str(group): option for group, option in in_order}
     own = {name: option for name, option in chosen.items() if name.partition("/")[0] != "hydra"}
     return {group: str(option) for group, option in own.items() if option is not None}
 

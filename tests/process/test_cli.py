@@ -111,6 +111,9 @@ MISTAKES = [
     pytest.param(["study.name=artifacts"], "artifacts: has another use", id="taken name"),
     pytest.param(["study.objective=3"], "study.objective=3: no metric of that name", id="number"),
     pytest.param(
+        ["study.dry_run=true"], "it prints the plan of a study; put -m before it", id="plan"
+    ),
+    pytest.param(
         ["study.constraints=[1,2]"],
         "study.constraints=[1, 2]: must name metrics and their bounds; such as",
         id="constraints",
