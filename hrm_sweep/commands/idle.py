@@ -1,4 +1,4 @@
-"""Whether anybody works on a study: what would take its folder or its name away asks before."""
+"""Whether another process works on a study, which keeps its folder and its name then."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def check_idle(study: Study) -> None:
-    """Check that nobody works in the study's folder.
+    """Check that no other process works in the study's folder.
 
     Raises:
-        StudyError: somebody does, or may do so.
+        StudyError: one does, or may do so.
     """
     if study.is_running:
         raise StudyError(f"{study.name}: is running; stop it first (Ctrl-C where it runs)")

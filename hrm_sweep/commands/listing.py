@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hrm_sweep import formatting
@@ -124,19 +124,25 @@ def _ordered(lines: Sequence[Listed], order: str, *, is_reversed: bool) -> list[
     """Return the lines in an order, copies by `reproduce` after their original."""
     found = sorted(lines, key=_ORDERS[order], reverse=is_reversed)  # type: ignore[arg-type]
     copies: dict[Path | None, list[Listed]] = {}
-    folders = {line.folder.resolve() for line in found}
+    folders = {line.folder.resolve(): line.found.whole_id for line in found}
     for line in found:
         copies.setdefault(_original(line, folders), []).append(line)
     originals = copies.pop(None, [])
     return [each for line in originals for each in (line, *copies.get(line.folder.resolve(), ()))]
 
 
-def _original(line: Listed, folders: set[Path]) -> Path | None:
-    """Return the folder of the listed study or run of which a line is a copy by `reproduce`."""
+def _original(line: Listed, folders: Mapping[Path, str]) -> Path | None:
+    """Return the folder of the listed study or run of which a line is a copy by `reproduce`.
+
+    Args:
+        folders: those of the listed, with their ids, which stay when a folder is renamed.
+    """
     if line.found.copy_of is None:
         return None
-    original = line.found.copy_of.resolve()
-    return next((path for path in (original, *original.parents) if path in folders), None)
+    named = line.found.copy_of.resolve()
+    there = (path for path in (named, *named.parents) if path in folders)
+    renamed = (path for path, whole_id in folders.items() if whole_id == line.found.original_id)
+    return next(there, next(renamed, None))
 
 
 def _damaged(line: Listed) -> Iterator[Exception]:

@@ -90,7 +90,7 @@ def _rename_study(study: Study, new: str, target: Path) -> None:
     """Rename a study; its folder and Optuna agree again when this has ended.
 
     Raises:
-        StudyError: somebody works on it, other places belong to it, or Optuna has the name.
+        StudyError: a sweep works on it, other places belong to it, or Optuna has the name.
         DatabaseAway: its database does not answer; nothing has changed.
     """
     check_idle(study)
@@ -160,7 +160,7 @@ COMMAND = Command(
     arguments=_arguments,
     run=_run,
     details="A folder is renamed that has the study's name; another one, such as "
-    "multirun/2026-11-22/10-15-00, stays. A study that somebody works on is refused, and so is a "
+    "multirun/2026-11-22/10-15-00, stays. A study on which a sweep works is refused, and so is a "
     "name that is taken. If it is cut off, type it again. Records keep what was typed when trials "
     "ran: a command that names the study by its old name would begin a new one.",
 )

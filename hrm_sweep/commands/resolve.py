@@ -17,6 +17,7 @@ from hrm_sweep.commands.addresses import folders_in_storage, storage_of
 from hrm_sweep.engine.elsewhere import whole
 from hrm_sweep.errors import DatabaseAway, RecordError, StudyError
 from hrm_sweep.runs import layout, record
+from hrm_sweep.runs.copies import ORIGINAL_TAG
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.find import (
     Found,
@@ -76,6 +77,17 @@ def resolve_whole(text: str | None) -> Study | Run:
         study = found.study_name
         raise StudyError(f"{text}: is part of study {study}; name the whole study: {study}")
     return found
+
+
+def resolve_unfinished() -> Study | Run:
+    """Return the newest study or single run that can be resumed; if there is none, the newest.
+
+    Raises:
+        StudyError: there is nothing yet.
+    """
+    found = everything()
+    newest = _newest([each for each in found if each.can_go_on] or found, "study or run")
+    return _whole(newest) if isinstance(newest, Study) else newest
 
 
 def resolve_study(text: str | None) -> Study:
@@ -187,10 +199,17 @@ def reproductions(of: Study | Run | None) -> list[Study | Run]:
     copies = [each for each in everything() if each.copy_of is not None]
     if of is None:
         return copies
-    folder = of.folder.resolve()
-    return [
-        each for each in copies if each.copy_of and each.copy_of.resolve().is_relative_to(folder)
-    ]
+    return [each for each in copies if _is_copy_of(each, of)]
+
+
+def _is_copy_of(copy: Study | Run, of: Study | Run) -> bool:
+    """Return whether a copy is one of a run or of a study's run, also where that was renamed."""
+    if copy.copy_of and copy.copy_of.resolve().is_relative_to(of.folder.resolve()):
+        return True
+    if isinstance(of, Study) or of.kind == "train":
+        return copy.original_id == of.whole_id
+    run = copy.run if isinstance(copy, Study) else copy
+    return run.tags.get(ORIGINAL_TAG) in (of.mlflow_run_id, of.first.fields.get("record"))
 
 
 def unreadable() -> Iterator[Exception]:

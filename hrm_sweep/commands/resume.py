@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.commands.app_command import AppCommand
 from hrm_sweep.commands.command import Command, study_argument
-from hrm_sweep.commands.resolve import resolve_whole
+from hrm_sweep.commands.resolve import resolve_study, resolve_unfinished, resolve_whole
 from hrm_sweep.commands.trust import check_overrides, code_in
 from hrm_sweep.compat.hydra import text_override
 from hrm_sweep.engine.plugin_config import (
@@ -59,8 +59,8 @@ def _run(arguments: argparse.Namespace) -> list[str] | None:
     A study of another app is resumed here, by that app's own command; so is one that runs code
     which its record names.
     """
-    found = resolve_whole(arguments.study)
     run_again = "failed" if arguments.failed else _listed(arguments.trial)
+    found = _named(arguments.study, is_run_again=bool(run_again))
     if isinstance(found, Run):
         if run_again:
             raise StudyError(f"{found.folder.name}: is a single run, it has no trials")
@@ -71,6 +71,13 @@ def _run(arguments: argparse.Namespace) -> list[str] | None:
         _resume_by_its_app(found, is_confirmed=arguments.yes, **once)
         return None
     return _study(found, **once)
+
+
+def _named(name: str | None, *, is_run_again: bool) -> Study | Run:
+    """Return what the user named, or the newest with something left to run."""
+    if name is not None:
+        return resolve_whole(name)
+    return resolve_study(None) if is_run_again else resolve_unfinished()
 
 
 def _listed(numbers: list[int] | None) -> str:
@@ -148,7 +155,7 @@ COMMAND = Command(
     name="resume",
     summary="Resume a study (run its waiting and interrupted trials) or a single run.",
     examples=(
-        ("", "the newest study"),
+        ("", "the newest study or single run that was stopped; else the newest of all"),
         ("my-study", "the study of that name, with the overrides it was started with"),
         ("multirun/train/my-run", "a single run, from its checkpoint"),
         (

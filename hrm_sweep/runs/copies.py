@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from hrm_sweep.runs.run import COPY_TAG, Run
+from hrm_sweep.runs.run import COPY_ID_TAG, COPY_TAG, Run
 
 ORIGINAL_TAG = "hrm_sweep.reproduces"
 HANDED = "HRM_SWEEP_REPRODUCES"
@@ -13,10 +13,11 @@ HANDED = "HRM_SWEEP_REPRODUCES"
 
 
 def copy_tags(original: Run) -> dict[str, str]:
-    """Return the tags of a copy: its original's run in MLflow, or else its record; its folder."""
+    """Return the tags of a copy: its original's run in MLflow, or else its record; where it is."""
     return {
         ORIGINAL_TAG: original.mlflow_run_id or original.first.fields["record"],
         COPY_TAG: str(original.folder),
+        COPY_ID_TAG: original.whole_id,
     }
 
 

@@ -24,6 +24,7 @@ from hrm_sweep.search.values import Value, plain
 from hrm_sweep.system.writers import LeaseState, describe_writer
 
 COPY_TAG = "hrm_sweep.reproduces_folder"
+COPY_ID_TAG = "hrm_sweep.reproduces_id"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,16 @@ class Run:
         """Folder of the run that `reproduce` repeated with it; None: it is no such copy."""
         folder = self.tags.get(COPY_TAG)
         return None if folder is None else Path(folder)
+
+    @property
+    def original_id(self) -> str:
+        """The `whole_id` of the run that `reproduce` repeated with it; empty: none is known."""
+        return self.tags.get(COPY_ID_TAG, "")
+
+    @property
+    def whole_id(self) -> str:
+        """Id of the study that it belongs to, or of a single run; no renaming changes it."""
+        return self.tags.get("hrm_sweep.study_id") or str(self.first.fields.get("record", ""))
 
     @property
     def last_ms(self) -> int:

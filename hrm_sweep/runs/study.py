@@ -72,6 +72,16 @@ class Study:
         return self.run.copy_of or (layout.REPRODUCED if is_old else None)
 
     @property
+    def original_id(self) -> str:
+        """The `whole_id` of the run that `reproduce` repeated with it; empty: none is known."""
+        return self.run.original_id
+
+    @property
+    def whole_id(self) -> str:
+        """The study's id, or of an older study its record's; no renaming changes it."""
+        return self.run.whole_id
+
+    @property
     def last_ms(self) -> int:
         """Time of the last entry of its record, in milliseconds since 1970."""
         return self.run.last_ms

@@ -168,10 +168,13 @@ def test_a_copy_by_reproduce_is_marked_never_the_newest_and_removable(typed):
 
     assert typed("show")[1].startswith("Run two words")
     assert "a copy of multirun/train/first" in typed("show", "first-again")[1]
-    said = typed("delete", "first", "--reproductions", "--yes")[1]
+    typed("rename", "first", "earlier")  # its copies are still its own
+    listed = typed("list", "--all", "--sort", "when", "--reverse")[1]
+    assert re.findall(r"^ +(copy: \S+|\S+)", listed, re.M)[1:3] == ["earlier", "copy: first-again"]
+    said = typed("delete", "earlier", "--reproductions", "--yes")[1]
     assert said.endswith("first-again: removed.\n")
     folders = sorted(path.name for path in Path("multirun/train").iterdir())
-    assert folders == ["first", "two words"]
+    assert folders == ["earlier", "two words"]
     assert typed("delete", "--reproductions")[1].startswith("There are no reproductions;")
 
 

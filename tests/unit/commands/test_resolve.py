@@ -106,6 +106,13 @@ def test_no_name_is_the_newest_study_or_single_run():
     assert resolve.resolve_study(None).name == "newest"
 
 
+def test_no_name_is_what_was_stopped_where_something_is_resumed():
+    write_study(Path("multirun/stopped"), trials=1)  # of three
+    write_run(Path("multirun/train/done"))
+    assert resolve.resolve(None).folder.name == "done"
+    assert resolve.resolve_unfinished().folder.name == "stopped"
+
+
 def test_a_reproduction_is_never_the_newest():
     write_run(Path("multirun/train/original"))
     write_run(
