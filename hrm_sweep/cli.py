@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeGuard
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -70,10 +70,15 @@ def _main() -> None:
     except BrokenPipeError:  # `--help | head`: who read has enough
         output.silence(sys.stdout)
         _exit(128 + signal.SIGPIPE)
-    except Exception as error:  # of any library that has met a full disk, or too long a name
-        if wants_tracebacks or not (words := _fault(error)):
+    except Exception as error:  # of any library
+        if not wants_tracebacks and _is_long_name(error):
+            name = Path(str(error.filename)).name
+            _exit(
+                2, str(InputError(f"{name}: is too long for the name of a file, study or option"))
+            )
+        if wants_tracebacks or not (fault := machine.describe(error)):
             raise
-        _exit(1, words)
+        _exit(1, f"{fault}; once that is mended, repeat the command")
 
 
 def _complete() -> NoReturn:
@@ -142,14 +147,8 @@ def explained(error: Exception) -> InputError:
     )
 
 
-def _fault(error: Exception) -> str:
-    """Return what is wrong with the machine, or with a file's name; empty: the fault is ours."""
-    if fault := machine.describe(error):
-        return f"{fault}; once that is mended, repeat the command"
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        name = Path(error.filename or "").name
-        return str(InputError(f"{name}: is too long for the name of a file, study or option"))
-    return ""
+def _is_long_name(error: Exception) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
 
 
 def _with_disk(error: HrmSweepError) -> str:
