@@ -66,10 +66,14 @@ def matching_metrics(values: Iterable[str], patterns: Iterable[str]) -> list[str
     return [name for name in fitting if not name.endswith("/std")]
 
 
-def format_param(value: Any) -> str:
-    """Return a parameter as a table shows it: 0.0001 is 1e-4, 10.0 is 10; long ones are cut."""
+def format_param(value: Any, width: int | None = LONGEST_VALUE) -> str:
+    """Return a parameter as a table shows it: 0.0001 is 1e-4, 10.0 is 10; long ones are cut.
+
+    Args:
+        width: in characters; None: nothing is cut.
+    """
     if not isinstance(value, float) or not math.isfinite(value):
-        return shorten_middle(str(value), LONGEST_VALUE)
+        return shorten_middle(str(value), width)
     digits = value if len(repr(value)) <= 8 else float(f"{value:.4g}")
     return min(repr(digits).removesuffix(".0"), _scientific(digits), key=len)
 

@@ -58,6 +58,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _tracebacks_as_before() -> Iterator[None]:
+    """The command line sets HYDRA_FULL_ERROR, which the processes of later tests would inherit."""
+    before = os.environ.get("HYDRA_FULL_ERROR", "0")
+    yield
+    os.environ["HYDRA_FULL_ERROR"] = before
+
+
+@pytest.fixture(autouse=True)
 def _pasted(request, monkeypatch) -> Iterator[None]:
     """With `--paste`: executes what the processes of a test have printed, when the test ends.
 

@@ -96,7 +96,7 @@ def _print(comparison: Comparison) -> None:
 def _in_yaml(value: Any) -> str:
     """Return a value of a config as the user writes it: null, true, 1e-3."""
     is_word = value is None or isinstance(value, bool)
-    return json.dumps(value) if is_word else formatting.format_param(value)
+    return json.dumps(value) if is_word else formatting.format_param(value, width=None)
 
 
 def _print_summary(comparison: Comparison) -> None:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from hrm_sweep.commands.resolve import find, resolve_run
-from hrm_sweep.errors import CheckpointError, InputError, RecordError
+from hrm_sweep.errors import CheckpointError, InputError, RecordError, StudyError
 from hrm_sweep.hrm import config as configuration
 from hrm_sweep.hrm.backends.backend import Backend
 from hrm_sweep.hrm.backends.eager import EagerBackend
@@ -100,11 +100,19 @@ def load_run(folder: str | Path, *, weights: Weights = "best") -> LoadedRun:
 def _folder_of(named: str | Path) -> Path:
     """Return the folder of a run that the user named; one without a record names itself."""
     folder = Path(named)
-    if folder.is_dir() and not (folder / layout.RECORD).exists() and find(str(named)) is None:
+    if folder.is_dir() and not (folder / layout.RECORD).exists() and not _is_known(str(named)):
         return folder
     register(APP)
     run = resolve_run(str(named))
     return run.repeats[0].folder if run.repeats else run.folder
+
+
+def _is_known(name: str) -> bool:
+    """Return whether a study or run has the name; a trial whose record is gone has none."""
+    try:
+        return find(name) is not None
+    except StudyError:
+        return False
 
 
 def _set_backend(model: ACT, task: Task, config: Config, recorded: str | None) -> Backend:

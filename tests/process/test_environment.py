@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hrm_sweep.commands import reproduce
+from hrm_sweep.commands import reproduction
 from hrm_sweep.hrm.app import _Task
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.launch.job import Job
@@ -70,7 +70,9 @@ def test_only_a_commit_that_is_known_is_called_the_same(repository, tmp_path):
         then = SimpleNamespace(
             environment=environment.environment(folder), config={}, app=App.of_command(["app.py"])
         )
-        assert reproduce._compare_environments(then, None) == [f"same versions, same CPU, {told}"]
+        differing = reproduction.environment_differences(then, None)
+        same = reproduction.environment_lines(then, differing)
+        assert same == [f"same versions, same CPU, {told}"]
 
 
 def test_a_new_name_is_of_no_folder_that_is_there(tmp_path, monkeypatch):

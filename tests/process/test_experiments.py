@@ -6,10 +6,12 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 
 import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
 from paths import ROOT
 
 from hrm_sweep.commands import COMMANDS
@@ -20,30 +22,38 @@ DOCS = ROOT / "docs"
 
 
 def commands() -> list[str]:
-    """What the pages in docs/ tell their reader to type, a line each."""
+    """What the pages in docs/ tell their reader to type, without what is shown with its output."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md")))
     blocks = re.findall(r"^```console\n(.*?)^```", text.replace("\\\n", " "), re.M | re.S)
-    return [line[2:].split("  #")[0] for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in [*block.splitlines(), "$"]]
+    typed = [line for line, after in pairwise(lines) if line[0:2] == "$ " and after[:1] == "$"]
+    return [line[2:].split("  #")[0] for line in typed]
 
 
 def runs() -> list[str]:
     """Those that run the app, and are no command such as `best`."""
-    ours = (line for line in commands() if "-m hrm_sweep" in line)
-    return [line for line in ours if line.partition("-m hrm_sweep")[2].split()[0] not in COMMANDS]
+    return [line for line in commands() if "-m hrm_sweep" in line and not names_a_command(line)]
+
+
+def names_a_command(line: str) -> bool:
+    first = line.partition("-m hrm_sweep")[2].split()[:1]
+    return not {*COMMANDS, "--help", "--version"}.isdisjoint(first)
+
+
+def first_value(override: Override) -> str:
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    swept = override.value()
+    is_interval = isinstance(swept, IntervalSweep)
+    value = swept.start if is_interval else next(override.sweep_string_iterator())
+    return f"{override.get_key_element()}={value}"
 
 
 @pytest.mark.parametrize("line", runs())
 def test_the_first_point_of_every_command_composes(line):
     words = shlex.split(line.partition("-m hrm_sweep")[2])
     parsed = OverridesParser.create().parse_overrides([word for word in words if word != "-m"])
-    assert composed(
-        *(
-            f"{one.get_key_element()}={next(one.sweep_string_iterator())}"
-            if one.is_sweep_override()
-            else str(one.input_line)
-            for one in parsed
-        )
-    )
+    assert composed(*map(first_value, parsed))
 
 
 def composed(*overrides: str) -> config.Config:

@@ -171,7 +171,7 @@ def test_delete_removes_runs_and_their_files_in_mlflow(tmp_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        pytest.param("hrm-sweep re", {"resume", "reproduce", "report"}, id="command"),
+        pytest.param("hrm-sweep res", {"resume"}, id="command"),
         pytest.param("hrm-sweep best g", {"grid"}, id="study"),
         pytest.param("hrm-sweep best --j", {"--json"}, id="option"),
         pytest.param("hrm-sweep hidden", {"hidden_dim="}, id="key of the config"),

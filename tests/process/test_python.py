@@ -19,6 +19,8 @@ from studies import APP, UNTRACKED, Sweep, awaiting, steps, until
 
 import hrm_sweep
 from hrm_sweep import cli
+from hrm_sweep.compat.hydra import replace_config
+from hrm_sweep.engine.plugin_config import PoolConfig
 from hrm_sweep.errors import InputError, StudyError
 
 sys.path.insert(0, str(APP.parent))  # where a user imports an app from
@@ -37,6 +39,7 @@ SHIPPED = ["trainer.epochs=2", "data.num_puzzles=8", "data.num_eval_puzzles=8", 
 def own(tmp_path_factory):
     """A folder with a study of the parabola, and what `sweep` returned."""
     folder = tmp_path_factory.mktemp("own")
+    replace_config("hydra/launcher", "pool", PoolConfig)  # other tests have run the shipped app
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         return folder, hrm_sweep.sweep(["+x=1,2,5", *NAMED], task=parabola.main)

@@ -249,11 +249,11 @@ def test_a_run_stopped_amid_an_epoch_is_reproduced_up_to_it(typed):
     stopped = Run.open(Path("multirun/train/stopped"))
     assert (stopped.config["model.init_from"], stopped.facts) == (
         None,
-        {"compiled": "no", "precision": "fp32", "best_epoch": "2"},
+        {"compiled": "no", "precision": "fp32", "best_epoch": "2", "phase": "pattern recognition"},
     )
     code, said, _ = typed("reproduce", "multirun/train/stopped")
     assert code == 0, said
-    assert "Reproduced: 34 of 34 values are identical, bit for bit" in said
+    assert "Reproduced: 36 of 36 values are identical, bit for bit" in said
     assert "not compared: the final weights; the run did not end at the end of an epoch" in said
 
 
@@ -281,4 +281,4 @@ def test_a_pruned_trial_is_reproduced_as_far_as_it_came(tmp_path, monkeypatch):
     done = hrm_sweep("reproduce", "cut/0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stopped after step 2, like the run that it repeats" in done.stdout
-    assert "34 of 34 values and the final weights are identical" in done.stdout
+    assert "36 of 36 values and the final weights are identical" in done.stdout

@@ -50,7 +50,7 @@ def test_a_run_stops_at_the_end_of_an_epoch_and_goes_on():
     )
 
     listed, _ = start("list").communicate(timeout=PATIENCE_SECONDS)
-    assert f"  resume with: python -m hrm_sweep resume {FOLDER}\n" in listed
+    assert "  resume with: python -m hrm_sweep resume mine\n" in listed
     shown, _ = start("show", "mine").communicate(timeout=PATIENCE_SECONDS)
     assert f"  resume     python -m hrm_sweep resume {FOLDER}\n" in shown
 
