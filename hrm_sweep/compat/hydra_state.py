@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 
 from hrm_sweep.compat.hydra import VERSION_BASE
+from hrm_sweep.system.process import variables_set
 
 
 @contextmanager
@@ -36,24 +36,10 @@ def hydra_of_its_own(**variables: str) -> Iterator[None]:
     configs = copy.deepcopy(store.repo)
     handlers, level = [*root.handlers], root.level
     try:
-        with _environment({"HYDRA_FULL_ERROR": "1", **variables}):
+        with variables_set({"HYDRA_FULL_ERROR": "1", **variables}):
             yield
     finally:
         GlobalHydra.instance().hydra, store.repo = before, configs
-        if hasattr(base, "release"):  # else nobody has set it yet
+        if hasattr(base, "release"):  # else it was never set
             version.setbase(str(base))
         root.handlers[:], root.level = handlers, level
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hrm_sweep.runs.handle import RunHandle
+from hrm_sweep.system.process import variables_set
 from hrm_sweep.tracking.store import resolve_uri
 
 URI, EXPERIMENT = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
@@ -65,22 +66,8 @@ def joined(tracking: Tracking | None, handle: RunHandle) -> Iterator[None]:
         yield
         return
     handle.mlflow_uri = tracking.uri
-    with _set(tracking.variables(os.environ)), _ended_runs():
+    with variables_set(tracking.variables(os.environ)), _ended_runs():
         yield
-
-
-@contextmanager
-def _set(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextmanager
