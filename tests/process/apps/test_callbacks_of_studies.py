@@ -93,7 +93,7 @@ def test_one_that_fails_is_one_line_and_costs_no_trial():
     done = sweep("+x=0,1", f"{TRIAL_END}=app.fail", f"{END}='echo a; echo b; exit 4'")
     assert done.returncode == 0, done.stderr
     for number in (0, 1):
-        said = f"RuntimeError: no answer for {number} (app.py:18)"
+        said = f"RuntimeError: no answer for {number} (app.py:19)"
         assert f"\non_trial_end of trial {number} failed: {said}\n" in done.stdout
     assert "\non_end failed: exit code 4: b\n" in done.stdout
     assert [trial.state.name for trial in study().get_trials()] == ["COMPLETE"] * 2

@@ -182,7 +182,8 @@ def test_a_disk_that_is_full(start, small_disk):
         filler.write_bytes(bytes(1 << 20))
     Path("go").touch()
     until(lambda: AWAY in sweep.printed)
-    assert f"{AWAY}database or disk is full); trials continue" in sweep.printed
+    said = f"{AWAY}database or disk is full: the disk of {small_disk} is full); trials continue"
+    assert said in sweep.printed
     filler.unlink()
     assert sweep.ends() == 0, sweep.printed
     check_whole(url)
