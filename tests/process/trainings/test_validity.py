@@ -24,7 +24,7 @@ def is_valid(board: list[list[int]]) -> bool:
         for top in (0, 2)
         for left in (0, 2)
     ]
-    return all(sorted(unit) == [0, 1, 2, 3] for unit in [*board, *columns, *boxes])
+    return all(sorted(unit) == [1, 2, 3, 4] for unit in [*board, *columns, *boxes])
 
 
 @pytest.mark.usefixtures("in_a_folder_of_its_own")
