@@ -111,6 +111,7 @@ def test_the_commands_of_a_page_run(page):
             run(line, Path("my_app"))
 
 
+@pytest.mark.slow  # runs a study
 def test_its_own_test_passes():
     init("my_app")
     run("pytest -q -p no:cacheprovider", Path("my_app"))

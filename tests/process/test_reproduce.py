@@ -213,6 +213,7 @@ def test_an_incomplete_record_is_named(copied):
         compare.check(resolve_run("grid/0"))
 
 
+@pytest.mark.slow
 def test_an_app_that_has_changed_does_not_reproduce_and_says_where(copied):
     app_file = copied.parent / "app.py"
     source = (TESTS / "apps/parabola.py").read_text()
@@ -258,6 +259,7 @@ def test_a_run_stopped_amid_an_epoch_is_reproduced_up_to_it(typed):
 
 
 @pytest.mark.usefixtures("in_a_folder_of_its_own")
+@pytest.mark.slow
 def test_values_that_were_taken_over_lead_to_the_run_that_was_trained():
     hrm_sweep("-m", "seed=0,1", *SMALL, "study.repeats=2", "study.workers=1", "study.name=twins",
               "tracking=off")  # fmt: skip

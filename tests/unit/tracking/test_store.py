@@ -145,6 +145,7 @@ class TestADatabaseOfAnotherVersion:
             check(f"sqlite:///{tmp_path}/mlflow.db")
 
 
+@pytest.mark.slow  # SQLite waits for twenty seconds
 def test_a_locked_database_is_left_to_the_process_that_has_it(tmp_path):
     """It may have been stopped in a transaction, by Ctrl-Z; nothing can be said of its content."""
     uri = fresh_database(tmp_path)
