@@ -42,7 +42,6 @@ def of_study(data: Data) -> Iterator[Fact]:
     yield from _said(study)
     yield Fact("started", moment(study.run.first.time_ms))
     yield Fact("took", _duration(study))
-    yield from (Fact(name, text) for name, text in study.annotations.facts())
     yield from _app(study.app)
     yield from _config(run, hidden={*study.searched})
     if len(run.repeats) > 1:
@@ -62,7 +61,6 @@ def of_run(run: Run) -> Iterator[Fact]:
     yield Fact("started", moment(run.first.time_ms))
     attempts = f" in {run.attempts} attempts" if run.attempts > 1 else ""
     yield Fact("took", formatting.format_duration(run.seconds) + attempts)
-    yield from (Fact(name, text) for name, text in run.annotations.facts())
     yield from _app(run.app)
     yield from _config(run, hidden=())
     yield from _environment(run, run.tags)

@@ -164,6 +164,7 @@ def test_the_page_has_what_the_user_says_of_a_study_and_of_a_run(tmp_path):
     for found in (Study(Run.open(study.folder)), Run.open(study.folder / "0")):
         words = words_of(page_of(found))
         assert "What was run tags stage=paper note the one of the paper, <b> started" in words
+        assert words.count("the one of the paper, <b>") == 1
 
 
 STRANGE = {
