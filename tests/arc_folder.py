@@ -69,7 +69,7 @@ def tokens(grid: list[list[int]]) -> np.ndarray:
 
 
 def write_folder(folder: Path) -> Path:
-    """Both splits of two tasks, one of them with two augmented copies, and what lies beside."""
+    """Both splits of two tasks, one with two augmented copies, and the files beside them."""
     for split in ("train", "test"):
         _write_split(folder / split)
     (folder / "identifiers.json").write_text(json.dumps(NAMES))

@@ -26,7 +26,7 @@ INK = "#010101"
 """Axes and words; a page replaces it by its own colour of text."""
 BLUE, BEST, BAD, FAINT = "#3d8fd1", "#d55e00", "#d6455d", "#8b95a1"
 COLOURS = (BLUE, BEST, "#009e73", "#cc79a7", "#b08900", FAINT)
-"""Of things that are told apart by colour alone."""
+"""Of things that colour alone distinguishes."""
 SCALE = LinearSegmentedColormap.from_list("worse to better", ["#9fb0c3", BLUE, BEST])
 FONTS = (
     *("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC"),

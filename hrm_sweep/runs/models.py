@@ -116,7 +116,7 @@ def removed_names(folder: Path) -> set[str]:
 
 
 def describe_removed(run: Run) -> str:
-    """Return who removed a run's models and when, `removed by clean on …`; "" if nobody did.
+    """Return what removed a run's models and when, `removed by clean on …`; "" if nothing did.
 
     Of a trial with repeats the last removal counts.
     """
@@ -127,7 +127,7 @@ def describe_removed(run: Run) -> str:
 
 
 def why_missing(path: Path) -> str:
-    """Return who removed a model file and when; "" if nobody did."""
+    """Return what removed a model file and when; "" if nothing did."""
     removed = RemovedModels.load(path.parent)
     return str(removed) if removed and path.name in removed_names(path.parent) else ""
 

@@ -28,7 +28,7 @@ class Outcome(Enum):
     TIMED_OUT = ("timed_out", "WAITING", "KILLED")
     """It took longer than `study.trial_timeout`. Counts like a killed one."""
     INTERRUPTED = ("interrupted", "WAITING", "KILLED")
-    """A person asked it to stop. Put back, and nothing counted against it."""
+    """The user asked it to stop. Put back, and nothing counted against it."""
 
     @property
     def is_failure(self) -> bool:

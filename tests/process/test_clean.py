@@ -1,4 +1,4 @@
-"""`clean`: models go by rule, from run folders and from MLflow; whoever misses one is told."""
+"""`clean`: models go by rule, here and from MLflow; a command that misses one says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own commands, as a person types them."""
+"""Our own commands, as the user types them."""
 
 import csv
 import http.client

@@ -1,4 +1,4 @@
-"""`list`, `tag`, `note` and `archive`, as a person types them."""
+"""`list`, `tag`, `note` and `archive`, as the user types them."""
 
 from __future__ import annotations
 

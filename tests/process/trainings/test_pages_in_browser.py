@@ -56,7 +56,7 @@ def site(tmp_path_factory) -> Path:
 
 @contextmanager
 def reading(browser: Browser, width: int = DESK, *, is_ours: bool = True) -> Iterator[Page]:
-    """Open a page that asks nobody else for anything; ours report no error and fit the screen."""
+    """Open a page that requests nothing from elsewhere; ours report no error and fit the screen."""
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.set_default_timeout(1000 * PATIENCE_SECONDS)
     outside, errors = [], []
