@@ -108,7 +108,7 @@ def _found(arguments: argparse.Namespace) -> Iterator[Removable]:
 def _describe(found: Sequence[Removable]) -> Iterator[str]:
     parts = [each for each in found if each.models]
     if parts:
-        yield facts([(_name(part.found), _what(part)) for part in parts])
+        yield facts([(part.found.name, _what(part)) for part in parts])
         there = [each for part in parts for each in part.models]
         number = sum(len({*each.names, *each.in_mlflow}) for each in there)
         files = formatting.pluralize(number, "model file")
@@ -120,7 +120,7 @@ def _describe(found: Sequence[Removable]) -> Iterator[str]:
     for each in found:
         if each.num_waiting:
             runs = formatting.pluralize(each.num_waiting, "run")
-            yield f"{_name(each.found)}: checkpoints stay of {runs} that can continue."
+            yield f"{each.found.name}: checkpoints stay of {runs} that can continue."
 
 
 def _what(part: Removable) -> str:
@@ -144,10 +144,6 @@ def _size(parts: Sequence[Removable]) -> int:
     return sum(files.values())
 
 
-def _name(found: Study | Run) -> str:
-    return found.name if isinstance(found, Study) else found.folder.name
-
-
 def _address(found: Study | Run) -> str | None:
     """Return the address of the MLflow that has its files; None: it was not exported."""
     try:
@@ -166,7 +162,7 @@ def _remove_in_mlflow(part: Removable) -> str:
         return ""
     from hrm_sweep.tracking.removal import remove_models
 
-    where = f"{_name(part.found)}: MLflow at {redacted(address)}"
+    where = f"{part.found.name}: MLflow at {redacted(address)}"
     try:
         num_left = remove_models(address, part.found.folder, folders)
     except TrackingError as error:

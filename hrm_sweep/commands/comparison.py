@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import Any
 
 from hrm_sweep.commands.as_json import describe
+from hrm_sweep.commands.resolve import name_of
 from hrm_sweep.runs.environments import flat_environment
 from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.ranking import Verdict, compared, ranked
 from hrm_sweep.runs.recipe import is_of_the_recipe
 from hrm_sweep.runs.run import Run
-from hrm_sweep.runs.run_names import reference, study_around
+from hrm_sweep.runs.run_names import study_around
 from hrm_sweep.runs.study import Study
 
 
@@ -26,7 +27,7 @@ class Side:
     @property
     def name(self) -> str:
         """What names it in a command."""
-        return reference(self.found) if isinstance(self.found, Run) else self.found.reference
+        return name_of(self.found)
 
     @cached_property
     def run(self) -> Run | None:

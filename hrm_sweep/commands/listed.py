@@ -11,7 +11,6 @@ from typing import Any
 from hrm_sweep import formatting
 from hrm_sweep.runs.places import Whereabouts, whereabouts
 from hrm_sweep.runs.ranking import ranked
-from hrm_sweep.runs.record import marked
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.study import Study
 from hrm_sweep.search.values import plain
@@ -44,7 +43,7 @@ class Listed:
     @property
     def name(self) -> str:
         """What it is called."""
-        return self.found.name if isinstance(self.found, Study) else self.folder.name
+        return self.found.name
 
     @functools.cached_property
     def size(self) -> int:
@@ -60,7 +59,7 @@ class Listed:
 
     @functools.cached_property
     def objective(self) -> tuple[str, str]:
-        """Name and direction of what it is judged by; empty where nobody said so.
+        """Name and direction of what it is judged by; empty where none is given.
 
         A single run says so by a config key called objective, beside which there may be a
         direction; otherwise the first of its app's curves stands for it.
@@ -122,7 +121,7 @@ class Listed:
         best = None
         if self.best:
             trial = {"trial": self.best.number} if isinstance(self.found, Study) else {}
-            best = marked(self.best.values) | trial
+            best = {**self.best.values, **trial}
         found = {
             "name": self.name,
             "kind": self.kind,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hrm_sweep import formatting
+from hrm_sweep.commands.as_json import json_argument, print_json
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.console import plain_table
 from hrm_sweep.commands.filters import EXAMPLE, Filter
@@ -61,7 +61,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help="also what was archived, and copies by `reproduce`"
     )
     parser.add_argument("--du", action="store_true", help="show what the folders take on the disk")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_argument(parser)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> None:
     ordered = _ordered(selected, arguments.sort, is_reversed=arguments.reverse)
     printed = ordered[: arguments.limit]
     if arguments.json:
-        print(json.dumps([line.described(with_size=arguments.du) for line in printed], indent=2))
+        print_json([line.described(with_size=arguments.du) for line in printed])
         return
     damaged = (error for each in lines for error in _damaged(each))
     for error in (*unreadable(), *damaged):
@@ -201,7 +201,7 @@ def _further(
         yield f"None of {len(shown)} satisfies that." if shown else "None is archived."
     if more := len(ordered) - len(printed):
         yield f"and {more} more (--limit {arguments.limit})"
-    hidden = [line for line in lines if line not in shown]
+    hidden = [line for line in lines if _is_hidden(line, arguments)]
     archived = sum(line.found.annotations.is_archived for line in hidden)
     if archived and not arguments.archived:
         yield f"{archived} archived: {process.hrm_sweep_command('list', '--archived')}"

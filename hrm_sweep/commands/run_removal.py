@@ -29,7 +29,7 @@ class RunRemoval:
     """
 
     def __init__(self, run: Run) -> None:
-        self.name, self._run = run.folder.name, run
+        self.name, self._run = run.name, run
         self._check_nobody_writes()
         files.check_writable(run.folder)
         states = [ExportState.load(folder) for folder in run_folders(run.folder)]

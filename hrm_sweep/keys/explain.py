@@ -43,7 +43,7 @@ class Explainer:
         if word in keys and not text.is_unset_group(keys[word]):
             return self._key(keys[word], overrides)
         if group := _group(word, sources):
-            return _about_group(group, config, keys)
+            return _about_group(group, sources, config, keys)
         if below := [key for name, key in keys.items() if name.startswith(f"{word}.")]:
             return f"{word}: these keys\n\n{text.rows(below)}"
         if found := _ending(word, keys):
@@ -83,9 +83,9 @@ def _group(word: str, sources: Sources) -> str:
     return next((group for group in sources.groups() if group.endswith(f"/{named}")), "")
 
 
-def _about_group(group: str, config: DictConfig, keys: Mapping[str, Key]) -> str:
+def _about_group(group: str, sources: Sources, config: DictConfig, keys: Mapping[str, Key]) -> str:
     """Return the options of a group, and the keys of the one that is chosen."""
-    sources, chosen = Sources(config), config.hydra.runtime.choices.get(group)
+    chosen = config.hydra.runtime.choices.get(group)
     options = [
         (f"{group}={option}", sources.heading(group, option)) for option in sources.options(group)
     ]

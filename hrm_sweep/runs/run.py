@@ -79,6 +79,11 @@ class Run:
         return ""
 
     @property
+    def name(self) -> str:
+        """What a single run is called; of a trial or repeat, its folder's name."""
+        return self.folder.name
+
+    @property
     def number(self) -> int | None:
         """Of the trial, None for a single run."""
         text = self.tags.get("hrm_sweep.trial")

@@ -61,20 +61,23 @@ class FileExporter:
             is_complete: the study is, so that what is held has been kept.
 
         Returns:
-            How many were settled. A server that refuses to remove some keeps them.
+            How many that were. A server that refuses to remove some keeps them.
         """
-        gone = models.removed_names(self._folder).intersection(self._state.artifacts)
+        gone = self.remove_gone(run.files)
         held = self._state.held if is_complete else []
         kept = [name for name in held if not artifacts.refusal(self._folder, name)]
-        for name in gone:
-            self.remove(run.files, name)
         for name in kept:
             self._send(run.files, name, is_model=True)
         if is_complete:
             self._state.held = []
         return len(gone) + len(held)
 
-    def remove(self, there: RunFiles, name: str) -> bool:
+    def remove_gone(self, there: RunFiles) -> list[bool]:
+        """Remove in MLflow the models that were removed here; return of each if the server did."""
+        gone = models.removed_names(self._folder).intersection(self._state.artifacts)
+        return [self._remove(there, name) for name in gone]
+
+    def _remove(self, there: RunFiles, name: str) -> bool:
         """Remove a file in MLflow; return whether the server did."""
         self._state.artifacts.remove(name)  # not asked again of a server that refuses
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from hrm_sweep.runs import layout, models
+from hrm_sweep.runs import layout
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.system.locks import FileLock
 from hrm_sweep.tracking import client as mlflow
@@ -41,8 +41,7 @@ def remove_models(uri: str, root: Path, folders: Iterable[Path]) -> int:
         for folder in folders if lock.acquire(timeout=0) else ():
             state = ExportState.load(folder)
             there, exporter = RunFiles(client, state.run_id), FileExporter(folder, state)
-            gone = models.removed_names(folder).intersection(state.artifacts)
-            num_kept += sum(not exporter.remove(there, name) for name in gone)
+            num_kept += exporter.remove_gone(there).count(False)
             state.save(folder)
     finally:
         lock.release()
