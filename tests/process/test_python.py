@@ -20,8 +20,8 @@ from studies import APP, UNTRACKED, Sweep, awaiting, steps, until
 import hrm_sweep
 from hrm_sweep import cli
 from hrm_sweep.compat.hydra import replace_config
-from hrm_sweep.engine.plugin_config import PoolConfig
 from hrm_sweep.errors import InputError, StudyError
+from hrm_sweep.hrm.config import LAUNCHERS
 
 sys.path.insert(0, str(APP.parent))  # where a user imports an app from
 import parabola
@@ -35,11 +35,22 @@ NAMED = [
 SHIPPED = ["trainer.epochs=2", "data.num_puzzles=8", "data.num_eval_puzzles=8", "tracking=off"]
 
 
+def forget_the_shipped_app():
+    """Give the launchers their own configs, whatever command line this process has run before."""
+    for name, (config, _) in LAUNCHERS.items():
+        replace_config("hydra/launcher", name, config)
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_new_process():
+    forget_the_shipped_app()
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """A folder with a study of the parabola, and what `sweep` returned."""
     folder = tmp_path_factory.mktemp("own")
-    replace_config("hydra/launcher", "pool", PoolConfig)  # other tests have run the shipped app
+    forget_the_shipped_app()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         return folder, hrm_sweep.sweep(["+x=1,2,5", *NAMED], task=parabola.main)
