@@ -33,7 +33,7 @@ SIZES = {
     "row blocks and panels, none of them full": Sizes(2, 70, 2, 24, 100),
 }
 TARGETS = ["native"]
-"""Values of -march for which block.cpp takes different ways."""
+"""Values of -march for which kernels/ takes different ways."""
 if platform.machine() == "x86_64":
     TARGETS += ["x86-64-v3", "x86-64"]
 

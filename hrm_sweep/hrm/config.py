@@ -21,7 +21,7 @@ from hrm_sweep.compat.omegaconf import register_resolver, unresolved
 from hrm_sweep.engine.limits import check_limits, check_name
 from hrm_sweep.engine.plugin_config import PoolConfig
 from hrm_sweep.errors import ConfigError, InputError
-from hrm_sweep.hrm.backends import block_library, toolchain
+from hrm_sweep.hrm.backends import kernel_library, toolchain
 from hrm_sweep.hrm.checks import check_choices, choice
 from hrm_sweep.hrm.data.configs import DATA, PuzzlesConfig
 from hrm_sweep.hrm.models.configs import MODELS
@@ -249,7 +249,7 @@ def check(cfg: DictConfig) -> Config:
         if lacking := toolchain.missing():
             rule = f"needs {lacking}, not found"
             raise ConfigError("trainer.compile", "on", rule, "try trainer.compile=auto")
-        block_library.load()
+        kernel_library.load()
     return config
 
 

@@ -1,10 +1,10 @@
 // Runs a block forward and backward once, on inputs that depend on the arguments alone, and writes
-// all results to standard output as fp32. BLOCK is the path of block.cpp. Every array has a heap
+// all results to standard output as fp32. KERNELS is the path of kernels.cpp. Every array has a heap
 // allocation of its own size, so that a sanitizer sees an access beyond it.
 //
 // Usage: block_driver batch tokens hidden heads width bf16 threads rotary
 
-#include BLOCK
+#include KERNELS
 
 #include <cstdio>
 #include <vector>

@@ -18,7 +18,7 @@ from small import adamw_config, hrm_config, small_task, trainer_config
 from studies import is_gone, until
 
 from hrm_sweep.errors import InputError
-from hrm_sweep.hrm.backends import block_library, toolchain
+from hrm_sweep.hrm.backends import kernel_library, toolchain
 from hrm_sweep.hrm.backends.native import NativeBackend
 from hrm_sweep.hrm.backends.select import why_eager
 from hrm_sweep.hrm.models.build import build_model
@@ -125,7 +125,7 @@ def _own_library() -> Iterator[None]:
 
 
 def forget() -> None:
-    for cache in (toolchain.path, toolchain.library, block_library.load):
+    for cache in (toolchain.path, toolchain.library, kernel_library.load):
         cache.cache_clear()
 
 
@@ -162,7 +162,7 @@ def test_auto_falls_back_with_a_warning_when_the_compiler_fails(broken_compiler,
 
 
 def test_auto_falls_back_from_a_library_that_takes_other_sizes(monkeypatch, caplog):
-    monkeypatch.setattr(block_library.Shape, "layout", lambda: "batch 0 4")
+    monkeypatch.setattr(kernel_library.Shape, "layout", lambda: "batch 0 4")
     forget()
     trainer = made(hrm_config(), epochs=10_000, compile="auto")
     assert trainer.backend.name == "no"
@@ -204,13 +204,13 @@ def test_on_names_what_the_machine_lacks(tmp_path, compiler, expected):
 
 def test_a_cache_that_cannot_be_used_is_named(tmp_path, monkeypatch):
     way_out = "; set XDG_CACHE_HOME to another folder, or trainer.compile=off"
-    name = toolchain.path(toolchain.BLOCK).name
+    name = toolchain.path(toolchain.KERNELS).name
 
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     forget()
     with pytest.raises(InputError, match=r"cannot be kept or loaded \(Not a directory\)") as raised:
-        toolchain.library.__wrapped__(toolchain.BLOCK)
+        toolchain.library.__wrapped__(toolchain.KERNELS)
     assert str(raised.value).startswith(f"{tmp_path}/file/hrm_sweep/{name}: ")
     assert str(raised.value).endswith(way_out)
 
@@ -222,7 +222,7 @@ def test_a_cache_of_another_user_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     forget()
     with pytest.raises(InputError, match=r"hrm_sweep: belongs to another user, who") as raised:
-        toolchain.library.__wrapped__(toolchain.BLOCK)
+        toolchain.library.__wrapped__(toolchain.KERNELS)
     assert str(raised.value).endswith("to another folder, or trainer.compile=off")
 
 
@@ -264,7 +264,7 @@ def test_a_compiler_that_hangs_is_ended_with_what_it_started(tmp_path, monkeypat
     with pytest.raises(
         InputError, match=r"slow-c\+\+ cannot compile .* \(no end after 3 s\); set CXX"
     ):
-        toolchain.path.__wrapped__(toolchain.BLOCK)
+        toolchain.path.__wrapped__(toolchain.KERNELS)
     until((tmp_path / "pid").exists)
     until(lambda: is_gone(int((tmp_path / "pid").read_text())))
 

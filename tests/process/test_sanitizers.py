@@ -24,7 +24,7 @@ Run = Callable[..., np.ndarray]
 def compiled(folder: Path, source: Path, *flags: str) -> Path:
     program = folder / "program"
     own = [flag for flag in toolchain.FLAGS if flag not in ("-shared", "-fPIC")]
-    block = f'-DBLOCK="{toolchain.BLOCK}"'
+    block = f'-DKERNELS="{toolchain.KERNELS}"'
     command = [toolchain.compiler(), *own, *flags, block, str(source), "-o", str(program)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

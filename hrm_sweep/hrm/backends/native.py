@@ -1,4 +1,4 @@
-"""Blocks computed by block.cpp, compiled for the CPU at hand: the same mathematics, less waiting.
+"""Blocks computed by kernels/, compiled for the CPU at hand: the same mathematics, less waiting.
 
 Shapes as in `backend`.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hrm_sweep.hrm.backends import block_library, toolchain
+from hrm_sweep.hrm.backends import kernel_library, toolchain
 from hrm_sweep.hrm.backends.backend import (
     BlockWeights,
     MixerWeights,
@@ -38,7 +38,7 @@ class NativeBackend:
     @property
     def name(self) -> str:
         """Name of the library: it changes with source, compiler, flags and CPU."""
-        return toolchain.path(toolchain.BLOCK).stem
+        return toolchain.path(toolchain.KERNELS).stem
 
     def missing(self) -> str | None:
         """Return the compiler that is not here, or None."""
@@ -50,7 +50,7 @@ class NativeBackend:
         Raises:
             InputError: it cannot be compiled or loaded.
         """
-        block_library.load()
+        kernel_library.load()
 
     def block(self, parameters: BlockWeights, threads: int) -> NativeBlock:
         """Return a kernel that adds the gradients of these parameters to their `.grad`."""
@@ -82,11 +82,11 @@ class NativeBlock:
         self.parameters = BlockWeights(*parameters)
         self.version = 0
         """Number of times that weights were packed."""
-        self._library, self._threads = block_library.load(), threads
+        self._library, self._threads = kernel_library.load(), threads
         self._packed = torch.empty(0, dtype=torch.uint8)
         self._bf16 = False
         self._layout = SequenceLayout(1, 1, None)
-        self._shapes: dict[tuple[torch.Size, int | None, bool], block_library.Shape] = {}
+        self._shapes: dict[tuple[torch.Size, int | None, bool], kernel_library.Shape] = {}
         """Sizes of calls with `_layout`, kept because each step repeats them."""
 
     def prepare(self, weights: BlockWeights) -> None:
@@ -176,7 +176,7 @@ class NativeBlock:
 
     def _shape(
         self, x_RD: Tensor, layout: SequenceLayout, queries: int | None = None
-    ) -> block_library.Shape:
+    ) -> kernel_library.Shape:
         """Return the sizes of a call, after checking what it reads."""
         if layout is not self._layout:
             _check_layout(layout, len(self.parameters.out))
@@ -193,10 +193,10 @@ class NativeBlock:
             self._shapes[key] = self._new_shape(len(x_RD) // tokens, queries or tokens)
         return self._shapes[key]
 
-    def _new_shape(self, batch: int, queries: int) -> block_library.Shape:
+    def _new_shape(self, batch: int, queries: int) -> kernel_library.Shape:
         hidden, width = self.parameters.down.shape
         tokens, heads, _ = self._layout
-        return block_library.Shape(
+        return kernel_library.Shape(
             batch, tokens, hidden, heads, width, queries, self._bf16, self._threads
         )
 

@@ -1,4 +1,4 @@
-"""The post-norm SwiGLU computed by block.cpp, and what all kernels of that library share.
+"""The post-norm SwiGLU computed by kernels/, and what all kernels of that library share.
 
 Shapes as in `backend`, for rows of D numbers.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hrm_sweep.compat.torch import gradient_use
-from hrm_sweep.hrm.backends import block_library
+from hrm_sweep.hrm.backends import kernel_library
 from hrm_sweep.hrm.backends.backend import refuse_second_derivative
 
 
@@ -33,7 +33,7 @@ class NativeSwiGLU:
         self.parameters = (gate_up, down)
         self.version = 0
         """Number of times that weights were packed."""
-        self._library, self._threads = block_library.load(), threads
+        self._library, self._threads = kernel_library.load(), threads
         self._packed = torch.empty(0, dtype=torch.uint8)
         self._bf16 = False
 
@@ -85,9 +85,9 @@ class NativeSwiGLU:
         size = self._library.bytes_saved_by_swiglu(ctypes.byref(self._shape(len(x_RD))))
         return torch.empty(size, dtype=torch.uint8)
 
-    def _shape(self, rows: int) -> block_library.Shape:
+    def _shape(self, rows: int) -> kernel_library.Shape:
         size, width = self.parameters[1].shape
-        return block_library.Shape(rows, 1, size, 1, width, 1, self._bf16, self._threads)
+        return kernel_library.Shape(rows, 1, size, 1, width, 1, self._bf16, self._threads)
 
     def _check_rows(self, x_RD: Tensor) -> None:
         size = len(self.parameters[1])

@@ -18,7 +18,7 @@ from pathlib import Path
 from hrm_sweep.errors import InputError
 from hrm_sweep.system import files
 
-BLOCK = Path(__file__).with_name("block.cpp")
+KERNELS = Path(__file__).with_name("kernels") / "kernels.cpp"
 FLAGS = [
     *("-std=c++17", "-O3", "-shared", "-fPIC", "-fno-math-errno"),
     "-mcpu=native" if os.uname().machine in ("arm64", "aarch64") else "-march=native",
@@ -46,13 +46,17 @@ def missing() -> str | None:
 def path(source: Path) -> Path:
     """Return where the library of a source is kept: the user's cache folder.
 
-    Its name has a hash of source, compiler, CPU and flags: a change of any compiles anew.
+    Its name has a hash of the source and the headers beside it, of compiler, CPU and flags: a
+    change of any compiles anew.
 
     Raises:
         InputError: The compiler failed.
     """
     target = _output(*FLAGS, "-dM", "-E", "-x", "c++", os.devnull)  # compiler, version and CPU
-    content = f"{FLAGS}\n{target}\n{source.read_text(encoding='utf-8')}"
+    sources = [source, *sorted(source.parent.glob("*.h"))]
+    content = "\n".join(
+        [f"{FLAGS}", target, *(file.read_text(encoding="utf-8") for file in sources)]
+    )
     name = f"{source.stem}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.so"
     import platformdirs  # with PyTorch it comes by the extra [hrm]; --help works without both
 

@@ -12,7 +12,7 @@ from formulas import SIZES, SMALL, TARGETS, Sizes, plain_block
 from torch import Tensor
 
 from hrm_sweep.errors import InputError
-from hrm_sweep.hrm.backends import block_library, toolchain
+from hrm_sweep.hrm.backends import kernel_library, toolchain
 from hrm_sweep.hrm.backends.backend import BlockWeights, SequenceLayout
 from hrm_sweep.hrm.backends.native import NativeBlock
 from hrm_sweep.hrm.models import layers
@@ -31,10 +31,10 @@ def target(request, tmp_path_factory) -> Iterator[str]:
         flags = [flag for flag in toolchain.FLAGS if not flag.endswith("=native")]
         if request.param != "native":
             patch.setattr(toolchain, "FLAGS", [*flags, f"-march={request.param}"])
-        for cache in (toolchain.path, toolchain.library, block_library.load):
+        for cache in (toolchain.path, toolchain.library, kernel_library.load):
             cache.cache_clear()
         yield request.param
-    for cache in (toolchain.path, toolchain.library, block_library.load):
+    for cache in (toolchain.path, toolchain.library, kernel_library.load):
         cache.cache_clear()
 
 
@@ -252,8 +252,8 @@ def test_an_empty_batch_is_none():
 @pytest.mark.parametrize("bf16", [0, 1], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("queries", [1, 2**44], ids=["within threads", "before them"])
 def test_memory_that_is_not_there_is_an_error(target, queries, bf16, threads):
-    sizes = block_library.Shape(2, 2**44, 16, 1, 16, queries, bf16, threads)
-    library, nothing = block_library.load(), None
+    sizes = kernel_library.Shape(2, 2**44, 16, 1, 16, queries, bf16, threads)
+    library, nothing = kernel_library.load(), None
     with pytest.raises(MemoryError, match="block_forward: not enough memory"):
         library.block_forward(ctypes.addressof(sizes), *[nothing] * 5)
     with pytest.raises(MemoryError, match="block_backward: not enough memory"):
@@ -261,14 +261,14 @@ def test_memory_that_is_not_there_is_an_error(target, queries, bf16, threads):
 
 
 def test_a_library_that_takes_other_sizes_is_refused(monkeypatch):
-    fields = [*block_library.Shape._fields_, ("scale", ctypes.c_double)]
-    other = type("Shape", (block_library.Shape,), {"_fields_": fields[-1:]})
-    monkeypatch.setattr(block_library, "Shape", other)
+    fields = [*kernel_library.Shape._fields_, ("scale", ctypes.c_double)]
+    other = type("Shape", (kernel_library.Shape,), {"_fields_": fields[-1:]})
+    monkeypatch.setattr(kernel_library, "Shape", other)
     with pytest.raises(InputError, match=r"takes sizes as \[batch 0 8, .*64\] instead of \[.*72\]"):
-        block_library.load.__wrapped__()
+        kernel_library.load.__wrapped__()
 
 
 def test_a_library_without_our_functions_is_refused(monkeypatch):
-    monkeypatch.setattr(block_library, "CALLS", {"block_sideways": 3})
+    monkeypatch.setattr(kernel_library, "CALLS", {"block_sideways": 3})
     with pytest.raises(InputError, match=r"has no such function: .*block_sideways.*; delete it"):
-        block_library.load.__wrapped__()
+        kernel_library.load.__wrapped__()

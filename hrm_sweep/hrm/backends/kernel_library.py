@@ -1,4 +1,4 @@
-"""The library that block.cpp is compiled to, with its functions declared; without PyTorch."""
+"""The library that kernels/ is compiled to, with its functions declared; without PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CALLS = {
 
 
 class Shape(ctypes.Structure):
-    """The sizes of a call, declared once more in block.cpp; `load` compares the two."""
+    """The sizes of a call, declared once more in kernels/shape.h; `load` compares the two."""
 
     _fields_ = [
         (name, ctypes.c_int64)
@@ -43,7 +43,7 @@ def load() -> ctypes.CDLL:
     Raises:
         InputError: It cannot be compiled or loaded, or is not the library of this module.
     """
-    library = toolchain.library(toolchain.BLOCK)
+    library = toolchain.library(toolchain.KERNELS)
     try:
         check_layout(library)
         for name in SIZES:
@@ -72,7 +72,7 @@ def check_layout(library: ctypes.CDLL) -> None:
 
 def _not_ours(reason: str) -> InputError:
     return InputError(
-        f"{toolchain.path(toolchain.BLOCK)}: the compiled library {reason}; delete it to have it "
+        f"{toolchain.path(toolchain.KERNELS)}: the compiled library {reason}; delete it to have it "
         "compiled anew, or set trainer.compile=off"
     )
 

@@ -1,0 +1,104 @@
+// The library that native.py and native_swiglu.py call, compiled for the CPU at hand. Pointers are to
+// contiguous tensors on the CPU, whose shapes and types are checked there; states are fp32 [B · T, D].
+//
+// ERRORS. What fails here is an allocation: no exception leaves an OpenMP region or the library, and
+// the caller gets a status.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+
+#include "block.h"
+
+extern "C" {
+
+// Each field's name, offset and size and the size of Shape, as kernel_library.py writes them.
+const char* shape_layout() {
+    static char text[512];
+    int used = 0;
+#define DESCRIBE(name)                                                                      \
+    used += std::snprintf(text + used, sizeof text - used, #name " %zu %zu, ",              \
+                          offsetof(Shape, name), sizeof(Shape::name));
+    SHAPE_FIELDS(DESCRIBE)
+#undef DESCRIBE
+    std::snprintf(text + used, sizeof text - used, "%zu", sizeof(Shape));
+    return text;
+}
+
+int64_t bytes_of_weights(const Shape* s) { return bytes_of<Weights>(*s); }
+
+int64_t bytes_saved(const Shape* s) { return bytes_of<Saved>(*s); }
+
+// Packs weights [outputs, inputs] of the products' type into `weights`.
+int pack_weights(const Shape* s, const void* qkv, const void* out, const void* gate_up,
+                 const void* down, void* weights) {
+    return guarded(*s, [&](auto num) {
+        Arena arena(weights);
+        pack(*s, qkv, out, gate_up, down, Weights<decltype(num)>(*s, arena));
+    });
+}
+
+// Writes z [B · queries, D]. `saved` may be null if no backward pass follows; else queries = T.
+int block_forward(const Shape* s, const float* x, void* weights, const float* rope_table, float* z,
+                  void* saved) {
+    return guarded(*s, [&](auto num) {
+        using Num = decltype(num);
+        Arena weights_arena(weights), saved_arena(saved);
+        const Weights<Num> w(*s, weights_arena);
+        const Saved<Num> all(*s, saved_arena);
+        forward<Num>(*s, x, w, rope_table, z, saved ? &all : nullptr);
+    });
+}
+
+// Writes grad_x, and adds to the gradients of the weights that are not null.
+int block_backward(const Shape* s, const float* grad_z, const float* z, void* weights,
+                   const float* rope_table, void* saved, float* grad_x, float* grad_qkv,
+                   float* grad_out, float* grad_gate_up, float* grad_down) {
+    return guarded(*s, [&](auto num) {
+        using Num = decltype(num);
+        Arena weights_arena(weights), saved_arena(saved);
+        const Weights<Num> w(*s, weights_arena);
+        const Saved<Num> all(*s, saved_arena);
+        backward<Num>(*s, grad_z, z, w, rope_table, all, grad_x,
+                      {grad_qkv, grad_out, grad_gate_up, grad_down});
+    });
+}
+
+// The same of the second half by itself, z = norm(x + W_down act): `batch` rows x of `hidden`
+// numbers, each a sequence of one token. Rows of gate_up are padded to whole units.
+
+int64_t bytes_of_swiglu_weights(const Shape* s) { return bytes_of<SwiGLUWeights>(*s); }
+
+int64_t bytes_saved_by_swiglu(const Shape* s) { return bytes_of<SavedSwiGLU>(*s); }
+
+int pack_swiglu(const Shape* s, const void* gate_up, const void* down, void* weights) {
+    return guarded(*s, [&](auto num) {
+        using Num = decltype(num);
+        Arena arena(weights);
+        pack<Num>(*s, gate_up, down, SwiGLUWeights<Num>(*s, arena));
+    });
+}
+
+int swiglu_forward(const Shape* s, const float* x, void* weights, float* z, void* saved) {
+    return guarded(*s, [&](auto num) {
+        using Num = decltype(num);
+        Arena weights_arena(weights), saved_arena(saved);
+        const SwiGLUWeights<Num> w(*s, weights_arena);
+        const SavedSwiGLU<Num> all(*s, saved_arena);
+        second_half<Num>(*s, x, w, z, saved ? &all : nullptr);
+    });
+}
+
+int swiglu_backward(const Shape* s, const float* grad_z, const float* z, const float* x,
+                    void* weights, void* saved, float* grad_x, float* grad_gate_up,
+                    float* grad_down) {
+    return guarded(*s, [&](auto num) {
+        using Num = decltype(num);
+        Arena weights_arena(weights), saved_arena(saved);
+        const SwiGLUWeights<Num> w(*s, weights_arena);
+        const SavedSwiGLU<Num> all(*s, saved_arena);
+        second_half_backward<Num>(*s, grad_z, z, x, w, all, grad_x, grad_gate_up, grad_down);
+    });
+}
+
+}  // extern "C"
