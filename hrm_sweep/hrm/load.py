@@ -26,7 +26,8 @@ from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.training.checkpoint import load_weights
 from hrm_sweep.hrm.training.evaluate import evaluate, other_halting, solve
-from hrm_sweep.hrm.training.optim import FlatParams, compute_dtype
+from hrm_sweep.hrm.training.optim import compute_dtype
+from hrm_sweep.hrm.training.params import FlatParams
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.app import register
 from hrm_sweep.runs.configs import read_config

@@ -1,4 +1,4 @@
-"""The contract between a model's blocks and what computes them.
+"""The contract between a training and what computes its blocks and the update of its parameters.
 
 A post-norm transformer block (arXiv:1706.03762, 1910.07467, 2002.05202, 2104.09864) maps the states
 x of a batch of sequences to
@@ -93,8 +93,57 @@ class BlockKernel(Protocol[WeightsT]):
         """
 
 
+class AdamVectors(NamedTuple):
+    """What Adam reads and writes of all parameters, contiguous vectors of P numbers in fp32."""
+
+    parameters: Tensor
+    gradient: Tensor
+    mean: Tensor
+    """The moving average of the gradient."""
+    square: Tensor
+    """That of its square."""
+    copies: Tensor
+    """bf16 copies of the first parameters, maybe of none."""
+
+
+class AdamStep(NamedTuple):
+    """The numbers of one update."""
+
+    number: int
+    """Counted from 1."""
+    lr: float
+    scale: float
+    """Factor of the gradient, from clipping."""
+    beta1: float
+    beta2: float
+    weight_decay: float
+    atan2: bool
+    """Whether the update is atan2(m, sqrt(v)) (arXiv:2407.05872) instead of m / (sqrt(v) + eps)."""
+    epsilon: float = 1e-8
+
+    @property
+    def bias1(self) -> float:
+        """Sum of the weights that the average of the gradient has so far, 0 to 1."""
+        return 1 - self.beta1**self.number
+
+    @property
+    def bias2(self) -> float:
+        """That of its square."""
+        return 1 - self.beta2**self.number
+
+
+class AdamKernel(Protocol):
+    """The update of all parameters, by vectors that it was given."""
+
+    def norm(self) -> float:
+        """Return the L2 norm of the gradient."""
+
+    def update(self, step: AdamStep) -> None:
+        """Update the parameters, both moments and the copies; the gradient becomes zero."""
+
+
 class Backend(Protocol):
-    """A way to compute blocks on this machine."""
+    """A way to compute blocks, and the update of all parameters, on this machine."""
 
     @property
     def name(self) -> str:
@@ -128,6 +177,9 @@ class Backend(Protocol):
         self, parameters: PointwiseWeights, threads: int
     ) -> BlockKernel[PointwiseWeights]:
         """Return a kernel for one block without attention, as `block` does: norm(x + SwiGLU x)."""
+
+    def adam(self, vectors: AdamVectors, threads: int) -> AdamKernel:
+        """Return a kernel for the update of all parameters; `threads` as for `block`."""
 
 
 def refuse_second_derivative() -> None:

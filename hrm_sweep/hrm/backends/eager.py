@@ -15,12 +15,14 @@ from torch import Tensor
 
 from hrm_sweep.compat import torch as torch_compat
 from hrm_sweep.hrm.backends.backend import (
+    AdamVectors,
     BlockWeights,
     MixerWeights,
     PointwiseWeights,
     SequenceLayout,
     refuse_second_derivative,
 )
+from hrm_sweep.hrm.backends.eager_adam import EagerAdam
 from hrm_sweep.hrm.backends.eager_swiglu import (
     EagerSwiGLU,
     norm_backward,
@@ -58,6 +60,10 @@ class EagerBackend:
     def pointwise(self, parameters: PointwiseWeights, threads: int) -> Pointwise:  # noqa: ARG002
         """Return a kernel for a block without mixing over tokens."""
         return Pointwise(EagerSwiGLU(*parameters))
+
+    def adam(self, vectors: AdamVectors, threads: int) -> EagerAdam:  # noqa: ARG002
+        """Return a kernel for the update of all parameters."""
+        return EagerAdam(vectors)
 
 
 class EagerBlock:

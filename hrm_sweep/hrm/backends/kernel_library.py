@@ -10,11 +10,18 @@ from hrm_sweep.hrm.backends import toolchain
 
 SIZES = ("bytes_of_weights", "bytes_saved", "bytes_of_swiglu_weights", "bytes_saved_by_swiglu")
 """Functions that take a `Shape` and return a number of bytes."""
+_POINTER, _INTEGER, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 CALLS = {
-    **{"pack_weights": 6, "block_forward": 6, "block_backward": 11},
-    **{"pack_swiglu": 4, "swiglu_forward": 5, "swiglu_backward": 9},
+    "pack_weights": [_POINTER] * 6,
+    "block_forward": [_POINTER] * 6,
+    "block_backward": [_POINTER] * 11,
+    "pack_swiglu": [_POINTER] * 4,
+    "swiglu_forward": [_POINTER] * 5,
+    "swiglu_backward": [_POINTER] * 9,
+    "vector_norm": [_POINTER, _INTEGER, _INTEGER, _POINTER],
+    "adam_update": [_POINTER] * 5 + [_INTEGER] * 4 + [_REAL] * 8,
 }
-"""Functions that return a status -> number of their arguments, all of them pointers."""
+"""Functions that return a status -> types of their arguments."""
 
 
 class Shape(ctypes.Structure):
@@ -51,7 +58,7 @@ def load() -> ctypes.CDLL:
             function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_int64
         for name, arguments in CALLS.items():
             function = getattr(library, name)
-            function.argtypes = [ctypes.c_void_p] * arguments
+            function.argtypes = arguments
             function.restype, function.errcheck = ctypes.c_int, _raise_failure
     except AttributeError as error:
         raise _not_ours(f"has no such function: {error}") from None
@@ -81,7 +88,7 @@ def _raise_failure(status: int, function: object, _arguments: object) -> int:
     """Check what a function of the library returned, as ctypes' `errcheck`."""
     name = getattr(function, "__name__", "")
     if status == 1:
-        raise MemoryError(f"{name}: not enough memory for the compiled block's intermediates")
+        raise MemoryError(f"{name}: not enough memory for the compiled kernel's intermediates")
     if status:
-        raise RuntimeError(f"{name}: the compiled block failed with status {status}")
+        raise RuntimeError(f"{name}: the compiled kernel failed with status {status}")
     return status

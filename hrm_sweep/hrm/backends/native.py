@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hrm_sweep.hrm.backends import kernel_library, toolchain
 from hrm_sweep.hrm.backends.backend import (
+    AdamVectors,
     BlockWeights,
     MixerWeights,
     PointwiseWeights,
@@ -21,6 +22,7 @@ from hrm_sweep.hrm.backends.backend import (
     refuse_second_derivative,
 )
 from hrm_sweep.hrm.backends.mixer import Mixer, Pointwise
+from hrm_sweep.hrm.backends.native_adam import NativeAdam
 from hrm_sweep.hrm.backends.native_swiglu import (
     NativeSwiGLU,
     as_returned,
@@ -64,6 +66,10 @@ class NativeBackend:
     def pointwise(self, parameters: PointwiseWeights, threads: int) -> Pointwise:
         """Return a kernel for a block without mixing over tokens."""
         return Pointwise(NativeSwiGLU(*parameters, threads))
+
+    def adam(self, vectors: AdamVectors, threads: int) -> NativeAdam:
+        """Return a kernel for the update of all parameters."""
+        return NativeAdam(vectors, threads)
 
 
 class NativeBlock:

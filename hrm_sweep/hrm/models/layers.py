@@ -41,7 +41,7 @@ class Linear(nn.Module):
     """The fp32 weight of a linear layer without bias, and its `compute_copy` in bf16, if any.
 
     bf16 is faster at small sizes only if weights are cast once per optimizer step and not in each
-    call; `optim.FlatParams` casts them and collects the gradients of the copies.
+    call; `params.FlatParams` casts them and collects the gradients of the copies.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:

@@ -1,92 +1,20 @@
-"""The optimizer step: one vector of all parameters, its optimizer, schedule and moving average."""
+"""The optimizer step: clipping, schedule, update and moving average of all parameters."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from hrm_sweep.compat.torch import cpu_multiplies_bf16
+from hrm_sweep.hrm.backends.backend import Backend
+from hrm_sweep.hrm.backends.eager import EagerBackend
 from hrm_sweep.hrm.models.act import ACT
-from hrm_sweep.hrm.models.layers import Block, Linear, PuzzleEmbedding
-from hrm_sweep.hrm.training.adam import make_optimizer
+from hrm_sweep.hrm.models.layers import PuzzleEmbedding
+from hrm_sweep.hrm.training.adam import Adam
 from hrm_sweep.hrm.training.configs import OptimizerConfig
-
-
-class FlatParams:
-    """All parameters of a model as one fp32 vector, and their gradients as another.
-
-    The model's parameters become views of `vector`, so that clipping, the optimizer and the moving
-    average each take a single pass over memory. In bf16 the linear layers compute with copies that
-    are cast once per optimizer step (`sync_compute_copies`); `collect_grads` moves their gradients
-    to `gradient`. Do not move the model or replace its parameters while this object is in use.
-    """
-
-    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        linear = [module for module in model.modules() if isinstance(module, Linear)]
-        first = [module.weight for module in linear]
-        ids = set(map(id, first))
-        parameters = [*first, *(p for p in model.parameters() if id(p) not in ids)]
-        self.vector = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
-        self.gradient = self.vector.grad = torch.zeros_like(self.vector)
-        values = _views(self.vector.detach(), parameters)
-        gradients = _views(self.gradient, parameters)
-        for parameter, value, gradient in zip(parameters, values, gradients, strict=True):
-            parameter.data, parameter.grad = value, gradient
-        self._blocks = [module for module in model.modules() if isinstance(module, Block)]
-        self._linear = linear if dtype != torch.float32 else []
-        self._num_copied = sum(module.weight.numel() for module in self._linear)
-        self._copies = torch.empty(self._num_copied, dtype=dtype)
-        copies = _views(self._copies, [module.weight for module in self._linear])
-        for module, copy in zip(self._linear, copies, strict=True):
-            module.compute_copy = copy.requires_grad_()
-        self.sync_compute_copies()
-        model.register_load_state_dict_post_hook(lambda *_: self.sync_compute_copies())
-
-    @torch.no_grad()
-    def sync_compute_copies(self) -> None:
-        """Bring the weights that layers compute with up to date, after every change of `vector`.
-
-        Loading a state dict into the model does so by itself.
-        """
-        self._copies.copy_(self.vector[: self._num_copied])
-        for block in self._blocks:
-            block.refresh()
-
-    @torch.no_grad()
-    def collect_grads(self) -> None:
-        """Complete `gradient` after a backward pass."""
-        for module in self._linear:
-            copy = module.compute_copy
-            assert copy is not None
-            assert module.weight.grad is not None
-            if copy.grad is not None:
-                module.weight.grad.copy_(copy.grad)
-                copy.grad = None
-
-    @contextmanager
-    def replaced_by(self, vector: Tensor) -> Iterator[None]:
-        """Let the model compute with the parameters in `vector` inside the context."""
-        own = self.vector.detach().clone()
-        try:
-            self._set(vector)
-            yield
-        finally:
-            self._set(own)
-
-    @torch.no_grad()
-    def _set(self, vector: Tensor) -> None:
-        self.vector.copy_(vector)
-        self.sync_compute_copies()
-
-
-def _views(vector: Tensor, like: list[nn.Parameter]) -> list[Tensor]:
-    parts = vector.split([p.numel() for p in like]) if like else []
-    return [part.view_as(p) for part, p in zip(parts, like, strict=True)]
+from hrm_sweep.hrm.training.params import FlatParams
 
 
 class SignSGD:
@@ -138,17 +66,25 @@ class EMA:
 class OptimizerStep:
     """The second half of a training step: clipping, schedule and update of all parameters.
 
-    With `freeze` only the puzzle embedding is updated.
+    `backend` computes, by default with PyTorch's operators. With `freeze` only the puzzle embedding
+    is updated.
     """
 
     def __init__(
-        self, model: ACT, params: FlatParams, config: OptimizerConfig, *, freeze: bool = False
+        self,
+        model: ACT,
+        params: FlatParams,
+        config: OptimizerConfig,
+        backend: Backend | None = None,
+        *,
+        threads: int = 1,
+        freeze: bool = False,
     ) -> None:
         self.config = config
         self._params, self._is_frozen = params, freeze
         self._steps, self._warm_at = 0, 0.0
         """Number of steps, and the training's progress at the last of `warmup_steps`."""
-        self._optimizer = make_optimizer(params.vector, config)
+        self._optimizer = Adam(params, config, backend or EagerBackend(), threads)
         self.lr = 0.0
         """Learning rate of the last step."""
         self._embedding: SignSGD | None = None
@@ -167,17 +103,16 @@ class OptimizerStep:
         """
         params, config = self._params, self.config
         params.collect_grads()
-        norm = params.gradient.norm().item()
+        norm, longest = self._optimizer.gradient_norm(), config.max_grad_norm or math.inf
         if not math.isfinite(norm):
             return norm
-        if config.max_grad_norm is not None and norm > config.max_grad_norm:
-            params.gradient.mul_(config.max_grad_norm / norm)
         share = self._share_of_lr(progress)
         self.lr = config.lr * share
-        if not self._is_frozen:
-            self._optimizer.step(self.lr)
-        params.gradient.zero_()
-        params.sync_compute_copies()
+        if self._is_frozen:
+            params.gradient.zero_()
+        else:
+            self._optimizer.step(self.lr, longest / norm if norm > longest else 1.0)
+            params.refresh_blocks()
         if self._embedding is not None:
             self._embedding.step(share)
         return norm

@@ -26,7 +26,8 @@ from hrm_sweep.hrm.training.configs import OptimizerConfig, TrainerConfig
 from hrm_sweep.hrm.training.evaluate import evaluate
 from hrm_sweep.hrm.training.losses import score_predictions, segment_losses
 from hrm_sweep.hrm.training.metrics import MeanMetrics, Measurement
-from hrm_sweep.hrm.training.optim import EMA, FlatParams, OptimizerStep, compute_dtype
+from hrm_sweep.hrm.training.optim import EMA, OptimizerStep, compute_dtype
+from hrm_sweep.hrm.training.params import FlatParams
 
 
 class Trainer:
@@ -56,7 +57,12 @@ class Trainer:
         self.best = BestEpoch(trainer_config)
         self._params = FlatParams(model, compute_dtype(trainer_config.precision))
         self._optimizer = OptimizerStep(
-            model, self._params, optimizer_config, freeze=trainer_config.freeze_weights
+            model,
+            self._params,
+            optimizer_config,
+            self.backend,
+            threads=trainer_config.threads,
+            freeze=trainer_config.freeze_weights,
         )
         self._ema: EMA | None = None
         if trainer_config.ema is not None:

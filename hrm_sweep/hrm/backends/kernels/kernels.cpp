@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 
+#include "adam.h"
 #include "block.h"
 
 extern "C" {
@@ -98,6 +99,23 @@ int swiglu_backward(const Shape* s, const float* grad_z, const float* z, const f
         const SwiGLUWeights<Num> w(*s, weights_arena);
         const SavedSwiGLU<Num> all(*s, saved_arena);
         second_half_backward<Num>(*s, grad_z, z, x, w, all, grad_x, grad_gate_up, grad_down);
+    });
+}
+
+// Writes the L2 norm of a vector of `count` numbers.
+int vector_norm(const float* vector, int64_t count, int64_t threads, double* to) {
+    return guarded([&] { *to = norm(vector, count, threads); });
+}
+
+// Updates the parameters, both moments and the bf16 copies of the first `copied` parameters; the
+// gradient becomes zero.
+int adam_update(float* parameters, float* gradient, float* mean, float* square, uint16_t* copies,
+                int64_t count, int64_t copied, int64_t threads, int64_t is_atan2, double lr,
+                double scale, double beta1, double beta2, double bias1, double bias2,
+                double weight_decay, double epsilon) {
+    return guarded([&] {
+        update({parameters, gradient, mean, square, copies, count, copied},
+               {lr, scale, beta1, beta2, bias1, bias2, weight_decay, epsilon}, is_atan2, threads);
     });
 }
 

@@ -61,4 +61,17 @@ void parallel_for(long end, long stride, long threads, Work work) {
 
 enum Status { OK, OUT_OF_MEMORY, FAILED };  // as in kernel_library.py
 
+// Calls work(); no exception leaves.
+template <class Work>
+int guarded(Work work) noexcept {
+    try {
+        work();
+        return OK;
+    } catch (const std::bad_alloc&) {
+        return OUT_OF_MEMORY;
+    } catch (...) {
+        return FAILED;
+    }
+}
+
 }  // namespace

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <new>
 
 #include "memory.h"
 #include "products.h"
@@ -45,14 +44,7 @@ void with_value_type(const Shape& s, Work work) {
 // Calls work(type of the products' values); no exception leaves.
 template <class Work>
 int guarded(const Shape& s, Work work) noexcept {
-    try {
-        with_value_type(s, work);
-        return OK;
-    } catch (const std::bad_alloc&) {
-        return OUT_OF_MEMORY;
-    } catch (...) {
-        return FAILED;
-    }
+    return guarded([&] { with_value_type(s, work); });
 }
 
 }  // namespace

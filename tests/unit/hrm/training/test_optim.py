@@ -6,19 +6,21 @@ import math
 import pytest
 import torch
 from small import adamw_config, atan2_config, hrm_config, small_task
+from torch import nn
 
+from hrm_sweep.hrm.backends.eager import EagerBackend
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.models.layers import PuzzleEmbedding
-from hrm_sweep.hrm.training.adam import make_optimizer
+from hrm_sweep.hrm.training.adam import Adam
 from hrm_sweep.hrm.training.optim import (
     EMA,
-    FlatParams,
     OptimizerStep,
     SignSGD,
     compute_dtype,
     schedule,
 )
+from hrm_sweep.hrm.training.params import FlatParams
 
 TASK = small_task()
 BATCH = TASK.train.take(torch.arange(4))
@@ -218,11 +220,13 @@ def test_atan2_steps_as_the_published_package():
 
 
 def test_the_first_step_of_atan2_is_nearly_as_long_as_the_learning_rate():
-    vector = torch.nn.Parameter(torch.zeros(2))
-    vector.grad = torch.tensor([3.0, -0.001])
-    make_optimizer(vector, atan2_config(weight_decay=0.0)).step(0.5)
+    params = FlatParams(nn.Linear(2, 1, bias=False), torch.float32)
+    with torch.no_grad():
+        params.vector.zero_()
+    params.gradient.copy_(torch.tensor([3.0, -0.001]))
+    Adam(params, atan2_config(weight_decay=0.0), EagerBackend()).step(0.5)
     length = 0.5 / 0.1 * math.atan(0.1)  # m is g / 10, sqrt(v / bias2) is |g|
-    torch.testing.assert_close(vector.detach(), torch.tensor([-length, length]))
+    torch.testing.assert_close(params.vector.detach(), torch.tensor([-length, length]))
 
 
 @pytest.mark.parametrize(
