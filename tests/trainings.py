@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import hydra
+import pytest
 import torch
 from small import adamw_config, hrm_config, small_task, trainer_config
 
@@ -70,18 +73,22 @@ def assert_same(folder, whole):
     assert all(torch.equal(tensor, final[name]) for name, tensor in weights(folder).items())
 
 
-class AmidAnEpoch:
+@contextmanager
+def interrupted_amid_an_epoch(epoch: int) -> Iterator[None]:
     """Ctrl-C in the middle of the epoch after `epoch`: its second segment does not begin."""
+    segments, run_segment = 0, ACT.segment
 
-    def __init__(self, epoch):
-        self.epoch, self.segments = epoch, 0
-
-    def __call__(self, module, _):
-        handle = trial.current()
-        if isinstance(module, ACT) and module.training and handle.last_step == self.epoch:
-            self.segments += 1
-            if self.segments == 2:
+    def segment(model: ACT, *arguments: Any) -> Any:
+        nonlocal segments
+        if model.training and trial.current().last_step == epoch:
+            segments += 1
+            if segments == 2:
                 raise KeyboardInterrupt
+        return run_segment(model, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ACT, "segment", segment)
+        yield
 
 
 def build(

@@ -1,6 +1,7 @@
-// Runs a block forward and backward once, on inputs that depend on the arguments alone, and writes
-// all results to standard output as fp32. KERNELS is the path of kernels.cpp. Every array has a heap
-// allocation of its own size, so that a sanitizer sees an access beyond it.
+// Runs a block forward and backward once, and what else the library has, on inputs that depend on the
+// arguments alone, and writes the block's results to standard output as fp32. KERNELS is the path of
+// kernels.cpp. Every array has a heap allocation of its own size, so that a sanitizer sees an access
+// beyond it.
 //
 // Usage: block_driver batch tokens hidden heads width bf16 threads rotary
 
@@ -92,11 +93,55 @@ static void run_swiglu(const Shape& block) {
           OK);
 }
 
+// Reads losses from states of the block's size, in a vocabulary of as many tokens as a row has.
+static void run_readout(const Shape& block) {
+    const long B = block.batch, T = block.tokens, D = block.hidden, prefix = T > 1;
+    const ReadoutShape s = {B, T, prefix, D, T, block.bf16, block.threads};
+    const auto answer = random_floats(B * T * D), head = random_floats(T * D);
+    const auto q = random_floats(2 * D), bias = random_floats(2), target = random_floats(B);
+    std::vector<int64_t> labels(B * (T - prefix));
+    for (size_t i = 0; i < labels.size(); ++i) labels[i] = i % 3 ? i % T : NO_LABEL;
+    std::vector<char> saved(bytes_saved_by_readout(&s));
+    std::vector<float> rows(7 * B), grad_answer(B * T * D), grad_head(T * D), grad_q(2 * D), ones(B, 1);
+    std::vector<float> grad_bias(2);
+    for (const float* wanted : {target.data(), static_cast<const float*>(nullptr)})
+        check(readout_forward(&s, answer.data(), head.data(), q.data(), bias.data(), labels.data(),
+                              wanted, saved.data(), rows.data()),
+              OK);
+    check(readout_backward(&s, answer.data(), head.data(), q.data(), bias.data(), ones.data(),
+                           nullptr, saved.data(), rows.data(), grad_answer.data(), grad_head.data(),
+                           grad_q.data(), grad_bias.data()),
+          OK);
+    check(readout_forward(&s, answer.data(), head.data(), nullptr, nullptr, labels.data(), nullptr,
+                          saved.data(), rows.data()),
+          OK);
+    check(readout_backward(&s, answer.data(), head.data(), nullptr, nullptr, nullptr, ones.data(),
+                           saved.data(), rows.data(), grad_answer.data(), nullptr, nullptr, nullptr),
+          OK);
+}
+
+// Updates as many parameters as a row of states has numbers, and copies of all but one.
+static void run_adam(const Shape& block) {
+    const long count = block.tokens * block.hidden;
+    auto parameters = random_floats(count), gradient = random_floats(count);
+    std::vector<float> mean(count), square(count);
+    std::vector<uint16_t> copies(count - 1);
+    double length = 0;
+    check(vector_norm(gradient.data(), count, block.threads, &length), OK);
+    for (const bool atan2 : {false, true})
+        check(adam_update(parameters.data(), gradient.data(), mean.data(), square.data(),
+                          copies.data(), count, count - 1, block.threads, atan2, 0.1, 1, 0.9, 0.95,
+                          0.1, 0.05, 0.1, 1e-8),
+              OK);
+}
+
 int main(int, char** arguments) {
     const auto number = [&](int i) { return std::atol(arguments[i]); };
     const Shape s = {number(1), number(2), number(3), number(4),
                      number(5), number(2), number(6), number(7)};
     run_swiglu(s);
+    run_readout(s);
+    run_adam(s);
     state = 1;
     const Results r = run(s, number(8));
     for (const auto* result : {&r.z, &r.z_without_saving, &r.z_of_first_tokens, &r.grad_x})

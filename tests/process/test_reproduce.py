@@ -10,8 +10,7 @@ from types import SimpleNamespace
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from paths import TESTS
-from torch.nn.modules.module import register_module_forward_pre_hook
-from trainings import SMALL, AmidAnEpoch
+from trainings import SMALL, interrupted_amid_an_epoch
 
 from hrm_sweep import load_run
 from hrm_sweep.commands import rerun
@@ -242,11 +241,8 @@ def test_an_app_that_has_changed_does_not_reproduce_and_says_where(copied):
 
 @pytest.mark.usefixtures("in_a_folder_of_its_own")
 def test_a_run_stopped_amid_an_epoch_is_reproduced_up_to_it(typed):
-    hook = register_module_forward_pre_hook(AmidAnEpoch(2))
-    try:
+    with interrupted_amid_an_epoch(2):
         typed(*SMALL, "study.name=stopped", "tracking=off")
-    finally:
-        hook.remove()
     stopped = Run.open(Path("multirun/train/stopped"))
     assert (stopped.config["model.init_from"], stopped.facts) == (
         None,

@@ -142,8 +142,49 @@ class AdamKernel(Protocol):
         """Update the parameters, both moments and the copies; the gradient becomes zero."""
 
 
+class ReadoutWeights(NamedTuple):
+    """The fp32 parameters of a model's heads; V tokens in its vocabulary."""
+
+    head: Tensor
+    """[V, D]."""
+    q: Tensor | None = None
+    """[2, D], of halting and of continuing; None without a halting head."""
+    q_bias: Tensor | None = None
+    """[2]."""
+
+
+class Readout(NamedTuple):
+    """Losses and counts of one segment, each [B] in fp32; `losses.Losses` says what they are.
+
+    The first two are differentiable.
+    """
+
+    total: Tensor
+    padding: Tensor
+    lm: Tensor
+    q_halt: Tensor
+    q_continue: Tensor
+    tokens: Tensor
+    """Tokens of the row that have a label."""
+    correct: Tensor
+    """Those of them that are predicted correctly."""
+
+
+class ReadoutKernel(Protocol):
+    """What a training reads from the states of an answer."""
+
+    def __call__(self, answer_RD: Tensor, labels_BS: Tensor, target_B: Tensor | None) -> Readout:
+        """Return losses and counts.
+
+        Args:
+            answer_RD: fp32; of each row, the last S positions have labels.
+            labels_BS: int64, tokens or IGNORE.
+            target_B: Target of the value of continuing, 0 to 1; None: it has no loss.
+        """
+
+
 class Backend(Protocol):
-    """A way to compute blocks, and the update of all parameters, on this machine."""
+    """A way to compute blocks, losses and the update of all parameters on this machine."""
 
     @property
     def name(self) -> str:
@@ -177,6 +218,18 @@ class Backend(Protocol):
         self, parameters: PointwiseWeights, threads: int
     ) -> BlockKernel[PointwiseWeights]:
         """Return a kernel for one block without attention, as `block` does: norm(x + SwiGLU x)."""
+
+    def readout(
+        self, weights: ReadoutWeights, tokens: int, loss: str, threads: int
+    ) -> ReadoutKernel | None:
+        """Return a kernel for the losses of a training; None: `losses` computes them.
+
+        Args:
+            weights: Parameters, to whose `.grad` gradients are added.
+            tokens: T.
+            loss: `model.loss`, see `losses.token_losses`.
+            threads: As for `block`.
+        """
 
     def adam(self, vectors: AdamVectors, threads: int) -> AdamKernel:
         """Return a kernel for the update of all parameters; `threads` as for `block`."""

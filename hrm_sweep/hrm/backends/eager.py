@@ -19,6 +19,7 @@ from hrm_sweep.hrm.backends.backend import (
     BlockWeights,
     MixerWeights,
     PointwiseWeights,
+    ReadoutWeights,
     SequenceLayout,
     refuse_second_derivative,
 )
@@ -60,6 +61,9 @@ class EagerBackend:
     def pointwise(self, parameters: PointwiseWeights, threads: int) -> Pointwise:  # noqa: ARG002
         """Return a kernel for a block without mixing over tokens."""
         return Pointwise(EagerSwiGLU(*parameters))
+
+    def readout(self, weights: ReadoutWeights, tokens: int, loss: str, threads: int) -> None:
+        """Return None: `losses` computes with PyTorch's operators."""
 
     def adam(self, vectors: AdamVectors, threads: int) -> EagerAdam:  # noqa: ARG002
         """Return a kernel for the update of all parameters."""

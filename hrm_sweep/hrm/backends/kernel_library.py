@@ -8,8 +8,11 @@ import functools
 from hrm_sweep.errors import InputError
 from hrm_sweep.hrm.backends import toolchain
 
-SIZES = ("bytes_of_weights", "bytes_saved", "bytes_of_swiglu_weights", "bytes_saved_by_swiglu")
-"""Functions that take a `Shape` and return a number of bytes."""
+SIZES = (
+    *("bytes_of_weights", "bytes_saved", "bytes_of_swiglu_weights", "bytes_saved_by_swiglu"),
+    "bytes_saved_by_readout",
+)
+"""Functions that take a shape and return a number of bytes."""
 _POINTER, _INTEGER, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 CALLS = {
     "pack_weights": [_POINTER] * 6,
@@ -18,19 +21,16 @@ CALLS = {
     "pack_swiglu": [_POINTER] * 4,
     "swiglu_forward": [_POINTER] * 5,
     "swiglu_backward": [_POINTER] * 9,
+    "readout_forward": [_POINTER] * 9,
+    "readout_backward": [_POINTER] * 13,
     "vector_norm": [_POINTER, _INTEGER, _INTEGER, _POINTER],
     "adam_update": [_POINTER] * 5 + [_INTEGER] * 4 + [_REAL] * 8,
 }
 """Functions that return a status -> types of their arguments."""
 
 
-class Shape(ctypes.Structure):
-    """The sizes of a call, declared once more in kernels/shape.h; `load` compares the two."""
-
-    _fields_ = [
-        (name, ctypes.c_int64)
-        for name in ("batch", "tokens", "hidden", "heads", "width", "queries", "bf16", "threads")
-    ]
+class _Sizes(ctypes.Structure):
+    """Sizes of a call, declared once more in the source; `load` compares the two."""
 
     @classmethod
     def layout(cls) -> str:
@@ -39,6 +39,24 @@ class Shape(ctypes.Structure):
         places = [(name, getattr(cls, name)) for name in fields]
         text = "".join(f"{name} {place.offset} {place.size}, " for name, place in places)
         return f"{text}{ctypes.sizeof(cls)}"
+
+
+class Shape(_Sizes):
+    """Of a block, as in kernels/shape.h."""
+
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in ("batch", "tokens", "hidden", "heads", "width", "queries", "bf16", "threads")
+    ]
+
+
+class ReadoutShape(_Sizes):
+    """Of a readout, as in kernels/readout.h."""
+
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in ("batch", "tokens", "prefix", "hidden", "vocabulary", "stablemax", "threads")
+    ]
 
 
 @functools.cache
@@ -66,15 +84,17 @@ def load() -> ctypes.CDLL:
 
 
 def check_layout(library: ctypes.CDLL) -> None:
-    """Compare the library's `Shape` with that of this module.
+    """Compare the library's sizes of calls with those of this module.
 
     Raises:
         InputError: They differ, so the library would misread every call.
     """
-    library.shape_layout.restype = ctypes.c_char_p
-    found = library.shape_layout().decode()
-    if found != Shape.layout():
-        raise _not_ours(f"takes sizes as [{found}] instead of [{Shape.layout()}]")
+    for name, sizes in (("shape_layout", Shape), ("readout_layout", ReadoutShape)):
+        function = getattr(library, name)
+        function.restype = ctypes.c_char_p
+        found = function().decode()
+        if found != sizes.layout():
+            raise _not_ours(f"takes sizes as [{found}] instead of [{sizes.layout()}]")
 
 
 def _not_ours(reason: str) -> InputError:

@@ -18,11 +18,13 @@ from hrm_sweep.hrm.backends.backend import (
     BlockWeights,
     MixerWeights,
     PointwiseWeights,
+    ReadoutWeights,
     SequenceLayout,
     refuse_second_derivative,
 )
 from hrm_sweep.hrm.backends.mixer import Mixer, Pointwise
 from hrm_sweep.hrm.backends.native_adam import NativeAdam
+from hrm_sweep.hrm.backends.native_readout import NativeReadout
 from hrm_sweep.hrm.backends.native_swiglu import (
     NativeSwiGLU,
     as_returned,
@@ -66,6 +68,12 @@ class NativeBackend:
     def pointwise(self, parameters: PointwiseWeights, threads: int) -> Pointwise:
         """Return a kernel for a block without mixing over tokens."""
         return Pointwise(NativeSwiGLU(*parameters, threads))
+
+    def readout(
+        self, weights: ReadoutWeights, tokens: int, loss: str, threads: int
+    ) -> NativeReadout:
+        """Return a kernel for the losses of a training."""
+        return NativeReadout(weights, tokens, loss, threads)
 
     def adam(self, vectors: AdamVectors, threads: int) -> NativeAdam:
         """Return a kernel for the update of all parameters."""

@@ -25,6 +25,19 @@ class Carry(NamedTuple):
     """[B], whether the puzzle is finished; the next segment starts with initial states."""
 
 
+class Segment(NamedTuple):
+    """The answer of one segment for B rows, and the decisions of the halting head, detached."""
+
+    answer: Tensor
+    """[B · T, D], the states from which logits and the halting head's values are read."""
+    q_halt: Tensor | None = None
+    """[B], as in `SegmentOutput`."""
+    q_continue: Tensor | None = None
+    """[B], as in `SegmentOutput`."""
+    target_q_continue: Tensor | None = None
+    """[B], as in `SegmentOutput`."""
+
+
 class SegmentOutput(NamedTuple):
     """The output of one segment for B rows."""
 
@@ -98,42 +111,65 @@ class ACT(nn.Module):
         identifiers_B: Tensor,
         generator: torch.Generator | None = None,
     ) -> tuple[Carry, SegmentOutput]:
+        """Run `segment`, and return its output instead of its states."""
+        carry, segment = self.segment(carry, inputs_BS, identifiers_B, generator)
+        return carry, self.output(segment)
+
+    def output(self, segment: Segment) -> SegmentOutput:
+        """Return logits and the halting head's values of a segment, differentiable."""
+        output = SegmentOutput(
+            self.inner.logits(segment.answer), target_q_continue=segment.target_q_continue
+        )
+        if not isinstance(self.inner, RecursiveCore):
+            return output
+        q_halt, q_continue = self.inner.q_values(segment.answer)
+        return output._replace(q_halt=q_halt, q_continue=self._if_learned(q_continue))
+
+    def segment(
+        self,
+        carry: Carry,
+        inputs_BS: Tensor,
+        identifiers_B: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Carry, Segment]:
         """Run one segment of every row; `generator` draws the exploration of halting."""
         x_RD = self.inner.embed(inputs_BS, identifiers_B)
         answer_RD, states = self.inner.run_segment(self._restarted(carry), x_RD)
         states = tuple(state.detach() for state in states)
         steps = torch.where(carry.halted, 1, carry.steps + 1)
         halted = steps >= (self.max_steps if self.training else self.eval_max_steps)
-        output = SegmentOutput(self.inner.logits(answer_RD))
+        segment = Segment(answer_RD)
         if not isinstance(self.inner, RecursiveCore):
-            return Carry(states, steps, halted), output
-        q_halt, q_continue = self.inner.q_values(answer_RD)
-        output = output._replace(q_halt=q_halt)
-        is_adaptive = self.training and self.max_steps > 1
-        if self.halting == "q_learning":
-            output = output._replace(q_continue=q_continue)
-            if is_adaptive:
+            return Carry(states, steps, halted), segment
+        with torch.no_grad():
+            q_halt, q_continue = self.inner.q_values(answer_RD)
+        segment = segment._replace(q_halt=q_halt, q_continue=self._if_learned(q_continue))
+        if self.training and self.max_steps > 1:
+            if segment.q_continue is not None:
                 following = self.inner.next_q_values(states, x_RD.detach())
-                output = output._replace(target_q_continue=_q_target(halted, *following))
-        if is_adaptive:
-            halted = halted | (self.would_halt(output) & self._may_halt(steps, generator))
-        return Carry(states, steps, halted), output
+                target = _q_target(halted, *following)
+                segment = segment._replace(target_q_continue=target)
+            halted = halted | (self.would_halt(segment) & self._may_halt(steps, generator))
+        return Carry(states, steps, halted), segment
 
-    def would_halt(self, output: SegmentOutput) -> Tensor:
-        """Return whether the halting head prefers to halt, bool [B]; True without such a head."""
-        if output.q_halt is None:
-            return torch.ones(len(output.logits), dtype=torch.bool)
-        threshold = 0.0 if output.q_continue is None else output.q_continue
-        return output.q_halt.detach() > threshold
+    def would_halt(self, segment: Segment) -> Tensor:
+        """Return whether the halting head prefers to halt, bool [B]; one True without a head."""
+        if segment.q_halt is None:
+            return torch.ones((), dtype=torch.bool)
+        threshold = 0.0 if segment.q_continue is None else segment.q_continue
+        return segment.q_halt > threshold
 
-    def is_final(self, carry: Carry, output: SegmentOutput) -> Tensor:
+    def is_final(self, carry: Carry, segment: Segment) -> Tensor:
         """Return whether evaluation takes a row's answer after this segment, bool [B].
 
         With `eval_halting=early` that is as soon as the model would halt.
         """
         if self.eval_halting == "early":
-            return carry.halted | self.would_halt(output)
+            return carry.halted | self.would_halt(segment)
         return carry.halted
+
+    def _if_learned(self, q_continue: Tensor) -> Tensor | None:
+        return q_continue if self.halting == "q_learning" else None
 
     def _restarted(self, carry: Carry) -> States:
         """Return the states with those of halted rows reset."""

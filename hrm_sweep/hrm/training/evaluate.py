@@ -131,13 +131,14 @@ def _solve_chunk(model: ACT, batch: Batch) -> Solutions:
     rows = torch.arange(len(batch))  # of `found`, for each row of the batch, which shrinks
     carry = model.initial_carry(len(batch))
     while len(rows):
-        carry, output = model(carry, batch.inputs, batch.identifiers)
+        carry, segment = model.segment(carry, batch.inputs, batch.identifiers)
+        output = model.output(segment)
         predictions = output.logits.argmax(dim=-1)
         score = score_predictions(predictions, batch.labels)
         losses = segment_losses(output, batch.labels, score, loss=model.loss)
-        first_halt = (carry.halted | model.would_halt(output)) & (found.segments[rows] == 0)
+        first_halt = (carry.halted | model.would_halt(segment)) & (found.segments[rows] == 0)
         found.segments[rows[first_halt]] = carry.steps[first_halt]
-        final = model.is_final(carry, output)
+        final = model.is_final(carry, segment)
         found.predictions[rows[final]] = predictions[final]
         if output.q_halt is not None:
             found.confidence[rows[final]] = output.q_halt[final].sigmoid()

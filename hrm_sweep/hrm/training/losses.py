@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from hrm_sweep.hrm.backends.backend import Backend, ReadoutWeights
 from hrm_sweep.hrm.data.tokens import IGNORE
-from hrm_sweep.hrm.models.act import SegmentOutput
+from hrm_sweep.hrm.models.act import ACT, Segment, SegmentOutput
+from hrm_sweep.hrm.models.cores import RecursiveCore
 
 
 class Losses(NamedTuple):
@@ -18,15 +20,15 @@ class Losses(NamedTuple):
 
     total: Tensor
     """lm + (q_halt + q_continue) / 2, as published."""
+    padding: Tensor
+    """Loss that the published code adds for a row without labels, which it counts as solved: half
+    of both halting losses. 0 where a row has labels."""
     lm: Tensor
     """Mean token loss over the row's labels."""
     q_halt: Tensor
     """Binary cross entropy of q_halt with "the answer is correct"; 0 without a halting head."""
     q_continue: Tensor
     """Binary cross entropy of q_continue with its bootstrapped target; 0 without Q-learning."""
-    padding: Tensor
-    """Loss that the published code adds for a row without labels, which it counts as solved: half
-    of both halting losses. 0 where a row has labels."""
 
 
 class Score(NamedTuple):
@@ -51,6 +53,28 @@ class Score(NamedTuple):
     def exact(self) -> Tensor:
         """[B], whether a row has labels and all are predicted correctly."""
         return (self.correct == self.tokens) & self.has_labels
+
+
+class TrainingLosses:
+    """Losses and score of the segments of a training, by a kernel of the backend if it has one."""
+
+    def __init__(self, model: ACT, backend: Backend, threads: int) -> None:
+        self._model, core = model, model.inner
+        weights = ReadoutWeights(core.lm_head.weight)
+        if isinstance(core, RecursiveCore):
+            weights = weights._replace(q=core.q_head.weight, q_bias=core.q_head.bias)
+        self._kernel = backend.readout(weights, model.tokens, model.loss, threads)
+
+    def __call__(self, segment: Segment, labels_BS: Tensor) -> tuple[Losses, Score]:
+        """Return both, each [B]; the losses `total` and `padding` are differentiable."""
+        if self._kernel is None:
+            output = self._model.output(segment)
+            score = score_predictions(output.logits.argmax(dim=-1), labels_BS)
+            return segment_losses(output, labels_BS, score, loss=self._model.loss), score
+        *losses, tokens, correct = self._kernel(
+            segment.answer, labels_BS, segment.target_q_continue
+        )
+        return Losses(*losses), Score(tokens, correct)
 
 
 def score_predictions(predictions_BS: Tensor, labels_BS: Tensor) -> Score:

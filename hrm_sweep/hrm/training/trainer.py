@@ -24,7 +24,7 @@ from hrm_sweep.hrm.training.batching import (
 from hrm_sweep.hrm.training.best import BestEpoch
 from hrm_sweep.hrm.training.configs import OptimizerConfig, TrainerConfig
 from hrm_sweep.hrm.training.evaluate import evaluate
-from hrm_sweep.hrm.training.losses import score_predictions, segment_losses
+from hrm_sweep.hrm.training.losses import TrainingLosses
 from hrm_sweep.hrm.training.metrics import MeanMetrics, Measurement
 from hrm_sweep.hrm.training.optim import EMA, OptimizerStep, compute_dtype
 from hrm_sweep.hrm.training.params import FlatParams
@@ -67,6 +67,7 @@ class Trainer:
         self._ema: EMA | None = None
         if trainer_config.ema is not None:
             self._ema = EMA(self._params, trainer_config.ema, warmup=trainer_config.ema_warmup)
+        self._losses = TrainingLosses(model, self.backend, trainer_config.threads)
         self._slots = _batch_slots(trainer_config, task, batch_size)
         self._carry = model.initial_carry(batch_size)
         self._generator = torch.Generator().manual_seed(seed)
@@ -175,9 +176,10 @@ class Trainer:
     def _train_segment(self, metrics: MeanMetrics) -> None:
         """Run one segment of every row and one optimizer step."""
         batch = self._slots.batch
-        carry, output = self.model(self._carry, batch.inputs, batch.identifiers, self._generator)
-        score = score_predictions(output.logits.argmax(dim=-1), batch.labels)
-        losses = segment_losses(output, batch.labels, score, loss=self.model.loss)
+        carry, segment = self.model.segment(
+            self._carry, batch.inputs, batch.identifiers, self._generator
+        )
+        losses, score = self._losses(segment, batch.labels)
         loss = self._slots.training_loss(losses).sum() / len(batch)
         self._steps += 1
         if not math.isfinite(loss.item()):

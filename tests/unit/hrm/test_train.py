@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from torch.nn.modules.module import register_module_forward_pre_hook
-from trainings import AmidAnEpoch, assert_same, composed, measured, trained, weights
+from trainings import assert_same, composed, interrupted_amid_an_epoch, measured, trained, weights
 
 from hrm_sweep.errors import CheckpointError, Diverged, Interrupted
 from hrm_sweep.hrm import config, train
@@ -74,12 +73,8 @@ def test_a_checkpoint_of_the_earlier_adam_atan2_is_named_with_the_way_out(tmp_pa
 
 
 def test_weights_from_amid_an_epoch_are_no_epochs(small, tmp_path):
-    hook = register_module_forward_pre_hook(AmidAnEpoch(2))
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            trained(small, tmp_path)
-    finally:
-        hook.remove()
+    with interrupted_amid_an_epoch(2), pytest.raises(KeyboardInterrupt):
+        trained(small, tmp_path)
     assert "weights" not in record.read(tmp_path)[-1].fields["facts"]
     left = checkpoint.load(tmp_path / "final_model.pth")
     assert (left["epoch"], left["values"]) == (None, {})

@@ -10,20 +10,32 @@
 
 #include "adam.h"
 #include "block.h"
+#include "readout.h"
 
 extern "C" {
 
-// Each field's name, offset and size and the size of Shape, as kernel_library.py writes them.
+// Each field's name, offset and size and the size of the whole, as kernel_library.py writes them.
+#define LAYOUT_OF(Struct, FIELDS)                                                           \
+    static char text[512];                                                                  \
+    int used = 0;                                                                           \
+    FIELDS(DESCRIBE)                                                                        \
+    std::snprintf(text + used, sizeof text - used, "%zu", sizeof(Struct));                  \
+    return text;
+
 const char* shape_layout() {
-    static char text[512];
-    int used = 0;
 #define DESCRIBE(name)                                                                      \
     used += std::snprintf(text + used, sizeof text - used, #name " %zu %zu, ",              \
                           offsetof(Shape, name), sizeof(Shape::name));
-    SHAPE_FIELDS(DESCRIBE)
+    LAYOUT_OF(Shape, SHAPE_FIELDS)
 #undef DESCRIBE
-    std::snprintf(text + used, sizeof text - used, "%zu", sizeof(Shape));
-    return text;
+}
+
+const char* readout_layout() {
+#define DESCRIBE(name)                                                                      \
+    used += std::snprintf(text + used, sizeof text - used, #name " %zu %zu, ",              \
+                          offsetof(ReadoutShape, name), sizeof(ReadoutShape::name));
+    LAYOUT_OF(ReadoutShape, READOUT_FIELDS)
+#undef DESCRIBE
 }
 
 int64_t bytes_of_weights(const Shape* s) { return bytes_of<Weights>(*s); }
@@ -99,6 +111,36 @@ int swiglu_backward(const Shape* s, const float* grad_z, const float* z, const f
         const SwiGLUWeights<Num> w(*s, weights_arena);
         const SavedSwiGLU<Num> all(*s, saved_arena);
         second_half_backward<Num>(*s, grad_z, z, x, w, all, grad_x, grad_gate_up, grad_down);
+    });
+}
+
+int64_t bytes_saved_by_readout(const ReadoutShape* s) {
+    Arena arena(nullptr);
+    SavedReadout(*s, arena);
+    return arena.bytes();
+}
+
+// Writes seven rows of B numbers, see ReadoutRows; q and its bias, and target, may be null.
+int readout_forward(const ReadoutShape* s, const float* answer, const float* head, const float* q,
+                    const float* q_bias, const int64_t* labels, const float* target, void* saved,
+                    float* rows) {
+    return guarded([&] {
+        Arena arena(saved);
+        read_out(*s, answer, {head, q, q_bias}, labels, target, SavedReadout(*s, arena),
+                 ReadoutRows(rows, s->batch));
+    });
+}
+
+// Writes grad_answer, and adds to the gradients of the weights that are not null.
+int readout_backward(const ReadoutShape* s, const float* answer, const float* head, const float* q,
+                     const float* q_bias, const float* grad_total, const float* grad_padding,
+                     void* saved, float* rows, float* grad_answer, float* grad_head, float* grad_q,
+                     float* grad_q_bias) {
+    return guarded([&] {
+        Arena arena(saved);
+        read_out_backward(*s, answer, {head, q, q_bias}, ReadoutRows(rows, s->batch).tokens,
+                          grad_total, grad_padding, SavedReadout(*s, arena), grad_answer,
+                          {grad_head, grad_q, grad_q_bias});
     });
 }
 

@@ -24,7 +24,7 @@ from hrm_sweep.hrm.models.act import ACT, Carry, SegmentOutput
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.models.configs import HRMConfig, TRMConfig
 from hrm_sweep.hrm.models.layers import Block
-from hrm_sweep.hrm.training.losses import Losses, score_predictions, segment_losses
+from hrm_sweep.hrm.training.losses import Losses, TrainingLosses
 
 BESIDE_THE_CHECKOUT = ROOT.parent / "shared" / "golden"
 EXACT = 1e-4, 1e-6
@@ -55,16 +55,15 @@ def test_our_figures_are_those_of_the_published_code(case, backend):
     for module in model.modules():
         if isinstance(module, Block):
             module.use_backend(backend, threads=1)
+    read_losses = TrainingLosses(model, backend, threads=1)
     inputs, labels, identifiers = published_batch(case["config"])
     carry = model.initial_carry(len(inputs))
     for number, expected in enumerate(case["segments"]):
         model.zero_grad()
-        carry, output = model(carry, inputs, identifiers)
-        losses = segment_losses(
-            output, labels, score_predictions(output.logits.argmax(dim=-1), labels), loss=model.loss
-        )
+        carry, segment = model.segment(carry, inputs, identifiers)
+        losses, _ = read_losses(segment, labels)
         losses.total.sum().backward()
-        for name, value in figures(carry, output, losses).items():
+        for name, value in figures(carry, model.output(segment), losses).items():
             if name in expected:
                 close(value, expected[name], f"segment {number}: {name}")
         for name, norm in expected["grad_norms"].items():
