@@ -120,6 +120,27 @@ static void run_readout(const Shape& block) {
           OK);
 }
 
+// Makes input states of the block's size, with learned positions, and their gradients.
+static void run_embedding(const Shape& s) {
+    const long B = s.batch, T = s.tokens, D = s.hidden, prefix = T > 1, V = 3, P = D - 1;
+    std::vector<int64_t> ids(B * (T - prefix));
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = i % V;
+    const auto table = random_floats(V * D), puzzles = random_floats(B * P);
+    const auto positions = random_floats(T * D), grad = random_floats(B * T * D);
+    std::vector<float> out(B * T * D), grad_table(V * D), grad_puzzles(B * P), grad_positions(T * D);
+    const long puzzle = prefix ? P : 0;
+    check(embedding_forward(ids.data(), table.data(), puzzles.data(), positions.data(), out.data(),
+                            B, T, prefix, D, V, puzzle, s.threads, 8),
+          OK);
+    check(embedding_backward(ids.data(), grad.data(), grad_table.data(), grad_puzzles.data(),
+                             grad_positions.data(), B, T, prefix, D, V, puzzle, s.threads, 1, 8),
+          OK);
+    ids[0] = V;
+    check(embedding_forward(ids.data(), table.data(), puzzles.data(), nullptr, out.data(), B, T,
+                            prefix, D, V, puzzle, s.threads, 8),
+          FAILED);
+}
+
 // Updates as many parameters as a row of states has numbers, and copies of all but one.
 static void run_adam(const Shape& block) {
     const long count = block.tokens * block.hidden;
@@ -140,6 +161,7 @@ int main(int, char** arguments) {
     const Shape s = {number(1), number(2), number(3), number(4),
                      number(5), number(2), number(6), number(7)};
     run_swiglu(s);
+    run_embedding(s);
     run_readout(s);
     run_adam(s);
     state = 1;

@@ -142,6 +142,28 @@ class AdamKernel(Protocol):
         """Update the parameters, both moments and the copies; the gradient becomes zero."""
 
 
+class EmbeddingWeights(NamedTuple):
+    """The fp32 parameters of a model's input; V tokens in its vocabulary."""
+
+    tokens: Tensor
+    """[V, D]."""
+    positions: Tensor | None = None
+    """[T, D], learned; None: there are none."""
+
+
+class EmbeddingKernel(Protocol):
+    """The input states of a model, `cores.Core.embed`."""
+
+    def __call__(self, inputs_BS: Tensor, puzzles_BP: Tensor | None) -> Tensor:
+        """Return the input states, [R, D].
+
+        Args:
+            inputs_BS: int64 tokens, of the last S of T positions.
+            puzzles_BP: fp32 vectors of the rows' puzzles, of which the first positions are made;
+                None: all positions are tokens.
+        """
+
+
 class ReadoutWeights(NamedTuple):
     """The fp32 parameters of a model's heads; V tokens in its vocabulary."""
 
@@ -218,6 +240,18 @@ class Backend(Protocol):
         self, parameters: PointwiseWeights, threads: int
     ) -> BlockKernel[PointwiseWeights]:
         """Return a kernel for one block without attention, as `block` does: norm(x + SwiGLU x)."""
+
+    def embedding(
+        self, weights: EmbeddingWeights, tokens: int, scale: float, threads: int
+    ) -> EmbeddingKernel | None:
+        """Return a kernel for the input states; None: PyTorch's operators make them.
+
+        Args:
+            weights: Parameters, to whose `.grad` gradients are added.
+            tokens: T.
+            scale: Factor of all states.
+            threads: As for `block`.
+        """
 
     def readout(
         self, weights: ReadoutWeights, tokens: int, loss: str, threads: int

@@ -17,6 +17,7 @@ from hrm_sweep.compat import torch as torch_compat
 from hrm_sweep.hrm.backends.backend import (
     AdamVectors,
     BlockWeights,
+    EmbeddingWeights,
     MixerWeights,
     PointwiseWeights,
     ReadoutWeights,
@@ -61,6 +62,9 @@ class EagerBackend:
     def pointwise(self, parameters: PointwiseWeights, threads: int) -> Pointwise:  # noqa: ARG002
         """Return a kernel for a block without mixing over tokens."""
         return Pointwise(EagerSwiGLU(*parameters))
+
+    def embedding(self, weights: EmbeddingWeights, tokens: int, scale: float, threads: int) -> None:
+        """Return None: the model makes its input states with PyTorch's operators."""
 
     def readout(self, weights: ReadoutWeights, tokens: int, loss: str, threads: int) -> None:
         """Return None: `losses` computes with PyTorch's operators."""

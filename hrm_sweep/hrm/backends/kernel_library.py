@@ -21,6 +21,8 @@ CALLS = {
     "pack_swiglu": [_POINTER] * 4,
     "swiglu_forward": [_POINTER] * 5,
     "swiglu_backward": [_POINTER] * 9,
+    "embedding_forward": [_POINTER] * 5 + [_INTEGER] * 7 + [_REAL],
+    "embedding_backward": [_POINTER] * 5 + [_INTEGER] * 8 + [_REAL],
     "readout_forward": [_POINTER] * 9,
     "readout_backward": [_POINTER] * 13,
     "vector_norm": [_POINTER, _INTEGER, _INTEGER, _POINTER],

@@ -16,6 +16,7 @@ from hrm_sweep.hrm.backends import kernel_library, toolchain
 from hrm_sweep.hrm.backends.backend import (
     AdamVectors,
     BlockWeights,
+    EmbeddingWeights,
     MixerWeights,
     PointwiseWeights,
     ReadoutWeights,
@@ -24,6 +25,7 @@ from hrm_sweep.hrm.backends.backend import (
 )
 from hrm_sweep.hrm.backends.mixer import Mixer, Pointwise
 from hrm_sweep.hrm.backends.native_adam import NativeAdam
+from hrm_sweep.hrm.backends.native_embedding import NativeEmbedding
 from hrm_sweep.hrm.backends.native_readout import NativeReadout
 from hrm_sweep.hrm.backends.native_swiglu import (
     NativeSwiGLU,
@@ -68,6 +70,12 @@ class NativeBackend:
     def pointwise(self, parameters: PointwiseWeights, threads: int) -> Pointwise:
         """Return a kernel for a block without mixing over tokens."""
         return Pointwise(NativeSwiGLU(*parameters, threads))
+
+    def embedding(
+        self, weights: EmbeddingWeights, tokens: int, scale: float, threads: int
+    ) -> NativeEmbedding:
+        """Return a kernel for the input states of a model."""
+        return NativeEmbedding(weights, tokens, scale, threads)
 
     def readout(
         self, weights: ReadoutWeights, tokens: int, loss: str, threads: int

@@ -11,7 +11,7 @@ from hrm_sweep.hrm.backends.backend import Backend
 from hrm_sweep.hrm.backends.eager import EagerBackend
 from hrm_sweep.hrm.backends.native import NativeBackend
 from hrm_sweep.hrm.models.act import ACT
-from hrm_sweep.hrm.models.cores import RecursiveCore
+from hrm_sweep.hrm.models.cores import Core, RecursiveCore
 from hrm_sweep.hrm.models.layers import Block, Linear
 from hrm_sweep.hrm.training.configs import TrainerConfig
 from hrm_sweep.hrm.training.optim import compute_dtype
@@ -38,9 +38,9 @@ def select_backend(config: TrainerConfig, model: ACT, puzzles: int, batch_size: 
 
 
 def use_backend(backend: Backend, model: ACT, threads: int) -> None:
-    """Let a backend that is loaded compute the model's blocks."""
+    """Let a backend that is loaded compute the model's input states and blocks."""
     for module in model.modules():
-        if isinstance(module, Block):
+        if isinstance(module, Block | Core):
             module.use_backend(backend, threads)
 
 

@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hrm_sweep.hrm.backends.backend import SequenceLayout
+from hrm_sweep.hrm.backends.backend import (
+    Backend,
+    EmbeddingKernel,
+    EmbeddingWeights,
+    SequenceLayout,
+)
 from hrm_sweep.hrm.models.configs import HRMConfig, ModelConfig, TransformerConfig, TRMConfig
 from hrm_sweep.hrm.models.layers import (
     Block,
@@ -65,16 +70,26 @@ class Core(nn.Module):
         if self.positions == "learned":
             self.embed_pos = Embedding(tokens, width, std=width**-0.5)
         self.lm_head = Head(width, sizes.vocab_size)
+        self._embedding: EmbeddingKernel | None = None
+
+    def use_backend(self, backend: Backend, threads: int) -> None:
+        """Make the input states with this backend from now on; each block has its own."""
+        weights = EmbeddingWeights(self.embed_tokens.embedding_weight)
+        if self.positions == "learned":
+            weights = weights._replace(positions=self.embed_pos.embedding_weight)
+        self._embedding = backend.embedding(weights, self.layout.tokens, self.embed_scale, threads)
 
     def embed(self, inputs_BS: Tensor, identifiers_B: Tensor) -> Tensor:
         """Return the input states, [R, D]: in each row the puzzle embedding, then the tokens.
 
         The puzzle embedding is padded with zeros and split into `prefix` positions.
         """
+        puzzle = self.puzzle_emb(identifiers_B) if self.prefix else None
+        if self._embedding is not None:
+            return self._embedding(inputs_BS, puzzle)
         x_BTD = self.embed_tokens(inputs_BS)
-        if self.prefix:
+        if puzzle is not None:
             width = x_BTD.shape[-1]
-            puzzle = self.puzzle_emb(identifiers_B)
             if missing := self.prefix * width - puzzle.shape[-1]:
                 puzzle = functional.pad(puzzle, (0, missing))
             x_BTD = torch.cat((puzzle.unflatten(-1, (self.prefix, width)), x_BTD), dim=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -259,17 +259,31 @@ class PaddedBatching(LoaderBatching):
 
 def _add_train_metrics(metrics: MeanMetrics, losses: Losses, score: Score, judged: Tensor) -> None:
     """Add the losses of every row with labels, and the accuracy of the `judged` ones of them."""
-    judged = judged & score.has_labels
-    columns = [
-        *(losses.total, losses.lm, losses.q_halt, score.has_labels),
-        *(score.correct * judged, score.tokens * judged, score.exact & judged, judged),
-        score.accuracy * judged,
-    ]
-    sums = torch.stack(columns).detach().sum(dim=-1)
-    total, lm, q_halt, num_labelled, correct, tokens, exact, num_judged, accuracy = sums.tolist()
-    metrics.add(
-        {"train/loss": total, "train/lm_loss": lm, "train/q_halt_loss": q_halt}, num_labelled
-    )
-    metrics.add({"train/token_accuracy": correct}, tokens)
-    per_puzzle = {"train/exact_match": exact, "train/token_accuracy_per_puzzle": accuracy}
-    metrics.add(per_puzzle, num_judged)
+    columns = [losses.total, losses.lm, losses.q_halt, score.correct, score.tokens, judged]
+    rows = zip(*(column.tolist() for column in columns), strict=True)  # a batch has few
+    labelled = [_Row(*row) for row in rows if row[4]]
+    finished = [row for row in labelled if row.judged]
+    of_loss = {
+        "train/loss": sum(row.total for row in labelled),
+        "train/lm_loss": sum(row.lm for row in labelled),
+        "train/q_halt_loss": sum(row.q_halt for row in labelled),
+    }
+    metrics.add(of_loss, len(labelled))
+    correct = sum(row.correct for row in finished)
+    metrics.add({"train/token_accuracy": correct}, sum(row.tokens for row in finished))
+    per_puzzle = {
+        "train/exact_match": sum(row.correct == row.tokens for row in finished),
+        "train/token_accuracy_per_puzzle": sum(row.correct / row.tokens for row in finished),
+    }
+    metrics.add(per_puzzle, len(finished))
+
+
+class _Row(NamedTuple):
+    """Losses and counts of one row of a batch."""
+
+    total: float
+    lm: float
+    q_halt: float
+    correct: float
+    tokens: float
+    judged: bool

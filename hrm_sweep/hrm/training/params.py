@@ -39,6 +39,7 @@ class FlatParams:
         copies = _views(self.copies, [module.weight for module in self._linear])
         for module, copy in zip(self._linear, copies, strict=True):
             module.compute_copy = copy.requires_grad_()
+        self._copies_and_gradients = [*zip(copies, gradients[: len(copies)], strict=True)]
         self.sync_compute_copies()
         model.register_load_state_dict_post_hook(lambda *_: self.sync_compute_copies())
 
@@ -59,12 +60,9 @@ class FlatParams:
     @torch.no_grad()
     def collect_grads(self) -> None:
         """Complete `gradient` after a backward pass."""
-        for module in self._linear:
-            copy = module.compute_copy
-            assert copy is not None
-            assert module.weight.grad is not None
+        for copy, gradient in self._copies_and_gradients:
             if copy.grad is not None:
-                module.weight.grad.copy_(copy.grad)
+                gradient.copy_(copy.grad)
                 copy.grad = None
 
     @contextmanager

@@ -70,6 +70,7 @@ class Trainer:
         self._losses = TrainingLosses(model, self.backend, trainer_config.threads)
         self._slots = _batch_slots(trainer_config, task, batch_size)
         self._carry = model.initial_carry(batch_size)
+        self._share_of_row = torch.full((batch_size,), 1 / batch_size)
         self._generator = torch.Generator().manual_seed(seed)
         self._steps = 0
         self._last_good = "nothing yet"
@@ -180,11 +181,12 @@ class Trainer:
             self._carry, batch.inputs, batch.identifiers, self._generator
         )
         losses, score = self._losses(segment, batch.labels)
-        loss = self._slots.training_loss(losses).sum() / len(batch)
+        row_losses = self._slots.training_loss(losses)
+        loss = row_losses.detach().mean().item()
         self._steps += 1
-        if not math.isfinite(loss.item()):
-            self._raise_diverged("train/loss", loss.item())
-        loss.backward()
+        if not math.isfinite(loss):
+            self._raise_diverged("train/loss", loss)
+        row_losses.backward(self._share_of_row)
         progress = (self.epoch + self._slots.share_drawn) / self.config.epochs
         norm = self._optimizer.step(progress)
         if not math.isfinite(norm):
@@ -192,7 +194,7 @@ class Trainer:
         if self._ema is not None:
             self._ema.update()
         self._carry = carry._replace(halted=self._slots.release(carry.halted, score))
-        self._last_good = f"train/loss={loss.item():.6g} at step {self._steps}"
+        self._last_good = f"train/loss={loss:.6g} at step {self._steps}"
         self._slots.add_metrics(metrics, losses, score)
 
     def _is_evaluated(self, epoch: int) -> bool:

@@ -10,6 +10,7 @@
 
 #include "adam.h"
 #include "block.h"
+#include "embedding.h"
 #include "readout.h"
 
 extern "C" {
@@ -111,6 +112,28 @@ int swiglu_backward(const Shape* s, const float* grad_z, const float* z, const f
         const SwiGLUWeights<Num> w(*s, weights_arena);
         const SavedSwiGLU<Num> all(*s, saved_arena);
         second_half_backward<Num>(*s, grad_z, z, x, w, all, grad_x, grad_gate_up, grad_down);
+    });
+}
+
+// Writes the input states; puzzles is null without a prefix, positions unless they are learned.
+int embedding_forward(const int64_t* ids, const float* table, const float* puzzles,
+                      const float* positions, float* to, int64_t batch, int64_t tokens,
+                      int64_t prefix, int64_t hidden, int64_t vocabulary, int64_t puzzle,
+                      int64_t threads, double scale) {
+    return guarded([&] {
+        embed({batch, tokens, prefix, hidden, vocabulary, puzzle, threads}, ids, table, puzzles,
+              positions, scale, to);
+    });
+}
+
+// Writes grad_puzzles, and adds to the other gradients that are not null.
+int embedding_backward(const int64_t* ids, const float* grad, float* grad_table,
+                       float* grad_puzzles, float* grad_positions, int64_t batch, int64_t tokens,
+                       int64_t prefix, int64_t hidden, int64_t vocabulary, int64_t puzzle,
+                       int64_t threads, int64_t has_positions, double scale) {
+    return guarded([&] {
+        embed_backward({batch, tokens, prefix, hidden, vocabulary, puzzle, threads}, ids, grad,
+                       has_positions, scale, grad_table, grad_puzzles, grad_positions);
     });
 }
 

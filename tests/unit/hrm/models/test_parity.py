@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from hrm_sweep.hrm.backends.eager import EagerBackend
 from hrm_sweep.hrm.backends.native import NativeBackend
+from hrm_sweep.hrm.backends.select import use_backend
 from hrm_sweep.hrm.models.act import ACT, Carry, SegmentOutput
 from hrm_sweep.hrm.models.build import build_model
 from hrm_sweep.hrm.models.configs import HRMConfig, TRMConfig
-from hrm_sweep.hrm.models.layers import Block
 from hrm_sweep.hrm.training.losses import Losses, TrainingLosses
 
 BESIDE_THE_CHECKOUT = ROOT.parent / "shared" / "golden"
@@ -52,9 +52,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.mark.parametrize("backend", [EagerBackend(), NativeBackend()], ids=["eager", "native"])
 def test_our_figures_are_those_of_the_published_code(case, backend):
     model = published_model(case)
-    for module in model.modules():
-        if isinstance(module, Block):
-            module.use_backend(backend, threads=1)
+    use_backend(backend, model, threads=1)
     read_losses = TrainingLosses(model, backend, threads=1)
     inputs, labels, identifiers = published_batch(case["config"])
     carry = model.initial_carry(len(inputs))
