@@ -117,11 +117,15 @@ struct SavedSwiGLU {
         gate_up = arena.take<Value>(s.batch * s.tokens * columns);
         out_inverse = arena.take<float>(s.batch * s.tokens);
     }
-    // Gates from column m on of row i in the block of `count` rows that begins at `first`; their
-    // ups are NR / 2 behind. A row block's panels are in the order in which gemm computes them.
+    // Gates from column m on, a multiple of NR / 2, of row i in the block of `count` rows that begins
+    // at `first`; their ups are NR / 2 behind. A row block's panels are in the order in which gemm
+    // computes them.
     Value* gates(long first, long count, long i, long m) const {
-        constexpr long half = NR / 2;
-        return gate_up + first * columns + (m / half * count + i) * NR + m % half;
+        return gate_up + first * columns + (m / (NR / 2) * count + i) * NR;
+    }
+    // Where the gates `c` columns further on are.
+    static constexpr long column(long count, long c) {
+        return c / (NR / 2) * count * NR + c % (NR / 2);
     }
 
   private:
@@ -175,12 +179,12 @@ inline void normalize_backward(const float* grad, const float* out, float invers
 // attn_out of sequence b.
 template <class Num>
 void forward_attention(const Shape& s, long b, const float* x, const Weights<Num>& w,
-                       const float* rope_table, const Saved<Num>* saved,
+                       const Rotation& rotation, const Saved<Num>* saved,
                        typename Num::Value* attn_out) {
     using Value = typename Num::Value;
     const long T = s.tokens, D = s.hidden;
     Scratch<Value> cast_x(saved ? 0 : T * D);
-    Scratch<float> qkv(T * qkv_row(s)), heads(saved ? 0 : 3 * all_heads(s));
+    Scratch<float> qkv(T * qkv_row(s) + LANES), heads(saved ? 0 : 3 * all_heads(s));
     Value* const a = saved ? saved->x + b * T * D : cast_x.at;
     float* const q = saved ? saved->q + b * all_heads(s) : heads.at;
     float* const k = saved ? saved->k + b * all_heads(s) : q + all_heads(s);
@@ -190,7 +194,7 @@ void forward_attention(const Shape& s, long b, const float* x, const Weights<Num
                    packed_b(w.q, units<Num>(D)), units<Num>(D), D);
     gemm_into<Num>(qkv + D, qkv_row(s), {a, units<Num>(D), 1}, T, packed_b(w.kv, units<Num>(D)),
                    units<Num>(D), 2 * D);
-    split_heads(s, qkv, rope_table, q, k, v);
+    split_heads(s, qkv, rotation, q, k, v);
     attend<Num>(s, q, k, v, attn_out + b * s.queries * D);
 }
 
@@ -203,13 +207,14 @@ void forward_swiglu(const Shape& s, long first, long count, const typename Num::
     gemm<Num>({y, units<Num>(D), 1}, count, packed_b(w.gate_up, units<Num>(D)), units<Num>(D),
               gate_up_columns(M), [&](long i, long column, long, const float* sums) {
                   const long m = column / 2, size = std::min<long>(NR / 2, M - m);
+                  auto* const to = act + i * M + m;
+                  auto* const kept = saved ? saved->gates(first, count, i, m) : nullptr;
                   for (long c = 0; c < size; c += LANES) {
                       const Vector gate = load(sums + c), up = load(sums + NR / 2 + c);
-                      Num::write(act + i * M + m + c, gate * sigmoid(gate) * up, size - c);
-                      if (!saved) continue;
-                      auto* to = saved->gates(first, count, i, m + c);
-                      Num::write(to, gate, LANES);
-                      Num::write(to + NR / 2, up, LANES);
+                      Num::write(to + c, gate * sigmoid(gate) * up, size - c);
+                      if (!kept) continue;
+                      Num::write(kept + c, gate, LANES);
+                      Num::write(kept + NR / 2 + c, up, LANES);
                   }
               });
 }
@@ -268,8 +273,9 @@ void forward(const Shape& s, const float* x, const Weights<Num>& w, const float*
     const long rows = s.batch * s.queries;
     Scratch<typename Num::Value> own_attn_out(saved ? 0 : rows * s.hidden);
     auto* const attn_out = saved ? saved->attn_out : own_attn_out.at;
+    const Rotation rotation(s, rope_table);
     parallel_for(s.batch, 1, s.threads, [&](long b) {
-        forward_attention<Num>(s, b, x, w, rope_table, saved, attn_out);
+        forward_attention<Num>(s, b, x, w, rotation, saved, attn_out);
     });
     parallel_for(rows, ROW_BLOCK, s.threads, [&](long first) {
         forward_mlp<Num>(s, first, std::min(ROW_BLOCK, rows - first), x, attn_out, w, z, saved);
@@ -300,7 +306,7 @@ struct BackwardScratch : SwiGLUScratch<Num> {
   private:
     BackwardScratch(const Shape& s, long R)
         : SwiGLUScratch<Num>(s), grad_out(R * s.hidden), grad_qkv(R * 3 * s.hidden),
-          grad_attn_out(R * padded_hidden(s)) {}
+          grad_attn_out(R * padded_hidden(s) + LANES) {}
 };
 
 // grad_gate_up and act of a block of rows, from grad_down.
@@ -311,17 +317,17 @@ void backward_swiglu(const Shape& s, long first, long count, const SwiGLUWeights
     gemm<Num>({t.grad_down + first * row_of<Num>(D), units<Num>(D), 1}, count,
               packed_b(w.down_backward, units<Num>(D)), units<Num>(D), M,
               [&](long i, long column, long size, const float* sums) {
-                  const long r = first + i;
+                  const auto* const gates = saved.gates(first, count, i, column);
+                  auto* const gate_grads = t.grad_gate_up + (first + i) * 2 * M + column;
+                  auto* const act = t.act + (first + i) * M + column;
                   for (long c = 0; c < size; c += LANES) {
-                      const long m = column + c, left = size - c;
-                      const auto* gates = saved.gates(first, count, i, m);
-                      const Vector gate = Num::read(gates), sig = sigmoid(gate);
-                      const Vector up = Num::read(gates + NR / 2), grad = load(sums + c);
+                      const auto* const at = gates + SavedSwiGLU<Num>::column(count, c);
+                      const Vector gate = Num::read(at), sig = sigmoid(gate);
+                      const Vector up = Num::read(at + NR / 2), grad = load(sums + c);
                       const Vector silu = gate * sig;
-                      auto* const grads = t.grad_gate_up + r * 2 * M + m;
-                      Num::write(grads, grad * up * (sig + silu * (1.0f - sig)), left);
-                      Num::write(grads + M, grad * silu, left);
-                      Num::write(t.act + r * M + m, silu * up, left);
+                      Num::write(gate_grads + c, grad * up * (sig + silu * (1.0f - sig)), size - c);
+                      Num::write(gate_grads + M + c, grad * silu, size - c);
+                      Num::write(act + c, silu * up, size - c);
                   }
               });
 }
@@ -360,11 +366,11 @@ void backward_mlp(const Shape& s, long first, long count, const float* grad_z, c
 
 // grad_qkv of sequence b; its share of the states' gradient is added to grad_x.
 template <class Num>
-void backward_attention(const Shape& s, long b, const Weights<Num>& w, const float* rope_table,
+void backward_attention(const Shape& s, long b, const Weights<Num>& w, const Rotation& rotation,
                         const Saved<Num>& saved, const BackwardScratch<Num>& t, float* grad_x) {
     const long T = s.tokens, D = s.hidden, heads = b * all_heads(s), first = b * T;
     attend_backward<Num>(s, saved.q + heads, saved.k + heads, saved.v + heads,
-                         t.grad_attn_out + first * padded_hidden(s), rope_table,
+                         t.grad_attn_out + first * padded_hidden(s), rotation,
                          t.grad_qkv + first * 3 * D);
     gemm<Num>({t.grad_qkv + first * 3 * D, units<Num>(3 * D), 1}, T,
               packed_b(w.qkv_backward, units<Num>(3 * D)), units<Num>(3 * D), D,
@@ -407,8 +413,9 @@ void backward(const Shape& s, const float* grad_z, const float* z, const Weights
     parallel_for(R, ROW_BLOCK, s.threads, [&](long first) {
         backward_mlp<Num>(s, first, std::min(ROW_BLOCK, R - first), grad_z, z, w, saved, t, grad_x);
     });
+    const Rotation rotation(s, rope_table);
     parallel_for(s.batch, 1, s.threads, [&](long b) {
-        backward_attention<Num>(s, b, w, rope_table, saved, t, grad_x);
+        backward_attention<Num>(s, b, w, rotation, saved, t, grad_x);
     });
     add_swiglu_gradients<Num>(s, t, to.gate_up, to.down);
     add_weight_gradient<Num>(t.grad_out, saved.attn_out, R, D, D, s.threads, to.out);

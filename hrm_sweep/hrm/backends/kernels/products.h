@@ -63,6 +63,19 @@ struct Bf16 {
         return __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Halves);
     }
 #endif
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+    static Vector read(const Value* from) {
+        const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+        return (Vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
+    }
+    static void write(Value* to, Vector all, long count) {
+        const __m256i halves = (__m256i)_mm512_cvtneps_pbh(all);
+        if (count >= LANES)
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), halves);
+        else
+            _mm256_mask_storeu_epi16(to, first_lanes(count), halves);
+    }
+#else
     static Vector read(const Value* from) {
         Halves all;
         std::memcpy(&all, from, sizeof all);
@@ -75,6 +88,7 @@ struct Bf16 {
         else
             std::memcpy(to, &halves, 2 * count);
     }
+#endif
     static void pair(const Value* row, const Value* next, long count, Unit* to) {
         for (long i = 0; i < count; ++i) to[i] = row[i] | next[i] << 16;
     }

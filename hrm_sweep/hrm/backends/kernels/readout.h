@@ -69,13 +69,6 @@ inline float dot(const float* a, const float* b, long size) {
     return reduce_sum(products);
 }
 
-// -1 in the first `count` lanes, else 0.
-inline Integers first_lanes(long count) {
-    Integers lanes;
-    for (long i = 0; i < LANES; ++i) lanes[i] = i < count ? -1 : 0;
-    return lanes;
-}
-
 // Replaces logits, padded to whole vectors, by the gradient of the label's loss, and returns that.
 inline float token_loss(float* x, long size, long label, bool stablemax) {
     const Vector one = Vector{} + 1.0f, zero = {};
@@ -88,7 +81,8 @@ inline float token_loss(float* x, long size, long label, bool stablemax) {
             weights = logits < zero ? one / (one - logits) : one + logits;
             slopes = logits < zero ? weights * weights : one;
         }
-        totals += first_lanes(size - v) ? weights : zero;
+        store(x + v, weights);
+        totals += load(x + v, size - v);
         store(x + v, slopes);
     }
     const float total = reduce_sum(totals), slope = x[label];

@@ -31,6 +31,21 @@ constexpr long round_up(long count, long multiple) {
 }
 
 // With a count, only the first `count` numbers are read or written.
+#if defined(__AVX512F__)
+inline __mmask16 first_lanes(long count) { return static_cast<__mmask16>((1u << count) - 1); }
+
+inline Vector load(const float* from, long count = LANES) {
+    if (count >= LANES) return *reinterpret_cast<const UnalignedVector*>(from);
+    return _mm512_maskz_loadu_ps(first_lanes(count), from);
+}
+
+inline void store(float* to, Vector all, long count = LANES) {
+    if (count >= LANES)
+        *reinterpret_cast<UnalignedVector*>(to) = all;
+    else
+        _mm512_mask_storeu_ps(to, first_lanes(count), all);
+}
+#else
 inline Vector load(const float* from, long count = LANES) {
     if (count >= LANES) return *reinterpret_cast<const UnalignedVector*>(from);
     Vector all = {};
@@ -44,6 +59,7 @@ inline void store(float* to, Vector all, long count = LANES) {
     else
         std::memcpy(to, &all, 4 * count);
 }
+#endif
 
 inline Vector from_bits(Integers bits) {
     Vector same;
