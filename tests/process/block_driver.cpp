@@ -71,6 +71,11 @@ static Results run(const Shape& s, bool rotary) {
     Shape first = s;
     first.queries = 1;
     check(block_forward(&first, x.data(), weights, rope, r.z_of_first_tokens.data(), nullptr), OK);
+    std::vector<float> high = x, low = grad_z;
+    void* const levels[] = {weights, weights};
+    check(recursion_forward(&s, rope, levels, 2, levels, 1, 1, 2, 1, x.data(), high.data(),
+                            low.data()),
+          OK);
     first.tokens = 1L << 44;  // more memory than there is, asked for within the threads
     check(block_forward(&first, nullptr, weights, rope, nullptr, nullptr), OUT_OF_MEMORY);
     return r;

@@ -19,7 +19,8 @@ L that of the SwiGLU over tokens.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -91,6 +92,25 @@ class BlockKernel(Protocol[WeightsT]):
 
         It has no gradient, and costs a part of what all tokens cost.
         """
+
+
+class Updates(NamedTuple):
+    """Updates of two states: whole cycles, then some of the low-level state alone."""
+
+    cycles: int
+    low_updates: int
+    """Updates of the low-level state in a cycle; one of the high-level state follows."""
+    last: int
+    """Those of the low-level state after all cycles."""
+
+
+class RecursionKernel(Protocol):
+    """Updates of two states without a gradient, `cores.RecursiveCore`."""
+
+    def __call__(
+        self, z_high: Tensor, z_low: Tensor, x_RD: Tensor, layout: SequenceLayout, updates: Updates
+    ) -> tuple[Tensor, Tensor]:
+        """Return both states after the updates, [R, D], detached."""
 
 
 class AdamVectors(NamedTuple):
@@ -240,6 +260,16 @@ class Backend(Protocol):
         self, parameters: PointwiseWeights, threads: int
     ) -> BlockKernel[PointwiseWeights]:
         """Return a kernel for one block without attention, as `block` does: norm(x + SwiGLU x)."""
+
+    def recursion(
+        self, low: Sequence[BlockKernel[Any]], high: Sequence[BlockKernel[Any]]
+    ) -> RecursionKernel | None:
+        """Return a kernel for updates by these blocks; None: the model runs block by block.
+
+        Args:
+            low: Kernels of this backend, of the low level; their weights may change.
+            high: Those of the high level.
+        """
 
     def embedding(
         self, weights: EmbeddingWeights, tokens: int, scale: float, threads: int

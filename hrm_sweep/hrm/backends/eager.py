@@ -8,6 +8,7 @@ or wider. Shapes as in `backend`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from hrm_sweep.compat import torch as torch_compat
 from hrm_sweep.hrm.backends.backend import (
     AdamVectors,
+    BlockKernel,
     BlockWeights,
     EmbeddingWeights,
     MixerWeights,
@@ -62,6 +64,9 @@ class EagerBackend:
     def pointwise(self, parameters: PointwiseWeights, threads: int) -> Pointwise:  # noqa: ARG002
         """Return a kernel for a block without mixing over tokens."""
         return Pointwise(EagerSwiGLU(*parameters))
+
+    def recursion(self, low: Sequence[BlockKernel[Any]], high: Sequence[BlockKernel[Any]]) -> None:
+        """Return None: the model runs block by block."""
 
     def embedding(self, weights: EmbeddingWeights, tokens: int, scale: float, threads: int) -> None:
         """Return None: the model makes its input states with PyTorch's operators."""

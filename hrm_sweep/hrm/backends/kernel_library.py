@@ -18,6 +18,7 @@ CALLS = {
     "pack_weights": [_POINTER] * 6,
     "block_forward": [_POINTER] * 6,
     "block_backward": [_POINTER] * 11,
+    "recursion_forward": [*[_POINTER] * 3, _INTEGER, _POINTER, *[_INTEGER] * 4, *[_POINTER] * 3],
     "pack_swiglu": [_POINTER] * 4,
     "swiglu_forward": [_POINTER] * 5,
     "swiglu_backward": [_POINTER] * 9,

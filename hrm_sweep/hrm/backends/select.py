@@ -39,7 +39,7 @@ def select_backend(config: TrainerConfig, model: ACT, puzzles: int, batch_size: 
 
 def use_backend(backend: Backend, model: ACT, threads: int) -> None:
     """Let a backend that is loaded compute the model's input states and blocks."""
-    for module in model.modules():
+    for module in reversed([*model.modules()]):  # a core's blocks before the core
         if isinstance(module, Block | Core):
             module.use_backend(backend, threads)
 

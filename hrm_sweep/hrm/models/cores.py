@@ -16,7 +16,9 @@ from hrm_sweep.hrm.backends.backend import (
     Backend,
     EmbeddingKernel,
     EmbeddingWeights,
+    RecursionKernel,
     SequenceLayout,
+    Updates,
 )
 from hrm_sweep.hrm.models.configs import HRMConfig, ModelConfig, TransformerConfig, TRMConfig
 from hrm_sweep.hrm.models.layers import (
@@ -129,6 +131,12 @@ class RecursiveCore(Core):
         self.register_buffer("H_init", truncated_normal(width, std=1.0))
         self.register_buffer("L_init", truncated_normal(width, std=1.0))
         self.L_level = Level(config, config.L_layers, self.layout.tokens)
+        self._recursion: RecursionKernel | None = None
+
+    def use_backend(self, backend: Backend, threads: int) -> None:
+        """Compute with this backend from now on, as the blocks do already."""
+        super().use_backend(backend, threads)
+        self._recursion = backend.recursion(self.L_level.kernels, self.high_level.kernels)
 
     @property
     def high_level(self) -> Level:
@@ -142,7 +150,8 @@ class RecursiveCore(Core):
     def run_segment(self, states: States, x_RD: Tensor) -> tuple[Tensor, States]:
         """Run all cycles of a segment."""
         with torch.inference_mode():
-            z_high, z_low = self._updates_without_gradient(states, x_RD)
+            last = self.L_cycles - self.grad_updates
+            z_high, z_low = self._updates_without_gradient(states, x_RD, last)
         z_low = self._low(z_low, z_high + x_RD, self.grad_updates)
         z_high = self.high_level(z_high, z_low, self.layout)
         return z_high, (z_high, z_low)
@@ -154,16 +163,21 @@ class RecursiveCore(Core):
     @torch.inference_mode()
     def next_q_values(self, states: States, x_RD: Tensor) -> tuple[Tensor, Tensor]:
         """Return `q_values` after one more segment, at a lower cost than running that segment."""
-        z_high, z_low = self._updates_without_gradient(states, x_RD)
-        z_low = self._low(z_low, z_high + x_RD, self.grad_updates)
+        z_high, z_low = self._updates_without_gradient(states, x_RD, self.L_cycles)
         return self.q_head(self.high_level.first_token(z_high, z_low, self.layout))
 
-    def _updates_without_gradient(self, states: States, x_RD: Tensor) -> tuple[Tensor, Tensor]:
+    def _updates_without_gradient(
+        self, states: States, x_RD: Tensor, last: int
+    ) -> tuple[Tensor, Tensor]:
+        """Run all cycles but one, and then `last` updates of the low level."""
         z_high, z_low = states
+        if self._recursion is not None:
+            updates = Updates(self.H_cycles - 1, self.L_cycles, last)
+            return self._recursion(z_high, z_low, x_RD, self.layout, updates)
         for _ in range(self.H_cycles - 1):
             z_low = self._low(z_low, z_high + x_RD, self.L_cycles)
             z_high = self.high_level(z_high, z_low, self.layout)
-        return z_high, self._low(z_low, z_high + x_RD, self.L_cycles - self.grad_updates)
+        return z_high, self._low(z_low, z_high + x_RD, last)
 
     def _low(self, z_low: Tensor, injection: Tensor, updates: int) -> Tensor:
         for _ in range(updates):

@@ -213,7 +213,8 @@ class Block(nn.Module):
         self.mlp = SwiGLU(config.hidden_dim, config.expansion, config.mlp_multiple_of)
         self._linear = *first, self.mlp.gate_up_proj, self.mlp.down_proj
         """Kept apart from the modules, whose attributes take longer to look up."""
-        self._kernel: BlockKernel[Any]
+        self.kernel: BlockKernel[Any]
+        """What computes the block."""
         self.use_backend(EagerBackend(), threads=1)
 
     @property
@@ -224,11 +225,11 @@ class Block(nn.Module):
 
     def forward(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
         """Return the states after the block, [R, D]."""
-        return self._kernel(x_RD, layout)
+        return self.kernel(x_RD, layout)
 
     def first_token(self, x_RD: Tensor, layout: SequenceLayout) -> Tensor:
         """Return the first token of each row of what `forward` returns, [B, D], at a lower cost."""
-        return self._kernel.first_token(x_RD, layout)
+        return self.kernel.first_token(x_RD, layout)
 
     def use_backend(self, backend: Backend, threads: int) -> None:
         """Compute with this backend from now on."""
@@ -238,13 +239,13 @@ class Block(nn.Module):
             "mlp_t": backend.mixer,
             "none": backend.pointwise,
         }
-        self._kernel = kernels[self._mixing](parameters, threads)
+        self.kernel = kernels[self._mixing](parameters, threads)
         self.refresh()
 
     def refresh(self) -> None:
         """Prepare the weights for the backend, after every change of `Linear.compute_weight`."""
         weights = WEIGHTS[self._mixing]
-        self._kernel.prepare(weights(*[linear.compute_weight for linear in self._linear]))
+        self.kernel.prepare(weights(*[linear.compute_weight for linear in self._linear]))
 
 
 class Level(nn.Module):
@@ -253,6 +254,11 @@ class Level(nn.Module):
     def __init__(self, config: ModelConfig, num_layers: int, tokens: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Block(config, tokens) for _ in range(num_layers))
+
+    @property
+    def kernels(self) -> list[BlockKernel[Any]]:
+        """What computes the blocks."""
+        return [layer.kernel for layer in self.layers if isinstance(layer, Block)]
 
     def forward(self, state_RD: Tensor, injection_RD: Tensor, layout: SequenceLayout) -> Tensor:
         """Return the blocks' output for the sum of state and input injection, [R, D]."""

@@ -12,6 +12,7 @@
 #include "block.h"
 #include "embedding.h"
 #include "readout.h"
+#include "recursion.h"
 
 extern "C" {
 
@@ -75,6 +76,17 @@ int block_backward(const Shape* s, const float* grad_z, const float* z, void* we
         const Saved<Num> all(*s, saved_arena);
         backward<Num>(*s, grad_z, z, w, rope_table, all, grad_x,
                       {grad_qkv, grad_out, grad_gate_up, grad_down});
+    });
+}
+
+// Replaces both states by those after `cycles` whole cycles and `last` updates of the low one.
+int recursion_forward(const Shape* s, const float* rope_table, void* const* low, int64_t low_blocks,
+                      void* const* high, int64_t high_blocks, int64_t cycles, int64_t low_updates,
+                      int64_t last, const float* x, float* z_high, float* z_low) {
+    return guarded(*s, [&](auto num) {
+        const Recursion<decltype(num)> run(*s, rope_table, {low, low_blocks}, {high, high_blocks});
+        for (long i = 0; i < cycles; ++i) run.cycle(low_updates, x, z_high, z_low);
+        run.update_low(last, x, z_high, z_low);
     });
 }
 
