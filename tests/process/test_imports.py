@@ -7,19 +7,17 @@ import sys
 import pytest
 from paths import TESTS
 
+from hrm_sweep.hrm.backends import toolchain
+
 HEAVY = {"torch", "mlflow", "optuna", "matplotlib", "numpy", "pandas", "sqlalchemy"}
-STEP = (
-    "import test_optim as t; model = t.build(); t.backward(model);"
-    "t.OptimizerStep(model, t.FlatParams(model, t.torch.float32), t.adamw_config()).step(0.5)"
-)
+EPOCH = "import trainings; next(trainings.build(epochs=1, compile={!r}).epochs())"
 
 
 def loaded(program: str) -> set[str]:
     """Return the names of the modules that a process has loaded after the program."""
-    folders = (str(TESTS), str(TESTS / "unit" / "hrm" / "training"))
     done = subprocess.run(
         [sys.executable, "-c", f"{program}\nimport sys; print(*sys.modules)"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return set(done.stdout.split())
@@ -44,7 +42,13 @@ def loaded(program: str) -> set[str]:
             id="the pictures",
         ),
         pytest.param("import hrm_sweep.tracking.exporter_process", HEAVY, id="the exporter"),
-        pytest.param(STEP, {"torch._dynamo"}, id="a step of the optimizer"),
+        pytest.param(EPOCH.format("off"), {"torch._dynamo", "sympy"}, id="a training"),
+        pytest.param(
+            EPOCH.format("on"),
+            {"torch._dynamo", "sympy"},
+            marks=pytest.mark.skipif(toolchain.missing() is not None, reason="no C++ compiler"),
+            id="a compiled training",
+        ),
     ],
 )
 def test_importing_loads_nothing_heavy(program, unloaded):

@@ -70,7 +70,6 @@ class Trainer:
         self._losses = TrainingLosses(model, self.backend, trainer_config.threads)
         self._slots = _batch_slots(trainer_config, task, batch_size)
         self._carry = model.initial_carry(batch_size)
-        self._share_of_row = torch.full((batch_size,), 1 / batch_size)
         self._generator = torch.Generator().manual_seed(seed)
         self._steps = 0
         self._last_good = "nothing yet"
@@ -181,12 +180,12 @@ class Trainer:
             self._carry, batch.inputs, batch.identifiers, self._generator
         )
         losses, score = self._losses(segment, batch.labels)
-        row_losses = self._slots.training_loss(losses)
-        loss = row_losses.detach().mean().item()
+        mean_loss = self._slots.training_loss(losses).mean()
+        loss = mean_loss.item()
         self._steps += 1
         if not math.isfinite(loss):
             self._raise_diverged("train/loss", loss)
-        row_losses.backward(self._share_of_row)
+        mean_loss.backward()
         progress = (self.epoch + self._slots.share_drawn) / self.config.epochs
         norm = self._optimizer.step(progress)
         if not math.isfinite(norm):
