@@ -5,12 +5,16 @@ tests/unit/compat/test_omegaconf_canary.py holds each function to what is read h
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
+from omegaconf.base import Node
+
+_Node = TypeVar("_Node", bound=Node)
 
 
 def yaml_dumper() -> Any:
@@ -22,6 +26,31 @@ def unresolved(parent: DictConfig | ListConfig, key: Any) -> Any:
     """Return a value as it is written, its interpolation unresolved; None if there is none."""
     node = parent._get_node(key)
     return None if node is None else node._value()  # type: ignore[union-attr]
+
+
+def copied(node: _Node, parent: Any = None) -> _Node:
+    """Return what `copy.deepcopy` returns of a config, in a tenth of the time, with another parent.
+
+    Values of leaves are shared, as there.
+    """
+    new = object.__new__(type(node))
+    new.__dict__.update(node.__dict__, _parent=parent, _metadata=_copied_metadata(node._metadata))
+    content = node.__dict__.get("_content")
+    if isinstance(content, dict):
+        new.__dict__["_content"] = {key: copied(inner, new) for key, inner in content.items()}
+    elif isinstance(content, list):
+        new.__dict__["_content"] = [copied(inner, new) for inner in content]
+    elif isinstance(content, Node):  # of a union
+        new.__dict__["_content"] = copied(content, new)
+    return new
+
+
+def _copied_metadata(metadata: Any) -> Any:
+    new = object.__new__(type(metadata))
+    flags = None if metadata.flags is None else dict(metadata.flags)
+    cache = copy.deepcopy(metadata.resolver_cache)
+    new.__dict__.update(metadata.__dict__, flags=flags, resolver_cache=cache)
+    return new
 
 
 def register_resolver(name: str, function: Callable[..., Any], *, use_cache: bool = False) -> None:

@@ -138,9 +138,11 @@ class Scheduler:
     def _end(self) -> None:
         self._slots.close()
         self._opened.lease.release()
+        self._look_at = 0.0
         for observer in self._observers:
             with process.defer_interrupts():
-                self._read_other_sweeps()  # they continue while an observer ends
+                if self._clock.monotonic() >= self._look_at:
+                    self._read_other_sweeps()  # they continue while an observer ends
             observer.end()
 
     def _read_other_sweeps(self) -> None:

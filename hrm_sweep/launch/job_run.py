@@ -78,10 +78,12 @@ class JobRun:
             files.check_no_link(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         files.check_no_link(self.folder / layout.RECORD)
-        files.write_text(self.folder / layout.CONFIG, to_yaml(redacted_tree(self._tree)))
-        overrides = OmegaConf.to_yaml(OmegaConf.create(redacted_tree(self.overrides)))
-        files.write_text(self.folder / layout.OVERRIDES, overrides)
-        files.write_json(self.folder / layout.ENVIRONMENT, environment.environment(source))
+        texts = {
+            layout.CONFIG: to_yaml(redacted_tree(self._tree)),
+            layout.OVERRIDES: OmegaConf.to_yaml(OmegaConf.create(redacted_tree(self.overrides))),
+            layout.ENVIRONMENT: files.json_text(environment.environment(source)),
+        }
+        files.write_texts(self.folder, texts)
 
 
 def _replaced(value: Any, old: str, new: str) -> Any:

@@ -35,6 +35,7 @@ from omegaconf import DictConfig
 
 from hrm_sweep.compat import spawn
 from hrm_sweep.compat.cloudpickle import dumps
+from hrm_sweep.compat.hydra import quick_copies
 from hrm_sweep.errors import Interrupted
 from hrm_sweep.launch.compose import ComposedJob, Composer, folder_of, set_number
 from hrm_sweep.runs import handle, layout
@@ -206,7 +207,7 @@ class Runner:
             raise Interrupted(NOT_BEGUN)
         job_config = job.config() if isinstance(job, ComposedJob) else self._compose(job)
         set_number(job_config, job_idx)
-        with _output_to(folder_of(job_config) / layout.LOG):
+        with _output_to(folder_of(job_config) / layout.LOG), quick_copies():
             done = run_job(
                 hydra_context=self._hydra,
                 task_function=self._task,

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,12 +22,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A killed process or a full disk leaves the old file or the new one, never a part.
     """
-    with _neighbour(path) as temporary:
+    with _replacing(path) as temporary:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 @contextmanager
@@ -67,6 +64,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
+    """Replace files of a folder by texts, given by name, and wait for the folder once."""
+    for name, text in texts.items():
+        with _replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    sync_folder(folder)
+
+
 def write_note(path: Path, text: str) -> None:
     """Replace `path` by `text`, without waiting for the disk.
 
@@ -83,8 +88,13 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         ValueError: a number is not finite; JSON has no such numbers.
     """
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return `value` as `write_json` writes it."""
     text = json.dumps(redacted_tree(value), indent=2, allow_nan=False, ensure_ascii=False)
-    write_text(path, text + "\n")
+    return text + "\n"
 
 
 def sha256(path: Path) -> str:
@@ -160,6 +170,16 @@ def remove_unfinished(folder: Path, pid: int) -> None:
     for path in folder.glob(f".*.{pid}"):
         if path.is_file() or path.is_symlink():
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Do what `replacing` does, but for the sync of the folder, which makes the name durable."""
+    with _neighbour(path) as temporary:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
 
 
 @contextmanager

@@ -256,7 +256,8 @@ class MlflowRun:
 
     def finish(self, status: str, end_ms: int) -> None:
         """Send what was collected and, last, the status and end of the run."""
-        self.send()
+        if self._params or self._tags or self._metrics:
+            self.send()
         with translated():
             self._client.set_terminated(self.run_id, status, end_ms)
 

@@ -3,19 +3,24 @@
 The steps of a composition are compared with Hydra's own result in launch/test_compose.py.
 """
 
+import contextlib
+import pickle
 import sys
 import warnings
 
 import pytest
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path, run_and_report
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.singleton import Singleton
-from hydra.core.utils import setup_globals
+from hydra.core.utils import run_job, setup_globals
 from hydra.errors import InstantiationException, OverrideParseException
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf
 
 from hrm_sweep.compat import hydra as compat
 
@@ -129,3 +134,23 @@ def test_what_a_config_must_not_call_is_refused(tmp_path):
 def test_a_program_that_calls_hydra_is_told_from_hydra_main():
     assert not compat.is_main_program()
     assert run_and_report(compat.is_main_program)
+
+
+def test_a_job_with_quick_copies_is_the_same_job(loader, tmp_path):
+    def task(config):
+        active = HydraConfig.instance().cfg
+        return active.hydra.runtime.output_dir, OmegaConf.is_readonly(active.hydra), config.there
+
+    def done(copies):
+        config = loader.load_configuration("config", ["+a=1", "+there=${a}"], RunMode.RUN)
+        config.hydra.run.dir, config.hydra.job.chdir = str(tmp_path / "run"), False
+        with copies:
+            job = run_job(task, config, "hydra.run.dir", None, context)
+            assert HydraConfig.instance().cfg is None
+        return pickle.loads(pickle.dumps(job))
+
+    context = HydraContext(config_loader=loader, callbacks=Callbacks())
+    stock, quick = done(contextlib.nullcontext()), done(compat.quick_copies())
+    assert quick == stock
+    assert type(quick.cfg) is type(quick.hydra_cfg) is DictConfig
+    assert quick.return_value == (str(tmp_path / "run"), True, 1)

@@ -89,6 +89,29 @@ def test_observers_are_called_in_order_and_share_one_state(tmp_path):
     assert done.launcher.calls[-1] == "close"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "seen"),
+    [pytest.param(0.1, [2, 2, 2], id="at once"), pytest.param(20.0, [2, 3, 3], id="taking long")],
+)
+def test_what_other_sweeps_end_is_read_again_after_an_observer_that_takes_long_to_end(
+    tmp_path, monkeypatch, seconds, seen
+):
+    class Ending(Watcher):
+        def end(self) -> None:
+            ended.append(len(self.state.ended))
+            run.clock.sleep(seconds)
+            if len(ended) == 1:
+                other.scheduler.run()
+
+    ended: list[int] = []
+    other = Run(tmp_path, "x=0,1,2", script=lasting(1, 1, 1))
+    run = Run(tmp_path, "x=0,1,2", script=lasting(1, 1, 1), timeout=1)
+    watchers = [Ending(), Ending(), Ending()]
+    scheduler = Scheduler(run.opened, run.state, run.launcher, watchers, run.clock)
+    scheduler.run()
+    assert ended == seen
+
+
 @pytest.mark.parametrize("call", ["begin", "tick", "settled", "end"])
 def test_an_observer_that_fails_is_named_once_and_the_study_continues(
     tmp_path, monkeypatch, capsys, call
