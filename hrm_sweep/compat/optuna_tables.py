@@ -110,14 +110,19 @@ def add_waiting_trials(
         session.execute(sqlalchemy.insert(TrialParamModel), params)
 
 
-def add_intermediate_values(session: Session, trial_id: int, curve: Mapping[int, float]) -> None:
+def add_intermediate_values(
+    connection: sqlalchemy.Connection, trial_id: int, curve: Mapping[int, float]
+) -> None:
     """Add the steps of a curve that a trial lacks."""
     model = TrialIntermediateValueModel
-    known = session.query(model.step).filter_by(trial_id=trial_id)
-    for step in curve.keys() - {step for (step,) in known}:
+    query = sqlalchemy.select(model.step).where(model.trial_id == trial_id)
+    rows: list[dict[str, Any]] = []
+    for step in curve.keys() - set(connection.execute(query).scalars()):
         value, kind = model.intermediate_value_to_stored_repr(curve[step])
         point = {"intermediate_value": value, "intermediate_value_type": kind}
-        session.add(model(trial_id=trial_id, step=step, **point))
+        rows.append({"trial_id": trial_id, "step": step, **point})
+    if rows:
+        connection.execute(sqlalchemy.insert(model), rows)
 
 
 def remove_intermediate_values(session: Session, trial_id: int, *, first: int) -> None:
@@ -151,18 +156,21 @@ def _attribute_rows(trial_id: int, attrs: Mapping[str, Any]) -> list[dict[str, A
     ]
 
 
-def user_attrs_of_running(session: Session, trial_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+def user_attrs_of_running(
+    connection: sqlalchemy.Connection, trial_ids: Iterable[int]
+) -> dict[int, dict[str, Any]]:
     """Return the user attributes of those of the trials that are running, by trial number.
 
     Running trials without any attribute are left out.
     """
     attribute = TrialUserAttributeModel
-    query = session.query(TrialModel.number, attribute.key, attribute.value_json)
-    query = query.join(attribute, attribute.trial_id == TrialModel.trial_id).filter(
-        TrialModel.state == TrialState.RUNNING, TrialModel.trial_id.in_(list(trial_ids))
+    query = sqlalchemy.select(TrialModel.number, attribute.key, attribute.value_json).where(
+        attribute.trial_id == TrialModel.trial_id,
+        TrialModel.state == TrialState.RUNNING,
+        TrialModel.trial_id.in_(list(trial_ids)),
     )
     attrs: dict[int, dict[str, Any]] = {}
-    for number, key, text in query:
+    for number, key, text in connection.execute(query):
         attrs.setdefault(number, {})[key] = json.loads(text)
     return attrs
 

@@ -25,6 +25,7 @@ from hrm_sweep.compat.optuna import (
     trial_id,
     with_trial_cache,
 )
+from hrm_sweep.compat.optuna_trial import read_trial
 from hrm_sweep.errors import StudyError
 from hrm_sweep.storage import database
 from hrm_sweep.system import sqlite_urls
@@ -154,6 +155,11 @@ class SharedStorage(RDBStorage):
         with self._connected() as connection:
             return tables.states_of_trials(connection, study_id(study), trial_ids, above=above)
 
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial; Optuna's own method takes six times as long."""
+        with self._connected() as connection:
+            return read_trial(connection, trial_id)
+
     def read_trials(self, study: optuna.Study, trial_ids: set[int]) -> list[FrozenTrial]:
         """Return trials with some ids, in few statements."""
         return read_trials(self, study_id(study), trial_ids)
@@ -209,8 +215,8 @@ class SharedStorage(RDBStorage):
     def report(self, trial: optuna.Trial | FrozenTrial, curve: Mapping[int, float]) -> None:
         """Add the steps of a curve that a running trial lacks, and that `can_hold`."""
         held = {step: value for step, value in curve.items() if self.can_hold(step)}
-        with self._committing() as session:
-            tables.add_intermediate_values(session, trial_id(trial), held)
+        with self._connected() as connection:
+            tables.add_intermediate_values(connection, trial_id(trial), held)
 
     def can_hold(self, step: int) -> bool:
         """Return whether a step is small enough for an integer of Optuna's table."""
@@ -247,8 +253,8 @@ class SharedStorage(RDBStorage):
         ids = [trial_id(trial) for trial in trials]
         if not ids:
             return {}
-        with self.scoped_session() as session:
-            return tables.user_attrs_of_running(session, ids)
+        with self._connected() as connection:
+            return tables.user_attrs_of_running(connection, ids)
 
     def start(self, study: optuna.Study, trial_id: int) -> optuna.Trial | None:
         """Set a waiting trial running and return it; None if it does not wait any more."""

@@ -56,10 +56,10 @@ def test_a_study_is_found_by_its_new_name(study, storage):
 def test_intermediate_values_are_added_where_steps_lack(study, storage):
     trial = study.ask()
     trial.report(0.5, 1)
-    with storage.scoped_session() as session:
+    with storage.engine.begin() as connection:
         curve = {1: 9.0, 2: 0.25, 3: math.inf, 4: -math.inf, 5: math.nan}
-        tables.add_intermediate_values(session, trial_id(trial), curve)
-        session.commit()
+        tables.add_intermediate_values(connection, trial_id(trial), curve)
+        tables.add_intermediate_values(connection, trial_id(trial), curve)
     (read,) = study.get_trials()
     expected = {1: 0.5, 2: 0.25, 3: math.inf, 4: -math.inf, 5: math.nan}
     assert read.intermediate_values == pytest.approx(expected, nan_ok=True)
@@ -108,8 +108,9 @@ def test_user_attributes_are_those_of_running_trials(study, storage):
     for trial in trials:
         trial.set_user_attr("number", [trial.number])
     study.tell(trials[1], state=TrialState.FAIL)
-    with storage.scoped_session() as session:
-        found = tables.user_attrs_of_running(session, [trial_id(trial) for trial in trials[:2]])
+    with storage.engine.begin() as connection:
+        ids = [trial_id(trial) for trial in trials[:2]]
+        found = tables.user_attrs_of_running(connection, ids)
     assert found == {0: {"number": [0]}}
 
 
