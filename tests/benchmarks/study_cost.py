@@ -44,7 +44,7 @@ PEER = [
     *("hydra.sweeper.n_jobs=2", "hydra/sweeper/sampler=grid"),
 ]
 QUARTERS = 4
-KINDS = ("sweeper", "worker", "projector")
+KINDS = ("sweeper", "worker", "exporter")
 MAKE_DATABASE = """
 import mlflow
 mlflow.set_tracking_uri("sqlite:///mlruns/mlflow.db")
@@ -165,8 +165,8 @@ def memory(sweeper: int) -> dict[str, float]:
     for child in psutil.Process(sweeper).children(recursive=True):
         line = " ".join(child.cmdline())
         kind = (
-            "projector"
-            if "projector" in line
+            "exporter"
+            if "exporter" in line
             else "worker"
             if "hrm_sweep.launch.worker" in line
             else "other"
