@@ -1,4 +1,5 @@
-// Attention of one sequence with rotary positions. Heads are [N, T, padded K] in fp32.
+// Attention of one sequence with rotary positions. Heads are [N, T, padded K], in the products' type;
+// softmax, rotation and all sums are in fp32.
 //
 // Weights are kept transposed, [keys, queries]: the maximum and the sum over the keys of a query are
 // then taken lane by lane, and no lane is padding but at the end of a block of queries.
@@ -62,18 +63,19 @@ class Rotation {
     long row;
 };
 
-// Rotated queries, keys and values by head, from qkv [T, qkv_row] with room for a vector behind it.
-inline void split_heads(const Shape& s, const float* qkv, const Rotation& rotation, float* q,
-                        float* k, float* v) {
-    const long K = head_size(s);
+// Rotated queries, keys and values by head, from qkv [T, qkv_row]; padded with zeros.
+template <class Num>
+void split_heads(const Shape& s, const float* qkv, const Rotation& rotation,
+                 typename Num::Value* q, typename Num::Value* k, typename Num::Value* v) {
+    const long K = head_size(s), D = s.hidden;
     for (long head = 0; head < s.heads; ++head)
         for (long t = 0; t < s.tokens; ++t)
             for (long i = 0; i < K; i += LANES) {
                 const float* from = qkv + t * qkv_row(s) + head * K + i;
-                const long to = head * one_head(s) + t * padded_head(s) + i;
-                if (t < s.queries) store(q + to, rotation.apply(load(from), t, i));
-                store(k + to, rotation.apply(load(from + s.hidden), t, i));
-                store(v + to, load(from + 2 * s.hidden));
+                const long to = head * one_head(s) + t * padded_head(s) + i, left = K - i;
+                if (t < s.queries) Num::write(q + to, rotation.apply(load(from, left), t, i), LANES);
+                Num::write(k + to, rotation.apply(load(from + D, left), t, i), LANES);
+                Num::write(v + to, load(from + 2 * D, left), LANES);
             }
 }
 
@@ -121,54 +123,104 @@ inline void softmax_backward(float* weights, const float* sums, long size, long 
     }
 }
 
-// ---- A block of queries of one head.
+// ---- Operands of products with matrices [keys, queries], whose rows are QUERY_BLOCK apart.
 
-// Memory for a block of queries: packed rows, [keys, queries] twice, and sums.
-struct QueryBlock {
-    Scratch<int32_t> packed;
-    Scratch<float> weights, grads;
-    alignas(64) float sums[QUERY_BLOCK];
-    QueryBlock(const Shape& s, bool backward)
-        : packed(packed_units(QUERY_BLOCK, head_size(s))), weights(s.tokens * QUERY_BLOCK),
-          grads(backward ? s.tokens * QUERY_BLOCK : 0) {}
-};
+template <class Num>
+constexpr long units_of_block() {
+    return units<Num>(QUERY_BLOCK);
+}
+
+// As A of a product that sums over the keys: units of two rows.
+template <class Num>
+PackedA summed_over_keys(const float* matrix, long keys, long vectors, Unit* to) {
+    if constexpr (Num::PER_UNIT == 1) {
+        return {matrix, 1, QUERY_BLOCK};
+    } else {
+        for (long t = 0; t < keys; t += 2)
+            for (long j = 0; j < vectors * LANES; j += LANES) {
+                const float* const at = matrix + t * QUERY_BLOCK + j;
+                const Vector next = t + 1 < keys ? load(at + QUERY_BLOCK) : Vector{};
+                Num::write_pairs(to + t / 2 * QUERY_BLOCK + j, load(at), next);
+            }
+        return {to, 1, QUERY_BLOCK};
+    }
+}
+
+// As A of a product that sums over the queries: units of two columns.
+template <class Num>
+PackedA summed_over_queries(const float* matrix, long keys, long vectors, Unit* to) {
+    if constexpr (Num::PER_UNIT == 1) return {matrix, QUERY_BLOCK, 1};
+    auto* const values = reinterpret_cast<typename Num::Value*>(to);
+    for (long t = 0; t < keys; ++t)
+        for (long j = 0; j < vectors * LANES; j += LANES)
+            Num::write(values + t * QUERY_BLOCK + j, load(matrix + t * QUERY_BLOCK + j), LANES);
+    return {to, units_of_block<Num>(), 1};
+}
+
+// ---- A block of queries of one head.
 
 inline long vectors_of(long numbers) { return (numbers + LANES - 1) / LANES; }
 
-// Writes rows · queriesᵀ, [T, QUERY_BLOCK], for `count` queries that are `query_row` apart.
-inline void transposed_products(const Shape& s, const float* rows, const float* queries,
-                                long query_row, long count, const Scratch<int32_t>& packed,
-                                float* to) {
-    const long K = head_size(s);
-    pack_transposed(queries, query_row, count, K, packed);
-    gemm_into<Fp32>(to, QUERY_BLOCK, {rows, padded_head(s), 1}, s.tokens, packed_b(packed, K), K,
-                    count);
+// Memory for a head: its rows packed in both ways, and matrices [keys, queries].
+template <class Num>
+struct HeadScratch {
+    Scratch<int32_t> columns, rows, operand;
+    Scratch<float> weights, grads;
+    alignas(64) float sums[QUERY_BLOCK];
+    HeadScratch(const Shape& s, bool backward)
+        : columns(packed_units(QUERY_BLOCK, units<Num>(head_size(s)))),
+          rows(packed_units(padded_head(s), units<Num>(std::max(s.tokens, QUERY_BLOCK)))),
+          operand(s.tokens * QUERY_BLOCK), weights(s.tokens * QUERY_BLOCK),
+          grads(backward ? s.tokens * QUERY_BLOCK : 0) {}
+};
+
+// Writes rows · queriesᵀ, [T, QUERY_BLOCK], of a head and `count` of its queries.
+template <class Num>
+void transposed_products(const Shape& s, const typename Num::Value* rows,
+                         const typename Num::Value* queries, long count,
+                         const HeadScratch<Num>& scratch, float* to) {
+    const long depth = units<Num>(head_size(s)), row = units<Num>(padded_head(s));
+    pack_transposed(queries, row, count, depth, scratch.columns);
+    gemm_into<Num>(to, QUERY_BLOCK, {rows, row, 1}, s.tokens, packed_b(scratch.columns, depth),
+                   depth, count);
+}
+
+// Rows of a head as B of a product that sums over them.
+template <class Num>
+PackedB summed_rows(const Shape& s, const typename Num::Value* from, long count,
+                    const HeadScratch<Num>& scratch) {
+    pack_rows<Num>(from, count, padded_head(s), scratch.rows);
+    return packed_b(scratch.rows, units<Num>(count));
 }
 
 // Exponentials of the scores k · q of `count` queries, and their sums.
-inline void attend_to_keys(const Shape& s, const float* q, const float* k, long count,
-                           QueryBlock& block) {
-    transposed_products(s, k, q, padded_head(s), count, block.packed, block.weights);
-    exponentials(block.weights, s.tokens, QUERY_BLOCK, vectors_of(count), block.sums);
+template <class Num>
+void attend_to_keys(const Shape& s, const typename Num::Value* q, const typename Num::Value* k,
+                    long count, HeadScratch<Num>& scratch) {
+    transposed_products<Num>(s, k, q, count, scratch, scratch.weights);
+    exponentials(scratch.weights, s.tokens, QUERY_BLOCK, vectors_of(count), scratch.sums);
 }
 
 // softmax(q · k) v of every head for the first `queries` tokens, [queries, D].
 template <class Num>
-void attend(const Shape& s, const float* q, const float* k, const float* v,
-            typename Num::Value* attn_out) {
-    const long K = head_size(s), row = padded_head(s);
-    QueryBlock block(s, false);
+void attend(const Shape& s, const typename Num::Value* q, const typename Num::Value* k,
+            const typename Num::Value* v, typename Num::Value* attn_out) {
+    const long T = s.tokens, K = head_size(s), row = padded_head(s);
+    HeadScratch<Num> scratch(s, false);
     for (long head = 0; head < s.heads; ++head) {
+        const PackedB values = summed_rows<Num>(s, v, T, scratch);
         for (long first = 0; first < s.queries; first += QUERY_BLOCK) {
             const long count = std::min<long>(QUERY_BLOCK, s.queries - first);
-            attend_to_keys(s, q + first * row, k, count, block);
-            gemm<Fp32>({block.weights, 1, QUERY_BLOCK}, count, {v, row, NR}, s.tokens, K,
-                       [&](long i, long column, long size, const float* sums) {
-                           auto* to = attn_out + (first + i) * s.hidden + head * K + column;
-                           const float scale = 1.0f / block.sums[i];
-                           for (long c = 0; c < size; c += LANES)
-                               Num::write(to + c, load(sums + c) * scale, size - c);
-                       });
+            attend_to_keys<Num>(s, q + first * row, k, count, scratch);
+            const PackedA weights =
+                summed_over_keys<Num>(scratch.weights, T, vectors_of(count), scratch.operand);
+            gemm<Num>(weights, count, values, units<Num>(T), K,
+                      [&](long i, long column, long size, const float* sums) {
+                          auto* to = attn_out + (first + i) * s.hidden + head * K + column;
+                          const float scale = 1.0f / scratch.sums[i];
+                          for (long c = 0; c < size; c += LANES)
+                              Num::write(to + c, load(sums + c) * scale, size - c);
+                      });
         }
         q += one_head(s), k += one_head(s), v += one_head(s);
     }
@@ -176,43 +228,55 @@ void attend(const Shape& s, const float* q, const float* k, const float* v,
 
 // ---- Backward pass.
 
-// Gradients of the rotated queries, keys and values of a head, [T, padded K].
+// Gradients of the rotated queries, keys and values of a head, and of its output, [T, padded K].
+template <class Num>
 struct HeadGradients {
     Scratch<float> q, k, v;
-    explicit HeadGradients(const Shape& s) : q(one_head(s)), k(one_head(s)), v(one_head(s)) {}
+    Scratch<typename Num::Value> out;
+    explicit HeadGradients(const Shape& s)
+        : q(one_head(s)), k(one_head(s)), v(one_head(s)), out(one_head(s)) {}
 };
 
-// Fills grads of a head from that of its output, whose rows are padded_hidden apart; attention
-// weights are computed again.
-inline void attend_head_backward(const Shape& s, const float* q, const float* k, const float* v,
-                                 const float* grad_out, QueryBlock& block,
-                                 const HeadGradients& grads) {
-    const long T = s.tokens, K = head_size(s), row = padded_head(s), out_row = padded_hidden(s);
+// Fills grads.q, k and v of a head from grads.out; attention weights are computed again.
+template <class Num>
+void attend_head_backward(const Shape& s, const typename Num::Value* q,
+                          const typename Num::Value* k, const typename Num::Value* v,
+                          HeadScratch<Num>& scratch, const HeadGradients<Num>& grads) {
+    const long T = s.tokens, K = head_size(s), row = padded_head(s);
     for (float* grad : {grads.q.at, grads.k.at, grads.v.at}) std::fill_n(grad, one_head(s), 0.0f);
-    for (long first = 0; first < T; first += QUERY_BLOCK, grad_out += QUERY_BLOCK * out_row) {
-        const long count = std::min<long>(QUERY_BLOCK, T - first);
-        attend_to_keys(s, q + first * row, k, count, block);
-        transposed_products(s, v, grad_out, out_row, count, block.packed, block.grads);
-        softmax_backward(block.weights, block.sums, T, QUERY_BLOCK, vectors_of(count), block.grads);
-        gemm<Fp32>({block.grads, 1, QUERY_BLOCK}, count, {k, row, NR}, T, K,
-                   accumulate_into(grads.q + first * row, row));
-        gemm<Fp32>({block.grads, QUERY_BLOCK, 1}, T, {q + first * row, row, NR}, count, K,
-                   accumulate_into(grads.k, row));
-        gemm<Fp32>({block.weights, QUERY_BLOCK, 1}, T, {grad_out, out_row, NR}, count, K,
-                   accumulate_into(grads.v, row));
+    for (long first = 0; first < T; first += QUERY_BLOCK) {
+        const long count = std::min<long>(QUERY_BLOCK, T - first), vectors = vectors_of(count);
+        const auto *queries = q + first * row, *grad_out = grads.out + first * row;
+        attend_to_keys<Num>(s, queries, k, count, scratch);
+        transposed_products<Num>(s, v, grad_out, count, scratch, scratch.grads);
+        softmax_backward(scratch.weights, scratch.sums, T, QUERY_BLOCK, vectors, scratch.grads);
+        gemm<Num>(summed_over_keys<Num>(scratch.grads, T, vectors, scratch.operand), count,
+                  summed_rows<Num>(s, k, T, scratch), units<Num>(T), K,
+                  accumulate_into(grads.q + first * row, row));
+        gemm<Num>(summed_over_queries<Num>(scratch.grads, T, vectors, scratch.operand), T,
+                  summed_rows<Num>(s, queries, count, scratch), units<Num>(count), K,
+                  accumulate_into(grads.k, row));
+        gemm<Num>(summed_over_queries<Num>(scratch.weights, T, vectors, scratch.operand), T,
+                  summed_rows<Num>(s, grad_out, count, scratch), units<Num>(count), K,
+                  accumulate_into(grads.v, row));
     }
 }
 
-// Gradients of qkv, [T, 3 D], from that of attn_out, [T, padded D] with room for a vector behind it.
+// Gradients of qkv, [T, 3 D], from that of attn_out, [T, padded D].
 template <class Num>
-void attend_backward(const Shape& s, const float* q, const float* k, const float* v,
-                     const float* grad_attn_out, const Rotation& rotation,
-                     typename Num::Value* grad_qkv) {
+void attend_backward(const Shape& s, const typename Num::Value* q, const typename Num::Value* k,
+                     const typename Num::Value* v, const float* grad_attn_out,
+                     const Rotation& rotation, typename Num::Value* grad_qkv) {
     const long T = s.tokens, K = head_size(s), row = padded_head(s);
-    QueryBlock block(s, true);
-    const HeadGradients grads(s);
+    HeadScratch<Num> scratch(s, true);
+    const HeadGradients<Num> grads(s);
     for (long head = 0; head < s.heads; ++head) {
-        attend_head_backward(s, q, k, v, grad_attn_out + head * K, block, grads);
+        for (long t = 0; t < T; ++t)
+            for (long i = 0; i < K; i += LANES) {
+                const float* const from = grad_attn_out + t * padded_hidden(s) + head * K + i;
+                Num::write(grads.out + t * row + i, load(from, K - i), LANES);
+            }
+        attend_head_backward<Num>(s, q, k, v, scratch, grads);
         for (long t = 0; t < T; ++t)
             for (long i = 0; i < K; i += LANES) {
                 auto* const to = grad_qkv + t * 3 * s.hidden + head * K + i;

@@ -135,15 +135,15 @@ struct SavedSwiGLU {
 template <class Num>
 struct Saved : SavedSwiGLU<Num> {
     using Value = typename Num::Value;
-    Value *x, *attn_out;
-    float *q, *k, *v, *h, *h_inverse;
+    Value *x, *attn_out, *q, *k, *v;
+    float *h, *h_inverse;
     Saved(const Shape& s, Arena& arena) : SavedSwiGLU<Num>(s, arena) {
         const long R = s.batch * s.tokens;
         x = arena.take<Value>(R * s.hidden);
         attn_out = arena.take<Value>(R * s.hidden);
-        q = arena.take<float>(s.batch * all_heads(s));
-        k = arena.take<float>(s.batch * all_heads(s));
-        v = arena.take<float>(s.batch * all_heads(s));
+        q = arena.take<Value>(s.batch * all_heads(s));
+        k = arena.take<Value>(s.batch * all_heads(s));
+        v = arena.take<Value>(s.batch * all_heads(s));
         h = arena.take<float>(R * s.hidden);
         h_inverse = arena.take<float>(R);
     }
@@ -183,18 +183,18 @@ void forward_attention(const Shape& s, long b, const float* x, const Weights<Num
                        typename Num::Value* attn_out) {
     using Value = typename Num::Value;
     const long T = s.tokens, D = s.hidden;
-    Scratch<Value> cast_x(saved ? 0 : T * D);
-    Scratch<float> qkv(T * qkv_row(s) + LANES), heads(saved ? 0 : 3 * all_heads(s));
+    Scratch<Value> cast_x(saved ? 0 : T * D), heads(saved ? 0 : 3 * all_heads(s));
+    Scratch<float> qkv(T * qkv_row(s));
     Value* const a = saved ? saved->x + b * T * D : cast_x.at;
-    float* const q = saved ? saved->q + b * all_heads(s) : heads.at;
-    float* const k = saved ? saved->k + b * all_heads(s) : q + all_heads(s);
-    float* const v = saved ? saved->v + b * all_heads(s) : k + all_heads(s);
+    Value* const q = saved ? saved->q + b * all_heads(s) : heads.at;
+    Value* const k = saved ? saved->k + b * all_heads(s) : q + all_heads(s);
+    Value* const v = saved ? saved->v + b * all_heads(s) : k + all_heads(s);
     cast<Num>(x + b * T * D, T * D, a);
     gemm_into<Num>(qkv, qkv_row(s), {a, units<Num>(D), 1}, s.queries,
                    packed_b(w.q, units<Num>(D)), units<Num>(D), D);
     gemm_into<Num>(qkv + D, qkv_row(s), {a, units<Num>(D), 1}, T, packed_b(w.kv, units<Num>(D)),
                    units<Num>(D), 2 * D);
-    split_heads(s, qkv, rotation, q, k, v);
+    split_heads<Num>(s, qkv, rotation, q, k, v);
     attend<Num>(s, q, k, v, attn_out + b * s.queries * D);
 }
 
@@ -306,7 +306,7 @@ struct BackwardScratch : SwiGLUScratch<Num> {
   private:
     BackwardScratch(const Shape& s, long R)
         : SwiGLUScratch<Num>(s), grad_out(R * s.hidden), grad_qkv(R * 3 * s.hidden),
-          grad_attn_out(R * padded_hidden(s) + LANES) {}
+          grad_attn_out(R * padded_hidden(s)) {}
 };
 
 // grad_gate_up and act of a block of rows, from grad_down.

@@ -92,6 +92,12 @@ struct Bf16 {
     static void pair(const Value* row, const Value* next, long count, Unit* to) {
         for (long i = 0; i < count; ++i) to[i] = row[i] | next[i] << 16;
     }
+    // Writes a vector of units, each of a number of `row` and one of `next`.
+    static void write_pairs(Unit* to, Vector row, Vector next) {
+        const auto low = __builtin_convertvector(rounded_to_bf16(row), Integers);
+        const auto high = __builtin_convertvector(rounded_to_bf16(next), Integers);
+        store(reinterpret_cast<float*>(to), from_bits(low | high << 16));
+    }
 };
 
 template <class Num>
