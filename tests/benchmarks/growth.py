@@ -24,7 +24,8 @@ from step import in_turns, our_step, our_trainer, timed
 from torch.utils.flop_counter import FlopCounterMode
 
 from hrm_sweep.hrm.backends import eager
-from hrm_sweep.hrm.backends.native import NativeBlock
+from hrm_sweep.hrm.backends.native_block import NativeBlock
+from hrm_sweep.hrm.backends.native_recursion import NativeRecursion
 
 BASE = {"hidden_dim": 64, "tokens": 36, "batch_size": 4}
 GROWTH = {
@@ -125,6 +126,7 @@ def inside_blocks(step: Callable[[], object], steps: int = 20) -> float:
     with (
         patch.object(NativeBlock, "forward", clocked(NativeBlock.forward)),
         patch.object(NativeBlock, "backward", clocked(NativeBlock.backward)),
+        patch.object(NativeRecursion, "__call__", clocked(NativeRecursion.__call__)),
     ):
         whole = timed(step)(steps)
     return inside / whole

@@ -31,9 +31,8 @@
 // takes 3 to 100 µs; what surrounds it costs as much again: calls (12 of the 19 µs of a 148 x 64
 // x 192 product in PyTorch), passes over memory that norms, SwiGLU and casts make one by one,
 // attention with 37 tokens. Here all that follows a product is its epilogue, computed while a
-// tile of sums is in the L1 cache, and a block is one call each way. Forward and backward take
-// 0.4, 0.6 and 0.85 of eager.py's time in bf16 at (D, B) = (64, 4), (128, 8) and (256, 8), T =
-// 37, and half of it in fp32, where PyTorch's products leave AVX-512 unused on AMD.
+// tile of sums is in the L1 cache, and a block is one call each way. PyTorch's fp32 products leave
+// AVX-512 unused on AMD. tests/benchmarks/step.md has the figures.
 //
 // WHAT WAS TRIED BEFORE (CHANGELOG.md, "What was tried"): torch.compile of a block was no faster
 // than without, of a whole segment 1.1 to 1.2 times after 17 to 50 s for each size; oneDNN's
@@ -54,8 +53,8 @@
 // (`Saved`). Weights are packed after every optimizer step, once for each direction: twice their
 // size in memory, and a hundredth of a step. Gates and ups are saved as the product leaves them,
 // half panels of one row block after the other; attention weights are not saved but computed
-// again. Heads are padded to whole vectors, as are rows of attention weights. Where a vector
-// would cross the end of an array, a partial load or store does not.
+// again. Heads are padded to whole vectors. Where a vector would cross the end of an array, a
+// partial load or store does not.
 //
 // THREADS divide sequences for attention, row blocks for the rest and rows of the gradient for
 // the weights. Each number is summed by one thread in one order: how many threads there are
