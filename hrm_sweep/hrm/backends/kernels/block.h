@@ -74,7 +74,13 @@
 
 namespace {
 
-constexpr long ROW_BLOCK = 100;  // rows whose intermediates stay in the cache
+constexpr long ROW_BLOCK = 100;  // most rows whose intermediates stay in the cache
+
+// Rows of a block: all threads get as many blocks, of nearly equal height.
+inline long row_block(long rows, long threads) {
+    const long blocks = round_up((rows + ROW_BLOCK - 1) / ROW_BLOCK, threads);
+    return std::max(1L, (rows + blocks - 1) / blocks);
+}
 constexpr float NORM_EPSILON = 1e-5f;  // as in eager.py
 
 // Columns of the packed gate_up: panels of NR / 2 gates followed by their NR / 2 ups.
@@ -276,8 +282,9 @@ void forward(const Shape& s, const float* x, const Weights<Num>& w, const float*
     parallel_for(s.batch, 1, s.threads, [&](long b) {
         forward_attention<Num>(s, b, x, w, rotation, saved, attn_out);
     });
-    parallel_for(rows, ROW_BLOCK, s.threads, [&](long first) {
-        forward_mlp<Num>(s, first, std::min(ROW_BLOCK, rows - first), x, attn_out, w, z, saved);
+    const long block = row_block(rows, s.threads);
+    parallel_for(rows, block, s.threads, [&](long first) {
+        forward_mlp<Num>(s, first, std::min(block, rows - first), x, attn_out, w, z, saved);
     });
 }
 
@@ -409,8 +416,9 @@ void backward(const Shape& s, const float* grad_z, const float* z, const Weights
               const WeightGradients& to) {
     const long D = s.hidden, R = s.batch * s.tokens;
     const BackwardScratch<Num> t(s);
-    parallel_for(R, ROW_BLOCK, s.threads, [&](long first) {
-        backward_mlp<Num>(s, first, std::min(ROW_BLOCK, R - first), grad_z, z, w, saved, t, grad_x);
+    const long block = row_block(R, s.threads);
+    parallel_for(R, block, s.threads, [&](long first) {
+        backward_mlp<Num>(s, first, std::min(block, R - first), grad_z, z, w, saved, t, grad_x);
     });
     const Rotation rotation(s, rope_table);
     parallel_for(s.batch, 1, s.threads, [&](long b) {
@@ -425,8 +433,9 @@ void backward(const Shape& s, const float* grad_z, const float* z, const Weights
 template <class Num>
 void second_half(const Shape& s, const float* x, const SwiGLUWeights<Num>& w, float* z,
                  const SavedSwiGLU<Num>* saved) {
-    parallel_for(s.batch, ROW_BLOCK, s.threads, [&](long first) {
-        const long at = first * s.hidden, count = std::min(ROW_BLOCK, s.batch - first);
+    const long block = row_block(s.batch, s.threads);
+    parallel_for(s.batch, block, s.threads, [&](long first) {
+        const long at = first * s.hidden, count = std::min(block, s.batch - first);
         forward_second_half<Num>(s, first, count, x + at, w, z + at, saved);
     });
 }
@@ -436,8 +445,9 @@ void second_half_backward(const Shape& s, const float* grad_z, const float* z, c
                           const SwiGLUWeights<Num>& w, const SavedSwiGLU<Num>& saved, float* grad_x,
                           float* grad_gate_up, float* grad_down) {
     const SwiGLUScratch<Num> t(s);
-    parallel_for(s.batch, ROW_BLOCK, s.threads, [&](long first) {
-        const long count = std::min(ROW_BLOCK, s.batch - first);
+    const long block = row_block(s.batch, s.threads);
+    parallel_for(s.batch, block, s.threads, [&](long first) {
+        const long count = std::min(block, s.batch - first);
         backward_second_half<Num>(s, first, count, grad_z, z, x, w, saved, t, grad_x);
     });
     add_swiglu_gradients<Num>(s, t, grad_gate_up, grad_down);

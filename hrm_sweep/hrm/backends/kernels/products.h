@@ -222,12 +222,56 @@ void gemm_into(float* to, long to_row, PackedA a, long rows, PackedB b, long dep
 }
 
 // Rows of units become columns of a panel, padded with zeros to whole vectors.
+#if defined(__AVX512F__)
+// Writes the first `depth` columns of 16 rows of units, as rows that are NR apart.
+inline void transpose_16(const Vector (&rows)[16], long depth, Unit* to) {
+    __m512 pairs[16], fours[16], eights[16];
+    UNROLLED for (long i = 0; i < 16; i += 2) {
+        pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+        pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    UNROLLED for (long i = 0; i < 16; i += 4)
+        UNROLLED for (long j = 0; j < 2; ++j) {
+            const __m512d a = (__m512d)pairs[i + j], b = (__m512d)pairs[i + 2 + j];
+            fours[i + 2 * j] = (__m512)_mm512_unpacklo_pd(a, b);
+            fours[i + 2 * j + 1] = (__m512)_mm512_unpackhi_pd(a, b);
+        }
+    UNROLLED for (long i = 0; i < 16; i += 8)
+        UNROLLED for (long j = 0; j < 4; ++j) {
+            eights[i + j] = _mm512_shuffle_f32x4(fours[i + j], fours[i + 4 + j], 0x88);
+            eights[i + 4 + j] = _mm512_shuffle_f32x4(fours[i + j], fours[i + 4 + j], 0xdd);
+        }
+    // eights[i + j]: columns j and 8 + j of rows i to i + 7; eights[i + 4 + j]: 4 + j and 12 + j
+    UNROLLED for (long half = 0; half < 2; ++half)
+        UNROLLED for (long j = 0; j < 4; ++j) {
+            const __m512 low = eights[4 * half + j], high = eights[8 + 4 * half + j];
+            const long column = 4 * half + j;
+            float* const at = reinterpret_cast<float*>(to);
+            if (column < depth) store(at + column * NR, _mm512_shuffle_f32x4(low, high, 0x88));
+            if (column + 8 < depth)
+                store(at + (column + 8) * NR, _mm512_shuffle_f32x4(low, high, 0xdd));
+        }
+}
+
+inline void pack_panel(const Unit* from, long row, long rows, long depth, Unit* panel) {
+    for (long r = 0; r < rows; r += LANES)
+        for (long d = 0; d < depth; d += 16) {
+            Vector of_rows[16];
+            for (long i = 0; i < 16; ++i) {
+                const auto* at = reinterpret_cast<const float*>(from + (r + i) * row + d);
+                of_rows[i] = r + i < rows ? load(at, depth - d) : Vector{};
+            }
+            transpose_16(of_rows, depth - d, panel + d * NR + r);
+        }
+}
+#else
 inline void pack_panel(const Unit* from, long row, long rows, long depth, Unit* panel) {
     for (long d = 0; d < depth; ++d, panel += NR) {
         for (long r = 0; r < rows; ++r) panel[r] = from[r * row + d];
         for (long r = rows; r < round_up(rows, LANES); ++r) panel[r] = 0;
     }
 }
+#endif
 
 constexpr long packed_units(long columns, long depth) { return round_up(columns, NR) * depth; }
 
