@@ -27,6 +27,8 @@ TURN_SECONDS = 0.5
 """How long a step works on ended runs before living ones have their turn again."""
 MAX_DELAY_SECONDS = 8.0
 MAX_TIMEOUT_SECONDS = 40
+RANKED_AGAIN = 4
+"""Trials are ranked again when there are so many times as many as before."""
 WAKES_A_STEP = 200
 """Ended runs that a step checks for another attempt, in turn."""
 
@@ -179,10 +181,15 @@ class Exporter:
             self.progress += run.follow_models(destination, is_study_complete=is_complete)
 
     def _rank_trials(self, destination: client.Destination) -> None:
-        """Rank the trials when all is sent, and until then whenever their number has doubled."""
+        """Rank the trials when all is sent, and until then whenever many more have ended.
+
+        Each ranking writes most ranks anew, one request for each.
+        """
         study = self._runs.get(self._root)
         num_ended = sum(run.is_done and run.parent is study for run in self._runs.values())
-        is_due = num_ended >= 2 * self._num_ranked or all(map(_is_done, self._runs.values()))
+        is_due = num_ended >= RANKED_AGAIN * self._num_ranked or all(
+            map(_is_done, self._runs.values())
+        )
         if study is None or not study.run_id or num_ended == self._num_ranked or not is_due:
             return
         if objectives := _objectives(self._root):
