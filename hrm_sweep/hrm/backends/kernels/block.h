@@ -78,7 +78,8 @@ constexpr long ROW_BLOCK = 100;  // most rows whose intermediates stay in the ca
 
 // Rows of a block: all threads get as many blocks, of nearly equal height.
 inline long row_block(long rows, long threads) {
-    const long blocks = round_up((rows + ROW_BLOCK - 1) / ROW_BLOCK, threads);
+    const long fewest = std::max(1L, (rows + ROW_BLOCK - 1) / ROW_BLOCK);
+    const long blocks = round_up(fewest, threads);
     return std::max(1L, (rows + blocks - 1) / blocks);
 }
 constexpr float NORM_EPSILON = 1e-5f;  // as in eager.py
