@@ -31,7 +31,7 @@ def write(run: Run, *, follows: bool = False) -> list[str]:
         began=facts.moment(run.first.time_ms),
         label=formatting.metric_label(headline) if headline else "outcome",
         headline=run.app.metrics.metric(run.values, headline) if headline else run.word,
-        result=[*_reason(run), *_values(run, headline)],
+        result=[*_reason(run), *_values(run, headline), *_own_tags(run)],
         what=list(facts.of_run(run)),
         traceback=run.traceback,
         pictures=list(pictures_of(run)),
@@ -51,3 +51,8 @@ def _reason(run: Run) -> list[Fact]:
 def _values(run: Run, headline: str | None) -> list[Fact]:
     names = [name for name in run.values if not name.endswith("/std") and name != headline]
     return [Fact(name, run.app.metrics.metric(run.values, name)) for name in names]
+
+
+def _own_tags(run: Run) -> list[Fact]:
+    """Return the tags that the run set itself, such as what its app found out of the result."""
+    return [Fact(name, text) for name, text in run.facts.items()]

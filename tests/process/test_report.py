@@ -162,6 +162,17 @@ def test_a_grid_of_two_numbers_has_a_heat_map(in_studies_folder):
     assert "heat_map" not in figures.drawn(Data(study))  # of `end` only one value is complete
 
 
+def test_the_page_of_a_run_shows_the_tags_that_it_set(tmp_path, typed):
+    with Record(tmp_path / "run") as run:
+        run.append("started", kind="run", name="", params={}, overrides=[], tags={}, description="")
+        run.append("finished", outcome="complete", reason="", best={"score": 1.0}, artifacts=[],
+                   seconds=1.0, facts={"phase": "pattern recognition"})  # fmt: skip
+    code, _, errors = typed("report", str(tmp_path / "run"))
+    assert code == 0, errors
+    words = read(tmp_path / "run").words
+    assert words[words.index("phase") + 1] == "pattern recognition"
+
+
 def test_words_of_others_do_not_become_markup(tmp_path):
     study = synthetic(tmp_path / "made", 2)
     with Record(study.folder / "2") as run:

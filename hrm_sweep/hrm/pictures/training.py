@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from hrm_sweep.hrm.pictures.grids import draw_predictions, predictions_figure, save
-from hrm_sweep.hrm.training.phases import phase_name
+from hrm_sweep.hrm.training.phases import phase_label
 
 __all__ = ["draw_predictions", "draw_training_metrics", "predictions_figure", "training_figure"]
 
@@ -27,7 +27,7 @@ PHASE_SHADES = ("#f9dcd7", "#fdf0c4", "#dcefe2")
 """Behind the epochs of mode value, pattern recognition and specialization."""
 SOLVED = 0.99
 """Exact match from which puzzles count as solved."""
-WIDTH, HEIGHT, LABELS_A_ROW = 11, 7.4, 4
+WIDTH, HEIGHT, LABELS_A_ROW = 11, 7.4, 3
 """Size of the figure in inches; labels in a row of the legend."""
 MARKED = 30
 """Largest number of epochs that are drawn as dots."""
@@ -202,13 +202,13 @@ def _mark_divergence(axes: Axes, history: History) -> None:
 
 
 def _mark_phases(axes: Axes, history: History) -> None:
-    """Shade the epochs up to each evaluation by its phase, which the legend names."""
+    """Shade the epochs up to each evaluation by its phase, which the legend explains."""
     labelled = [row for row in history if math.isfinite(_number(row.get("eval/phase")))]
     begins = history[0]["epoch"] - 0.5 if history else 0.0
     for number, rows in groupby(labelled, key=lambda row: int(row["eval/phase"])):
         *_, last = rows
         ends = last["epoch"] + 0.5
-        colour, label = PHASE_SHADES[number - 1], f"phase: {phase_name(number)}"
+        colour, label = PHASE_SHADES[number - 1], f"phase: {phase_label(number)}"
         axes.axvspan(begins, ends, color=colour, linewidth=0, zorder=0, label=label)
         begins = ends
 

@@ -10,6 +10,8 @@ neither."""
 MOST = 0.5
 """The share above which `eval/mode_share` makes phase 1, and from which `eval/exact_match` makes
 phase 3."""
+RULES = (f"one token > {MOST:.0%}", "in between", f"solved ≥ {MOST:.0%}")
+"""What makes each phase, short enough for a legend."""
 
 
 def phase_of(values: Mapping[str, float]) -> int:
@@ -22,3 +24,8 @@ def phase_of(values: Mapping[str, float]) -> int:
 def phase_name(number: float) -> str:
     """Return the name of a phase from its number."""
     return PHASES[int(number) - 1]
+
+
+def phase_label(number: float) -> str:
+    """Return the name of a phase from its number, with what makes it."""
+    return f"{phase_name(number)} ({RULES[int(number) - 1]})"

@@ -165,10 +165,14 @@ def test_phases_are_shaded_up_to_each_evaluation_and_named():
     figure = training_figure(history)
     named = [label for label in legend_of(figure) if label.startswith("phase: ")]
     assert named == [
-        "phase: mode value",
-        "phase: pattern recognition",
-        "phase: specialization",
+        "phase: mode value (one token > 50%)",
+        "phase: pattern recognition (in between)",
+        "phase: specialization (solved ≥ 50%)",
     ]
+    figure.draw_without_rendering()
+    drawn = figure.legends[0].get_window_extent()
+    assert drawn.x0 >= 0, "a label is cut off"
+    assert drawn.x1 <= figure.bbox.width, "a label is cut off"
     spans = [(patch.get_x(), patch.get_width()) for patch in figure.axes[0].patches]
     assert spans == [(0.5, 8.0), (8.5, 1.0), (9.5, 11.0)]
     assert not training_figure(history_of(20, ["copy"])).axes[0].patches  # of an older record
