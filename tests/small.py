@@ -96,6 +96,7 @@ def small_task(*, seed: int = 0, **changes: Any) -> Task:
         "identifiers": "per_pattern",
         "noise": 0.0,
         "curriculum": None,
+        "balance": None,
         "recolour": list(range(10)),
     }
     config = CopyIncrementConfig(**{"name": "copy_increment", **values, **changes})

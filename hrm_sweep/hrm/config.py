@@ -152,6 +152,9 @@ def _check_batches(cfg: DictConfig, config: Config) -> None:
     """Check that the published loader, which drops incomplete batches, has a whole one."""
     if config.trainer.batches != "published":
         return
+    if (balance := getattr(config.data, "balance", None)) is not None:
+        rule = "cannot be used with trainer.batches=published, whose batches run across epochs"
+        raise ConfigError("data.balance", balance, rule, "leave one of them out")
     key = _typed_as(cfg, "data.batch_size")
     interval = min(config.trainer.eval_every, config.trainer.epochs)
     puzzles, rows = config.data.puzzles_per_epoch() * interval, config.data.batch_size

@@ -13,7 +13,15 @@ from typing import Any, TypeAlias
 
 from hrm_sweep import formatting
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.hrm.checks import MISSING, at_least, below_one, check_choices, choice, not_negative
+from hrm_sweep.hrm.checks import (
+    MISSING,
+    at_least,
+    below_one,
+    check_choices,
+    choice,
+    not_negative,
+    share,
+)
 from hrm_sweep.hrm.data.checks import check_curriculum, check_memory
 from hrm_sweep.hrm.data.published import TASKS, read_header
 
@@ -43,6 +51,9 @@ class CopyIncrementConfig:
     """Side of the smallest grid; sides are drawn uniformly from here to `grid`."""
     patterns: dict[str, float] = MISSING
     """Pattern -> its weight among the training puzzles; 0 leaves it out."""
+    balance: float | None = MISSING
+    """From 0 to 1: how far each pattern's share of an epoch follows its share of the training
+    puzzles that were unsolved in the epoch before; null: not at all."""
     identifiers: str = choice("per_pattern", "shared")
     """`per_pattern`: the identifier names the rule; `shared`: all puzzles have the same one."""
     noise: float = MISSING
@@ -60,6 +71,8 @@ class CopyIncrementConfig:
         self._check_numbers()
         check_choices(self)
         below_one("noise", self.noise)
+        if self.balance is not None:
+            share("balance", self.balance)
         check_curriculum(self.curriculum)
         if len(self.recolour) != NUM_COLOURS or not set(self.recolour) <= set(range(NUM_COLOURS)):
             raise ConfigError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hrm_sweep.hrm.data.balance import PatternBalance
 from hrm_sweep.hrm.data.configs import NUM_COLOURS, CopyIncrementConfig
 from hrm_sweep.hrm.data.random_stream import RandomStream
 from hrm_sweep.hrm.data.task import Batch, Puzzles, Task, narrow
@@ -53,15 +55,42 @@ class CopyIncrement(Task):
         self._curriculum = config.curriculum
         self._difficulty = difficulty_ranks(train)
         self._noise_of_epoch: tuple[int, Tensor] | None = None
+        self._balance: PatternBalance | None = None
+        if config.balance:
+            self._balance = PatternBalance(
+                config.balance, train.patterns, config.active_patterns, seed=seed
+            )
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether patterns are drawn by their measured difficulty."""
+        return self._balance is not None
 
     def order(self, epoch: int) -> Tensor:
-        """Return all puzzles, or the curriculum's share of each pattern's easiest, shuffled."""
+        """Return all puzzles, or the curriculum's share of each pattern's easiest, shuffled.
+
+        A balanced task draws as many, of each pattern by its measured difficulty.
+        """
         order = super().order(epoch)
         share = share_of_epoch(self._curriculum, epoch)
-        if share == 1:
-            return order
-        allowed = self._difficulty < share
-        return order[allowed[order]]
+        if share < 1:
+            allowed = self._difficulty < share
+            order = order[allowed[order]]
+        return order if self._balance is None else self._balance.order(order, epoch)
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """Take over how many puzzles of each pattern were solved, if the task is balanced."""
+        if self._balance is not None:
+            self._balance.observe(metrics)
+
+    def state(self) -> dict[str, Any]:
+        """Return the measured difficulty, if the task is balanced."""
+        return {} if self._balance is None else self._balance.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        if self._balance is not None:
+            self._balance.load_state(state)
 
     def draw(self, indices: Tensor, epoch: int) -> Batch:
         """Return the puzzles with noise in their inputs, but not in their labels."""

@@ -106,8 +106,8 @@ class Answers(NamedTuple):
 class Task:
     """A training set and a held-out set. Subclasses override `order` and `draw`.
 
-    Both are pure functions of (seed, epoch, index), so a resumed run draws the same batches and
-    checkpoints need no state of the data. Epochs count from 1.
+    Both are pure functions of (seed, epoch, index) and of `state`, so a resumed run draws the same
+    batches. Epochs count from 1.
 
     Args:
         name: As in the tracker's list of data sets.
@@ -147,10 +147,28 @@ class Task:
         return self.shape[0] * self.shape[1]
 
     def order(self, epoch: int) -> Tensor:
-        """Return the indices of the epoch's training puzzles, int64: shuffled, none twice."""
+        """Return the indices of the epoch's training puzzles, int64, shuffled.
+
+        None is there twice, unless the task is balanced.
+        """
         return torch.from_numpy(
             RandomStream(self.seed, epoch, "order").permutation(len(self.train))
         )
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether `order` depends on what `observe` was told of the epochs before."""
+        return False
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """Take over the metrics of a trained epoch, before the next `order`."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next `order` depends on beside seed and epoch, for a checkpoint."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
 
     def draw(self, indices: Tensor, epoch: int) -> Batch:  # noqa: ARG002 - subclasses use the epoch
         """Return the training puzzles at `indices` [B], with the epoch's noise and symmetries."""

@@ -7,7 +7,7 @@ published code (`published`), and that of the experiment which this project bega
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -71,6 +71,13 @@ class BatchSlots:
         """Add the losses and the accuracy of a segment, after `release`."""
         raise NotImplementedError
 
+    @property
+    def row_patterns(self) -> list[str] | None:
+        """The pattern of each row, for metrics of each; None unless the task is balanced."""
+        if not self._task.is_balanced:
+            return None
+        return [self._task.patterns[number] for number in self.batch.patterns.tolist()]
+
     def state(self) -> dict[str, Any]:
         """Return a copy of the rows between two epochs, for a checkpoint."""
         tensors = {name: getattr(self.batch, name).clone() for name in FIELDS}
@@ -118,7 +125,7 @@ class ContinuousBatching(BatchSlots):
 
     def add_metrics(self, metrics: MeanMetrics, losses: Losses, score: Score) -> None:
         """Add the losses of every segment, and the accuracy of finished rows, as published."""
-        _add_train_metrics(metrics, losses, score, judged=self.free)
+        _add_train_metrics(metrics, losses, score, judged=self.free, patterns=self.row_patterns)
 
     def _take_next(self, row: int) -> None:
         offset = self.num_drawn % PREFETCHED
@@ -210,7 +217,7 @@ class PublishedBatching(LoaderBatching):
 
     def add_metrics(self, metrics: MeanMetrics, losses: Losses, score: Score) -> None:
         """Add the losses of every segment, and the accuracy of finished rows, as published."""
-        _add_train_metrics(metrics, losses, score, judged=self.free)
+        _add_train_metrics(metrics, losses, score, judged=self.free, patterns=self.row_patterns)
 
     def _drawn(self, parts: list[tuple[int, Tensor]]) -> Batch:
         """Return the examples of one batch, each as the epoch that drew it shows it."""
@@ -241,7 +248,13 @@ class PaddedBatching(LoaderBatching):
 
     def add_metrics(self, metrics: MeanMetrics, losses: Losses, score: Score) -> None:
         """Add both sets of metrics, with the accuracy of every row."""
-        _add_train_metrics(metrics, losses, score, judged=torch.ones_like(self.free))
+        _add_train_metrics(
+            metrics,
+            losses,
+            score,
+            judged=torch.ones_like(self.free),
+            patterns=self.row_patterns,
+        )
         loss, padding, correct, tokens, solved = torch.stack(
             [
                 self.training_loss(losses).detach().sum(),
@@ -257,10 +270,21 @@ class PaddedBatching(LoaderBatching):
         metrics.add({"reported/padding_share_of_loss": padding}, loss)
 
 
-def _add_train_metrics(metrics: MeanMetrics, losses: Losses, score: Score, judged: Tensor) -> None:
-    """Add the losses of every row with labels, and the accuracy of the `judged` ones of them."""
-    columns = [losses.total, losses.lm, losses.q_halt, score.correct, score.tokens, judged]
-    rows = zip(*(column.tolist() for column in columns), strict=True)  # a batch has few
+def _add_train_metrics(
+    metrics: MeanMetrics,
+    losses: Losses,
+    score: Score,
+    *,
+    judged: Tensor,
+    patterns: list[str] | None,
+) -> None:
+    """Add the losses of every row with labels, and the accuracy of the `judged` ones of them.
+
+    With `patterns`, of each row, also how many of each pattern were solved.
+    """
+    tensors = [losses.total, losses.lm, losses.q_halt, score.correct, score.tokens, judged]
+    columns = [column.tolist() for column in tensors]
+    rows = zip(*columns, patterns or repeat(""), strict=patterns is not None)  # a batch has few
     labelled = [_Row(*row) for row in rows if row[4]]
     finished = [row for row in labelled if row.judged]
     of_loss = {
@@ -276,6 +300,8 @@ def _add_train_metrics(metrics: MeanMetrics, losses: Losses, score: Score, judge
         "train/token_accuracy_per_puzzle": sum(row.correct / row.tokens for row in finished),
     }
     metrics.add(per_puzzle, len(finished))
+    for row in finished if patterns else ():
+        metrics.add({f"train/exact_match/{row.pattern}": row.correct == row.tokens}, 1)
 
 
 class _Row(NamedTuple):
@@ -287,3 +313,4 @@ class _Row(NamedTuple):
     correct: float
     tokens: float
     judged: bool
+    pattern: str

@@ -93,6 +93,7 @@ class Trainer:
             metrics = self._train_epoch()
             seconds = time.perf_counter() - started
             values = metrics.means()
+            self.task.observe(values)
             values["optimizer/lr"] = self._optimizer.lr
             values["time/examples_per_second"] = self._slots.num_drawn / seconds
             is_evaluated = self._is_evaluated(self.epoch + 1)
@@ -138,6 +139,7 @@ class Trainer:
             if self._ema is None
             else {"vector": self._ema.vector.clone(), "steps": self._ema.steps},
             "rows": self._slots.state(),
+            "task": self.task.state(),
             "carry": {
                 "states": [state.clone() for state in self._carry.states],
                 "steps": self._carry.steps.clone(),
@@ -158,6 +160,7 @@ class Trainer:
             self._ema.vector.copy_(state["average"]["vector"])
             self._ema.steps = state["average"]["steps"]
         self._slots.load_state(state["rows"])
+        self.task.load_state(state.get("task", {}))  # earlier checkpoints have none
         carry = _copied(state["carry"])
         self._carry = Carry(tuple(carry["states"]), carry["steps"], carry["halted"])
         self._generator.set_state(state["generator"])
