@@ -168,6 +168,8 @@ class SudokuConfig:
     """Number of held-out puzzles; they do not depend on num_puzzles."""
     givens: list[int] | None = MISSING
     """Smallest and largest number of given digits; null: the default range of the box."""
+    curriculum: dict[int, float] | None = MISSING
+    """Epoch -> share of the puzzles with most givens that is drawn from then on; null: all."""
     augment: bool = MISSING
     """Whether each draw of a training puzzle is another of its symmetric forms."""
     apart: str = choice("puzzle", "symmetry")
@@ -179,6 +181,7 @@ class SudokuConfig:
         at_least("num_puzzles", self.num_puzzles, 1)
         at_least("num_eval_puzzles", self.num_eval_puzzles, 1)
         check_choices(self)
+        check_curriculum(self.curriculum)
         self._check_givens()
         check_memory(self.num_puzzles, self.num_eval_puzzles, self.side**2)
 

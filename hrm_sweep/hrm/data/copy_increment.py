@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hrm_sweep.hrm.data.balance import PatternBalance
 from hrm_sweep.hrm.data.configs import NUM_COLOURS, CopyIncrementConfig
+from hrm_sweep.hrm.data.curriculum import Curriculum
 from hrm_sweep.hrm.data.random_stream import RandomStream
 from hrm_sweep.hrm.data.task import Batch, Puzzles, Task, narrow
 from hrm_sweep.hrm.data.tokens import FIRST_COLOUR, IGNORE, PAD
@@ -52,8 +53,7 @@ class CopyIncrement(Task):
             seed=seed,
         )
         self._noise = config.noise
-        self._curriculum = config.curriculum
-        self._difficulty = difficulty_ranks(train)
+        self._curriculum = Curriculum(config.curriculum, difficulty_of(train), train.patterns)
         self._noise_of_epoch: tuple[int, Tensor] | None = None
         self._balance: PatternBalance | None = None
         if config.balance:
@@ -71,11 +71,7 @@ class CopyIncrement(Task):
 
         A balanced task draws as many, of each pattern by its measured difficulty.
         """
-        order = super().order(epoch)
-        share = share_of_epoch(self._curriculum, epoch)
-        if share < 1:
-            allowed = self._difficulty < share
-            order = order[allowed[order]]
+        order = self._curriculum.allowed(super().order(epoch), epoch)
         return order if self._balance is None else self._balance.order(order, epoch)
 
     def observe(self, metrics: Mapping[str, float]) -> None:
@@ -162,29 +158,15 @@ def draw_grids(
     return known[others : others + count]
 
 
-def difficulty_ranks(puzzles: Puzzles) -> Tensor:
-    """Return ranks from 0 (the easiest of a pattern) to just below 1, float64 [N].
+def difficulty_of(puzzles: Puzzles) -> np.ndarray:
+    """Return numbers that are larger for harder puzzles, int64 [N].
 
     Smaller grids are easier, and of equal size those with fewer colours.
     """
     colours = puzzles.inputs.numpy()
     cells = (colours >= FIRST_COLOUR).sum(axis=1)
     variety = sum((colours == FIRST_COLOUR + c).any(axis=1) for c in range(NUM_COLOURS))
-    difficulty = cells * (NUM_COLOURS + 1) + variety
-    ranks = np.empty(len(colours))
-    patterns = puzzles.patterns.numpy()
-    for pattern in np.unique(patterns):
-        members = np.flatnonzero(patterns == pattern)
-        by_ease = members[np.argsort(difficulty[members], kind="stable")]
-        ranks[by_ease] = np.arange(len(members)) / len(members)
-    return torch.from_numpy(ranks)
-
-
-def share_of_epoch(schedule: Mapping[int, float] | None, epoch: int) -> float:
-    """Return the share of the puzzles, 0 to 1, that a curriculum allows in `epoch`, from 1."""
-    if schedule is None:
-        return 1.0
-    return schedule[max(start for start in schedule if start <= max(epoch, 1))]
+    return cells * (NUM_COLOURS + 1) + variety
 
 
 def _puzzles(rows: np.ndarray, number: int, config: CopyIncrementConfig) -> Puzzles:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.data.configs import BOXES, SudokuConfig
+from hrm_sweep.hrm.data.curriculum import Curriculum
 from hrm_sweep.hrm.data.random_stream import RandomStream
 from hrm_sweep.hrm.data.sudoku_board import (
     Geometry,
@@ -62,7 +63,13 @@ class Sudoku(Task):
         )
         self.geometry = geometry
         self._augment = config.augment
+        empty = (train.inputs == BLANK).sum(dim=1).numpy()
+        self._curriculum = Curriculum(config.curriculum, empty, train.patterns)
         self._keys_of_epoch: tuple[int, np.ndarray] | None = None
+
+    def order(self, epoch: int) -> Tensor:
+        """Return all puzzles, or the curriculum's share of those with most givens, shuffled."""
+        return self._curriculum.allowed(super().order(epoch), epoch)
 
     def draw(self, indices: Tensor, epoch: int) -> Batch:
         """Return the puzzles, each in a symmetric form drawn anew in every epoch."""

@@ -13,7 +13,7 @@ from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.data import build_task
 from hrm_sweep.hrm.data.configs import SudokuConfig
 from hrm_sweep.hrm.data.random_stream import RandomStream
-from hrm_sweep.hrm.data.sudoku import draw_puzzles, num_keys, symmetries
+from hrm_sweep.hrm.data.sudoku import BLANK, draw_puzzles, num_keys, symmetries
 from hrm_sweep.hrm.data.sudoku_board import Geometry, solvable, symmetry_hashes
 
 YAML = ROOT / "conf" / "data" / "sudoku.yaml"
@@ -352,3 +352,17 @@ def test_more_puzzles_than_exist_are_refused():
         "num_puzzles=5: found only 0 such puzzles of box=2x2 with 4 to 4 givens; "
         "use fewer, another range of givens, or apart=puzzle"
     )
+
+
+def test_a_curriculum_begins_with_the_puzzles_that_have_most_givens():
+    task = task_of(num_puzzles=20, curriculum={1: 0.25, 3: 1.0})
+    givens = (task.train.inputs != BLANK).sum(dim=1)
+    early = task.order(2)
+    assert len(early) == 5
+    assert givens[early].min() >= givens.sort(descending=True).values[4]
+    assert sorted(task.order(3).tolist()) == list(range(20))
+
+
+def test_a_curriculum_that_does_not_end_with_all_puzzles_is_refused():
+    with pytest.raises(ConfigError, match=r"^(data\.)?curriculum=.*shares above 0 that rise to 1"):
+        task_of(curriculum={1: 0.5})
