@@ -58,19 +58,23 @@ def sbatch(*options: str) -> None:
     if (FOLDER / "refuses").exists():
         sys.exit("sbatch: error: Batch job submission failed: Unable to contact slurm controller")
     with locked():
-        job = str(len(jobs()) + 1)
-        update(job, id=job, name=given["job-name"], state="PENDING")
-    (FOLDER / f"{job}.sh").write_text(script)
+        job = str(len([*FOLDER.glob("*.sh")]) + 1)
+        (FOLDER / f"{job}.sh").write_text(script)
     output = given["output"].replace("%j", job)
     with Path(os.devnull).open("w") as nothing, Path(output).open("ab") as log:
-        keeper = [sys.executable, __file__, "keeper", job]
+        keeper = [sys.executable, __file__, "keeper", job, given["job-name"]]
         subprocess.Popen(
             keeper, stdin=subprocess.DEVNULL, stdout=log, stderr=nothing, start_new_session=True
         )
+    while not (FOLDER / f"{job}.json").exists():
+        time.sleep(0.01)
     print(job)
 
 
-def keeper(job: str) -> None:
+def keeper(job: str, name: str) -> None:
+    """Make the job known and run it: a job that is seen runs, even if `sbatch` is killed."""
+    with locked():
+        update(job, id=job, name=name, state="PENDING")
     while not _begins(job):
         if read(job)["state"] == "CANCELLED":
             return
