@@ -4,20 +4,22 @@ in a file of the worker's own."""
 import os
 import time
 from pathlib import Path
+from typing import Any
 
-from hrm_sweep.launch import pool
+from hrm_sweep.launch.worker import Runner
 
-_run_job = pool._run
+_run_job: Any = Runner.__call__
 _notes = Path(f"{os.getpid()}.jobs")
 
 
-def run_and_note(overrides: list[str], job_idx: int) -> bytes:
+def run_and_note(runner: Runner, job: Any, job_idx: int) -> bytes:
     begin = time.monotonic()
     try:
-        return _run_job(overrides, job_idx)
+        result: bytes = _run_job(runner, job, job_idx)
+        return result
     finally:
         with _notes.open("a") as file:
             file.write(f"{begin} {time.monotonic()}\n")
 
 
-pool._run = run_and_note
+Runner.__call__ = run_and_note  # type: ignore[method-assign]
