@@ -58,6 +58,6 @@ def silu_backward(grad: Tensor, x: Tensor, *, out: Tensor) -> None:
     torch.ops.aten.silu_backward.grad_input(grad, x, grad_input=out)
 
 
-def cpu_multiplies_bf16() -> bool:
-    """Return whether this CPU has instructions for matrix products in bf16."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+def cpu_has_avx512_bf16() -> bool:
+    """Return whether this CPU has instructions for products of vectors in bf16."""
+    return torch.cpu._is_avx512_bf16_supported()

@@ -59,12 +59,21 @@ def environment_tags(source: Path = PACKAGE) -> dict[str, str]:
     return tags
 
 
+def cpu_vendor() -> str:
+    """Return the name that the CPU gives as its maker's, such as AuthenticAMD; "" if unknown."""
+    return _of_cpu("vendor_id")
+
+
 def _cpu() -> str:
+    return _of_cpu("model name") or platform.processor() or platform.machine()
+
+
+def _of_cpu(field: str) -> str:
     if sys.platform == "linux":
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
+            if line.startswith(field):
                 return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return ""
 
 
 def _cpu_features() -> list[str]:

@@ -108,7 +108,8 @@ class TrainerConfig:
     across the epochs between two evaluations, then an incomplete one is dropped; `padded`, as in
     the experiment that this project began with: an epoch's last batch has trained padding rows."""
     precision: str = choice("auto", "fp32", "bf16")
-    """Precision of the blocks' linear layers: fp32, bf16, or auto: bf16 if the CPU supports it."""
+    """Precision of the blocks' linear layers: fp32, bf16, or auto: bf16 if the CPU is faster in
+    it."""
     compile: str = choice("auto", "on", "off")
     """Whether blocks are computed by kernels compiled for this CPU, which needs a C++ compiler: on,
     off, or auto: on unless the training is very short."""

@@ -21,6 +21,7 @@ from hrm_sweep.hrm.training.optim import (
     schedule,
 )
 from hrm_sweep.hrm.training.params import FlatParams
+from hrm_sweep.system import environment
 
 TASK = small_task()
 BATCH = TASK.train.take(torch.arange(4))
@@ -230,15 +231,17 @@ def test_the_first_step_of_atan2_is_nearly_as_long_as_the_learning_rate():
 
 
 @pytest.mark.parametrize(
-    ("precision", "cpu_has_bf16", "dtype"),
+    ("precision", "vendor", "cpu_has_bf16", "dtype"),
     [
-        pytest.param("fp32", True, torch.float32, id="fp32"),
-        pytest.param("bf16", False, torch.bfloat16, id="bf16, though slow"),
-        pytest.param("auto", True, torch.bfloat16, id="auto on a CPU with bf16"),
-        pytest.param("auto", False, torch.float32, id="auto on one without"),
+        pytest.param("fp32", "AuthenticAMD", True, torch.float32, id="fp32"),
+        pytest.param("bf16", "GenuineIntel", False, torch.bfloat16, id="bf16, though slow"),
+        pytest.param("auto", "AuthenticAMD", True, torch.bfloat16, id="auto where bf16 is faster"),
+        pytest.param("auto", "AuthenticAMD", False, torch.float32, id="auto on one without bf16"),
+        pytest.param("auto", "GenuineIntel", True, torch.float32, id="auto where bf16 is slower"),
+        pytest.param("auto", "", True, torch.float32, id="auto on an unknown CPU"),
     ],
 )
-def test_the_precision(monkeypatch, precision, cpu_has_bf16, dtype):
+def test_the_precision(monkeypatch, precision, vendor, cpu_has_bf16, dtype):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: cpu_has_bf16)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(environment, "cpu_vendor", lambda: vendor)
     assert compute_dtype(precision) == dtype
