@@ -8,11 +8,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from hrm_sweep import cli
-from hrm_sweep.commands.error_messages import explain, is_hydra_value_error
+from hrm_sweep.commands.error_messages import LIBRARY_ERRORS, explain, is_hydra_value_error
 from hrm_sweep.compat.hydra import parse_arguments
 from hrm_sweep.compat.hydra_state import hydra_of_its_own
 from hrm_sweep.errors import InputError
@@ -91,7 +88,7 @@ def _run(
                 raise InputError(f"sweep: {[*overrides]} runs no study") from error
         except InputError:
             raise
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+        except (*LIBRARY_ERRORS, ValueError) as error:
             if isinstance(error, ValueError) and not is_hydra_value_error(error):
                 raise
             raise explained(error) from error

@@ -15,13 +15,11 @@ import sys
 from pathlib import Path
 from typing import NoReturn, TypeGuard
 
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from hrm_sweep.commands import COMMANDS, completion, synonyms
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.error_messages import explain, is_hydra_value_error
+from hrm_sweep.commands.error_messages import LIBRARY_ERRORS, explain, is_hydra_value_error
 from hrm_sweep.compat.hydra import parse_arguments
 from hrm_sweep.errors import HrmSweepError, InputError
 from hrm_sweep.hrm import app, config
@@ -55,7 +53,7 @@ def _main() -> None:
             _run_command(COMMANDS[sys.argv[1]])
         _put_flags_first()
         run_app()
-    except (InputError, HydraException, OmegaConfBaseException) as error:
+    except (InputError, *LIBRARY_ERRORS) as error:
         if wants_tracebacks:
             raise
         _exit(2, _with_disk(error if isinstance(error, InputError) else explained(error)))
@@ -128,7 +126,7 @@ def _app_config() -> DictConfig:
     """Return the app's config without overrides; an empty one where flags name no config."""
     try:
         return app.compose([])
-    except (HydraException, OmegaConfBaseException):
+    except LIBRARY_ERRORS:
         return OmegaConf.create({"hydra": {}})
 
 

@@ -67,11 +67,13 @@ def matching_metrics(values: Iterable[str], patterns: Iterable[str]) -> list[str
 
 
 def format_param(value: Any, width: int | None = LONGEST_VALUE) -> str:
-    """Return a parameter as a table shows it: 0.0001 is 1e-4, 10.0 is 10; long ones are cut.
+    """Return a parameter as a user would type it: 0.0001 is 1e-4, 10.0 is 10, None is null.
 
     Args:
-        width: in characters; None: nothing is cut.
+        width: in characters, to which a long one is cut; None: nothing is cut.
     """
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     if not isinstance(value, float) or not math.isfinite(value):
         return shorten_middle(str(value), width)
     digits = value if len(repr(value)) <= 8 else float(f"{value:.4g}")

@@ -1,4 +1,4 @@
-"""Errors of Hydra and OmegaConf as one line: the input, the rule, a way out."""
+"""Errors of Hydra, OmegaConf and YAML as one line: the input, the rule, a way out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from contextlib import suppress
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]  # OmegaConf brings it
 
 from hrm_sweep import formatting
+
+LIBRARY_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
+"""What is raised for a config, or for overrides, that cannot be composed."""
 
 _SWEPT = (
     r"Ambiguous value for argument '(.*?)' 1\."
@@ -36,7 +40,7 @@ def explain(
     keys: Iterable[str],
     commands: Iterable[str],
 ) -> str:
-    """Return an error of Hydra or OmegaConf as one line for the user.
+    """Return an error of Hydra, OmegaConf or YAML as one line for the user.
 
     Args:
         error: what was raised.
@@ -46,6 +50,8 @@ def explain(
         commands: names of commands, for suggestions.
     """
     text = _one_line(error)
+    if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
+        return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     if match := re.match(_SWEPT, text):
         again = shlex.join([*command, "-m", *overrides])
         return f"{match[1] or match[2]}: several values need -m (a study): {again}"
@@ -102,8 +108,10 @@ def _unresolved(text: str, keys: Iterable[str]) -> str:
 
 
 def _parse_error(override: str, commands: Iterable[str], text: str) -> str:
-    if match := re.search(r" while evaluating '.*?': (.*?)( See https:|$)", text):
-        return f"{override}: {match[1]}"
+    if match := re.search(r" while evaluating '(\w+).*?': (.*?)( See https:|$)", text):
+        if match[1] == "choice" and "NoneType" in match[2]:
+            return f"{override}: choice takes no null; separate the values by commas alone: a,null"
+        return f"{override}: {match[2]}"
     if near := formatting.did_you_mean(override, commands):
         return f"{override}: no command of that name; {near}"
     if "=" not in override:

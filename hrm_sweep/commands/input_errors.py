@@ -6,11 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from hrm_sweep.commands.error_messages import explain, is_hydra_value_error
+from hrm_sweep.commands.error_messages import LIBRARY_ERRORS, explain, is_hydra_value_error
 from hrm_sweep.compat.hydra import is_main_program, parse_arguments
 from hrm_sweep.errors import InputError
 from hrm_sweep.runs.configs import to_plain
@@ -20,7 +18,7 @@ from hrm_sweep.system import process
 
 @contextmanager
 def input_errors(config: DictConfig) -> Iterator[None]:
-    """Raise what Hydra and OmegaConf raise in the block as one line for the user.
+    """Raise what Hydra, OmegaConf and YAML raise in the block as one line for the user.
 
     A program that calls Hydra gets the exceptions themselves, as does who sets HYDRA_FULL_ERROR.
 
@@ -32,8 +30,8 @@ def input_errors(config: DictConfig) -> Iterator[None]:
     """
     try:
         yield
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        is_theirs = isinstance(error, (HydraException, OmegaConfBaseException))
+    except (*LIBRARY_ERRORS, ValueError) as error:
+        is_theirs = isinstance(error, LIBRARY_ERRORS)
         wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
         if wants_tracebacks or not (is_theirs or is_hydra_value_error(error)):
             raise

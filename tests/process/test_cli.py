@@ -168,6 +168,16 @@ def test_a_mistake_is_one_line_and_exit_code_2_and_creates_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_config_file_that_is_no_yaml_is_named(monkeypatch, capfd, tmp_path):
+    folder = tmp_path / "own"
+    (folder / "experiment").mkdir(parents=True)
+    (folder / "experiment" / "mine.yaml").write_text("lr: 1\nlr: 2: 3\n", encoding="utf-8")
+    assert run([f"--config-dir={folder}", "experiment=mine"], monkeypatch) == 2
+    said = capfd.readouterr().err
+    assert said.endswith("mine.yaml, line 2, column 6: mapping values are not allowed here\n")
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize(("arguments", "words"), FLAGS)
 def test_flags_show_without_training(arguments, words, tmp_path):
     done = subprocess.run(

@@ -61,6 +61,16 @@ def test_a_mistake_is_one_line(overrides, words):
     assert not list(Path().rglob("*"))
 
 
+def test_a_config_file_that_is_no_yaml():
+    Path("configs/db").mkdir(parents=True)
+    Path("configs/db/broken.yaml").write_text("driver: [a\nuser: b\n", encoding="utf-8")
+    done = sweep(f"hydra.searchpath=[file://{Path.cwd()}/configs]", "db=pg,broken")
+    words = "configs/db/broken.yaml, line 2, column 5: expected ',' or ']', but got ':'\n"
+    assert done.stderr.endswith(words), done.stderr
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+    assert sorted(path.name for path in Path().iterdir()) == ["configs"]
+
+
 def test_folders_may_be_named_by_what_hydra_knows_of_a_job():
     folders = ("hydra.sweep.dir=out/${hydra:job.name}", "hydra.sweep.subdir=n${hydra:job.num}")
     done = sweep(*folders, "timeout=1,2")

@@ -19,6 +19,8 @@ CASES = [
     ("lr=\u22121", "has a sign that is no minus; write lr=-1"),
     ("größe=1", "a key has letters of ASCII, digits and _ alone"),
     ("lr=[1,2", "cannot be parsed; close every bracket and quote"),
+    ("ema=choice(null,0.9)", "choice takes no null; separate the values by commas alone: a,null"),
+    ("ema=choice(0.9)x", "cannot be parsed; close every bracket and quote"),
     ("lr=interval(1 2", "cannot be parsed; close every bracket and quote"),
     ('lr=choice(1;2,"ä")', "cannot be parsed; close every bracket and quote"),
 ]
