@@ -251,7 +251,9 @@ class Sweep:
         before: list[Observer] = [EagerPictureDrawer(pictures)]
         after: list[Observer] = []
         if self._config.is_tracked:
-            exporter = ExporterProcess(folder, uri, experiment, pictures=pictures)
+            exporter = ExporterProcess(
+                folder, uri, experiment, pictures=pictures, is_awaited=self._app.uses_mlflow
+            )
             before, after = [], [exporter, PictureDrawer(pictures)]
         if (keep := self._config.keep_models) != KEEP_ALL:
             by = self._app.in_own_keys(f"hydra.sweeper.keep_models={keep}")

@@ -22,4 +22,5 @@ APP = App(
     pictures="hrm_sweep.hrm.pictures.draw.draw",
     models=("*_model.pth", "checkpoint_?.pth", "*.pth.sha256"),
     replaces_models=True,
+    uses_mlflow=False,
 )

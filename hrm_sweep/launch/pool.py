@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
 from typing import Any, NamedTuple
 
 from hydra.core.utils import JobReturn
@@ -26,8 +25,16 @@ from omegaconf import DictConfig
 
 from hrm_sweep.compat import spawn
 from hrm_sweep.errors import Interrupted
+from hrm_sweep.launch.fork_server import fork_server
 from hrm_sweep.launch.job_returns import PackedFuture
-from hrm_sweep.launch.worker import ANSWER, NOT_BEGUN, STOP, check_not_importing, packed_job
+from hrm_sweep.launch.worker import (
+    ANSWER,
+    ENVIRONMENT,
+    NOT_BEGUN,
+    STOP,
+    check_not_importing,
+    packed_job,
+)
 from hrm_sweep.launch.worker_process import WorkerProcess
 from hrm_sweep.runs.questions import Questions
 from hrm_sweep.system import process
@@ -69,12 +76,15 @@ class Pool:
         questions: Questions,
     ) -> None:
         check_not_importing()
-        messages = [pickle.dumps(spawn.preparation()), packed_job(preload, *job)]
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         variables = getattr(job[2], "variables", {})  # of a `Job`; other sweepers have none
-        environment = {**os.environ, **variables, **process.thread_variables(threads)}
-        new_process = partial(WorkerProcess, messages, environment)
-        self._slots = [_Slot(self._jobs, new_process, timeout, questions) for _ in range(workers)]
+        self._environment = {**os.environ, **variables, **process.thread_variables(threads)}
+        preparation = spawn.preparation() | {ENVIRONMENT: self._environment}
+        self._messages = [pickle.dumps(preparation), packed_job(preload, *job)]
+        self._server = fork_server(preload, threads, self._environment)
+        self._slots = [
+            _Slot(self._jobs, self._new_process, timeout, questions) for _ in range(workers)
+        ]
         for slot in self._slots:
             slot.start()
 
@@ -115,6 +125,12 @@ class Pool:
             self._jobs.put(None)
         for slot in self._slots:
             slot.join()
+        if self._server is not None:
+            self._server.close()
+
+    def _new_process(self) -> WorkerProcess:
+        server = self._server if self._server is not None and self._server.is_alive() else None
+        return WorkerProcess(self._messages, self._environment, server)
 
 
 class _Slot(threading.Thread):

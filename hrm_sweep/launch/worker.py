@@ -46,6 +46,8 @@ from hrm_sweep.system.writers import set_writer
 READY, STOP, RAISED, LEAVING = b"ready", b"stop", b"raised ", b"leaving "
 ASKED, ANSWER = b"asked ", b"answer "
 
+ENVIRONMENT = "environment"
+
 NOT_BEGUN = "stopped before it began"
 
 _is_preparing = False
@@ -138,11 +140,18 @@ def _receive(
 
 
 def prepare(preparation: bytes) -> None:
-    """Import as the sweep's process does, by its pickled `compat.spawn.preparation`."""
+    """Import as the sweep's process does, by its pickled `compat.spawn.preparation`.
+
+    With it may come the ENVIRONMENT, which a fork has from another time.
+    """
     global _is_preparing
     _is_preparing = True
+    data = pickle.loads(preparation)
+    if environment := data.pop(ENVIRONMENT, None):
+        os.environ.clear()
+        os.environ.update(environment)
     try:
-        spawn.prepare(pickle.loads(preparation))
+        spawn.prepare(data)
     except SystemExit as error:  # Hydra ends so where it finds no config beside `__mp_main__`
         raise _unguarded() from error
     _is_preparing = False

@@ -18,6 +18,7 @@ from multiprocessing.connection import wait
 
 from hrm_sweep.compat import spawn
 from hrm_sweep.errors import TimedOut, WorkerDied
+from hrm_sweep.launch.fork_server import ForkedProcess, ForkServer
 from hrm_sweep.launch.worker import ASKED, LEAVING, READY, unpacked
 from hrm_sweep.system.redact import redacted
 
@@ -30,28 +31,35 @@ class WorkerProcess:
 
     Args:
         messages: what it gets before its first job.
+        environment: its variables.
+        server: the process is forked of it; None: it is spawned.
+
+    Raises:
+        OSError: no process can be started.
     """
 
-    def __init__(self, messages: Sequence[bytes], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        messages: Sequence[bytes],
+        environment: dict[str, str],
+        server: ForkServer | None = None,
+    ) -> None:
         self.is_gone = False
         self._messages = messages
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process
         self._connection, other = Pipe()
-        program = PROGRAM.format(path=sys.path, fd=other.fileno())
-        self._popen = subprocess.Popen(
-            [*spawn.interpreter(), "-c", program],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            pass_fds=[other.fileno()],
-            start_new_session=True,  # the terminal's Ctrl-C is the sweep's
-        )
-        other.close()
+        with other:
+            if server is None:
+                self._process: SpawnedProcess | ForkedProcess = SpawnedProcess(
+                    other.fileno(), self._output.fileno(), environment
+                )
+            else:
+                self._process = server.fork(other.fileno(), self._output.fileno())
 
     def is_ready(self) -> bool:
         """Wait until it is ready for jobs; return False if it died before."""
         try:
+            self._process.begin()
             for message in self._messages:
                 self.send(message)
             return self.receive() == READY
@@ -101,7 +109,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """Kill it and what it has started; it is waited for elsewhere."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
+            self._process.kill_group()
 
     def time_out(self, seconds: float | None) -> TimedOut:
         """Kill it because its job has taken so many seconds, and return that as an error."""
@@ -113,10 +121,10 @@ class WorkerProcess:
         """Wait for its end, kill what it has left behind, and return how it died."""
         self.is_gone = True
         with contextlib.suppress(subprocess.TimeoutExpired):  # it may have closed its socket only
-            self._popen.wait(SECONDS_TO_DIE)
+            self._process.wait(SECONDS_TO_DIE)
         self.kill()
         self._connection.close()
-        return _death(self._popen.wait())
+        return _death(self._process.wait())
 
     def last_words(self) -> str:
         """Wait for its end and return how it died, with the last line that it printed."""
@@ -127,7 +135,35 @@ class WorkerProcess:
         return f"{how}: {redacted(last)}" if last else how
 
 
-def _death(exit_code: int) -> str:
+class SpawnedProcess:
+    """A new interpreter that works; see `ForkedProcess` for its methods."""
+
+    def __init__(self, connection: int, output: int, environment: dict[str, str]) -> None:
+        self._popen = subprocess.Popen(
+            [*spawn.interpreter(), "-c", PROGRAM.format(path=sys.path, fd=connection)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[connection],
+            start_new_session=True,  # the terminal's Ctrl-C is the sweep's
+        )
+
+    def begin(self) -> None:
+        """Do nothing: it runs."""
+
+    def kill_group(self) -> None:
+        """Kill it and its process group."""
+        os.killpg(self._popen.pid, signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, and return its exit code."""
+        return self._popen.wait(timeout)
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "its process died"
     if exit_code == -signal.SIGKILL:
         return "its process was killed by SIGKILL (no memory left, or kill -9)"
     if exit_code < 0:

@@ -65,6 +65,9 @@ class App:
     replaces_models: bool = False
     """It replaces those files by renaming and never rewrites them, so that MLflow may link them."""
 
+    uses_mlflow: bool = True
+    """Whether its task may call MLflow itself, so that trials wait for a database that is new."""
+
     @classmethod
     def of_command(cls, command: Sequence[str]) -> App:
         """Return the description of an app of which only its command is known."""

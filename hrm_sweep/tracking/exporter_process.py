@@ -45,6 +45,8 @@ class ExporterProcess:
         uri: see `resolve_uri`.
         state_file: see `Exporter`.
         pictures: dotted path of the function that draws a run's pictures; None draws none.
+        is_awaited: whether trials wait until the database is there, which takes seconds the first
+            time; if not, it starts beside them.
 
     Raises:
         TrackingError: MLflow cannot keep runs at the address.
@@ -58,6 +60,7 @@ class ExporterProcess:
         *,
         state_file: str = layout.EXPORT_STATE,
         pictures: str | None = None,
+        is_awaited: bool = True,
     ) -> None:
         self.root, self._experiment, self._state_file = root.absolute(), experiment, state_file
         self._pictures = pictures
@@ -67,7 +70,7 @@ class ExporterProcess:
         self.backlog = Backlog()
         """What was left at the end."""
         self._starts = 0
-        self._process = self._start()
+        self._process = self._start() if is_awaited else None
 
     def close(self, timeout: float | None = 120.0) -> Backlog:
         """Says goodbye, and waits until everything is sent or cannot be; returns what is left.
@@ -75,33 +78,35 @@ class ExporterProcess:
         Args:
             timeout: seconds after which the rest is left to `sync`.
         """
+        process = self._process = self._process or self._start()
         try:
-            output, _ = self._process.communicate(timeout=timeout)
+            output, _ = process.communicate(timeout=timeout)
             last = output.decode().strip().rpartition("\n")[2]
             self.backlog = Backlog(**json.loads(last))
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            process.kill()
+            process.wait()
             self.backlog = self._waiting("it takes too long")
         except (ValueError, TypeError):  # nothing, or "ready" was its last word
-            code = self._process.returncode
+            code = process.returncode
             self.backlog = self._waiting(f"the exporter ended with code {code}")
         return self.backlog
 
     def begin(self, _: Any) -> None:
-        """Wait for the database and the experiment: a trial may use them by MLflow's own means.
+        """Wait for the database and the experiment if a trial may use them by MLflow's own means.
 
         MLflow destroys a database that two processes begin to use at once, and would keep the
         files of an experiment that a trial creates in the trial's folder.
         """
-        assert self._process.stdout is not None
-        if store.has_experiment(self._uri, self._experiment):
+        if self._process is None or store.has_experiment(self._uri, self._experiment):
             return
+        assert self._process.stdout is not None
         select.select([self._process.stdout], [], [], PATIENCE_SECONDS)
 
     def tick(self) -> None:
-        """Start the process again if it was killed."""
-        if self._process.poll() is not None and self._starts < MAX_STARTS:
+        """Start the process, again if it was killed."""
+        has_ended = self._process is None or self._process.poll() is not None
+        if has_ended and self._starts < MAX_STARTS:
             self._process = self._start()
 
     def settled(self, _: Any) -> None:
