@@ -203,17 +203,19 @@ def _direction_of(metric: Any) -> str:
     return "minimize" if lower_is_better(str(metric)) else "maximize"
 
 
+PRELOAD = ["hrm_sweep.hrm.app", "hrm_sweep.hrm.train"]
+"""What a worker imports before its first job: the task as it is sent, and all that it will need."""
 POOL = {
     "workers": "${study.workers}",
     "threads": "${trainer.threads}",
     "timeout": "${study.trial_timeout}",
-    "preload": ["hrm_sweep.hrm.train"],
+    "preload": PRELOAD,
 }
 """`hydra.launcher` with the pool; other launchers have other keys, so it is not in `conf/`."""
 RAY = {
     "num_cpus": "${trainer.threads}",
     "timeout": "${study.trial_timeout}",
-    "preload": ["hrm_sweep.hrm.train"],
+    "preload": PRELOAD,
 }
 """The same with Ray; how many trials run at once follows from the cluster."""
 SLURM = {"cpus_per_task": "${trainer.threads}"}

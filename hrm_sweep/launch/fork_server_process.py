@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 
+from hydra.core.plugins import Plugins
+
 from hrm_sweep.launch import worker
 from hrm_sweep.launch.fork_server import BYTES
 
@@ -28,6 +30,7 @@ NUM_DESCRIPTORS = 3
 
 def main(descriptor: int, preload: Sequence[str]) -> None:
     """Import, then fork until the sweep at the other end is gone; a fork continues as a worker."""
+    Plugins.instance()  # imports Hydra's plugins
     for module in preload:
         importlib.import_module(module)
     if len(list(Path("/proc/self/task").iterdir())) > 1:
