@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hrm_sweep.errors import ConfigError
-from hrm_sweep.runs.models import CHOICES, KEEP_ALL
+from hrm_sweep.runs.models import CHOICES
 from hrm_sweep.system.durations import seconds_of
 
 LONGEST_NAME = 200
@@ -14,6 +14,7 @@ WHOLE = (
     *("n_trials", "repeats", "max_attempts", "max_batch_size", "patience"),
     *("workers", "threads", "n_jobs"),
 )
+START_METHODS = ("auto", "spawn")
 MAY_BE_NULL = ("n_trials", "max_batch_size", "patience", "workers")
 SECONDS = ("timeout", "trial_timeout")
 
@@ -36,8 +37,9 @@ def check_limits(settings: dict[str, Any]) -> None:
             raise ConfigError(key, settings[key], "must be more than 0 seconds, or null")
         if key in settings:
             settings[key] = seconds
-    if (kept := settings.get("keep_models", KEEP_ALL)) not in CHOICES:
-        raise ConfigError("keep_models", kept, f"must be one of {', '.join(CHOICES)}")
+    for key, choices in (("keep_models", CHOICES), ("start_method", START_METHODS)):
+        if key in settings and settings[key] not in choices:
+            raise ConfigError(key, settings[key], f"must be one of {', '.join(choices)}")
     if "" in (settings.get("model_files") or ()):
         raise ConfigError("model_files", "", "must be patterns of file names", "such as ['*.npz']")
     rate = settings.get("max_failure_rate")

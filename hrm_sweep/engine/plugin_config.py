@@ -232,9 +232,13 @@ class PoolConfig:
     """What a job may take, in seconds or with units (10min); then its process is ended."""
     preload: list[str] = field(default_factory=list)
     """Modules that a worker imports while it waits for its first job."""
+    start_method: str = "auto"
+    """How workers start. auto: on Linux as forks of a process that has imported `preload`, and
+    nothing else, unless that has started a thread; spawn: as new interpreters, for modules that do
+    not survive a fork in another way, such as an open connection."""
 
     def check_settings(self) -> None:
-        """Check the numbers.
+        """Check the settings.
 
         Raises:
             ConfigError: one is out of its range.

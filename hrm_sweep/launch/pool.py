@@ -57,6 +57,7 @@ class Pool:
         workers: number of slots.
         threads: threads of each process, set before anything that reads the variables is imported.
         preload: modules that a process imports before its first job arrives.
+        may_fork: whether processes may be forked of one that has imported `preload`.
         timeout: seconds that a job may take; None: no limit.
         job: Hydra's context, the config and the task function.
         questions: gets those of the jobs, whether they go on.
@@ -71,6 +72,7 @@ class Pool:
         workers: int,
         threads: int,
         preload: Sequence[str],
+        may_fork: bool,
         timeout: float | None,
         job: tuple[HydraContext, DictConfig, TaskFunction],
         questions: Questions,
@@ -81,7 +83,7 @@ class Pool:
         self._environment = {**os.environ, **variables, **process.thread_variables(threads)}
         preparation = spawn.preparation() | {ENVIRONMENT: self._environment}
         self._messages = [pickle.dumps(preparation), packed_job(preload, *job)]
-        self._server = fork_server(preload, threads, self._environment)
+        self._server = fork_server(preload, threads, self._environment) if may_fork else None
         self._slots = [
             _Slot(self._jobs, self._new_process, timeout, questions) for _ in range(workers)
         ]

@@ -124,7 +124,10 @@ class WorkerProcess:
             self._process.wait(SECONDS_TO_DIE)
         self.kill()
         self._connection.close()
-        return _death(self._process.wait())
+        try:
+            return _death(self._process.wait(SECONDS_TO_DIE))
+        except subprocess.TimeoutExpired:  # the fork server, which would know, is stopped
+            return _death(None)
 
     def last_words(self) -> str:
         """Wait for its end and return how it died, with the last line that it printed."""

@@ -101,6 +101,7 @@ class PoolLauncher(Launcher):
                 workers=self.num_slots,
                 threads=self._config.threads,
                 preload=self._config.preload,
+                may_fork=self._config.start_method == "auto",
                 timeout=self._config.timeout,
                 job=self._job,
                 questions=self.questions,

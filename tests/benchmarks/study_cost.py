@@ -168,7 +168,7 @@ def memory(sweeper: int) -> dict[str, float]:
             "exporter"
             if "exporter" in line
             else "worker"
-            if "hrm_sweep.launch.worker" in line
+            if "hrm_sweep.launch." in line
             else "other"
         )
         held[kind] = max(held.get(kind, 0), child.memory_info().rss / 1e6)

@@ -22,7 +22,7 @@ from ray_cluster import raylet_of
 from tests.chaos.services import Services
 from tests.chaos.victim import Victim, command_of
 
-WORKER, EXPORTER = "hrm_sweep.launch.worker", "exporter_process"
+WORKER, EXPORTER = "hrm_sweep.launch.", "exporter_process"
 TASK, MAILBOXES = "ray::_messages", "ray::_Boxes"
 Strike = Callable[[Victim, random.Random, Services], None]
 

@@ -190,8 +190,9 @@ def test_no_more_workers_start_than_trials_are_left(tmp_path, monkeypatch):
     (tmp_path / "born.py").write_text("import os\nopen(f'{os.getpid()}.born', 'w')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     told = []
+    four = ("hydra.launcher.workers=4", "hydra.launcher.start_method=spawn")
     for points in ("1,2", "1,2,3", "1,2,3"):
-        done = sweep(f"+x={points}", "hydra.launcher.workers=4", "hydra.launcher.preload=[born]")
+        done = sweep(f"+x={points}", *four, "hydra.launcher.preload=[born]")
         assert done.returncode == 0, done.stderr
         (line,) = [each for each in done.stdout.splitlines() if each.startswith("Grid of")]
         told.append((line.partition(" · ")[2], len([*Path().glob("*.born")])))

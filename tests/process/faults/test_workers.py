@@ -12,6 +12,7 @@ import pytest
 from studies import APP, PATIENCE_SECONDS, awaiting, command, endings, steps, study, sweep, until
 
 WORKER = "hrm_sweep.launch.worker"
+SPAWN = "hydra.launcher.start_method=spawn"
 LONGER_THAN_A_SOCKET_HOLDS = f"+text={'x' * 100_000}"
 """It is in a job's result several times."""
 
@@ -106,7 +107,7 @@ def test_one_slot_that_cannot_start_leaves_the_trials_to_the_others(modules, sta
     modules.joinpath("one.py").write_text(
         "import os\ntry:\n    os.mkdir('first')\nexcept FileExistsError:\n    os._exit(7)\n"
     )
-    two = ("hydra.launcher.workers=2", "hydra.launcher.preload=[one]")
+    two = ("hydra.launcher.workers=2", "hydra.launcher.preload=[one]", SPAWN)
     sweep = start("+x=range(0,3)", awaiting("go", [0]), *two)
     until(lambda: "1 of 2 workers are left: " in sweep.printed)
     Path("go").touch()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from matplotlib.image import imread
 from studies import until
@@ -75,14 +75,8 @@ def test_a_killed_trial_gets_the_picture_of_what_it_measured():
         return known.exists() and any(each.event == "metrics" for each in record.read(folder))
 
     until(has_measured)
-    workers = subprocess.run(
-        ["pgrep", "-P", str(process.pid), "-f", "hrm_sweep.launch.worker"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for number in workers.stdout.split():
-        subprocess.run(["kill", f"-{signal.SIGKILL.value}", number], check=True)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.kill()
     assert process.wait() == 1
     last = record.read(folder)[-1].fields
     assert last["outcome"] == "killed"
