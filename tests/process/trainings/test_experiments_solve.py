@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import hydra
 import pytest
 
@@ -31,14 +29,12 @@ def test_small_sudokus_are_solved():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_copy_and_increment_are_solved(seed):
-    started = time.process_time()
     values = best(composed("experiment=copy_increment", f"seed={seed}"))
     for pattern in ("copy", "increment"):
         assert values[f"eval/exact_match/{pattern}"] >= 511 / 512
-    assert time.process_time() - started < 60
 
 
-@pytest.mark.parametrize("precision", ["fp32", "auto"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_first_study_has_a_clear_best(precision):
     rates = ("1e-4", "5e-4", "1e-3")
     built = (composed(f"lr={rate}", f"trainer.precision={precision}") for rate in rates)

@@ -1,6 +1,5 @@
 """The copy/increment puzzles against a plain reading of their rules."""
 
-import time
 
 import pytest
 import torch
@@ -179,15 +178,6 @@ def test_more_puzzles_keep_the_fewer_and_the_held_out_set():
     assert torch.equal(fewer.eval.inputs, more.eval.inputs)
     weighted = task_of(patterns=only() | {"copy": 3.0, "increment": 1.0})
     assert torch.equal(fewer.eval.labels, weighted.eval.labels)
-
-
-def test_ten_thousand_puzzles_take_well_under_a_second():
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        task_of(num_puzzles=10_000)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.5  # 0.04 on an idle core
 
 
 def test_noise_replaces_its_share_of_the_colours_by_others():
