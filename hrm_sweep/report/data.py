@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -102,16 +102,30 @@ class Data:
     @cached_property
     def curves(self) -> dict[int, Curve]:
         """The objective by step, by trial number; of a trial with repeats their mean."""
-        found = {run.number or 0: curve(run, self.objective) for run in self.study.trials}
-        return {number: curve for number, curve in found.items() if len(curve) > 1}
+        return {number: curve for number, curve in self._measured.items() if len(curve) > 1}
+
+    @cached_property
+    def _measured(self) -> dict[int, Curve]:
+        return {run.number or 0: curve(run, self.objective) for run in self.study.trials}
+
+    @cached_property
+    def pruned(self) -> list[tuple[Run, float]]:
+        """Pruned trials that have measured the objective, and what it was at last."""
+        runs = [run for run in self.study.trials if run.outcome is Outcome.PRUNED]
+        found = [(run, [*self._measured[run.number or 0].values()]) for run in runs]
+        return [(run, values[-1]) for run, values in found if values]
 
     @cached_property
     def params(self) -> dict[str, list[Value]]:
-        """The values of each searched key, in the order of `ranked`.
+        """The columns of complete trials, in the order of `ranked`."""
+        return self.columns(self.ranked)
+
+    def columns(self, runs: Sequence[Run]) -> dict[str, list[Value]]:
+        """Return the values that some trials have of each searched key.
 
         A key with a single value, or that some trial lacks, is left out.
         """
-        points = [self.study.params(run) for run in self.ranked]
+        points = [self.study.params(run) for run in runs]
         names = [name for name in self.study.searched if all(name in point for point in points)]
         columns = {name: [point[name] for point in points] for name in names}
         return {name: values for name, values in columns.items() if len(set(values)) > 1}

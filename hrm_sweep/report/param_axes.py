@@ -32,7 +32,7 @@ def place(axes: Axes, column: Sequence[Value], scale: Scale, *, inches: float) -
         place_numbers(axes, column, scale, inches=inches)
         return numbers
     names = sorted(set(column), key=order_of)
-    name_each(axes, [word(name) for name in names], inches=inches)
+    name_each(axes, [word(formatting.format_param(name)) for name in names], inches=inches)
     return [float(names.index(value)) for value in column]
 
 

@@ -21,6 +21,7 @@ from hrm_sweep.report.param_axes import FEW, heights_of, name_each, order_of, pl
 from hrm_sweep.report.style import (
     BEST,
     BLUE,
+    FAINT,
     INK,
     MANY,
     SCALE,
@@ -56,18 +57,22 @@ def importance(data: Data) -> Figure | None:
     axes.set_xlim(0, 1.15 * max(shares.values()))
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)
+    if data.pruned:
+        said = f"among {len(values)} complete trials; {len(data.pruned)} pruned ones do not count"
+        axes.set_title(said, fontsize=8, loc="left")
     return figure
 
 
 def slices(data: Data) -> Figure | None:
-    """Draw the objective by each parameter.
+    """Draw the objective by each parameter; of pruned trials what it was at last.
 
     Where the tie breaker decides between the best trials, it has panels of its own, of these alone.
     """
-    if not data.params:
+    params = data.columns([*data.ranked, *(run for run, _ in data.pruned)])
+    if not params or data.best is None:
         return None
-    columns = min(2, len(data.params))
-    rows = math.ceil(len(data.params) / columns)
+    columns = min(2, len(params))
+    rows = math.ceil(len(params) / columns)
     metrics = [(data.objective, data.ranked)]
     if data.tied:
         metrics.append((data.study.tie_breaker or "", data.tied))
@@ -77,11 +82,13 @@ def slices(data: Data) -> Figure | None:
     )
     for index, (metric, runs) in enumerate(metrics):
         part = grid[index * rows : (index + 1) * rows]
-        for axes, name in zip(part.flat, data.params, strict=False):
-            _slice(figure, axes, data, name, metric, runs, inches=WIDTH / columns - MARGIN)
+        for axes, name in zip(part.flat, params, strict=False):
+            x = place(axes, params[name], data.scale(name), inches=WIDTH / columns - MARGIN)
+            _slice(figure, axes, data, metric, runs, x)
+            axes.set_xlabel(word(name))
         for axes in part[:, 0]:
             as_metric(axes, data.study.app.metrics, metric)
-        for axes in list(part.flat)[len(data.params) :]:
+        for axes in list(part.flat)[len(params) :]:
             axes.set_visible(False)
     if data.tied:
         grid[rows, 0].set_title("equally good; the lower one is the best", fontsize=8, loc="left")
@@ -89,21 +96,27 @@ def slices(data: Data) -> Figure | None:
 
 
 def _slice(
-    figure: MarkedFigure, axes: Axes, data: Data, name: str, metric: str, runs: list[Run], *,
-    inches: float,
-) -> None:  # fmt: skip
-    """Draw a metric of some trials by one parameter."""
+    figure: MarkedFigure, axes: Axes, data: Data, metric: str, runs: list[Run], x: list[float]
+) -> None:
+    """Draw a metric of some trials by one parameter; of the objective also pruned trials.
+
+    Args:
+        runs: the first of `data.ranked`.
+        x: where the values of all that are ranked stand, then those of pruned trials.
+    """
+    if metric == data.objective and data.pruned:
+        pruned, values = zip(*data.pruned, strict=True)
+        at = x[len(data.ranked) :]
+        axes.plot(at, values, "o", color=FAINT, markersize=3, markeredgewidth=0, alpha=0.6)
+        figure.mark_points(axes, data, pruned, at, values)
     many = len(runs) > MANY
-    column = data.params[name]  # of all ranked trials, of which the tied ones are the first
-    x = place(axes, column, data.scale(name), inches=inches)[: len(runs)]
     y = [run.values.get(metric, math.nan) for run in runs]
     axes.plot(
-        x, y, "o", color=BLUE, markersize=2.5 if many else 5, markeredgewidth=0,
+        x[: len(runs)], y, "o", color=BLUE, markersize=2.5 if many else 5, markeredgewidth=0,
         alpha=0.35 if many else 0.8, rasterized=many,
     )  # fmt: skip
     axes.plot(x[0], y[0], "o", color=BEST, markersize=7)
-    figure.mark_points(axes, data, runs, x, y)
-    axes.set_xlabel(word(name))
+    figure.mark_points(axes, data, runs, x[: len(runs)], y)
 
 
 def heat_map(data: Data) -> Figure | None:

@@ -33,7 +33,6 @@ from hrm_sweep.report.style import (
     new_figure,
     word,
 )
-from hrm_sweep.runs.outcomes import Outcome
 from hrm_sweep.runs.run import Run
 
 LONGEST = 30
@@ -56,8 +55,8 @@ def history(data: Data) -> Figure | None:
     _points(figure, axes, data, data.complete, data.objective)
     axes.step(*data.so_far, where="post", color=BEST, linewidth=1.6, label="best so far")
     _best_point(axes, data, data.objective)
-    pruned = [run for run in data.study.trials if run.outcome is Outcome.PRUNED]
-    _last_values(figure, axes, data, pruned)
+    if data.pruned:
+        _last_values(figure, axes, data)
     if data.failed:
         numbers = [run.number or 0 for run in data.failed]
         axes.plot(numbers, [0.02] * len(numbers), "x", color=BAD, markersize=5, label="failed",
@@ -185,14 +184,13 @@ def _best_point(axes: Axes, data: Data, metric: str) -> None:
     axes.plot(data.best.number or 0, value, "o", color=BEST, markersize=7)
 
 
-def _last_values(figure: MarkedFigure, axes: Axes, data: Data, pruned: list[Run]) -> None:
+def _last_values(figure: MarkedFigure, axes: Axes, data: Data) -> None:
     """Draw where pruned trials were when they ended."""
-    if runs := [run for run in pruned if run.number in data.curves]:
-        numbers = [run.number or 0 for run in runs]
-        values = [gapped(data.curves[number])[1][-1] for number in numbers]
-        axes.plot(numbers, values, "o", color=FAINT, markersize=3, label="pruned",
-                  rasterized=len(runs) > MANY, alpha=0.6, markeredgewidth=0)  # fmt: skip
-        figure.mark_points(axes, data, runs, numbers, values)
+    runs, values = zip(*data.pruned, strict=True)
+    numbers = [run.number or 0 for run in runs]
+    axes.plot(numbers, values, "o", color=FAINT, markersize=3, label="pruned",
+              rasterized=len(runs) > MANY, alpha=0.6, markeredgewidth=0)  # fmt: skip
+    figure.mark_points(axes, data, runs, numbers, values)
 
 
 def _tie(figure: MarkedFigure, axes: Axes, data: Data) -> None:

@@ -132,6 +132,27 @@ def test_an_interval_is_shown_from_end_to_end_on_its_own_scale(tmp_path):
     assert {"1e-4", "0.1", "0", "10"} <= written
 
 
+def test_what_pruned_trials_have_measured_is_shown_and_does_not_count(tmp_path):
+    complete = [
+        {"point": {"lr": lr, "ema": "null", "act": "relu"}, "values": {"score": lr}}
+        for lr in (0.1, 0.2, 0.3, 0.4, 0.5)
+    ]
+    pruned = [
+        {"point": {"lr": lr, "ema": "false", "act": "tanh"}, "outcome": "pruned", "curve": curve}
+        for lr, curve in ((0.6, (0.01,)), (0.7, ()))
+    ]
+    space = {"lr": "0 to 1", "ema": "null, false", "act": "relu, tanh"}
+    drawn = figures.drawn(Data(made_study(tmp_path / "made", space, [*complete, *pruned])))
+    lr, ema, act = (axes for axes in drawn["slices"].axes if axes.get_visible())
+    for axes, x in ((lr, 0.6), (ema, 0), (act, 1)):
+        assert next((*line.get_xdata(), *line.get_ydata()) for line in axes.lines) == (x, 0.01)
+    assert [label.get_text() for label in ema.get_xticklabels()] == ["false", "null"]
+    assert [label.get_text() for label in act.get_xticklabels()] == ["relu", "tanh"]
+    assert list(drawn["history"].axes[0].lines[-1].get_ydata()) == [0.01]
+    if "importance" in drawn:
+        assert "5 complete trials; 1 pruned" in drawn["importance"].axes[0].get_title(loc="left")
+
+
 def test_a_parallel_axis_of_a_few_values_has_them_all(tmp_path):
     trials = [
         {"point": {"lr": lr, "act": act}, "values": {"score": lr}}

@@ -1,6 +1,5 @@
 """The copy/increment puzzles against a plain reading of their rules."""
 
-
 import pytest
 import torch
 from omegaconf import OmegaConf
