@@ -21,7 +21,6 @@ from hrm_sweep.report.param_axes import FEW, heights_of, name_each, order_of, pl
 from hrm_sweep.report.style import (
     BEST,
     BLUE,
-    FAINT,
     INK,
     MANY,
     SCALE,
@@ -31,6 +30,7 @@ from hrm_sweep.report.style import (
     new_figure,
     word,
 )
+from hrm_sweep.report.trial_figures import draw_pruned
 from hrm_sweep.runs.run import Run
 from hrm_sweep.search.importance import importances
 from hrm_sweep.search.values import Value
@@ -105,10 +105,7 @@ def _slice(
         x: where the values of all that are ranked stand, then those of pruned trials.
     """
     if metric == data.objective and data.pruned:
-        pruned, values = zip(*data.pruned, strict=True)
-        at = x[len(data.ranked) :]
-        axes.plot(at, values, "o", color=FAINT, markersize=3, markeredgewidth=0, alpha=0.6)
-        figure.mark_points(axes, data, pruned, at, values)
+        draw_pruned(figure, axes, data, x[len(data.ranked) :])
     many = len(runs) > MANY
     y = [run.values.get(metric, math.nan) for run in runs]
     axes.plot(

@@ -6,6 +6,7 @@ Each function takes the data and returns a figure, or None where there is nothin
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import cycle
 
 from matplotlib.axes import Axes
@@ -56,7 +57,7 @@ def history(data: Data) -> Figure | None:
     axes.step(*data.so_far, where="post", color=BEST, linewidth=1.6, label="best so far")
     _best_point(axes, data, data.objective)
     if data.pruned:
-        _last_values(figure, axes, data)
+        draw_pruned(figure, axes, data, [run.number or 0 for run, _ in data.pruned])
     if data.failed:
         numbers = [run.number or 0 for run in data.failed]
         axes.plot(numbers, [0.02] * len(numbers), "x", color=BAD, markersize=5, label="failed",
@@ -184,13 +185,12 @@ def _best_point(axes: Axes, data: Data, metric: str) -> None:
     axes.plot(data.best.number or 0, value, "o", color=BEST, markersize=7)
 
 
-def _last_values(figure: MarkedFigure, axes: Axes, data: Data) -> None:
-    """Draw where pruned trials were when they ended."""
+def draw_pruned(figure: MarkedFigure, axes: Axes, data: Data, xs: Sequence[float]) -> None:
+    """Draw where pruned trials were when they ended, at these places of `data.pruned`."""
     runs, values = zip(*data.pruned, strict=True)
-    numbers = [run.number or 0 for run in runs]
-    axes.plot(numbers, values, "o", color=FAINT, markersize=3, label="pruned",
+    axes.plot(xs, values, "o", color=FAINT, markersize=3, label="pruned",
               rasterized=len(runs) > MANY, alpha=0.6, markeredgewidth=0)  # fmt: skip
-    figure.mark_points(axes, data, runs, numbers, values)
+    figure.mark_points(axes, data, runs, xs, values)
 
 
 def _tie(figure: MarkedFigure, axes: Axes, data: Data) -> None:
