@@ -2,13 +2,11 @@
 
 import sys
 
-PRELOAD = ["hrm_sweep.hrm.app", "hrm_sweep.hrm.train"]
-"""As in `hrm_sweep.hrm.config`, which takes too long to import."""
-
 
 def main() -> None:
     """Run the command line, whose imports take a second, in which Ctrl-C may come."""
     try:
+        from hrm_sweep.hrm import PRELOAD
         from hrm_sweep.launch import fork_server
 
         fork_server.start_early(sys.argv[1:], preload=PRELOAD)

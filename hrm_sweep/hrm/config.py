@@ -21,6 +21,7 @@ from hrm_sweep.compat.omegaconf import register_resolver, unresolved
 from hrm_sweep.engine.limits import check_limits, check_name
 from hrm_sweep.engine.plugin_config import PoolConfig
 from hrm_sweep.errors import ConfigError, InputError
+from hrm_sweep.hrm import PRELOAD
 from hrm_sweep.hrm.backends import kernel_library, toolchain
 from hrm_sweep.hrm.checks import check_choices, choice
 from hrm_sweep.hrm.data.configs import DATA, PuzzlesConfig
@@ -203,8 +204,6 @@ def _direction_of(metric: Any) -> str:
     return "minimize" if lower_is_better(str(metric)) else "maximize"
 
 
-PRELOAD = ["hrm_sweep.hrm.app", "hrm_sweep.hrm.train"]
-"""What a worker imports before its first job: the task as it is sent, and all that it will need."""
 POOL = {
     "workers": "${study.workers}",
     "threads": "${trainer.threads}",

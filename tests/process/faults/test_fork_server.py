@@ -9,8 +9,7 @@ import psutil
 import pytest
 from studies import Sweep, command, endings, steps, until
 
-from hrm_sweep import __main__
-from hrm_sweep.hrm import config
+from hrm_sweep.hrm import PRELOAD, config
 from hrm_sweep.launch import fork_server
 from hrm_sweep.runs import record
 
@@ -156,16 +155,18 @@ def test_it_starts_before_the_sweep_has_imported_what_it_needs(monkeypatch, type
     monkeypatch.setattr(fork_server, "ForkServer", lambda *how: started.append(how))
     monkeypatch.setattr(fork_server.atexit, "register", lambda _: None)
     monkeypatch.setattr(fork_server, "_early", [])
-    fork_server.start_early(typed, __main__.PRELOAD)
+    fork_server.start_early(typed, PRELOAD)
     assert bool(started) is starts
-    assert __main__.PRELOAD == config.PRELOAD
+    assert config.POOL["preload"] == PRELOAD
 
 
-def test_a_mistake_leaves_no_process_and_no_time():
-    done = subprocess.Popen(
+def test_a_mistake_leaves_no_process():
+    Path("only").mkdir()
+    done = subprocess.run(
         [sys.executable, "-m", "hrm_sweep", "-m", "model.hiden_dim=3,4"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd="only", capture_output=True, text=True, check=False,
     )  # fmt: skip
-    printed, _ = done.communicate()  # ends when no process has the pipe
     assert done.returncode == 2
-    assert printed.startswith("model.hiden_dim=3,4: no key of that name")
+    assert done.stderr.startswith("model.hiden_dim=3,4: no key of that name")
+    folders = [each.info["cwd"] for each in psutil.process_iter(["cwd"])]
+    assert str(Path("only").resolve()) not in folders
