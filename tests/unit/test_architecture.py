@@ -26,7 +26,7 @@ LAYERS = [
 ]
 """Lowest first; a module imports from lower layers and from its own package."""
 
-MAY_KNOW_THE_APP = {"hrm", "cli", "results", "api"}
+MAY_KNOW_THE_APP = {"hrm", "cli", "results", "api", "__main__"}
 
 DOORS = {
     "torch": ("hrm/", "compat/torch.py"),
