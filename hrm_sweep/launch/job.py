@@ -106,7 +106,8 @@ class Job:
             check_not_elsewhere(run.folder)
         with self._session(run) as handle:
             if self.judged_by is not None and number is not None:
-                handle.listeners.append(partial(_ask, channel_of(run.folder), self.judged_by))
+                channel = channel_of(run.folder)
+                handle.listeners.append(partial(_ask, handle, channel, self.judged_by))
             if self.repeats > 1 and number is not None:
                 return self._repeat(run, handle)
             return self._call(run, handle)
@@ -223,13 +224,21 @@ class Job:
                 yield key, value
 
 
-def _ask(channel: Channel, judged_by: str, step: int, values: Mapping[str, float]) -> None:
+def _ask(
+    handle: trial.RunHandle,
+    channel: Channel,
+    judged_by: str,
+    step: int,
+    values: Mapping[str, float],
+) -> None:
     """Ask, after a report that a pruner can judge, whether the trial continues.
+
+    After its last step it is complete: to prune it would save nothing and lose its result.
 
     Raises:
         optuna.TrialPruned: it does not.
     """
-    if judged_by in values and (reason := channel.ask(step)):
+    if judged_by in values and step != handle.num_steps and (reason := channel.ask(step)):
         from optuna import TrialPruned
 
         raise TrialPruned(reason)

@@ -70,6 +70,8 @@ class RunHandle:
         """Called with step and values after each report."""
         self.mlflow_uri: str | None = None
         """Address of the MLflow that the run is exported to; None: it is not tracked."""
+        self.num_steps: int | None = None
+        """The number of steps that it will have, if it has said so."""
         self._latest = _last_values(self._past)
         self._repeated: dict[int, dict[str, float]] = {}
         """What this attempt measured to the same values as those before it."""
@@ -134,7 +136,8 @@ class RunHandle:
         Raises:
             TypeError, ValueError: it is no whole number from 0 on.
         """
-        self._record.append("expected", num_steps=_checked_step(num_steps, name="num_steps"))
+        self.num_steps = _checked_step(num_steps, name="num_steps")
+        self._record.append("expected", num_steps=self.num_steps)
 
     def set_status(self, text: str, **where: str) -> None:
         """Set a short text on what takes time before the next step.

@@ -248,6 +248,16 @@ def test_the_configured_pruner_judges_each_report():
     assert "pruned after step 1" in done.stdout
 
 
+def test_a_trial_that_has_done_its_last_step_is_complete():
+    only_then = "{_target_: optuna.pruners.ThresholdPruner, upper: 3.0, n_warmup_steps: 10}"
+    done = sweep("+x=2,9", f"hydra.sweeper.pruner={only_then}")
+    assert done.returncode == 0, done.stderr
+    good, bad = study().get_trials()
+    assert (good.state.name, bad.state.name) == ("COMPLETE", "COMPLETE")
+    assert sorted(bad.intermediate_values) == [*range(1, 11)]
+    assert bad.intermediate_values[10] > 3.0
+
+
 def test_jobs_may_work_in_their_own_folders():
     pruner = "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,upper:3.0}"
     done = sweep("+x=2,9", pruner, "hydra.job.chdir=true", "hydra.launcher.workers=1")
