@@ -5,9 +5,9 @@
 Sides: `plain fp32` and `plain bf16` are plain_hrm.py, eager; bf16 casts where the published code
 does. `fp32` and `bf16` are ours at equal hyper-parameters and equal mathematics (q_learning, MLP
 width rounded to 256), with PyTorch's operators and compiled (trainer.compile=on). `recipe` is what
-the tool recommends: bf16, bce halting, width rounded to 32. Each is a process of its own, and they
-take turns, a few steps each, so that what disturbs the machine disturbs all; a ratio is that of the
-medians.
+the tool recommends: trainer.precision=auto, bce halting, width rounded to 32. Each is a process of
+its own, and they take turns, a few steps each, so that what disturbs the machine disturbs all; a
+ratio is that of the medians.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CANVASES = {
 }
 """Tokens of a puzzle -> sizes; 900 is the canvas of the original experiment."""
 EQUAL = ("model.halting=q_learning", "model.mlp_multiple_of=256")
-RECIPE = ("model.halting=bce", "model.mlp_multiple_of=32", "trainer.precision=bf16")
+RECIPE = ("model.halting=bce", "model.mlp_multiple_of=32", "trainer.precision=auto")
 SIDES = {
     "fp32": (*EQUAL, "trainer.precision=fp32"),
     "fp32, compiled": (*EQUAL, "trainer.precision=fp32", "trainer.compile=on"),
@@ -159,15 +159,22 @@ def _answer(pipe: Connection, side: str, *sizes: int) -> None:
 
 def our_trainer(tokens: int, hidden: int, batch: int, *keys: str) -> Trainer:
     sizes = (f"data.canvas={math.isqrt(tokens)}", f"hidden_dim={hidden}", f"batch_size={batch}")
-    more = ("data.num_puzzles=1000", "data.num_eval_puzzles=2", "trainer.epochs=1000000")
+    return trainer_of(*sizes, "data.num_puzzles=1000", "trainer.compile=off", *keys)
+
+
+def trainer_of(*keys: str) -> Trainer:
+    endless = ("data.num_eval_puzzles=2", "trainer.epochs=1000000")
     config.register_resolvers()
     with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
-        built = config.build(hydra.compose("config", [*sizes, *more, "trainer.compile=off", *keys]))
+        built = config.build(hydra.compose("config", [*endless, *keys]))
     return make_trainer(built)
 
 
 def our_step(tokens: int, hidden: int, batch: int, keys: tuple[str, ...]) -> Callable[[], object]:
-    trainer = our_trainer(tokens, hidden, batch, *keys)
+    return step_of(our_trainer(tokens, hidden, batch, *keys))
+
+
+def step_of(trainer: Trainer) -> Callable[[], object]:
     metrics, rows = MeanMetrics(), trainer._slots
     trainer.model.train()
     rows.start(1)
