@@ -67,7 +67,7 @@ def test_a_library_compiled_in_another_cache_gives_the_same_bits_and_is_kept(tmp
         "from test_compiling import *\n"
         "print(digest(trained(hrm_config(), epochs=2, precision='bf16', compile='on')))"
     )
-    folders = (str(TESTS), str(TESTS / "process"), os.environ.get("PYTHONPATH", ""))
+    folders = (str(TESTS), str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
     path = os.pathsep.join(folders)
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": path}
     command = [sys.executable, "-c", program]
