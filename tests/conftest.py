@@ -15,7 +15,7 @@ from hrm_sweep import cli
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test workers share the cores
 
-SLOW_FOLDERS = {"suites", "apps", "clusters", "faults", "searches", "trainings"}
+SLOW_FOLDERS = {"suites", "apps", "clusters", "faults", "releases", "searches", "trainings"}
 SLOW_FIXTURES = {"postgresql", "browser", "sanitized"}
 """A test in one of these folders, or with one of these fixtures, is marked as slow."""
 
