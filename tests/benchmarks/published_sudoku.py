@@ -24,6 +24,7 @@ SHARED = (
     f"batch_size={BATCH}",
     "model.num_heads=8",
     "model.halt_max_steps=16",
+    "model.mlp_multiple_of=256",
     "optimizer=adam_atan2",
     "trainer.compile=on",
     "trainer.threads=1",
