@@ -15,16 +15,16 @@ from hrm_sweep import cli
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test workers share the cores
 
-SLOW_FOLDERS = {"suites", "apps", "clusters", "faults", "releases", "searches", "trainings"}
 SLOW_FIXTURES = {"postgresql", "browser", "sanitized"}
-"""A test in one of these folders, or with one of these fixtures, is marked as slow."""
+"""A test with one of these fixtures is slow, and so is one in suites/ or a folder of process/."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     for item in items:
-        folders = {*item.path.relative_to(TESTS).parts}
-        if SLOW_FOLDERS & folders or SLOW_FIXTURES & {*item.fixturenames}:
+        top, *below = item.path.relative_to(TESTS).parts
+        in_slow_folder = top == "suites" or (top == "process" and len(below) > 1)
+        if in_slow_folder or SLOW_FIXTURES & {*item.fixturenames}:
             item.add_marker(pytest.mark.slow)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import hydra
 import pytest
 import torch
+from composed import composed
 from small import adamw_config, hrm_config, small_task, trainer_config
 
-from hrm_sweep.compat.hydra import VERSION_BASE
-from hrm_sweep.hrm import config, train
+from hrm_sweep.hrm import train
+from hrm_sweep.hrm.config import Config
 from hrm_sweep.hrm.data.task import Task
 from hrm_sweep.hrm.models.act import ACT
 from hrm_sweep.hrm.models.build import build_model
@@ -31,10 +31,8 @@ SMALL = (
 )
 
 
-def composed(*more: str) -> config.Config:
-    config.register_resolvers()
-    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
-        return config.build(hydra.compose("config", [*SMALL, *more]))
+def composed_small(*more: str) -> Config:
+    return composed(*SMALL, *more)
 
 
 def trained(small, folder, *, stop_after=None, kill_after=None):

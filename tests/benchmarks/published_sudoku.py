@@ -27,7 +27,6 @@ SHARED = (
     "model.mlp_multiple_of=256",
     "optimizer=adam_atan2",
     "trainer.compile=on",
-    "trainer.threads=1",
 )
 RECIPES = {
     "HRM, 20,000 epochs": (20_000, "model=hrm", "model.H_layers=4", "model.L_layers=4"),

@@ -8,15 +8,13 @@ import subprocess
 import sys
 from itertools import pairwise
 
-import hydra
 import pytest
+from composed import composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from paths import ROOT
 
 from hrm_sweep.commands import COMMANDS
-from hrm_sweep.compat.hydra import VERSION_BASE
-from hrm_sweep.hrm import config
 
 DOCS = ROOT / "docs"
 
@@ -54,12 +52,6 @@ def test_the_first_point_of_every_command_composes(line):
     words = shlex.split(line.partition("-m hrm_sweep")[2])
     parsed = OverridesParser.create().parse_overrides([word for word in words if word != "-m"])
     assert composed(*map(first_value, parsed))
-
-
-def composed(*overrides: str) -> config.Config:
-    config.register_resolvers()
-    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
-        return config.build(hydra.compose("config", list(overrides)))
 
 
 def test_the_seed_grid_has_twelve_points_and_stops_early(tmp_path):

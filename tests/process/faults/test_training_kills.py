@@ -16,7 +16,7 @@ import torch
 from paths import TESTS
 from studies import until, written
 from torch import Tensor
-from trainings import assert_same, build, composed, trained, weights
+from trainings import assert_same, build, composed_small, trained, weights
 
 from hrm_sweep.hrm import config, train
 from hrm_sweep.hrm.training import checkpoint
@@ -62,12 +62,12 @@ def wait_for_a_moment(process, folder, chance):
 
 def train_and_save_often(folder):
     train.CHECKPOINT_SECONDS = 0
-    trained(composed(), folder)
+    trained(composed_small(), folder)
 
 
 @pytest.fixture(scope="module")
 def small() -> config.Config:
-    return composed()
+    return composed_small()
 
 
 @pytest.fixture(scope="module")

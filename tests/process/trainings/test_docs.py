@@ -8,19 +8,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from composed import IN_SECONDS
 from paths import ROOT
 
 from hrm_sweep import commands
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SMALL = (
-    "trainer=smoke",
-    "hidden_dim=32",
-    "data.num_puzzles=8",
-    "data.num_eval_puzzles=4",
-    "study.n_trials=2",
-)
-"""Put behind a README command that trains: what it does in seconds instead of minutes."""
 
 
 def blocks(language: str) -> list[str]:
@@ -63,7 +56,7 @@ def test_the_readme_shows_what_it_promises():
 @pytest.mark.parametrize("line", TOUR)
 def test_the_tour_runs(line, folder):
     trains = shlex.split(line)[3:4] in ([], ["-m"])
-    done = run(" ".join([line, *SMALL]) if trains else line, folder)
+    done = run(" ".join([line, *IN_SECONDS]) if trains else line, folder)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

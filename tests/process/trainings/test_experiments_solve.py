@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import hydra
 import pytest
+from composed import composed
 
-from hrm_sweep.compat.hydra import VERSION_BASE
 from hrm_sweep.hrm import config
 from hrm_sweep.hrm.train import make_trainer
-
-
-def composed(*overrides: str) -> config.Config:
-    config.register_resolvers()
-    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
-        return config.build(hydra.compose("config", list(overrides)))
 
 
 def best(built: config.Config) -> dict[str, float]:

@@ -6,18 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from composed import IN_SECONDS
 from paths import ROOT
 from studies import PATIENCE_SECONDS
 
 PROGRAM = ["python", "-m", "hrm_sweep"]
-SMALL = (
-    "trainer=smoke",
-    "hidden_dim=32",
-    "data.num_puzzles=8",
-    "data.num_eval_puzzles=4",
-    "study.n_trials=2",
-)
-"""Put behind a command that trains: what it does in seconds instead of minutes."""
 
 
 def typed_on(page: str) -> list[list[str]]:
@@ -37,7 +30,7 @@ def test_the_commands_of_a_page_run(page, tmp_path):
     for words in commands:
         trains = words[:1] in ([], ["-m"])
         done = subprocess.run(
-            [sys.executable, "-m", "hrm_sweep", *words, *(SMALL if trains else ())],
+            [sys.executable, "-m", "hrm_sweep", *words, *(IN_SECONDS if trains else ())],
             cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-import hydra
 import pytest
+from composed import composed
 
-from hrm_sweep.compat.hydra import VERSION_BASE
-from hrm_sweep.hrm import config
 from hrm_sweep.hrm.train import make_trainer
 
 SEEDS = range(10)
@@ -16,9 +14,7 @@ SEEDS = range(10)
 
 @cache
 def history(seed: int) -> list[dict[str, float]]:
-    config.register_resolvers()
-    with hydra.initialize_config_dir(str(config.CONF), **VERSION_BASE):
-        built = config.build(hydra.compose("config", ["experiment=seed_protocol", f"seed={seed}"]))
+    built = composed("experiment=seed_protocol", f"seed={seed}")
     return [measurement.values for measurement in make_trainer(built).epochs()]
 
 

@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from trainings import assert_same, composed, interrupted_amid_an_epoch, measured, trained, weights
+from trainings import (
+    assert_same,
+    composed_small,
+    interrupted_amid_an_epoch,
+    measured,
+    trained,
+    weights,
+)
 
 from hrm_sweep.errors import CheckpointError, Diverged, Interrupted
 from hrm_sweep.hrm import config, train
@@ -12,7 +19,7 @@ from hrm_sweep.runs import record
 
 @pytest.fixture(scope="module")
 def small() -> config.Config:
-    return composed()
+    return composed_small()
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,7 @@ def test_of_two_checkpoints_the_whole_one_is_taken(small, whole, tmp_path, monke
 
 
 def test_a_checkpoint_of_the_earlier_adam_atan2_is_named_with_the_way_out(tmp_path):
-    atan2 = composed("optimizer=adam_atan2")
+    atan2 = composed_small("optimizer=adam_atan2")
     with pytest.raises(Interrupted):
         trained(atan2, tmp_path, stop_after=1)
     (path,) = tmp_path.glob("checkpoint_?.pth")
@@ -91,7 +98,7 @@ def test_weights_from_the_end_of_an_epoch_can_be_compared(small, tmp_path):
 
 def test_after_early_stopping_the_final_weights_are_labelled_as_the_best(tmp_path):
     wild = ["lr=1000", "optimizer.weight_decay=0", "trainer.monitor=eval/loss"]  # only worse
-    trained(composed(*wild, "trainer.early_stopping.patience=1"), tmp_path)
+    trained(composed_small(*wild, "trainer.early_stopping.patience=1"), tmp_path)
     final, best = (checkpoint.load(tmp_path / f"{name}_model.pth") for name in ("final", "best"))
     assert best["epoch"] < measured(tmp_path)[-1][0]
     assert final["epoch"] == best["epoch"]
@@ -100,7 +107,7 @@ def test_after_early_stopping_the_final_weights_are_labelled_as_the_best(tmp_pat
 
 
 def test_a_diverging_run_says_where_and_keeps_what_it_had(tmp_path):
-    wild = composed("lr=1e30", "optimizer.warmup=0")
+    wild = composed_small("lr=1e30", "optimizer.warmup=0")
     with pytest.raises(Diverged, match=r"at step \d+ \(epoch \d\); last good: "):
         trained(wild, tmp_path)
     last = record.read(tmp_path)[-1]

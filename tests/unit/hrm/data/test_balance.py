@@ -3,7 +3,7 @@
 import pytest
 import torch
 from small import small_task
-from trainings import build, composed
+from trainings import build, composed_small
 
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.hrm.data.task import Task
@@ -94,4 +94,4 @@ def test_a_strength_that_is_no_share_is_refused(wrong):
 def test_the_published_loader_is_refused():
     words = r"^data.balance=0.5: cannot be used with trainer.batches=published"
     with pytest.raises(ConfigError, match=words):
-        composed("data.balance=0.5", "trainer.batches=published")
+        composed_small("data.balance=0.5", "trainer.batches=published")
