@@ -12,6 +12,7 @@ from typing import Any
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
+from hrm_sweep.system import sqlite_urls
 from hrm_sweep.tracking import store
 
 
@@ -33,6 +34,8 @@ class Truth:
     """Reads a SQLite database of MLflow."""
 
     def __init__(self, uri: str) -> None:
+        # MLflow keeps what it opened by its address: a relative one would be an earlier test's.
+        uri = sqlite_urls.absolute(uri)
         self.client = MlflowClient(uri)
         self._path = uri.removeprefix("sqlite:///")
 

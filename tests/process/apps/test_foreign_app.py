@@ -8,10 +8,10 @@ from pathlib import Path
 
 import optuna
 import pytest
-from mlflow import MlflowClient
 from omegaconf import OmegaConf
 from paths import TESTS
 from studies import PATIENCE_SECONDS
+from truth import Truth
 
 from hrm_sweep.hrm.description import APP as SHIPPED
 from hrm_sweep.runs import record
@@ -121,9 +121,7 @@ def test_trials_in_folders_with_names_are_tracked_too():
     printed = sweep("seed=0", "colour=RED,BLUE", SUBDIR + "${hydra.job.override_dirname}", *tracked)
     assert "not in MLflow" not in printed
     assert Path("multirun/study/colour=RED,seed=0/1/result.json").exists()
-    client = MlflowClient("sqlite:///mlruns/mlflow.db")
-    (experiment,) = (each for each in client.search_experiments() if each.name == "hrm_sweep")
-    sent = client.search_runs([experiment.experiment_id])
+    sent = Truth("sqlite:///mlruns/mlflow.db").runs()
     assert len(sent) == 1 + 2 * (1 + 2)  # the study, its trials, their repeats
     ids = {run.info.run_id for run in sent}
     known = {trial.user_attrs.get("mlflow_run_id") for trial in trials()}

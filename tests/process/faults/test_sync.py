@@ -91,7 +91,7 @@ def test_all_that_waits_is_sent_and_the_dead_are_settled(machine, typed):
 def test_a_folder_from_another_machine_is_sent_whatever_it_is_called_here(machine, typed):
     write_study(machine / "usb" / "small")
     assert typed("sync", "usb/small")[1] == "small: sent 2 measurements; everything is in MLflow\n"
-    truth = Truth(resolve_uri("sqlite:///mlruns/mlflow.db"))
+    truth = Truth("sqlite:///mlruns/mlflow.db")
     assert truth.files("0 n=1") == {"notes.txt": b"kept"}
     assert "folder `usb/small/0`" in truth.run("0 n=1").data.tags["mlflow.note.content"]
     moved = (machine / "multirun").mkdir() or (machine / "usb" / "small").rename("multirun/small")
@@ -207,7 +207,7 @@ class TestPostgreSQL:
     def test_takes_a_copy_and_the_study_stays_where_it_belongs(self, machine, typed, uri):
         write_study(machine / "multirun" / "small")
         assert typed("sync")[0] == 0
-        here = truth_of(Truth(resolve_uri("sqlite:///mlruns/mlflow.db")).client)
+        here = truth_of(Truth("sqlite:///mlruns/mlflow.db").client)
         said = typed("sync", "small", "--to", uri)[1]
         assert said == "small: sent 2 measurements; everything is in MLflow\n"
         assert truth_of(MlflowClient(uri)) == here

@@ -26,7 +26,6 @@ from hrm_sweep.commands.resolve import resolve_run
 from hrm_sweep.hrm import app
 from hrm_sweep.hrm.description import APP
 from hrm_sweep.runs.app import register, runner_of
-from hrm_sweep.tracking.store import resolve_uri
 
 BEST_LOSS = 2.405987858772278
 RUN_IDS = {
@@ -132,7 +131,7 @@ def test_optuna_has_all_trials():
 
 
 def test_mlflow_has_all_runs_and_sync_finds_nothing_to_send(typed):
-    truth = Truth(resolve_uri("sqlite:///mlruns/mlflow.db"))
+    truth = Truth("sqlite:///mlruns/mlflow.db")
     assert len(truth.runs()) == 15
     assert truth.run("1 lr=3e-3").data.metrics["best/eval/loss"] == BEST_LOSS
     assert truth.run("4 x=2 end=well").data.metrics["best/objective"] == 0.0
@@ -142,7 +141,7 @@ def test_mlflow_has_all_runs_and_sync_finds_nothing_to_send(typed):
 def test_sync_sends_a_copy_to_another_mlflow(typed):
     code, said, _ = typed("sync", "shipped", "--to", "sqlite:///copy/mlflow.db")
     assert (code, said.startswith("shipped: sent ")) == (0, True)
-    copy = Truth(resolve_uri("sqlite:///copy/mlflow.db"))
+    copy = Truth("sqlite:///copy/mlflow.db")
     assert len(copy.runs()) == 7
     assert copy.run("1 lr=3e-3").data.metrics["best/eval/loss"] == BEST_LOSS
 
