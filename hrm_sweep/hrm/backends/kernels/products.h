@@ -40,7 +40,8 @@ struct Fp32 {
     static void write(Value* to, Vector all, long count) { store(to, all, count); }
     // Makes units of a row's numbers and, if a unit holds two, the next row's.
     static void pair(const Value* row, const Value*, long count, Unit* to) {
-        std::memcpy(to, row, 4 * count);
+        for (long i = 0; i < count; i += LANES)
+            store(reinterpret_cast<float*>(to) + i, load(row + i, count - i), count - i);
     }
 };
 
@@ -221,10 +222,9 @@ void gemm_into(float* to, long to_row, PackedA a, long rows, PackedB b, long dep
         [](long, long, long, long) {});
 }
 
-// Rows of units become columns of a panel, padded with zeros to whole vectors.
+// Writes the first `depth` columns of LANES rows of units, as rows that are NR apart.
 #if defined(__AVX512F__)
-// Writes the first `depth` columns of 16 rows of units, as rows that are NR apart.
-inline void transpose_16(const Vector (&rows)[16], long depth, Unit* to) {
+inline void transpose(const Vector (&rows)[16], long depth, Unit* to) {
     __m512 pairs[16], fours[16], eights[16];
     UNROLLED for (long i = 0; i < 16; i += 2) {
         pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
@@ -252,26 +252,46 @@ inline void transpose_16(const Vector (&rows)[16], long depth, Unit* to) {
                 store(at + (column + 8) * NR, _mm512_shuffle_f32x4(low, high, 0xdd));
         }
 }
+#elif defined(__AVX__)
+inline void transpose(const Vector (&rows)[8], long depth, Unit* to) {
+    __m256 pairs[8], fours[8];
+    UNROLLED for (long i = 0; i < 8; i += 2) {
+        pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+        pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    UNROLLED for (long i = 0; i < 8; i += 4)
+        UNROLLED for (long j = 0; j < 2; ++j) {
+            fours[i + 2 * j] = _mm256_shuffle_ps(pairs[i + j], pairs[i + 2 + j], 0x44);
+            fours[i + 2 * j + 1] = _mm256_shuffle_ps(pairs[i + j], pairs[i + 2 + j], 0xee);
+        }
+    // fours[i + j]: columns j and 4 + j of rows i to i + 3
+    UNROLLED for (long j = 0; j < 4; ++j) {
+        float* const at = reinterpret_cast<float*>(to) + j * NR;
+        if (j < depth) store(at, _mm256_permute2f128_ps(fours[j], fours[4 + j], 0x20));
+        if (j + 4 < depth)
+            store(at + 4 * NR, _mm256_permute2f128_ps(fours[j], fours[4 + j], 0x31));
+    }
+}
+#else
+inline void transpose(const Vector (&rows)[LANES], long depth, Unit* to) {
+    float* const at = reinterpret_cast<float*>(to);
+    for (long i = 0; i < LANES; ++i)
+        for (long d = 0; d < std::min(depth, LANES); ++d) at[d * NR + i] = rows[i][d];
+}
+#endif
 
+// Rows of units become columns of a panel, padded with zeros to whole vectors.
 inline void pack_panel(const Unit* from, long row, long rows, long depth, Unit* panel) {
     for (long r = 0; r < rows; r += LANES)
-        for (long d = 0; d < depth; d += 16) {
-            Vector of_rows[16];
-            for (long i = 0; i < 16; ++i) {
+        for (long d = 0; d < depth; d += LANES) {
+            Vector of_rows[LANES];
+            for (long i = 0; i < LANES; ++i) {
                 const auto* at = reinterpret_cast<const float*>(from + (r + i) * row + d);
                 of_rows[i] = r + i < rows ? load(at, depth - d) : Vector{};
             }
-            transpose_16(of_rows, depth - d, panel + d * NR + r);
+            transpose(of_rows, depth - d, panel + d * NR + r);
         }
 }
-#else
-inline void pack_panel(const Unit* from, long row, long rows, long depth, Unit* panel) {
-    for (long d = 0; d < depth; ++d, panel += NR) {
-        for (long r = 0; r < rows; ++r) panel[r] = from[r * row + d];
-        for (long r = rows; r < round_up(rows, LANES); ++r) panel[r] = 0;
-    }
-}
-#endif
 
 constexpr long packed_units(long columns, long depth) { return round_up(columns, NR) * depth; }
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <algorithm>
-#if defined(__AVX512F__)
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
