@@ -37,7 +37,7 @@ from hrm_sweep.launch.batch_adapter import BatchAdapter, batch_width
 from hrm_sweep.launch.compose import Composer
 from hrm_sweep.launch.job import Job
 from hrm_sweep.launch.job_returns import Batch, in_batches, raise_failure
-from hrm_sweep.report import draw_report
+from hrm_sweep.report import draw_report, import_ahead
 from hrm_sweep.runs.app import App, register
 from hrm_sweep.runs.configs import typed_overrides
 from hrm_sweep.runs.export_state import waiting
@@ -258,7 +258,7 @@ class Sweep:
         if (keep := self._config.keep_models) != KEEP_ALL:
             by = self._app.in_own_keys(f"hydra.sweeper.keep_models={keep}")
             before.append(ModelKeeper(folder, keep, by=by))
-        report = Report(lambda: draw_report(folder, self._config.storage))
+        report = Report(lambda: draw_report(folder, self._config.storage), import_ahead)
         record = StudyRecord(
             folder,
             self._plan.space,

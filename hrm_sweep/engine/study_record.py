@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,14 +38,16 @@ class Report:
 
     Args:
         draw: makes the report and returns the names of its files.
+        prepare: imports what that takes, in a thread while the last trials run.
 
     Attributes:
         files: names of what was made.
     """
 
-    def __init__(self, draw: Callable[[], list[str]]) -> None:
+    def __init__(self, draw: Callable[[], list[str]], prepare: Callable[[], None]) -> None:
         self.files: list[str] = []
-        self._draw = draw
+        self._draw, self._prepare = draw, prepare
+        self._preparation: threading.Thread | None = None
 
     def begin(self, state: StudyState) -> None:
         """Keep the state."""
@@ -53,11 +56,16 @@ class Report:
     def tick(self) -> None:
         """Do nothing."""
 
-    def settled(self, trial: TrialProgress) -> None:
-        """Do nothing."""
+    def settled(self, _: TrialProgress) -> None:
+        """Prepare, once no further trial waits for a worker."""
+        if self._preparation is None and self._state.num_left <= self._state.num_slots:
+            self._preparation = threading.Thread(target=self._prepare, daemon=True)
+            self._preparation.start()
 
     def end(self) -> None:
         """Make the report."""
+        if self._preparation is not None:
+            self._preparation.join()  # an interpreter that ends amid an import may crash
         if not self._state.is_stopped:
             self.files = self._draw()
 

@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from functools import cached_property
 from io import StringIO
 from multiprocessing.connection import Connection
@@ -95,6 +95,8 @@ def main(descriptor: int) -> None:
 
     signal.signal(signal.SIGTERM, process.not_in_children(terminate))
     connection.send_bytes(READY)
+    if messages.empty():  # the sweep is still checking, or opens its database
+        run.compose_ahead()
     is_leaving = False
     while not is_leaving:
         job = messages.get()
@@ -206,6 +208,14 @@ class Runner:
             return _pickled(self._run(job, job_idx))
         except Exception as error:
             return RAISED + pickle.dumps(_sendable(error))
+
+    def compose_ahead(self) -> None:
+        """Do what composing takes once, for the groups that all jobs choose.
+
+        A fixed override that cannot be composed is the sweep's to refuse.
+        """
+        with suppress(Exception):
+            self._compose(getattr(self._task, "fixed", ()))  # other sweepers have none
 
     @cached_property
     def _compose(self) -> Composer:

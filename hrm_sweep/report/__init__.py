@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from hrm_sweep.engine.elsewhere import whole
@@ -26,6 +27,12 @@ def write_report(found: Study | Run, *, follows: bool = False) -> list[str]:
     if isinstance(found, Study):
         return page.write(found, follows=follows)
     return run_page.write(found, follows=follows)
+
+
+def import_ahead() -> None:
+    """Import what `draw_report` needs; where that fails, it says so itself."""
+    with suppress(Exception):
+        from hrm_sweep.report import page  # noqa: F401
 
 
 def draw_report(folder: Path, storage: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The study's own record and its results, from a state that is made of lists."""
 
+import queue
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ class Kept:
         self.folder = folder
         objectives = parse_objectives(objective, direction)
         self.state = StudyState(name="study", objectives=objectives, num_trials=3, **fields)
-        self.report = Report(lambda: ["report.html"])
+        self.prepared: queue.SimpleQueue[str] = queue.SimpleQueue()
+        """Gets a word whenever the report is prepared."""
+        self.report = Report(lambda: ["report.html"], prepare=lambda: self.prepared.put("done"))
         space = space_of("+a=fixed", "x=0,1,2")
         self.record = StudyRecord(
             folder,
@@ -42,6 +45,7 @@ class Kept:
         trial = TrialProgress(number, {"x": number}, self.folder / str(number))
         trial.outcome, trial.values = Outcome.named(outcome), values
         self.state.ended[number] = trial
+        self.report.settled(trial)
         self.record.settled(trial)
 
     def end(self) -> dict:
@@ -97,6 +101,18 @@ def test_the_results_of_a_study(tmp_path):
     assert not is_recorded(tmp_path, name="another")
 
 
+def test_the_report_is_prepared_once_when_no_trial_waits(tmp_path):
+    kept = Kept(tmp_path, num_slots=1)
+    kept.end_trial(0, loss=1.0)
+    kept.report.end()
+    assert kept.prepared.empty()  # two are left, for one worker
+    kept.end_trial(1, loss=1.0)
+    kept.end_trial(2, loss=1.0)
+    kept.end()
+    assert kept.prepared.get() == "done"
+    assert kept.prepared.empty()
+
+
 def test_a_front_has_a_solution_for_each_of_its_trials(tmp_path):
     kept = Kept(tmp_path, ["a", "b"], ["minimize", "maximize"])
     kept.end_trial(0, a=1.0, b=1.0)
@@ -145,6 +161,6 @@ def test_a_record_that_another_sweep_took_a_moment_ago_is_left_to_it(tmp_path, m
     folder = tmp_path
     with Record(folder) as theirs:
         theirs.append("started", kind="study")
-        report = Report(list)
+        report = Report(list, prepare=lambda: None)
         StudyRecord(folder, Space(), report, reproduce=str, name="study")
     assert [entry.event for entry in read(folder)] == ["started"]
