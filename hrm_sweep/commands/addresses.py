@@ -23,21 +23,22 @@ def storage_of(study: Study) -> str:
     return _where_it_is(study, url, "storage")
 
 
-def tracking_of(study: Study) -> str | None:
-    """Return the address of the MLflow to which a study was exported; None is the default one.
+def tracking_of(study: Study) -> str:
+    """Return the address of the MLflow to which a study was exported, with an absolute path.
 
     A path is found as that of `storage_of`.
     """
     assert study.tracking is not None
     uri = with_password(study.tracking["uri"], "MLFLOW_TRACKING_URI")
     if uri is None and os.environ.get("MLFLOW_TRACKING_URI"):
-        return None
-    found = _where_it_is(study, uri or store.DEFAULT, "tracking")
-    return uri if found == store.DEFAULT else found
+        return store.resolve_uri(None)
+    return store.resolve_uri(_where_it_is(study, uri or store.DEFAULT, "tracking"))
 
 
-def tracking_of_run(run: Run) -> str | None:
-    """Return the address of the MLflow to which a single run was exported; None is the default one.
+def tracking_of_run(run: Run) -> str:
+    """Return the address of the MLflow to which a single run was exported, as `tracking_of` does.
+
+    Its record does not say where the project was: a path is taken as it was typed.
 
     Raises:
         StudyError: it was not exported.
@@ -45,7 +46,7 @@ def tracking_of_run(run: Run) -> str | None:
     params = run.first.fields["params"]
     if params.get("tracking.name") != "mlflow":
         raise StudyError(f"{run.folder.name}: was made with tracking=off, so it is not in MLflow")
-    return with_password(params.get("tracking.uri"), "MLFLOW_TRACKING_URI")
+    return store.resolve_uri(with_password(params.get("tracking.uri"), "MLFLOW_TRACKING_URI"))
 
 
 def _where_it_is(study: Study, url: str, kind: str) -> str:

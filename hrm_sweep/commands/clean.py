@@ -148,8 +148,8 @@ def _address(found: Study | Run) -> str | None:
     """Return the address of the MLflow that has its files; None: it was not exported."""
     try:
         if isinstance(found, Study):
-            return store.resolve_uri(tracking_of(found)) if found.tracking else None
-        return store.resolve_uri(tracking_of_run(found))
+            return tracking_of(found) if found.tracking else None
+        return tracking_of_run(found)
     except StudyError:
         return None
 

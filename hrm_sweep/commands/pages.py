@@ -19,6 +19,7 @@ from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.run_names import study_around
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system.redact import redacted
+from hrm_sweep.tracking import store
 from hrm_sweep.tracking.saved_view import page_of
 
 MOST_PORTS = 20
@@ -37,11 +38,11 @@ def _arguments(parser: argparse.ArgumentParser, port: int) -> None:
 
 def _ui(arguments: argparse.Namespace) -> None:
     _end_by_signal()
-    from hrm_sweep.tracking import moved_store, store, ui
+    from hrm_sweep.tracking import moved_store, ui
 
     is_named = arguments.study or not os.environ.get("MLFLOW_TRACKING_URI")
     shown = _shown(arguments.study) if is_named else None
-    uri = store.resolve_uri(_tracking_uri(shown))
+    uri = _tracking_uri(shown)
     if uri.startswith(store.SERVERS):
         address = f"{redacted(uri)}{_page(shown)}"
         print(f"MLflow runs as a server: open {address} in a browser")
@@ -91,10 +92,10 @@ def _shown(name: str | None) -> Study | Run | None:
     return None
 
 
-def _tracking_uri(shown: Study | Run | None) -> str | None:
-    """Return the address that a study or a run was exported to; None is the default database."""
+def _tracking_uri(shown: Study | Run | None) -> str:
+    """Return the address that a study or a run was exported to, or that of the default database."""
     if shown is None:
-        return None
+        return store.resolve_uri(None)
     if isinstance(shown, Run) and shown.kind == "train":
         return tracking_of_run(shown)
     study = shown if isinstance(shown, Study) else study_around(shown)

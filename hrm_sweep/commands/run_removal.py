@@ -35,7 +35,7 @@ class RunRemoval:
         states = [ExportState.load(folder) for folder in run_folders(run.folder)]
         sent = [state for state in states if state.run_id]
         self._original = _original_of(run)
-        self._uri = store.resolve_uri(tracking_of_run(run)) if sent else ""
+        self._uri = tracking_of_run(run) if sent else ""
         is_there = bool(sent) and store.may_hold(self._uri, sent[0].destination)
         is_own = is_there and not (self._original and _is_shared(self._uri, self._original))
         self._run_ids = [state.run_id for state in sent] if is_own else []
@@ -55,7 +55,7 @@ class RunRemoval:
         if self._original:
             yield f"It is a copy of {self._original}, which stays whole."
         if self._is_left:
-            yield f"{redacted(self._uri)} does not have its run in MLflow, which stays where it is."
+            yield f"{redacted(self._uri)} does not have its run in MLflow, which stays."
 
     def remove(self, *, is_seen: bool) -> list[str]:  # noqa: ARG002  nothing here is in doubt
         """Remove it and return the names of what stays in its folder, which is not the run's."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hrm_sweep import formatting
 from hrm_sweep.commands import own_files
-from hrm_sweep.commands.addresses import storage_of, with_password
+from hrm_sweep.commands.addresses import storage_of, tracking_of
 from hrm_sweep.commands.idle import check_idle, check_no_sweep_in, check_nobody_runs
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.places import Place, Whereabouts, whereabouts
@@ -18,6 +18,7 @@ from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.runs.study import Study
 from hrm_sweep.system import files
 from hrm_sweep.system.redact import redacted
+from hrm_sweep.tracking import store
 
 if TYPE_CHECKING:
     from hrm_sweep.storage.optuna_storage import SharedStorage
@@ -51,7 +52,7 @@ class StudyRemoval:
         study, belongings = self._study, self._belongings
         check_no_sweep_in(study)  # a sweep may have opened it meanwhile
         if belongings.run_ids and (is_seen or not belongings.are_runs_in_doubt):
-            delete_in_mlflow(_tracking_uri(study), belongings.run_ids)
+            delete_in_mlflow(tracking_of(study), belongings.run_ids)
         storage = belongings.storage
         with storage.removing_study(study.name) if storage else contextlib.nullcontext():
             check_no_sweep_in(study)  # a sweep opens a study in such a transaction too
@@ -71,6 +72,8 @@ class _Belongings:
     """Optuna's storage, if its study of that name is this one."""
     run_ids: list[str]
     """Of the runs in MLflow."""
+    lacking: str = ""
+    """Address of the MLflow where they should be, and are not."""
     original: Place | None = None
     """The folder that this one is a copy of, to which Optuna's study and the runs belong."""
     others: Sequence[Place] = ()
@@ -90,32 +93,26 @@ def _belongings(study: Study) -> _Belongings:
     from hrm_sweep.storage.optuna_storage import SharedStorage
 
     lies, here, url = whereabouts(study), Place.here(study.folder), storage_of(study)
-    run_ids = [] if _shares_runs(study, lies) else _run_ids(study)
+    run_ids, lacking = ([], "") if _shares_runs(study, lies) else _runs_in_mlflow(study)
     in_doubt = bool(run_ids) and lies is Whereabouts.RECEIVED
     original = Place.of_record(study.place) if study.place and lies is Whereabouts.COPY else None
     known = known_study(study, url)
     if known is None or original_of(known, study, url):
-        return _Belongings(None, run_ids, original, are_runs_in_doubt=in_doubt)
+        return _Belongings(None, run_ids, lacking, original, are_runs_in_doubt=in_doubt)
     registered = places(known)
     check_nobody_runs(study, running_of_others(known))
     storage = SharedStorage(url)
     with storage.exclusive_transaction(study.name):  # shows that it can be written
         pass
     others = [place for place in registered if place != here and _may_exist(place, study.id)]
-    return _Belongings(storage, run_ids, original, others, in_doubt)
+    return _Belongings(storage, run_ids, lacking, original, others, in_doubt)
 
 
 def _shares_runs(study: Study, lies: Whereabouts) -> bool:
     """Return whether the MLflow of a copied folder is that of its original."""
     if lies is not Whereabouts.COPY or not study.place or not study.tracking:
         return False
-    return bool(redacted(_tracking_uri(study)) == study.place["tracking"])
-
-
-def _tracking_uri(study: Study) -> str:
-    from hrm_sweep.tracking.store import resolve_uri
-
-    return resolve_uri(with_password(study.tracking.get("uri"), "MLFLOW_TRACKING_URI"))
+    return bool(redacted(tracking_of(study)) == study.place["tracking"])
 
 
 def _may_exist(place: Place, study_id: str) -> bool:
@@ -131,6 +128,8 @@ def _describe(study: Study, belongings: _Belongings) -> Iterator[str]:
         parts.append(runs)
     trials = formatting.pluralize(len(study.trials), "trial")
     yield f"{study.name}: {trials}; this removes {', '.join(parts)}."
+    if belongings.lacking:
+        yield f"{redacted(belongings.lacking)} does not have its runs in MLflow, which stay."
     if belongings.original is not None:
         yield f"It is a copy of {belongings.original}, which stays whole."
     for place in belongings.others:
@@ -140,10 +139,16 @@ def _describe(study: Study, belongings: _Belongings) -> Iterator[str]:
         yield f"The folder came from {place}; with --yes, the {runs} stay, which may be that one's."
 
 
-def _run_ids(study: Study) -> list[str]:
-    """Return the MLflow run ids of the study, its trials and their repeats."""
-    ids = (ExportState.load(folder).run_id for folder in run_folders(study.folder))
-    return list(filter(None, ids))
+def _runs_in_mlflow(study: Study) -> tuple[list[str], str]:
+    """Return the ids of the study's, its trials' and their repeats' runs, or where they lack."""
+    states = [ExportState.load(folder) for folder in run_folders(study.folder)]
+    sent = [state for state in states if state.run_id]
+    if not sent or not study.tracking:
+        return [], ""
+    uri = tracking_of(study)
+    if not store.may_hold(uri, sent[0].destination):
+        return [], uri
+    return [state.run_id for state in sent], ""
 
 
 def delete_in_mlflow(uri: str, run_ids: Sequence[str]) -> None:

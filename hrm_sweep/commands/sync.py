@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hrm_sweep import formatting
-from hrm_sweep.commands.addresses import storage_of, tracking_of, with_password
+from hrm_sweep.commands.addresses import storage_of, tracking_of, tracking_of_run
 from hrm_sweep.commands.command import Command
 from hrm_sweep.commands.resolve import how_to_start, name_of, resolve_whole, studies
 from hrm_sweep.errors import DatabaseAway, RecordError, StudyError, TrackingError
@@ -34,8 +34,7 @@ MOST_NAMES = 5
 class _Destination(NamedTuple):
     """An experiment of an MLflow server or database."""
 
-    uri: str | None
-    """None is the default database."""
+    uri: str
     experiment: str = "hrm_sweep"
 
 
@@ -101,10 +100,10 @@ def _study(study: Study) -> _Source:
 
 
 def _single(run: Run) -> _Source:
-    params = run.first.fields["params"]
-    home = _Destination(params.get("tracking.uri"), str(params.get("tracking.experiment")))
-    is_tracked = params.get("tracking.name") == "mlflow"
-    return _Source(run.folder.name, run.folder, home if is_tracked else None, run.app)
+    params, home = run.first.fields["params"], None
+    if params.get("tracking.name") == "mlflow":
+        home = _Destination(tracking_of_run(run), str(params.get("tracking.experiment")))
+    return _Source(run.folder.name, run.folder, home, run.app)
 
 
 def _has_work(source: _Source, to: str | None) -> bool:
@@ -170,7 +169,7 @@ def _send(source: _Source, to: str | None) -> bool:
         )
     uri = _uri(source, to)
     path = store.database_path(uri)
-    if path and source.home and source.home.uri and not to and not path.parent.parent.exists():
+    if path and not to and not path.parent.parent.exists():
         raise TrackingError(
             f"{source.name}: is exported to {uri}, and there is no such folder on this machine; "
             "name another database: "
@@ -190,7 +189,7 @@ def _send(source: _Source, to: str | None) -> bool:
 def _export(source: _Source, uri: str, state_file: str) -> Backlog:
     from hrm_sweep.tracking.exporter_process import sync
 
-    experiment = (source.home or _Destination(None)).experiment
+    experiment = (source.home or _Destination(uri)).experiment
     pictures = trusted_pictures(source.app)
     return sync(source.folder, uri, experiment, state_file=state_file, pictures=pictures)
 
@@ -208,7 +207,7 @@ def send_annotations(found: Study | Run) -> None:
     source = _single(whole) if isinstance(whole, Run) else _study(whole)
     if source.home is None:
         return
-    uri = _uri(source, None)
+    uri = source.home.uri
     path = store.database_path(uri)
     reason = "its database is not here"
     if path is None or path.exists():
@@ -238,8 +237,7 @@ def _complete_in_optuna(study: Study) -> None:
 
 
 def _uri(source: _Source, to: str | None) -> str:
-    own = source.home.uri if source.home else None
-    return to or store.resolve_uri(with_password(own, "MLFLOW_TRACKING_URI"))
+    return to or (source.home.uri if source.home else store.resolve_uri(None))
 
 
 def _state_file(to: str | None) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 from studies import STUDY, awaiting, begun, command, study, sweep, until
+from truth import Truth
 
 from hrm_sweep.runs import record
 from hrm_sweep.runs.find import open_folder
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
 DATABASE = Path("multirun/optuna.db")
 SEARCH = ("+x=interval(0.0,4.0)", "hydra.sweeper.seed=1")
+TRACKED = ("hydra.sweeper.tracking.name=mlflow", "hydra.launcher.workers=1")
 PRUNED = (
     "hydra.sweeper.pruner={_target_:optuna.pruners.ThresholdPruner,upper:2}",
     "hydra.launcher.workers=1",
@@ -231,6 +233,27 @@ def test_deleting_refuses_while_another_project_runs_the_study(start, monkeypatc
     assert printed.strip() == f"study: a sweep on {host} runs 1 trial; stop it first"
     go.touch()
     assert other.ends() == 0, other.printed
+
+
+def test_deleting_from_another_folder_takes_the_runs_from_the_studys_own_mlflow(monkeypatch):
+    swept("+x=1,2", *TRACKED)
+    truth, project, elsewhere = Truth("sqlite:///mlruns/mlflow.db"), Path.cwd(), Path("elsewhere")
+    assert len(truth.runs()) == 3
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    printed = hrm_sweep("delete", str(project / STUDY), "--yes")
+    assert "the study in Optuna, 3 runs in MLflow.\n" in printed
+    assert truth.runs() == []
+    assert list(Path().iterdir()) == []
+
+
+def test_deleting_says_where_runs_in_mlflow_are_not():
+    swept("+x=1", *TRACKED)
+    shutil.rmtree("mlruns")
+    printed = hrm_sweep("delete", "study", "--yes")
+    database = Path("mlruns/mlflow.db").absolute()
+    assert f"sqlite:///{database} does not have its runs in MLflow, which stay.\n" in printed
+    assert not Path("mlruns").exists()
 
 
 def test_a_moved_study_is_continued_where_it_is():
