@@ -215,9 +215,12 @@ class Space:
                 return points
         axes = [_steps(axis, at_most=at_most) for axis in self.axes()]
         first = _joined(steps[0] for steps in axes)
-        singles = [first | step for steps in axes for step in steps]
-        combined = map(_joined, itertools.product(*axes))
-        return singles + list(itertools.islice(combined, max(0, at_most - len(singles))))
+        found = {repr(point): point for steps in axes for step in steps for point in [first | step]}
+        for point in map(_joined, itertools.product(*axes)):
+            if len(found) >= at_most:
+                break
+            found[repr(point)] = point
+        return list(found.values())
 
 
 def _ends(dimension: Dimension) -> list[Value]:

@@ -172,6 +172,14 @@ def test_the_corners_of_a_large_space_show_each_choice_and_both_ends():
     assert {"a": 999, "b": "z", "c": 2.0} in corners
 
 
+def test_the_corners_of_intervals_are_each_composed_once():
+    corners = space_of("a=interval(0,1)", "b=interval(2,3)", "c=interval(4,5)").corners(at_most=64)
+    assert len(corners) == 8
+    assert {tuple(corner.values()) for corner in corners} == {
+        *itertools.product((0, 1), (2, 3), (4, 5))
+    }
+
+
 def test_the_corners_of_a_large_grid_show_each_value_of_a_short_range_and_walk_zips_together():
     space = space_of("a=range(0, 20)", "b=zip(1,2,3)", "c=zip(p,q,r)", "d=range(0, 20)")
     corners = space.corners(at_most=64)
