@@ -51,7 +51,7 @@
 //
 // MEMORY. The caller allocates weights, states, gradients and what the backward pass needs
 // (`Saved`). Weights are packed after every optimizer step, once for each direction: twice their
-// size in memory, and a hundredth of a step. Gates and ups are saved as the product leaves them,
+// size in memory, and two hundredths of a step. Gates and ups are saved as the product leaves them,
 // half panels of one row block after the other; attention weights are not saved but computed
 // again. Heads are padded to whole vectors. Where a vector would cross the end of an array, a
 // partial load or store does not.
