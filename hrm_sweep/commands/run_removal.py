@@ -55,7 +55,8 @@ class RunRemoval:
         if self._original:
             yield f"It is a copy of {self._original}, which stays whole."
         if self._is_left:
-            yield f"{redacted(self._uri)} does not have its run in MLflow, which stays."
+            where = redacted(self._uri)
+            yield f"{where} does not have its run; what another MLflow has of it stays."
 
     def remove(self, *, is_seen: bool) -> list[str]:  # noqa: ARG002  nothing here is in doubt
         """Remove it and return the names of what stays in its folder, which is not the run's."""

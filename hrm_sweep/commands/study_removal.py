@@ -52,7 +52,7 @@ class StudyRemoval:
         study, belongings = self._study, self._belongings
         check_no_sweep_in(study)  # a sweep may have opened it meanwhile
         if belongings.run_ids and (is_seen or not belongings.are_runs_in_doubt):
-            delete_in_mlflow(tracking_of(study), belongings.run_ids)
+            delete_in_mlflow(belongings.mlflow, belongings.run_ids)
         storage = belongings.storage
         with storage.removing_study(study.name) if storage else contextlib.nullcontext():
             check_no_sweep_in(study)  # a sweep opens a study in such a transaction too
@@ -72,8 +72,8 @@ class _Belongings:
     """Optuna's storage, if its study of that name is this one."""
     run_ids: list[str]
     """Of the runs in MLflow."""
-    lacking: str = ""
-    """Address of the MLflow where they should be, and are not."""
+    mlflow: str = ""
+    """Address of the MLflow that has them, or lacks them all; empty: none were sent."""
     original: Place | None = None
     """The folder that this one is a copy of, to which Optuna's study and the runs belong."""
     others: Sequence[Place] = ()
@@ -93,19 +93,19 @@ def _belongings(study: Study) -> _Belongings:
     from hrm_sweep.storage.optuna_storage import SharedStorage
 
     lies, here, url = whereabouts(study), Place.here(study.folder), storage_of(study)
-    run_ids, lacking = ([], "") if _shares_runs(study, lies) else _runs_in_mlflow(study)
+    run_ids, mlflow = ([], "") if _shares_runs(study, lies) else _runs_in_mlflow(study)
     in_doubt = bool(run_ids) and lies is Whereabouts.RECEIVED
     original = Place.of_record(study.place) if study.place and lies is Whereabouts.COPY else None
     known = known_study(study, url)
     if known is None or original_of(known, study, url):
-        return _Belongings(None, run_ids, lacking, original, are_runs_in_doubt=in_doubt)
+        return _Belongings(None, run_ids, mlflow, original, are_runs_in_doubt=in_doubt)
     registered = places(known)
     check_nobody_runs(study, running_of_others(known))
     storage = SharedStorage(url)
     with storage.exclusive_transaction(study.name):  # shows that it can be written
         pass
     others = [place for place in registered if place != here and _may_exist(place, study.id)]
-    return _Belongings(storage, run_ids, lacking, original, others, in_doubt)
+    return _Belongings(storage, run_ids, mlflow, original, others, in_doubt)
 
 
 def _shares_runs(study: Study, lies: Whereabouts) -> bool:
@@ -128,8 +128,9 @@ def _describe(study: Study, belongings: _Belongings) -> Iterator[str]:
         parts.append(runs)
     trials = formatting.pluralize(len(study.trials), "trial")
     yield f"{study.name}: {trials}; this removes {', '.join(parts)}."
-    if belongings.lacking:
-        yield f"{redacted(belongings.lacking)} does not have its runs in MLflow, which stay."
+    if belongings.mlflow and not belongings.run_ids:
+        where = redacted(belongings.mlflow)
+        yield f"{where} does not have its runs; what another MLflow has of them stays."
     if belongings.original is not None:
         yield f"It is a copy of {belongings.original}, which stays whole."
     for place in belongings.others:
@@ -140,15 +141,14 @@ def _describe(study: Study, belongings: _Belongings) -> Iterator[str]:
 
 
 def _runs_in_mlflow(study: Study) -> tuple[list[str], str]:
-    """Return the ids of the study's, its trials' and their repeats' runs, or where they lack."""
+    """Return the ids of all runs of the study that MLflow has, and its address."""
     states = [ExportState.load(folder) for folder in run_folders(study.folder)]
     sent = [state for state in states if state.run_id]
-    if not sent or not study.tracking:
+    if not sent:
         return [], ""
-    uri = tracking_of(study)
-    if not store.may_hold(uri, sent[0].destination):
-        return [], uri
-    return [state.run_id for state in sent], ""
+    uri = tracking_of(study) if study.tracking else store.resolve_uri(None)
+    is_there = store.may_hold(uri, sent[0].destination)
+    return [state.run_id for state in sent if is_there], uri
 
 
 def delete_in_mlflow(uri: str, run_ids: Sequence[str]) -> None:
