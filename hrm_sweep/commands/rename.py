@@ -110,7 +110,7 @@ def _rename_study(study: Study, new: str, target: Path) -> None:
 
 def _name(study: Study, new: str, target: Path) -> None:
     """Give a study its name in its folder, in the transaction in which Optuna gets it."""
-    from hrm_sweep.engine.identity import places, register, study_id
+    from hrm_sweep.engine.identity import move_trials, places, register, study_id
     from hrm_sweep.engine.other_sweeps import running_of_others
     from hrm_sweep.storage.optuna_storage import SharedStorage, existing_study
 
@@ -133,7 +133,9 @@ def _name(study: Study, new: str, target: Path) -> None:
     storage = SharedStorage(url)
     with storage.exclusive_transaction(known.study_name):
         storage.rename(known, new)
-        register(storage.load(new), study.id, target, url)
+        renamed = storage.load(new)
+        move_trials(storage, renamed, target.name)
+        register(renamed, study.id, target, url)
         check_idle(study)  # a sweep may have opened it meanwhile
         before = said.former if known.study_name == new else known.study_name
         annotate(study.folder, name=new, former=before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from hrm_sweep.engine.attributes import FOLDER, PLACES, STUDY_ID
@@ -20,6 +20,8 @@ from hrm_sweep.system.sqlite_urls import absolute
 
 if TYPE_CHECKING:
     import optuna
+
+    from hrm_sweep.storage.optuna_storage import SharedStorage
 
 
 def recorded_study(folder: Path, name: str) -> Study | None:
@@ -133,6 +135,21 @@ def folders_of(attrs: Mapping[str, Any]) -> list[Path]:
 def new_id() -> str:
     """Return an id for a new study."""
     return uuid.uuid4().hex
+
+
+def move_trials(storage: SharedStorage, known: optuna.Study, name: str) -> None:
+    """Let the trials of a study name their folders below its own, which gets another name.
+
+    Those that ran elsewhere keep theirs.
+    """
+    before = PurePath(known.user_attrs.get(FOLDER, ""))
+    if before.name in ("", name):
+        return
+    for trial in known.get_trials(deepcopy=False):
+        folder = PurePath(trial.user_attrs.get(FOLDER, ""))
+        if folder.is_relative_to(before):
+            moved = before.with_name(name) / folder.relative_to(before)
+            storage.set_user_attrs(trial, {FOLDER: str(moved)})
 
 
 def register(known: optuna.Study, study_id: str, folder: Path, storage: str) -> None:

@@ -54,6 +54,12 @@ def trials(name: str) -> list[tuple[int, list[float] | None]]:
     return [(trial.number, trial.values) for trial in found]
 
 
+def folders(name: str) -> list[str]:
+    """Where the trials of a study in Optuna say that they are."""
+    found = optuna.load_study(study_name=name, storage=URL).get_trials()
+    return [trial.user_attrs["folder"] for trial in found]
+
+
 def listed() -> list[str]:
     return [line["name"] for line in json.loads(hrm_sweep("list", "--json"))]
 
@@ -81,6 +87,7 @@ def test_a_study_has_its_new_name_everywhere():
     assert listed() == ["näw one"]
     assert optuna.get_all_study_names(URL) == ["näw one"]
     assert trials("näw one") == before
+    assert folders("näw one") == [f"multirun/näw one/{number}" for number in range(3)]
     assert "Trial 1 of näw one: x=2" in hrm_sweep("best", "näw one")
     assert "Trial 1 of näw one · started" in hrm_sweep("show", "näw one/1")
     assert "study: no study or run of that name" in hrm_sweep("best", "study", code=2)
@@ -126,6 +133,7 @@ def test_a_renaming_that_was_cut_off_anywhere_is_finished_or_undone(way_out):
             hrm_sweep("rename", name, "study")
         assert (listed(), optuna.get_all_study_names(URL)) == (["study"], ["study"])
         assert trials("study") == before
+        assert folders("study") == [f"multirun/study/{number}" for number in range(3)]
         assert [path.name for path in Path("multirun").iterdir() if path.is_dir()] == ["study"]
     assert kill_after == 7
     assert last == "new"
