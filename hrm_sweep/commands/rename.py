@@ -48,6 +48,8 @@ def _named(old: str, new: str) -> Study | Run:
     Raises:
         StudyError: there is none, or it is a part of a study.
     """
+    if Path(old).name in ("", ".."):
+        old = str(Path(old).resolve())  # `.` has no name, and cannot be renamed
     if find(old) is None:
         cut_off = find(new)
         if cut_off is not None and cut_off.annotations.former == old:

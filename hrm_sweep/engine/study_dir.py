@@ -11,7 +11,7 @@ import optuna
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hrm_sweep.compat.hydra import active_config, text_override
-from hrm_sweep.engine.attributes import FOLDER
+from hrm_sweep.engine.identity import folders_of
 from hrm_sweep.engine.plugin_config import SWEEP_DIR
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import layout
@@ -33,7 +33,7 @@ def known_folder(name: str | None, known: optuna.Study | None) -> str:
         known: the study in Optuna, if it is there.
     """
     if known is not None:
-        return str(known.user_attrs.get(FOLDER, ""))
+        return next(map(str, folders_of(known.user_attrs)), "")
     named = (study for study in studies_below() if study.name == name)
     return next((str(study.folder) for study in named), "")
 

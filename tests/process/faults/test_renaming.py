@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,16 @@ def start_study() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def extend(name: str) -> None:
+    """Resumes a study with a fourth point; Hydra's default folder is one of today."""
+    typed = [*command("+x=1,2,3,4")[:2], "-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool"]
+    of_study = [f"hydra.sweeper.study_name='{name}'", "hydra.sweeper.tracking.name=off"]
+    resumed = subprocess.run(
+        [*typed, *of_study, "+x=1,2,3,4"], capture_output=True, text=True, check=False
+    )
+    assert resumed.returncode == 0, resumed.stderr
+
+
 def write_run(name: str) -> Path:
     folder = Path("multirun/train") / name
     with Record(folder) as record:
@@ -91,20 +102,26 @@ def test_a_study_has_its_new_name_everywhere():
     assert "Trial 1 of näw one: x=2" in hrm_sweep("best", "näw one")
     assert "Trial 1 of näw one · started" in hrm_sweep("show", "näw one/1")
     assert "study: no study or run of that name" in hrm_sweep("best", "study", code=2)
-    typed = [*command("+x=1,2,3,4")[:2], "-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool"]
-    name = "hydra.sweeper.study_name='näw one'"
-    resumed = subprocess.run(
-        [*typed, name, "hydra.sweeper.tracking.name=off", "+x=1,2,3,4"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert resumed.returncode == 0, resumed.stderr
+    extend("näw one")
     assert len(trials("näw one")) == 4
     assert not Path("multirun/study").exists()
     assert listed() == ["näw one"]
     assert "Trial 3 of näw one" in hrm_sweep("show", "näw one/3")
     assert hrm_sweep("rename", "näw one", "study").startswith("study: multirun/study\n")
+
+
+@pytest.mark.parametrize("below", ["below", "multirun/study"])
+def test_a_study_renamed_from_another_folder_is_resumed_where_it_is(below, monkeypatch):
+    start_study()
+    project, folder = Path.cwd(), Path(below)
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    hrm_sweep("rename", str(os.path.relpath(project / "multirun/study")), "new")
+    monkeypatch.chdir(project)
+    extend("new")
+    assert [path.name for path in Path("multirun").iterdir() if path.is_dir()] == ["new"]
+    assert [path.name for path in Path("multirun/new").glob("3")] == ["3"]
+    assert len(trials("new")) == 4
 
 
 @pytest.mark.parametrize("way_out", ["again", "back"])
