@@ -11,6 +11,7 @@ import optuna
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hrm_sweep.compat.hydra import active_config, text_override
+from hrm_sweep.engine.attributes import FOLDER
 from hrm_sweep.engine.identity import folders_of
 from hrm_sweep.engine.plugin_config import SWEEP_DIR
 from hrm_sweep.errors import StudyError
@@ -33,7 +34,12 @@ def known_folder(name: str | None, known: optuna.Study | None) -> str:
         known: the study in Optuna, if it is there.
     """
     if known is not None:
-        return next(map(str, folders_of(known.user_attrs)), "")
+        folder = str(known.user_attrs.get(FOLDER, ""))
+        if not folder or Path(folder).exists():
+            return folder
+        of_study, here = folders_of(known.user_attrs), Path.cwd()  # it was named from elsewhere
+        below = (each.relative_to(here) for each in of_study if each.is_relative_to(here))
+        return next(map(str, below), "")
     named = (study for study in studies_below() if study.name == name)
     return next((str(study.folder) for study in named), "")
 

@@ -256,6 +256,18 @@ def test_deleting_says_where_runs_in_mlflow_are_not():
     assert not Path("mlruns").exists()
 
 
+def test_a_second_project_on_this_machine_has_a_folder_of_its_own(monkeypatch):
+    shared = f"hydra.sweeper.storage=sqlite:///{Path('shared.db').absolute()}"
+    swept("+x=1,2", shared)
+    Path("other").mkdir()
+    monkeypatch.chdir("other")
+    typed = [*command("+x=1,2,3")[:2], "-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool"]
+    of_study = ["hydra.sweeper.study_name=study", "hydra.sweeper.tracking.name=off", shared]
+    subprocess.run([*typed, *of_study, "+x=1,2,3"], check=True)
+    assert [path.parent.name for path in Path("multirun").rglob("2/record.jsonl")] != []
+    assert not Path("../multirun/study/2").exists()
+
+
 def test_a_moved_study_is_continued_where_it_is():
     swept("+x=1,2")
     moved = Path("multirun/moved")
