@@ -8,12 +8,11 @@ from pathlib import Path
 from hrm_sweep import formatting
 from hrm_sweep.commands import own_files
 from hrm_sweep.commands.addresses import tracking_of_run
-from hrm_sweep.commands.study_removal import delete_in_mlflow
+from hrm_sweep.commands.study_removal import delete_in_mlflow, sent_runs
 from hrm_sweep.errors import RecordError, StudyError
 from hrm_sweep.runs import layout
-from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.run import Run
-from hrm_sweep.runs.run_folders import FOLDER_TAG, run_folders
+from hrm_sweep.runs.run_folders import FOLDER_TAG
 from hrm_sweep.runs.run_names import reference
 from hrm_sweep.runs.writers import describe_unknown
 from hrm_sweep.system import files, locks
@@ -32,8 +31,7 @@ class RunRemoval:
         self.name, self._run = run.name, run
         self._check_nobody_writes()
         files.check_writable(run.folder)
-        states = [ExportState.load(folder) for folder in run_folders(run.folder)]
-        sent = [state for state in states if state.run_id]
+        sent = sent_runs(run.folder)
         self._original = _original_of(run)
         self._uri = tracking_of_run(run) if sent else ""
         is_there = bool(sent) and store.may_hold(self._uri, sent[0].destination)

@@ -142,13 +142,17 @@ def _describe(study: Study, belongings: _Belongings) -> Iterator[str]:
 
 def _runs_in_mlflow(study: Study) -> tuple[list[str], str]:
     """Return the ids of all runs of the study that MLflow has, and its address."""
-    states = [ExportState.load(folder) for folder in run_folders(study.folder)]
-    sent = [state for state in states if state.run_id]
-    if not sent:
+    if not (sent := sent_runs(study.folder)):
         return [], ""
     uri = tracking_of(study) if study.tracking else store.resolve_uri(None)
     is_there = store.may_hold(uri, sent[0].destination)
     return [state.run_id for state in sent if is_there], uri
+
+
+def sent_runs(folder: Path) -> list[ExportState]:
+    """Return the export states of the runs at and below a folder that MLflow was sent."""
+    states = (ExportState.load(each) for each in run_folders(folder))
+    return [state for state in states if state.run_id]
 
 
 def delete_in_mlflow(uri: str, run_ids: Sequence[str]) -> None:

@@ -215,7 +215,8 @@ class Space:
                 return points
         axes = [_steps(axis, at_most=at_most) for axis in self.axes()]
         first = _joined(steps[0] for steps in axes)
-        found = {repr(point): point for steps in axes for step in steps for point in [first | step]}
+        singles = [first | step for steps in axes for step in steps]
+        found = {repr(point): point for point in singles}
         for point in map(_joined, itertools.product(*axes)):
             if len(found) >= at_most:
                 break

@@ -116,7 +116,7 @@ def test_a_study_renamed_from_another_folder_is_resumed_where_it_is(below, monke
     project, folder = Path.cwd(), Path(below)
     folder.mkdir(exist_ok=True)
     monkeypatch.chdir(folder)
-    hrm_sweep("rename", str(os.path.relpath(project / "multirun/study")), "new")
+    hrm_sweep("rename", os.path.relpath(project / "multirun/study"), "new")
     monkeypatch.chdir(project)
     extend("new")
     assert [path.name for path in Path("multirun").iterdir() if path.is_dir()] == ["new"]
