@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 FOLDER = Path(os.environ["FAKE_SLURM"])
+PLACES = 4
 SECONDS_TO_KILL = 10.0
 ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 
@@ -93,7 +94,7 @@ def keeper(job: str, name: str) -> None:
 
 
 def _begins(job: str) -> bool:
-    places = int((FOLDER / "places").read_text())
+    places = 0 if (FOLDER / "held").exists() else PLACES
     with locked():
         known = jobs()
         before = [each for each in known if each["state"] == "PENDING"]

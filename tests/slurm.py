@@ -103,7 +103,6 @@ class Fake(Cluster):
         self.folder = folder / "fake-slurm"
         commands = self.folder / "bin"
         commands.mkdir(parents=True)
-        self.release()
         for name in ("sbatch", "squeue", "scancel", "srun"):
             (commands / name).write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} {name} "$@"\n')
             (commands / name).chmod(0o755)
@@ -111,11 +110,11 @@ class Fake(Cluster):
         self.environment = {"FAKE_SLURM": str(self.folder), "PATH": path}
 
     def hold(self) -> None:
-        """Lets no further job begin."""
-        (self.folder / "places").write_text("0")
+        """Lets no further job begin, by a file without content: it is never read half-written."""
+        (self.folder / "held").touch()
 
     def release(self) -> None:
-        (self.folder / "places").write_text("4")
+        (self.folder / "held").unlink(missing_ok=True)
 
 
 class Real(Cluster):

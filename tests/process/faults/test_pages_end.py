@@ -43,9 +43,9 @@ def parent(tmp_path: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("end", ["well", "kill", "of the companion"])
 def test_a_companion_and_what_it_started_end_with_the_parent(parent, tmp_path, end):
-    pids = tmp_path / "pids"
-    until(lambda: pids.exists() and pids.read_text())
-    companion = int((tmp_path / "companion").read_text())
+    pids = [tmp_path / "pids", tmp_path / "companion"]
+    until(lambda: all(pid.exists() and pid.read_text() for pid in pids))
+    started, companion = (int(pid.read_text()) for pid in pids)
     if end == "kill":
         parent.kill()
     elif end == "of the companion":
@@ -53,7 +53,7 @@ def test_a_companion_and_what_it_started_end_with_the_parent(parent, tmp_path, e
     if end != "kill":
         parent.communicate("goodbye\n")
     parent.wait()
-    until(lambda: is_gone(int(pids.read_text())) and is_gone(companion))
+    until(lambda: is_gone(started) and is_gone(companion))
 
 
 @pytest.mark.parametrize("page", ["ui", "dashboard"])
