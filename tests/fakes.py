@@ -200,7 +200,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.settled_trials: list[tuple[int, str, int]] = []
+        self.ended_trials: list[tuple[int, str, int]] = []
         """Number, outcome and attempt, in the order of the ends."""
         self.database_errors: list[str] = []
 
@@ -214,10 +214,10 @@ class Watcher:
         if self.database_errors[-1:] != [self.state.database_error]:
             self.database_errors.append(self.state.database_error)
 
-    def settled(self, trial: TrialProgress) -> None:
+    def trial_ended(self, trial: TrialProgress) -> None:
         assert trial.outcome is not None
-        self.calls.append("settled")
-        self.settled_trials.append((trial.number, trial.outcome.word, trial.attempt))
+        self.calls.append("trial_ended")
+        self.ended_trials.append((trial.number, trial.outcome.word, trial.attempt))
 
     def end(self) -> None:
         self.calls.append("end")

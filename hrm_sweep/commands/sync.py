@@ -110,7 +110,7 @@ def _has_work(source: _Source, to: str | None) -> bool:
     """Return whether something is not exported yet; a running process exports its own runs."""
     if not (source.home or to) or record.is_held(source.folder):
         return False
-    export_state.settle_dead(source.folder)
+    export_state.write_ends(source.folder)
     if export_state.waiting(source.folder, _state_file(to)).runs:
         return True
     sent_to = export_state.ExportState.load(source.folder, _state_file(to)).destination

@@ -45,7 +45,7 @@ def watch_study(study: Study) -> Outcome | None:
         view.begin(watched.state)
         for _ in _looks(lambda: watched.lease is LeaseState.EXPIRED):
             for trial in watched.refresh():
-                view.settled(trial)
+                view.trial_ended(trial)
             view.tick()
         view.end()
     if was_alive and watched.outcome in (None, Outcome.KILLED):

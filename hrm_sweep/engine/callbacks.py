@@ -107,7 +107,7 @@ class Callbacks:
     ) -> None:
         self._folder, self._on_trial_end, self._on_end = folder.absolute(), on_trial_end, on_end
         self._seconds_to_end = seconds_to_end
-        self._has_settled = self._is_given_up = False
+        self._has_ended_trials = self._is_given_up = False
         self._is_done = threading.Event()
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._make_calls, name="callbacks", daemon=True)
@@ -120,16 +120,16 @@ class Callbacks:
     def tick(self) -> None:
         """Do nothing."""
 
-    def settled(self, trial: TrialProgress) -> None:
+    def trial_ended(self, trial: TrialProgress) -> None:
         """Ask for a call if the trial has ended for good."""
-        self._has_settled = True
+        self._has_ended_trials = True
         if self._on_trial_end is not None and not trial.goes_back:
             what = f"on_trial_end of trial {trial.number}"
             self._calls.put(_Call(what, self._on_trial_end, self._trial_end(trial)))
 
     def end(self) -> None:
         """Ask for the last call, and wait for what is left."""
-        if self._on_end is not None and self._has_settled:
+        if self._on_end is not None and self._has_ended_trials:
             self._calls.put(_Call("on_end", self._on_end, self._study_end()))
         self._calls.put(None)
         with contextlib.suppress(KeyboardInterrupt):  # of a user who does not want to wait

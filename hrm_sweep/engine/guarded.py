@@ -33,9 +33,9 @@ class GuardedObserver:
         """Tick, guarded."""
         self._guard(self._observer.tick)
 
-    def settled(self, trial: TrialProgress) -> None:
+    def trial_ended(self, trial: TrialProgress) -> None:
         """Take note of a trial, guarded."""
-        self._guard(self._observer.settled, trial)
+        self._guard(self._observer.trial_ended, trial)
 
     def end(self) -> None:
         """End, guarded."""

@@ -100,8 +100,8 @@ class Observer(Protocol):
     """Watcher of a study: the live view, the study's record, the exporter.
 
     Calls come one at a time, in this order: `begin` once; `tick` ten times a second, and
-    from another thread while a stock launcher runs a batch in the scheduler's; `settled` once for
-    each attempt that ended; `end` once, also when the study was stopped or failed. An
+    from another thread while a stock launcher runs a batch in the scheduler's; `trial_ended` once
+    for each attempt that ended; `end` once, also when the study was stopped or failed. An
     `HrmSweepError` ends the study, any other exception is printed once.
     """
 
@@ -113,7 +113,7 @@ class Observer(Protocol):
         """Look at the state. Called at least ten times a second while trials run; be quick."""
         ...
 
-    def settled(self, trial: TrialProgress) -> None:
+    def trial_ended(self, trial: TrialProgress) -> None:
         """Take note of an attempt that has ended: `trial.outcome` is set and counted."""
         ...
 

@@ -42,7 +42,7 @@ class ModelKeeper:
     def tick(self) -> None:
         """Do nothing."""
 
-    def settled(self, trial: TrialProgress) -> None:
+    def trial_ended(self, trial: TrialProgress) -> None:
         """Remove the models of the trials that this one betters, or its own."""
         self._clean.discard(trial.number)
         self._keep_best_of([*self._best, trial])

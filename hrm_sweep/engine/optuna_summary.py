@@ -39,7 +39,7 @@ class OptunaSummary:
     def tick(self) -> None:
         """Do nothing."""
 
-    def settled(self, trial: TrialProgress) -> None:
+    def trial_ended(self, trial: TrialProgress) -> None:
         """Do nothing."""
 
     def end(self) -> None:

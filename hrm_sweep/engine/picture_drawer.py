@@ -39,7 +39,7 @@ class PictureDrawer:
     def tick(self) -> None:
         """Do nothing."""
 
-    def settled(self, trial: TrialProgress) -> None:
+    def trial_ended(self, trial: TrialProgress) -> None:
         """Do nothing."""
 
     def end(self) -> None:
@@ -62,7 +62,7 @@ class PictureDrawer:
 class EagerPictureDrawer(PictureDrawer):
     """Observer that draws the pictures of each trial when it has ended, where no exporter does."""
 
-    def settled(self, trial: TrialProgress) -> None:
+    def trial_ended(self, trial: TrialProgress) -> None:
         """Draw a trial's pictures."""
         self._submit(trial)
 

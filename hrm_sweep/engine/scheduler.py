@@ -29,7 +29,7 @@ from hrm_sweep.errors import (
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.handle import STOPPED_AFTER, STOPPED_BY_FAULT
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.record import has_advanced, read, settle
+from hrm_sweep.runs.record import has_advanced, read, write_end
 from hrm_sweep.storage.retry import RetryPolicy
 from hrm_sweep.system import machine, process
 
@@ -169,7 +169,7 @@ class Scheduler:
                 self._follow(future, flight)
         for flight in self._sync.recover():
             trial = flight.progress
-            settle(trial.folder, has_ended=True)
+            write_end(trial.folder, has_ended=True)
             flight.read()
             if trial.outcome is None or flight.was_told:
                 trial.await_attempt()  # the attempt that was taken had not begun
@@ -180,7 +180,7 @@ class Scheduler:
                 trial.outcome = Outcome.INTERRUPTED  # with a sweep that had to stop
             elif trial.outcome.is_failure:
                 trial.has_advanced = has_advanced(read(trial.folder))
-            self._settle(flight)
+            self._end_trial(flight)
 
     def _has_died(self, owner: Mapping[str, str]) -> bool:
         """Return whether a sweep died without a word; a full disk, say, lets it release its lease.
@@ -207,7 +207,7 @@ class Scheduler:
             if is_tick:
                 self._read()
             for future in done:
-                self._settle_job(future)
+                self._end_job(future)
             if is_tick or self._slots.questions.has_some.done():
                 self._judge()
             if done:
@@ -287,8 +287,8 @@ class Scheduler:
                 f"hydra.sweeper.max_failure_rate={limit}; their reasons are above"
             )
 
-    def _settle_job(self, future: Future[Any]) -> None:
-        """Settle the trial of a job that is done, by its record if that has an outcome."""
+    def _end_job(self, future: Future[Any]) -> None:
+        """End the trial of a job that is done, by its record if that has an outcome."""
         flight = self._in_flight.pop(future)
         trial = flight.progress
         if future.exception() is None:
@@ -296,7 +296,7 @@ class Scheduler:
         flight.read()
         was_open = trial.outcome is None
         if was_open:
-            self._conclude(flight, *ending(trial, future))
+            self._set_outcome(flight, *ending(trial, future))
         if trial.reason.startswith(STOPPED_BY_FAULT):
             fault = trial.reason.removeprefix(STOPPED_BY_FAULT)
             self._fault = f"{fault} (met by trial {trial.number})"
@@ -308,19 +308,19 @@ class Scheduler:
                 # otherwise it raised that by itself, and would again
                 trial.outcome = Outcome.KILLED if is_asked else Outcome.FAILED
         self._are_short = trial.seconds < SHORT_SECONDS
-        self._settle(flight)
+        self._end_trial(flight)
 
-    def _conclude(self, flight: InFlightTrial, outcome: Outcome, reason: str) -> None:
+    def _set_outcome(self, flight: InFlightTrial, outcome: Outcome, reason: str) -> None:
         """Set the outcome of a trial that has written none; it may be impossible to write it."""
         try:
-            flight.conclude(outcome, reason)
+            flight.set_outcome(outcome, reason)
         except RecordError as error:
             if not (fault := machine.fault_of(error)):
                 raise
             flight.progress.outcome = Outcome.INTERRUPTED
             flight.progress.reason = f"{STOPPED_BY_FAULT}{fault}"
 
-    def _settle(self, flight: InFlightTrial) -> None:
+    def _end_trial(self, flight: InFlightTrial) -> None:
         """Move a trial from those in flight to those that ended; Optuna gets the result later."""
         trial = flight.progress
         trial.goes_back = self._sync.will_retry(trial)
@@ -330,7 +330,7 @@ class Scheduler:
                 write_missing_record(trial, self._opened.tags, flight.overrides)
             self._state.ended[trial.number] = trial
             for observer in self._observers:
-                observer.settled(trial)
+                observer.trial_ended(trial)
         self._pending_tells.append(flight)
 
     def _exchange(self) -> None:
@@ -396,7 +396,7 @@ class Scheduler:
         self._state.is_closed = self._is_stopping = True
         with process.defer_interrupts():
             for future in [future for future in self._in_flight if future.done()]:
-                self._settle_job(future)
+                self._end_job(future)
             self._in_flight, self._state.in_flight = {}, {}
             self._exchange()
 
@@ -420,7 +420,7 @@ class Scheduler:
                 flight.read()
                 if flight.progress.outcome is None:
                     reason = f"{STOPPED_AFTER} {flight.progress.step}"
-                    self._conclude(flight, Outcome.INTERRUPTED, reason)
-                self._settle(flight)
+                    self._set_outcome(flight, Outcome.INTERRUPTED, reason)
+                self._end_trial(flight)
             self._in_flight = {}
             self._exchange()

@@ -56,7 +56,7 @@ class Report:
     def tick(self) -> None:
         """Do nothing."""
 
-    def settled(self, _: TrialProgress) -> None:
+    def trial_ended(self, _: TrialProgress) -> None:
         """Prepare, once no further trial waits for a worker."""
         if self._preparation is None and self._state.num_left <= self._state.num_slots:
             self._preparation = threading.Thread(target=self._prepare, daemon=True)
@@ -108,7 +108,7 @@ class StudyRecord:
     def tick(self) -> None:
         """Do nothing: only ends of trials are written."""
 
-    def settled(self, trial: TrialProgress) -> None:
+    def trial_ended(self, trial: TrialProgress) -> None:
         """Write the objectives of a complete trial, and the best value since then."""
         self._open()
         self._write(trial)

@@ -24,7 +24,7 @@ from hrm_sweep.engine.progress import RecordTail, TrialProgress
 from hrm_sweep.errors import DatabaseAway, StudyError
 from hrm_sweep.runs.curves import curves
 from hrm_sweep.runs.outcomes import Outcome
-from hrm_sweep.runs.record import read, settle
+from hrm_sweep.runs.record import read, write_end
 from hrm_sweep.runs.tickets import Adopted, Tickets
 
 
@@ -67,10 +67,10 @@ class InFlightTrial:
             self.unreported, measured = {}, curves(read(self.progress.folder))
         self._extend_curve(measured)
 
-    def conclude(self, outcome: Outcome, reason: str) -> None:
+    def set_outcome(self, outcome: Outcome, reason: str) -> None:
         """Set the outcome of a trial whose record has none, there too if it has begun."""
         self.progress.outcome, self.progress.reason = outcome, reason
-        settle(self.progress.folder, outcome=outcome.word, reason=reason, has_ended=True)
+        write_end(self.progress.folder, outcome=outcome.word, reason=reason, has_ended=True)
         self.read()
 
     def _extend_curve(self, measured: Mapping[int, Mapping[str, float]]) -> None:

@@ -95,11 +95,11 @@ class FolderChanges:
         present = dict(self._files())
         recipe = list(filter(_is_recipe, present))
         for name in recipe:
-            yield from self._changed(name, present[name], is_settled=True)
+            yield from self._changed(name, present[name], is_whole=True)
         yield from self.measured()
         others = [name for name in present if name not in recipe]
         for name in sorted(others, key=layout.LOG.__eq__):  # which notices add to
-            yield from self._changed(name, present[name], is_settled=is_last or bool(ended))
+            yield from self._changed(name, present[name], is_whole=is_last or bool(ended))
         for name in self._sent.keys() - present.keys():
             del self._sent[name]
             yield Removed(name)
@@ -126,7 +126,7 @@ class FolderChanges:
         except OSError:
             return False
 
-    def _changed(self, name: str, path: Path, *, is_settled: bool) -> Messages:
+    def _changed(self, name: str, path: Path, *, is_whole: bool) -> Messages:
         """Yield what is new in a file, unless it is being written now."""
         try:
             file = path.open("rb")
@@ -137,7 +137,7 @@ class FolderChanges:
             if sent is not None and sent.version == version:
                 return
             has_grown = sent is not None and _begins_with(file, version, sent)
-            if not (is_settled or has_grown) and self._is_changing(name, version):
+            if not (is_whole or has_grown) and self._is_changing(name, version):
                 return
             self._changing.pop(name, None)
             if self._large.is_too_large(version.size):

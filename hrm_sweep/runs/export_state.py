@@ -168,7 +168,7 @@ def run_id_of(folder: Path, *, entry: int, should_stop: Callable[[], bool]) -> s
     return state.run_id
 
 
-def settle_dead(root: Path) -> bool:
+def write_ends(root: Path) -> bool:
     """Write the end of each run below `root` whose process died before it could.
 
     Returns:
@@ -179,7 +179,7 @@ def settle_dead(root: Path) -> bool:
         if ExportState.load(folder).is_done_with(folder):
             continue
         with contextlib.suppress(RecordError):  # a damaged one is named when it is sent
-            record.settle(folder)
+            record.write_end(folder)
         alive |= record.is_held(folder)
     return alive
 

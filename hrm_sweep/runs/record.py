@@ -63,8 +63,8 @@ class Entry(NamedTuple):
 class Record:
     """The writing end. An entry is on disk when `append` returns.
 
-    One process holds it, by a lock that dies with the process: `settle` tells the dead by it. A new
-    record gets its name with its first entry, so that no reader sees an empty one.
+    One process holds it, by a lock that dies with the process: `write_end` knows the dead by it. A
+    new record gets its name with its first entry, so that no reader sees an empty one.
 
     Raises:
         RecordError: another process writes it, the folder cannot be written, or a line was changed.
@@ -138,7 +138,7 @@ class Record:
         self._append_bytes(lines, num_entries=len(entries))
 
     def close(self) -> None:
-        """Release the record, for another attempt or for `settle`."""
+        """Release the record, for another attempt or for `write_end`."""
         if self._at != self._path:
             self._at.unlink(missing_ok=True)
         self._file.close()
@@ -337,7 +337,7 @@ def writer_of(folder: Path) -> tuple[dict[str, str], LeaseState]:
     return writer, writers.writer_state(writer, folder / layout.RECORD)
 
 
-def settle(
+def write_end(
     folder: Path, *, outcome: str = "killed", reason: str = DEATH, has_ended: bool = False
 ) -> bool:
     """Write how a run ended whose process is gone without a `finished` entry.

@@ -66,4 +66,4 @@ def take_over(folder: Path, machine: str | None) -> bool:
         Whether there was such a run.
     """
     writer = unknown_writer(folder)
-    return writer.get("host") == machine is not None and record.settle(folder, has_ended=True)
+    return writer.get("host") == machine is not None and record.write_end(folder, has_ended=True)

@@ -94,7 +94,7 @@ class LiveView:
             self._drawn = self._clock.monotonic()
             self._draw(self._live)
 
-    def settled(self, trial: TrialProgress) -> None:
+    def trial_ended(self, trial: TrialProgress) -> None:
         """Print the line of a trial that has ended."""
         if self._live is None:
             self._print_ending(trial)

@@ -109,7 +109,7 @@ class ExporterProcess:
         if has_ended and self._starts < MAX_STARTS:
             self._process = self._start()
 
-    def settled(self, _: Any) -> None:
+    def trial_ended(self, _: Any) -> None:
         """Do nothing: the process reads the record."""
 
     def end(self) -> None:

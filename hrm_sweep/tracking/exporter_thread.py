@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hrm_sweep.errors import TrackingError
 from hrm_sweep.runs import layout, pictures
-from hrm_sweep.runs.export_state import settle_dead
+from hrm_sweep.runs.export_state import write_ends
 from hrm_sweep.runs.run_folders import run_folders
 from hrm_sweep.system.redact import redacted
 from hrm_sweep.tracking import store
@@ -107,7 +107,7 @@ class ExporterThread:
             )
 
     def _export(self) -> None:
-        settle_dead(self._root)
+        write_ends(self._root)
         self._create_experiment()
         while not (_has_begun(self._root) or self._closing.wait(TICK_SECONDS / 4)):
             pass  # MLflow's import takes seconds of the cores that the workers start up on
@@ -124,7 +124,7 @@ class ExporterThread:
         self.sent = lambda: exporter.sent
         self._until_closing(exporter)
         give_up = time.monotonic() + GRACE_SECONDS
-        while settle_dead(self._root) and time.monotonic() < give_up:
+        while write_ends(self._root) and time.monotonic() < give_up:
             self._step(exporter)
             time.sleep(TICK_SECONDS / 4)
         while self._step(exporter) or exporter.has_work:

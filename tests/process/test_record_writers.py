@@ -15,8 +15,8 @@ from hrm_sweep.runs.record import (
     RecordReader,
     is_open,
     read,
-    settle,
     values_of,
+    write_end,
 )
 
 SOMEBODY_ELSE = """
@@ -104,20 +104,20 @@ def test_only_one_process_writes(tmp_path):
     try:
         with pytest.raises(RecordError, match="another process is writing it"):
             Record(tmp_path)
-        assert not settle(tmp_path)
+        assert not write_end(tmp_path)
     finally:
         writer.kill()
         writer.wait()
     Record(tmp_path).close()
 
 
-def test_a_run_whose_process_is_gone_is_settled_once(tmp_path):
+def test_a_run_whose_process_is_gone_gets_its_end_once(tmp_path):
     writer = somebody_else(tmp_path, "record.metrics(1, {'x': 1}); time.sleep(60)")
     writer.kill()
     writer.wait()
     assert is_open(read(tmp_path))
-    assert settle(tmp_path)
-    assert not settle(tmp_path)
+    assert write_end(tmp_path)
+    assert not write_end(tmp_path)
     finished = read(tmp_path)[-1]
     assert finished.event == "finished"
     assert finished.fields["outcome"] == "killed"

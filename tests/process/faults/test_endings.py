@@ -134,7 +134,7 @@ class TestAnEndThatCannotBeWritten:
         with pytest.raises(TypeError):
             self.run(tmp_path / "run", fault=is_no_json)
         assert trial.current().folder == Path().absolute()
-        assert record.settle(tmp_path / "run", outcome=Outcome.FAILED.word)
+        assert record.write_end(tmp_path / "run", outcome=Outcome.FAILED.word)
 
     def test_the_record_ends_without_its_result(self, tmp_path):
         def is_in_the_way(handle):

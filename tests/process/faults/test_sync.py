@@ -68,7 +68,7 @@ def names(uri: str) -> dict[str, str]:
     return {run.info.run_name: run.info.status for run in Truth(resolve_uri(uri)).runs()}
 
 
-def test_all_that_waits_is_sent_and_the_dead_are_settled(machine, typed):
+def test_all_that_waits_is_sent_and_the_dead_get_their_end(machine, typed):
     write_study(machine / "multirun" / "small")
     write_single(machine / "multirun" / "train" / "well", outcome="complete")
     write_single(machine / "multirun" / "train" / "dead")

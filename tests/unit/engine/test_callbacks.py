@@ -43,7 +43,7 @@ def test_calls_come_one_at_a_time_in_the_order_of_the_ends(tmp_path):
 
     callbacks = begun(tmp_path, on_trial_end=FunctionCallback(tell))
     for number in (3, 1, 2):
-        callbacks.settled(ended(number))
+        callbacks.trial_ended(ended(number))
     callbacks.end()
     assert numbers == [(3, 1), (1, 1), (2, 1)]
 
@@ -52,7 +52,7 @@ def test_what_is_told_does_not_change_with_the_trial_and_cannot_be_changed(tmp_p
     told = []
     callbacks = begun(tmp_path, on_trial_end=FunctionCallback(told.append))
     trial = ended(1)
-    callbacks.settled(trial)
+    callbacks.trial_ended(trial)
     trial.values["loss"] = 7.0
     callbacks.end()
     (end,) = told
@@ -67,8 +67,8 @@ def test_an_attempt_that_is_made_again_is_no_end(tmp_path):
     told = []
     both = {"on_trial_end": FunctionCallback(told.append), "on_end": FunctionCallback(told.append)}
     callbacks = begun(tmp_path, **both)
-    callbacks.settled(ended(1, "killed", goes_back=True))
-    callbacks.settled(ended(1, "killed"))
+    callbacks.trial_ended(ended(1, "killed", goes_back=True))
+    callbacks.trial_ended(ended(1, "killed"))
     callbacks.end()
     assert [end.outcome for end in told] == ["killed", "failed"]
 
@@ -88,7 +88,7 @@ def test_the_study_does_not_wait_for_a_function_for_ever(tmp_path, capsys):
 
     hangs = FunctionCallback(hang)
     callbacks = begun(tmp_path, on_trial_end=hangs, on_end=hangs, seconds_to_end=0.01)
-    callbacks.settled(ended(1))
+    callbacks.trial_ended(ended(1))
     begins.wait()
     callbacks.end()
     never.set()
@@ -100,7 +100,7 @@ def test_a_command_that_takes_too_long_is_ended(tmp_path):
     command = parse_callback("key", f"touch {mark}; sleep 600")
     assert isinstance(command, CommandCallback)
     callbacks = begun(tmp_path, on_trial_end=command, seconds_to_end=0.01)
-    callbacks.settled(ended(1))
+    callbacks.trial_ended(ended(1))
     while not mark.exists():
         pass
     callbacks.end()
@@ -115,7 +115,7 @@ def test_passwords_are_not_printed(tmp_path, capsys):
     line = "echo postgresql://me:s3cret@host/db"
     for callback in (FunctionCallback(fail), parse_callback("key", line)):
         callbacks = begun(tmp_path, on_trial_end=callback)
-        callbacks.settled(ended(1))
+        callbacks.trial_ended(ended(1))
         callbacks.end()
     printed = capsys.readouterr().out
     assert "s3cret" not in printed
@@ -138,7 +138,7 @@ def leave(_):
 def test_one_that_fails_is_a_line(callback, said, tmp_path, capsys):
     made = callback if callable(callback) else parse_callback("key", callback)
     callbacks = begun(tmp_path, on_trial_end=made)
-    callbacks.settled(ended(1))
+    callbacks.trial_ended(ended(1))
     callbacks.end()
     assert capsys.readouterr().out.startswith(f"on_trial_end of trial 1 failed: {said}")
 

@@ -40,9 +40,9 @@ class CountingWatcher(Watcher):
         self.statements += 1
         self.parameters += len(parameters)
 
-    def settled(self, trial) -> None:
-        super().settled(trial)
-        if len(self.settled_trials) in (COUNTED.start, COUNTED.stop):
+    def trial_ended(self, trial) -> None:
+        super().trial_ended(trial)
+        if len(self.ended_trials) in (COUNTED.start, COUNTED.stop):
             self.marks.append(Cost(self.statements, self.parameters, self.reads))
 
     @property
@@ -85,7 +85,7 @@ def cost_of(
     launcher = FakeLauncher(clock, folder / "study", one_after_the_other, num_slots=num_slots)
     Scheduler(opened, opened.state(), launcher, [watcher], clock).run()
     monkeypatch.undo()
-    assert len(watcher.settled_trials) == NUM_MORE
+    assert len(watcher.ended_trials) == NUM_MORE
     return watcher.cost
 
 

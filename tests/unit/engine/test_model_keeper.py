@@ -44,8 +44,8 @@ class Kept:
         self.state.ended[number] = trial
         return trial
 
-    def settle(self, number: int, outcome: str = "complete", **values: float) -> None:
-        self.keeper.settled(self.end_trial(number, outcome, **values))
+    def end(self, number: int, outcome: str = "complete", **values: float) -> None:
+        self.keeper.trial_ended(self.end_trial(number, outcome, **values))
 
     @property
     def models(self) -> list[str]:
@@ -56,7 +56,7 @@ class Kept:
 def test_only_the_best_keeps_its_model_and_the_folder_says_who_removed_the_others(tmp_path):
     kept = Kept(tmp_path)
     for number, loss in enumerate([3.0, 2.0, 2.5, 2.0]):
-        kept.settle(number, loss=loss)
+        kept.end(number, loss=loss)
     assert kept.models == ["1"], "of equal trials the first is the best"
     assert models.describe_removed(Run.open(tmp_path / "0")).startswith("removed by a setting on 2")
     assert models.describe_removed(Run.open(tmp_path / "1")) == ""
@@ -64,40 +64,40 @@ def test_only_the_best_keeps_its_model_and_the_folder_says_who_removed_the_other
 
 def test_a_tie_breaker_decides_whose_model_stays(tmp_path):
     kept = Kept(tmp_path, objective="error", tie_breaker="loss")
-    kept.settle(0, error=1.0, loss=2.0)
-    kept.settle(1, error=1.0, loss=1.0)
+    kept.end(0, error=1.0, loss=2.0)
+    kept.end(1, error=1.0, loss=1.0)
     assert kept.models == ["1"]
 
 
 def test_the_whole_pareto_front_keeps_its_models(tmp_path):
     kept = Kept(tmp_path, objective=["a", "b"])
     for number, (a, b) in enumerate([(1, 3), (3, 1), (2, 2), (3, 3), (0, 3)]):
-        kept.settle(number, a=float(a), b=float(b))
+        kept.end(number, a=float(a), b=float(b))
     assert kept.models == ["1", "2", "4"]
 
 
 def test_where_all_break_a_constraint_the_one_that_does_least_keeps_its_model(tmp_path):
     kept = Kept(tmp_path, constraints={"size": "<= 1"})
-    kept.settle(0, loss=1.0, size=9.0)
-    kept.settle(1, loss=2.0, size=2.0)
+    kept.end(0, loss=1.0, size=9.0)
+    kept.end(1, loss=2.0, size=2.0)
     assert kept.models == ["1"]
-    kept.settle(2, loss=5.0, size=1.0)
+    kept.end(2, loss=5.0, size=1.0)
     assert kept.models == ["2"]
 
 
 def test_a_trial_that_waits_to_be_run_again_keeps_its_checkpoint(tmp_path):
     kept = Kept(tmp_path)
-    kept.settle(0, loss=1.0)
+    kept.end(0, loss=1.0)
     waiting = kept.end_trial(1, "interrupted")
     waiting.goes_back = True
-    kept.keeper.settled(waiting)
+    kept.keeper.trial_ended(waiting)
     for number, outcome in ((2, "pruned"), (3, "failed"), (4, "killed")):
-        kept.settle(number, outcome)
+        kept.end(number, outcome)
     assert kept.models == ["0", "1"]
     with Record(tmp_path / "5") as record:  # an attempt that another sweep has just begun
         record.append("started", **STARTED)
         (tmp_path / "5" / MODEL).write_text("weights")
-        kept.settle(5, "pruned")
+        kept.end(5, "pruned")
     assert kept.models == ["0", "1", "5"]
 
 
@@ -106,25 +106,25 @@ def test_repeats_keep_or_lose_their_models_with_their_trial(tmp_path):
     for number, loss in enumerate([2.0, 1.0]):
         for name in (f"{number}", f"{number}/0", f"{number}/1"):
             write_run(tmp_path / name)
-        kept.settle(number, loss=loss)
+        kept.end(number, loss=loss)
     assert kept.models == ["1", "1/0", "1/1"]
 
 
 def test_the_run_whose_result_the_best_has_reused_keeps_its_model(tmp_path):
     kept = Kept(tmp_path)
-    kept.settle(1, loss=1.0)
+    kept.end(1, loss=1.0)
     write_run(tmp_path / "0", taken_from="../1")
-    kept.settle(0, loss=1.0)
+    kept.end(0, loss=1.0)
     kept.keeper.end()
     assert "1" in kept.models
-    kept.settle(2, loss=0.5)
+    kept.end(2, loss=0.5)
     kept.keeper.end()
     assert kept.models == ["2"]
 
 
 def test_the_results_of_other_sweeps_count_at_the_end(tmp_path):
     kept = Kept(tmp_path)
-    kept.settle(0, loss=2.0)
+    kept.end(0, loss=2.0)
     kept.end_trial(1, loss=1.0)
     elsewhere = TrialProgress(2, {}, tmp_path.parent / "elsewhere" / "2", values={"loss": 0.5})
     elsewhere.outcome = Outcome.COMPLETE

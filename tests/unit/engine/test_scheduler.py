@@ -82,7 +82,7 @@ def test_trials_are_taken_ahead(tmp_path, overrides, seconds, most):
 def test_observers_are_called_in_order_and_share_one_state(tmp_path):
     done = Run(tmp_path, "x=1,2", launcher={"num_slots": 1}).run()
     calls = done.watcher.calls
-    assert [call for call in calls if call != "tick"] == ["begin", "settled", "settled", "end"]
+    assert [call for call in calls if call != "tick"] == ["begin", *["trial_ended"] * 2, "end"]
     assert done.watcher.state is done.state
     assert len(done.state.ended) == 2
     assert not done.state.in_flight
@@ -112,7 +112,7 @@ def test_what_other_sweeps_end_is_read_again_after_an_observer_that_takes_long_t
     assert ended == seen
 
 
-@pytest.mark.parametrize("call", ["begin", "tick", "settled", "end"])
+@pytest.mark.parametrize("call", ["begin", "tick", "trial_ended", "end"])
 def test_an_observer_that_fails_is_named_once_and_the_study_continues(
     tmp_path, monkeypatch, capsys, call
 ):
@@ -146,7 +146,7 @@ def test_a_trial_whose_process_dies_is_started_again(tmp_path, deaths, attempts,
     assert done.launcher.submitted.count(1) == attempts
     assert done.optuna_states() == ["COMPLETE", state, "COMPLETE"]
     assert done.opened.study.get_trials()[1].user_attrs[ATTEMPT] == attempts
-    ends = [end for end in done.watcher.settled_trials if end[0] == 1]
+    ends = [end for end in done.watcher.ended_trials if end[0] == 1]
     words = ["killed"] * min(deaths, 3) + (["complete"] if state == "COMPLETE" else [])
     assert ends == [(1, word, attempt) for attempt, word in enumerate(words, start=1)]
     assert len(done.state.ended) == 3
@@ -171,7 +171,7 @@ def test_a_trial_whose_process_dies_is_started_again(tmp_path, deaths, attempts,
 )
 def test_what_becomes_of_a_job_is_an_outcome(tmp_path, job, word, submitted):
     done = Run(tmp_path, "x=0", script=lambda *_: job, max_attempts=2).run()
-    assert [end[1] for end in done.watcher.settled_trials] == [word] * submitted
+    assert [end[1] for end in done.watcher.ended_trials] == [word] * submitted
     assert done.launcher.submitted == [0] * submitted
     assert done.opened.study.get_trials()[0].user_attrs["outcome"] == word
     assert read(done.folder / "0")[-1].event == "finished"
@@ -183,7 +183,7 @@ def test_trials_of_a_lost_batch_that_had_not_begun_are_submitted_again_uncounted
 
     done = Run(tmp_path, "x=0,1", script=script, max_attempts=2).run()
     assert sorted(done.launcher.submitted) == [0] * 6 + [1] * 6
-    assert sorted(done.watcher.settled_trials) == [(0, "complete", 1), (1, "complete", 1)]
+    assert sorted(done.watcher.ended_trials) == [(0, "complete", 1), (1, "complete", 1)]
 
 
 def test_no_trial_is_started_after_the_time_limit(tmp_path):

@@ -45,8 +45,8 @@ class Kept:
         trial = TrialProgress(number, {"x": number}, self.folder / str(number))
         trial.outcome, trial.values = Outcome.named(outcome), values
         self.state.ended[number] = trial
-        self.report.settled(trial)
-        self.record.settled(trial)
+        self.report.trial_ended(trial)
+        self.record.trial_ended(trial)
 
     def end(self) -> dict:
         """Ends the study; its results."""

@@ -74,7 +74,7 @@ def test_messages_that_do_not_fit_cost_the_attempt_and_never_the_record(attempt,
     assert isinstance(error, WorkerDied)
     assert str(error).startswith("what came from its node cannot be used: record.jsonl: bytes from")
     assert len(record.read(home)) == 1
-    assert record.settle(home, has_ended=True)
+    assert record.write_end(home, has_ended=True)
 
 
 def test_a_full_disk_of_the_driver_is_no_death_of_the_node(attempt, home, monkeypatch):

@@ -193,11 +193,11 @@ def test_the_driver_holds_the_record_as_long_as_the_mirror_is_open(home, mirror,
         written.append("started", kind="trial", tags={})
         write(mirror, changed.look())
     assert record.is_held(home)
-    assert not record.settle(home, has_ended=True)
+    assert not record.write_end(home, has_ended=True)
     with pytest.raises(RecordError, match="another process is writing it"):
         Mirror(home)
     mirror.close()
-    assert record.settle(home, has_ended=True)
+    assert record.write_end(home, has_ended=True)
 
 
 def lines_of(node: Path, count: int) -> list[bytes]:

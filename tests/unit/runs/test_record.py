@@ -19,8 +19,8 @@ from hrm_sweep.runs.record import (
     RecordReader,
     read,
     seconds_worked,
-    settle,
     values_of,
+    write_end,
 )
 
 
@@ -162,12 +162,12 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
         Record(tmp_path / "run")
 
 
-def test_nothing_is_settled_where_nothing_is_open(tmp_path):
-    assert not settle(tmp_path)
+def test_no_end_is_written_where_nothing_is_open(tmp_path):
+    assert not write_end(tmp_path)
     with Record(tmp_path) as record:
         record.append("started", name="run")
         record.append("finished", outcome="complete")
-    assert not settle(tmp_path)
+    assert not write_end(tmp_path)
     assert len(read(tmp_path)) == 2
 
 

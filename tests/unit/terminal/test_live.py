@@ -58,7 +58,7 @@ class Shown:
             setattr(trial, name, value)
         self.state.in_flight.pop(trial.number, None)
         self.state.ended[trial.number] = trial
-        self.view.settled(trial)
+        self.view.trial_ended(trial)
 
 
 def running(number: int, lr: float, **fields) -> TrialProgress:

@@ -14,7 +14,7 @@ from studies import until
 from truth import Truth, fresh_database
 
 from hrm_sweep.runs import layout
-from hrm_sweep.runs.export_state import Backlog, settle_dead, waiting
+from hrm_sweep.runs.export_state import Backlog, waiting, write_ends
 from hrm_sweep.runs.record import Record, read, values_of
 from hrm_sweep.tracking.client import Destination
 from hrm_sweep.tracking.exporter import Exporter
@@ -402,7 +402,7 @@ class TestTheTruth:
         write_run(root / "1")
         project(root, uri)
         assert truth.run("1").info.status == "RUNNING"
-        assert not settle_dead(root)
+        assert not write_ends(root)
         project(root, uri)
         assert truth.run("1").info.status == "KILLED"
         assert "ended without a word" in truth.run("1").data.tags["hrm_sweep.reason"]
@@ -411,7 +411,7 @@ class TestTheTruth:
     def test_of_a_process_that_lives(self, tmp_path, uri, truth):
         with Record(tmp_path / "run") as record:
             record.append("started", name="run")
-            assert settle_dead(tmp_path / "run")
+            assert write_ends(tmp_path / "run")
             project(tmp_path / "run", uri)
             assert truth.run("run").info.status == "RUNNING"
 
