@@ -27,8 +27,8 @@ class TrialProgress:
     folder: Path
     attempt: int = 1
     has_advanced: bool = False
-    """Whether the attempt died with its sweep after it had measured what none before it had: those
-    before it do not count."""
+    """Whether the attempt died with its sweep beyond the last step of those before it, which then
+    do not count."""
     has_begun: bool = False
     """False while the attempt waits for a free worker."""
     seconds: float = 0.0

@@ -20,7 +20,7 @@ from hrm_sweep.compat.submitit import TIME_IS_UP
 from hrm_sweep.errors import Interrupted
 from hrm_sweep.launch.worker import Runner, prepare, returned, unpacked
 from hrm_sweep.runs import handle
-from hrm_sweep.runs.record import Entry, RecordReader
+from hrm_sweep.runs.record import has_advanced, read
 from hrm_sweep.runs.tickets import Ticket, Tickets
 from hrm_sweep.system import files, process
 
@@ -39,8 +39,8 @@ class Result(NamedTuple):
     """Pickled `JobReturn`, or RAISED and a pickled exception."""
     stopped_by: str
     """Name of the signal by which the trial was stopped; "": it was not."""
-    got_further: bool
-    """Whether it measured a step that no earlier attempt has measured."""
+    has_advanced: bool
+    """Whether it measured a step beyond those of earlier attempts."""
 
 
 def command(study: Path, ticket: Ticket) -> str:
@@ -97,14 +97,4 @@ def _result(data: bytes, came: Sequence[str]) -> Result:
     if not came or not isinstance(returned(done), Interrupted):
         return Result(data, "", True)
     folder = Path(done.hydra_cfg.hydra.runtime.output_dir)
-    return Result(data, came[0], _got_further(RecordReader(folder).new_entries()))
-
-
-def _got_further(entries: Sequence[Entry]) -> bool:
-    begin = max(n for n, entry in enumerate(entries) if entry.event == "started")
-    return _last_step(entries[begin:]) > _last_step(entries[:begin])
-
-
-def _last_step(entries: Sequence[Entry]) -> int:
-    steps: list[int] = [each.fields["step"] for each in entries if each.event == "metrics"]
-    return max(steps, default=-1)
+    return Result(data, came[0], has_advanced(read(folder)))

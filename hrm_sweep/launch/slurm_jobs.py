@@ -212,7 +212,7 @@ class SlurmJobs:
 
 def _time_is_up(job: SlurmJob, result: Result | None) -> HrmSweepError:
     limit = f"its job {job.id} came to its time limit"
-    if result is not None and result.got_further:
+    if result is not None and result.has_advanced:
         return Interrupted(limit)
     return TimedOut(f"{limit} without a step that is new")
 

@@ -374,14 +374,18 @@ def write_end(
 
 
 def has_advanced(entries: Iterable[Entry]) -> bool:
-    """Return whether the last attempt has measured steps that none before it had."""
-    is_new = False
+    """Return whether the last attempt has measured a step beyond those of all before it.
+
+    Other values at steps that were there (`rewound`) are no advance: a trial that never measures
+    the same twice would end at the same step again and again.
+    """
+    reached = reached_before = -1
     for entry in entries:
-        if entry.event in ("started", "rewound"):
-            is_new = False
+        if entry.event == "started":
+            reached_before = reached
         elif entry.event == "metrics":
-            is_new = True
-    return is_new
+            reached = max(reached, entry.fields["step"])
+    return reached > reached_before
 
 
 def _attempt(entries: list[Entry]) -> Entry | None:

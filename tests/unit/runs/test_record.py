@@ -17,6 +17,7 @@ from hrm_sweep.runs.record import (
     Entry,
     Record,
     RecordReader,
+    has_advanced,
     read,
     seconds_worked,
     values_of,
@@ -169,6 +170,30 @@ def test_no_end_is_written_where_nothing_is_open(tmp_path):
         record.append("finished", outcome="complete")
     assert not write_end(tmp_path)
     assert len(read(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("attempts", "advanced"),
+    [
+        pytest.param([[]], False, id="the first one has begun"),
+        pytest.param([[1]], True, id="the first one has measured"),
+        pytest.param([[1, 2], []], False, id="ends before its first step"),
+        pytest.param([[1, 2], [3]], True, id="continues from a checkpoint"),
+        pytest.param([[1, 2], ["again", 1, 2]], False, id="measures the same steps otherwise"),
+        pytest.param([[1, 2], ["again", 1, 2, 3]], True, id="measures otherwise and goes beyond"),
+        pytest.param([[1, 2, 3], ["again", 1], [2]], False, id="behind the longest of them"),
+    ],
+)
+def test_an_attempt_advances_by_a_step_beyond_those_of_all_before_it(tmp_path, attempts, advanced):
+    with Record(tmp_path) as record:
+        for attempt in attempts:
+            record.append("started", name="run")
+            for step in attempt:
+                if step == "again":
+                    record.append("rewound", step=1)
+                else:
+                    record.metrics(step, {"x": 0.0})
+    assert has_advanced(read(tmp_path)) is advanced
 
 
 def test_an_entry_is_one_write_and_one_order_to_the_disk(tmp_path, monkeypatch):
