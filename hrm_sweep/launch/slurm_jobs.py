@@ -25,7 +25,7 @@ from hrm_sweep.launch.slurm_queue import JobState, SlurmError
 from hrm_sweep.launch.worker import packed_job, unpacked
 from hrm_sweep.runs.tickets import Ticket, Tickets
 from hrm_sweep.system import files, process
-from hrm_sweep.system.redact import redacted
+from hrm_sweep.system.redact import last_line
 
 SECONDS_OF_DELAY = 10.0
 """How long a file of another node may stay unseen on a shared disk."""
@@ -205,7 +205,10 @@ class SlurmJobs:
             return Interrupted(f"{which} was preempted")
         if not job.id:  # adopted, and the queue has forgotten it
             return Interrupted("its job ended while no sweep followed it")
-        last = _last_line(submitit.output_of(self._tickets.folder, job.id))
+        try:
+            last = last_line(submitit.output_of(self._tickets.folder, job.id).read_bytes())
+        except OSError:
+            last = ""
         ended = f"{which} ended as {how}" if how else f"{which} is gone from the queue"
         return WorkerDied(f"{ended}: {last}" if last else ended)
 
@@ -215,12 +218,3 @@ def _time_is_up(job: SlurmJob, result: Result | None) -> HrmSweepError:
     if result is not None and result.has_advanced:
         return Interrupted(limit)
     return TimedOut(f"{limit} without a step that is new")
-
-
-def _last_line(path: Path) -> str:
-    """Return the last line of a job's output."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    return redacted(next((line.strip() for line in reversed(lines) if line.strip()), ""))

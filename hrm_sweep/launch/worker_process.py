@@ -20,7 +20,7 @@ from hrm_sweep.compat import spawn
 from hrm_sweep.errors import TimedOut, WorkerDied
 from hrm_sweep.launch.fork_server import ForkedProcess, ForkServer
 from hrm_sweep.launch.worker import ASKED, LEAVING, READY, unpacked
-from hrm_sweep.system.redact import redacted
+from hrm_sweep.system.redact import last_line
 
 SECONDS_TO_DIE = 10.0
 PROGRAM = "import sys; sys.path[:] = {path!r}; from hrm_sweep.launch.worker import main; main({fd})"
@@ -133,9 +133,8 @@ class WorkerProcess:
         """Wait for its end and return how it died, with the last line that it printed."""
         how = self.end()
         self._output.seek(0)
-        lines = self._output.read().decode(errors="replace").splitlines()
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return f"{how}: {redacted(last)}" if last else how
+        last = last_line(self._output.read())
+        return f"{how}: {last}" if last else how
 
 
 class SpawnedProcess:

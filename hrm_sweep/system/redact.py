@@ -72,6 +72,12 @@ _SECRET_VARIABLES = (
 """How the names of other variables of the environment end that hold secrets."""
 
 
+def last_line(printed: bytes) -> str:
+    """Return the last line with a word of what a process printed, without secrets; "": none."""
+    lines = (line.strip() for line in reversed(printed.decode(errors="replace").splitlines()))
+    return redacted(next(filter(None, lines), ""))
+
+
 def redacted(text: str) -> str:
     """`text` with the secrets in it masked: a URI, an error message, a whole traceback.
 
