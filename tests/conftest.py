@@ -126,13 +126,8 @@ def start() -> Iterator[Callable[..., Sweep]]:
 
 def parabola(folder: Path, name: str, *overrides: str) -> str:
     """Runs an untracked study of the parabola in `folder`; what it printed."""
-    flags = [
-        *("-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool"),
-        *(f"hydra.sweep.dir=multirun/{name}", f"hydra.sweeper.study_name={name}"),
-        "hydra.sweeper.tracking.name=off",
-    ]
     done = subprocess.run(
-        [sys.executable, str(APP), *flags, *overrides],
+        command(*overrides, name=name, folder=Path("multirun", name)),
         cwd=folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

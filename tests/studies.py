@@ -25,13 +25,19 @@ PATIENCE_SECONDS = 180.0
 """What takes so long has gone wrong, also on a machine that is slow and busy."""
 
 
-def command(*overrides: str, app: Path = APP) -> list[str]:
-    """A sweep into `STUDY`."""
-    flags = ["-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool", f"hydra.sweep.dir={STUDY}"]
-    return [
-        *(sys.executable, str(app), *flags),
-        *(UNTRACKED, "hydra.sweeper.study_name=study", *overrides),
-    ]
+def command(
+    *overrides: str, app: Path = APP, name: str = "study", folder: Path | None = STUDY
+) -> list[str]:
+    """A sweep of a study.
+
+    Args:
+        name: as it is typed.
+        folder: of the study; None: where it has one, or Hydra's default, one of today.
+    """
+    flags = ["-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool"]
+    into = [f"hydra.sweep.dir={folder}"] if folder else []
+    of_study = [UNTRACKED, f"hydra.sweeper.study_name={name}"]
+    return [sys.executable, str(app), *flags, *into, *of_study, *overrides]
 
 
 def sweep(*overrides: str) -> subprocess.CompletedProcess[str]:

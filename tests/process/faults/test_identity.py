@@ -261,9 +261,7 @@ def test_a_second_project_on_this_machine_has_a_folder_of_its_own(monkeypatch):
     swept("+x=1,2", shared)
     Path("other").mkdir()
     monkeypatch.chdir("other")
-    typed = [*command("+x=1,2,3")[:2], "-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool"]
-    of_study = ["hydra.sweeper.study_name=study", "hydra.sweeper.tracking.name=off", shared]
-    subprocess.run([*typed, *of_study, "+x=1,2,3"], check=True)
+    subprocess.run(command("+x=1,2,3", shared, folder=None), check=True)
     assert [path.parent.name for path in Path("multirun").rglob("2/record.jsonl")] != []
     assert not Path("../multirun/study/2").exists()
 

@@ -5,14 +5,13 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import optuna
 import psutil
 import pytest
-from studies import APP, PATIENCE_SECONDS
+from studies import PATIENCE_SECONDS, command
 
 from hrm_sweep.runs import record
 
@@ -24,16 +23,11 @@ are there, which takes seconds where other work goes on."""
 
 
 def start() -> subprocess.Popen[bytes]:
-    flags = ["-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool", "hydra.launcher.workers=2"]
-    settings = ["hydra.sweep.dir=multirun/study", "hydra.sweeper.study_name=study"]
-    off = ["hydra.sweeper.tracking.name=off", "hydra.sweeper.max_attempts=1000"]
+    settings = ["hydra.launcher.workers=2", "hydra.sweeper.max_attempts=1000"]
     space = [f"+x=range(0,{TRIALS})", "+pause=0.02", f"+checkpoint_every={CHECKPOINT_EVERY}"]
     with Path("printed.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, str(APP), *flags, *settings, *off, *space],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            command(*settings, *space), stdout=log, stderr=log, start_new_session=True
         )
 
 

@@ -71,12 +71,9 @@ def start_study() -> None:
 
 
 def extend(name: str) -> None:
-    """Resumes a study with a fourth point; Hydra's default folder is one of today."""
-    typed = [*command("+x=1,2,3,4")[:2], "-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool"]
-    of_study = [f"hydra.sweeper.study_name='{name}'", "hydra.sweeper.tracking.name=off"]
-    resumed = subprocess.run(
-        [*typed, *of_study, "+x=1,2,3,4"], capture_output=True, text=True, check=False
-    )
+    """Resumes a study with a fourth point."""
+    typed = command("+x=1,2,3,4", name=f"'{name}'", folder=None)
+    resumed = subprocess.run(typed, capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
 
 
