@@ -48,6 +48,7 @@ def follow(folder: Path, whole: Callable[[Found], Found], say: Callable[[str], N
                     seen = now
                 if not goes_on:
                     return
+                process.raise_again()
                 time.sleep(max(POLL_SECONDS, REST * (time.monotonic() - begun)))
     except KeyboardInterrupt:
         stop_following(folder)

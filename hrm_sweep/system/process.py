@@ -212,7 +212,7 @@ _raised: list[int] = []
 
 
 def raise_again() -> None:
-    """Raise what Python has dropped, because it came within a destructor."""
+    """Raise what Python has dropped, because it came within a destructor, if anything is."""
     if _raised:
         raise interruption(_raised[-1])
 

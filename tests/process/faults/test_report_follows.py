@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from studies import STUDY, awaiting, begun, steps, until
+from studies import STUDY, awaiting, begun, expect_signals, steps, until
 
 PAGE = STUDY / "report.html"
 FOLLOWS = '<meta http-equiv="refresh"'
@@ -19,7 +19,7 @@ def page() -> str:
 def watch(log: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "hrm_sweep", "report", "study", "--watch"]
     with log.open("w") as printed:
-        return subprocess.Popen(command, stdout=printed, stderr=printed)
+        return subprocess.Popen(command, stdout=printed, stderr=printed, preexec_fn=expect_signals)
 
 
 @pytest.fixture
