@@ -289,7 +289,7 @@ def test_a_moved_project_asks_its_own_database(monkeypatch):
     assert "Trial 1 of study: x=2" in hrm_sweep("best", "two/out/study")
 
 
-@pytest.mark.parametrize("folder", ["out/exps", "a b/(c), d=e", "x#1/100%?"])
+@pytest.mark.parametrize("folder", ["a b/(c), d=e", "x#1/100%?"])
 def test_a_study_outside_multirun_is_found_by_name_and_by_path(folder):
     where = f"hydra.sweep.dir='{folder}'"
     printed = swept("+x=1,2", where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -187,6 +188,19 @@ def test_a_study_that_runs_keeps_its_name(start):
     assert len(trials("new")) == 2
 
 
+@pytest.fixture(scope="module")
+def with_names_taken(tmp_path_factory) -> Path:
+    """A study beside whatever else has a name; what is refused leaves it as it is."""
+    project = tmp_path_factory.mktemp("taken")
+    with contextlib.chdir(project):
+        start_study()
+        write_run("taken")
+        Path("multirun/folder").mkdir()
+        optuna.create_study(study_name="other", storage=URL)
+        shutil.copytree("multirun/study", "multirun/copy")
+    return project
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -202,12 +216,8 @@ def test_a_study_that_runs_keeps_its_name(start):
         pytest.param(["copy", "new"], "multirun/copy: is a copy of /", id="copy"),
     ],
 )
-def test_a_name_that_cannot_be_given(arguments, words):
-    start_study()
-    write_run("taken")
-    Path("multirun/folder").mkdir()
-    optuna.create_study(study_name="other", storage=URL)
-    shutil.copytree("multirun/study", "multirun/copy")
+def test_a_name_that_cannot_be_given(arguments, words, with_names_taken, monkeypatch):
+    monkeypatch.chdir(with_names_taken)
     said = hrm_sweep("rename", *arguments, code=2)
     assert words in said
     assert said.count("\n") == 1

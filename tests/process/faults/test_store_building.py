@@ -122,8 +122,7 @@ class TestTheUsersOwnMlflow:
         with pytest.raises(TrackingError, match=r"mlflow\.db: .*MLflow"):
             check(f"sqlite:///{path}")
 
-    @pytest.mark.parametrize("_", range(3))
-    def test_in_the_workers_of_a_study_shares_its_fresh_database(self, tmp_path, monkeypatch, _):
+    def test_in_the_workers_of_a_study_shares_its_fresh_database(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         uri = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
         typed = command(
