@@ -24,7 +24,6 @@ from tests.chaos.scenarios import CHECKPOINTS_OFTEN, Scenario
 MARK = "CHAOS_EPISODE"
 """Variable that tells the processes of an episode from all others, also orphans."""
 MOST_STARTS = 8
-SECONDS_TO_BE_GONE = 20.0
 REMEDY = re.compile(r"\b(mv \S+ \S+)")
 
 
@@ -123,7 +122,7 @@ class Victim:
             self.ends()
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.wait(timeout=SECONDS_TO_BE_GONE)
+                process.wait(timeout=PATIENCE_SECONDS)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the sweep's process group, as a terminal does."""
@@ -169,8 +168,8 @@ class Victim:
         return found
 
     def leftovers(self) -> list[str]:
-        """Return the commands of processes that outlive the study; wait for them a while."""
-        end = time.monotonic() + SECONDS_TO_BE_GONE
+        """Return the commands of processes that outlive the study, however long they are given."""
+        end = time.monotonic() + PATIENCE_SECONDS
         while (left := self.processes()) and time.monotonic() < end:
             time.sleep(0.1)
         return [command_of(process) for process in left]

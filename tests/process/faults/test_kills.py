@@ -16,10 +16,6 @@ from studies import PATIENCE_SECONDS, command
 from hrm_sweep.runs import record
 
 TRIALS, STEPS, CHECKPOINT_EVERY = 6, 10, 3
-GONE_SECONDS = 2.0
-BORN_SECONDS = 8.0
-"""A process that is just being born notices its parent's death when Python and its own main module
-are there, which takes seconds where other work goes on."""
 
 
 def start() -> subprocess.Popen[bytes]:
@@ -86,10 +82,7 @@ def kill(process: subprocess.Popen[bytes], whom: str, chance: random.Random) -> 
     else:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    born = time.time() - BORN_SECONDS
-    young = [child for child in children if child.create_time() > born]
-    _, alive = psutil.wait_procs([*set(children) - {*young}], timeout=GONE_SECONDS)
-    alive += psutil.wait_procs(young, timeout=PATIENCE_SECONDS)[1]
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_SECONDS)
     assert not alive, "a process outlived its study"
 
 
