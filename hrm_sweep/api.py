@@ -40,7 +40,8 @@ def sweep(overrides: Sequence[str], task: Callable[..., Any] | None = None) -> S
 
     Raises:
         InputError: something cannot be used; nothing has been created.
-        HrmSweepError: the study cannot go on, such as without its database; what is measured stays.
+        HrmSweepError: the study cannot continue, such as without its database; what was measured
+            stays.
         KeyboardInterrupt: the study was stopped.
     """
     if isinstance(overrides, str):

@@ -44,7 +44,7 @@ END_OF_TIME = 100_000.0
 
 
 class FakeClock:
-    """Time passes when somebody waits, as far as the next event."""
+    """Time passes while the code under test waits, as far as the next event."""
 
     def __init__(self) -> None:
         self.now = 0.0

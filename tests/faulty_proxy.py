@@ -13,7 +13,7 @@ from typing import Any
 Fault = str
 """pass, 500, 429, hang (no answer, nothing done), reset, lost (done, no answer), late (done when
 `release` is set, no answer), half (only half of the body comes through), garbage (done, and the
-answer is a page of somebody else), slow (after two seconds)."""
+answer is a page of another server), slow (after two seconds)."""
 
 
 class FaultyProxy:

@@ -134,7 +134,7 @@ def complete() -> dict[int, bytes]:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has waited for yet has."""
+    """Whether a process has ended; one that was not waited for yet has."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -27,7 +27,7 @@ def describe(run: Run, study: Study | None = None) -> dict[str, Any]:
     """Return a run as a tree of plain values, without its curves.
 
     Args:
-        study: that a trial is one of; None: the one in whose folder it lies.
+        study: that a trial is one of; None: the one whose folder it is in.
     """
     study = study or study_around(run)
     copy_of = run.copy_of

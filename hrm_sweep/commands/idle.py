@@ -39,7 +39,7 @@ def check_no_sweep_in(study: Study) -> None:
         raise StudyError(f"{study.folder}: a sweep {works_there}; stop it first")
 
 
-def check_nobody_runs(study: Study, running: Others) -> None:
+def check_no_sweep_runs(study: Study, running: Others) -> None:
     """Check that no sweep anywhere runs trials of a study.
 
     Args:

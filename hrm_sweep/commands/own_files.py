@@ -43,7 +43,7 @@ def remove_study(folder: Path) -> list[str]:
 def remove_run(run: Run) -> list[str]:
     """Remove a single run from its folder, and the folder if it is empty then.
 
-    The folder goes whole if it lies in `multirun/`, where only runs write. Any other one is the
+    The folder is removed whole if it is in `multirun/`, where only runs write. Any other one is the
     user's own choice, with `hydra.run.dir`, and may have files of his.
 
     Returns:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hrm_sweep.commands.addresses import storage_of
 from hrm_sweep.commands.command import Command
-from hrm_sweep.commands.idle import check_idle, check_nobody_runs
+from hrm_sweep.commands.idle import check_idle, check_no_sweep_runs
 from hrm_sweep.commands.resolve import find, resolve_whole
 from hrm_sweep.commands.sync import send_annotations
 from hrm_sweep.engine.limits import check_name
@@ -125,7 +125,7 @@ def _name(study: Study, new: str, target: Path) -> None:
         return
     if any(each.study_name == new and each is not known for each in found):
         raise StudyError(f"name={new}: {study.storage} has a study of that name; take another one")
-    check_nobody_runs(study, running_of_others(known))
+    check_no_sweep_runs(study, running_of_others(known))
     here = Place.here(study.folder)
     for place in places(known):
         if place not in (here, Place.here(target)) and (not place.is_local or place.has(study.id)):

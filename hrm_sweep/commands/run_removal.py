@@ -29,7 +29,7 @@ class RunRemoval:
 
     def __init__(self, run: Run) -> None:
         self.name, self._run = run.name, run
-        self._check_nobody_writes()
+        self._check_no_writer()
         files.check_writable(run.folder)
         sent = sent_runs(run.folder)
         self._original = _original_of(run)
@@ -58,12 +58,12 @@ class RunRemoval:
 
     def remove(self, *, is_seen: bool) -> list[str]:  # noqa: ARG002  nothing here is in doubt
         """Remove it and return the names of what stays in its folder, which is not the run's."""
-        self._check_nobody_writes()
+        self._check_no_writer()
         if self._run_ids:
             delete_in_mlflow(self._uri, self._run_ids)
         return own_files.remove_run(self._run)
 
-    def _check_nobody_writes(self) -> None:
+    def _check_no_writer(self) -> None:
         run = Run.open(self.folder)
         if run.unknown_writer:
             raise StudyError(f"{self.name}: {describe_unknown(run.unknown_writer, reference(run))}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hrm_sweep import formatting
 from hrm_sweep.commands import own_files
 from hrm_sweep.commands.addresses import storage_of, tracking_of
-from hrm_sweep.commands.idle import check_idle, check_no_sweep_in, check_nobody_runs
+from hrm_sweep.commands.idle import check_idle, check_no_sweep_in, check_no_sweep_runs
 from hrm_sweep.runs.export_state import ExportState
 from hrm_sweep.runs.places import Place, Whereabouts, whereabouts
 from hrm_sweep.runs.run_folders import run_folders
@@ -92,15 +92,15 @@ def _belongings(study: Study) -> _Belongings:
     from hrm_sweep.engine.other_sweeps import running_of_others
     from hrm_sweep.storage.optuna_storage import SharedStorage
 
-    lies, here, url = whereabouts(study), Place.here(study.folder), storage_of(study)
-    run_ids, mlflow = ([], "") if _shares_runs(study, lies) else _runs_in_mlflow(study)
-    in_doubt = bool(run_ids) and lies is Whereabouts.RECEIVED
-    original = Place.of_record(study.place) if study.place and lies is Whereabouts.COPY else None
+    where, here, url = whereabouts(study), Place.here(study.folder), storage_of(study)
+    run_ids, mlflow = ([], "") if _shares_runs(study, where) else _runs_in_mlflow(study)
+    in_doubt = bool(run_ids) and where is Whereabouts.RECEIVED
+    original = Place.of_record(study.place) if study.place and where is Whereabouts.COPY else None
     known = known_study(study, url)
     if known is None or original_of(known, study, url):
         return _Belongings(None, run_ids, mlflow, original, are_runs_in_doubt=in_doubt)
     registered = places(known)
-    check_nobody_runs(study, running_of_others(known))
+    check_no_sweep_runs(study, running_of_others(known))
     storage = SharedStorage(url)
     with storage.exclusive_transaction(study.name):  # shows that it can be written
         pass
@@ -108,9 +108,9 @@ def _belongings(study: Study) -> _Belongings:
     return _Belongings(storage, run_ids, mlflow, original, others, in_doubt)
 
 
-def _shares_runs(study: Study, lies: Whereabouts) -> bool:
+def _shares_runs(study: Study, where: Whereabouts) -> bool:
     """Return whether the MLflow of a copied folder is that of its original."""
-    if lies is not Whereabouts.COPY or not study.place or not study.tracking:
+    if where is not Whereabouts.COPY or not study.place or not study.tracking:
         return False
     return bool(redacted(tracking_of(study)) == study.place["tracking"])
 

@@ -27,7 +27,7 @@ class Slots(Protocol):
 
     @property
     def questions(self) -> Questions:
-        """Trials that wait to hear whether they go on."""
+        """Trials that wait for the verdict of the pruner."""
         ...
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> Future[Any]:
@@ -59,7 +59,7 @@ class Slots(Protocol):
         ...
 
     def answer(self, number: int, step: int, prune: str) -> None:
-        """Let a trial go on after a step; `prune` is a reason to end it instead, or ""."""
+        """Let a trial continue after a step; `prune` is a reason to end it instead, or ""."""
         ...
 
     def ask_to_stop(self) -> None:
@@ -89,7 +89,7 @@ class Outliving(Protocol):
         ...
 
     def leave(self) -> bool:
-        """Return whether the user, who has interrupted the sweep, lets running jobs go on.
+        """Return whether the user, who has interrupted the sweep, lets running jobs continue.
 
         Then `close` ends none of them.
         """

@@ -162,7 +162,7 @@ class Scheduler:
     def _recover(self) -> None:
         """Take over trials of dead sweeps.
 
-        Those whose jobs live go on, those that had ended get their result, others wait.
+        Those whose jobs live continue, those that had ended get their result, others wait.
         """
         if isinstance(self._slots, Outliving):
             for future, flight in self._sync.adopt(self._slots.adopt).items():
@@ -248,7 +248,7 @@ class Scheduler:
             state.is_closed = state.is_out_of_patience = state.num_since_best >= patience
 
     def _judge(self) -> None:
-        """Let trials that ask go on, or end as pruned; while the database is away they go on."""
+        """Let trials that ask continue, or end as pruned; without the database all continue."""
         running = {flight.progress.number: flight for flight in self._in_flight.values()}
         folders = {number: flight.progress.folder for number, flight in running.items()}
         asked = self._slots.questions.take(folders)
@@ -392,7 +392,7 @@ class Scheduler:
         self._state.database_error = self._retry.trouble.reason if self._retry.trouble else ""
 
     def _leave(self) -> None:
-        """End without the running trials, whose jobs go on; the next sweep adopts them."""
+        """End without the running trials, whose jobs continue; the next sweep adopts them."""
         self._state.is_closed = self._is_stopping = True
         with process.defer_interrupts():
             for future in [future for future in self._in_flight if future.done()]:

@@ -63,7 +63,7 @@ class SharedSettings:
         for override in others:
             try:
                 alone = self._read(compose([*fixed, override]))
-            except HydraException:  # it goes only with another one
+            except HydraException:  # it is valid only with another one
                 continue
             for key in _differences(without, alone):
                 if key in changed:

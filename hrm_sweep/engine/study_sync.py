@@ -57,7 +57,7 @@ class InFlightTrial:
 
     @property
     def was_told(self) -> bool:
-        """Whether Optuna has been told how the last attempt ended, before this one was taken."""
+        """Whether Optuna has got the end of the last attempt, before this one was taken."""
         return self.trial.user_attrs.get(ENDED_MS) == self.progress.ended_ms
 
     def read(self) -> None:

@@ -83,7 +83,7 @@ class LargeFiles:
         self._kept: dict[str, list[str]] = {}
         """URLs of what was kept of a file: the last one, and the one before."""
         self._named: set[str] = set()
-        """Files that the user was told of."""
+        """Files that a notice has named to the user."""
 
     def is_too_large(self, size: int) -> bool:
         """Return whether a file of so many bytes stays away from home."""

@@ -57,7 +57,7 @@ class Removed(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """The job waits after a step to hear whether it goes on."""
+    """The job waits after a step for the verdict of the pruner."""
 
     step: int
 

@@ -60,7 +60,7 @@ class Pool:
         may_fork: whether processes may be forked of one that has imported `preload`.
         timeout: seconds that a job may take; None: no limit.
         job: Hydra's context, the config and the task function.
-        questions: gets those of the jobs, whether they go on.
+        questions: gets those of the jobs, whether they continue.
 
     Raises:
         SystemExit: this is a worker, whose main module starts another pool.
@@ -107,7 +107,7 @@ class Pool:
         return job.future
 
     def answer(self, number: int, prune: str) -> None:
-        """Answer a job that has asked whether it goes on; `prune` says why not, or is empty."""
+        """Answer a job that has asked whether it continues; `prune` says why not, or is empty."""
         for slot in self._slots:
             slot.answer(number, prune)
 

@@ -45,7 +45,7 @@ class RayJobs:
     Args:
         config: checked by its `check_settings`.
         job: Hydra's context, the config of the sweep and the task function.
-        questions: gets those of the jobs, whether they go on.
+        questions: gets those of the jobs, whether they continue.
 
     Raises:
         ConfigError: there is no such cluster, or none of its nodes has what a job demands.
@@ -103,7 +103,7 @@ class RayJobs:
             output.show("No node of the cluster has room for a trial; they wait for one")
 
     def answer(self, number: int, step: int, prune: str) -> None:
-        """Answer a job that has asked whether it goes on."""
+        """Answer a job that has asked whether it continues."""
         for run in [*self._runs.values()]:
             if run.attempt.job.number == number:
                 self._mailboxes.send(run.name, Answer(step, prune))

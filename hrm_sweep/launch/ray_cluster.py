@@ -99,7 +99,7 @@ def _connect(config: RayConfig) -> None:
         _check_that_it_answers(address)
     settings: dict[str, Any] = {}
     if address is None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it is nobody's cluster but ours
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # the cluster is ours alone
         settings = {"num_cpus": usable_cores(), "include_dashboard": False}
     try:
         with _kept_signals():
@@ -125,7 +125,7 @@ def _connect(config: RayConfig) -> None:
 
 
 def _check_that_it_answers(address: str) -> None:
-    """Check that somebody listens, for which Ray itself would wait more than a minute."""
+    """Check that a server listens, for which Ray itself would wait more than a minute."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_CONNECT).close()

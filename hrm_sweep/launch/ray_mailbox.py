@@ -1,7 +1,7 @@
 """Mailboxes in which the driver leaves messages for jobs: one small actor on its own node.
 
 Ray has no way to say something to a task that runs; an actor can be asked from everywhere. Whatever
-becomes of it, no job fails: a question that stays unanswered lets its trial go on.
+becomes of it, no job fails: a question that stays unanswered lets its trial continue.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SECONDS_BETWEEN_TRIES = 1.0
 
 
 class Answer(NamedTuple):
-    """Says whether a trial goes on after a step: `prune` is why not, or empty."""
+    """Says whether a trial continues after a step: `prune` is why not, or empty."""
 
     step: int
     prune: str

@@ -41,7 +41,7 @@ class RemoteJobs:
         threads: of each worker.
         timeout: seconds that a job may take; None: no limit.
         limits: which files travel.
-        questions: gets those of the jobs, whether they go on.
+        questions: gets those of the jobs, whether they continue.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class RemoteJobs:
 
 
 def _for_nodes(task: TaskFunction, config: DictConfig) -> TaskFunction:
-    """Return a task that is told nothing of the driver's MLflow, and where its folder is at home.
+    """Return a task that knows nothing of the driver's MLflow, but where its folder is at home.
 
     A database of the driver is out of a node's reach, and an address may hold a password.
     """

@@ -132,7 +132,7 @@ class SlurmSlots:
             self._trouble = str(error)
 
     def leave(self) -> bool:
-        """Ask the user whether jobs are to go on without this sweep; return the answer."""
+        """Ask the user whether jobs are to continue without this sweep; return the answer."""
         if not (num := len(self._jobs)):
             return False
         jobs, how = formatting.pluralize(num, "job"), self._config.on_interrupt
@@ -232,7 +232,7 @@ def _check_installed() -> None:
 
 
 def _is_to_leave(jobs: str) -> bool:
-    """Return what the user answers; Ctrl-C instead of an answer leaves the jobs, which can go on.
+    """Return what the user answers; Ctrl-C instead of an answer leaves the jobs, which continue.
 
     Without a terminal they are cancelled.
     """

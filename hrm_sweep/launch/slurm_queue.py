@@ -18,7 +18,7 @@ ENDED = frozenset(
     "COMPLETED FAILED CANCELLED TIMEOUT DEADLINE PREEMPTED NODE_FAIL BOOT_FAIL OUT_OF_MEMORY "
     "REVOKED".split()
 )
-"""States from which no job goes on. One that is COMPLETING has processes still."""
+"""States in which a job has no process any more. One that is COMPLETING has."""
 SECONDS_OF_A_COMMAND = 60.0
 KEPT = ("SLURM_CONF",)
 NOT_FOR_JOBS = ("SLURM_", "SRUN_", "SUBMITIT_", "HRM_SWEEP_STORAGE")

@@ -2,8 +2,8 @@
 
 A socket leads to the sweep. It brings the preparation, the payload, then jobs; back go READY and,
 for each job, its pickled `JobReturn`, or RAISED and the exception of Hydra; LEAVING stands before
-the last one. A job that asks whether it goes on sends ASKED and a step; its ANSWER is the reason to
-prune it, or nothing. When the stream ends, the sweep is gone, however it died, and this process
+the last one. A job that asks whether it continues sends ASKED and a step; its ANSWER is the reason
+to prune it, or nothing. When the stream ends, the sweep is gone, however it died, and this process
 ends with all that it has started.
 """
 
@@ -108,7 +108,7 @@ def main(descriptor: int) -> None:
 
 
 class _SocketChannel:
-    """Asks the sweep after a report whether the trial goes on; see `Channel`."""
+    """Asks the sweep after a report whether the trial continues; see `Channel`."""
 
     def __init__(self, connection: Connection) -> None:
         self.answers: queue.SimpleQueue[str] = queue.SimpleQueue()

@@ -86,7 +86,7 @@ class WorkerProcess:
         return self._connection.recv_bytes()
 
     def next_event(self, timeout: float = math.inf) -> int | bytes | Exception:
-        """Return the step after which its job asks whether it goes on, or how the job ended.
+        """Return the step after which its job asks whether it continues, or how the job ended.
 
         That is its pickled result, an exception of Hydra, or `WorkerDied`.
 

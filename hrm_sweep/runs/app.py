@@ -85,7 +85,7 @@ class App:
         return line
 
     def moved(self, before: str, now: Path) -> App:
-        """Return the app in the folder that lies to `now` as its own lay to `before`.
+        """Return the app in the folder that is related to `now` as its own was to `before`.
 
         A project that was moved or copied as a whole is run where it is.
 

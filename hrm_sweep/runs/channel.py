@@ -26,9 +26,9 @@ class Channel(Protocol):
     """The trial's end of a channel."""
 
     def ask(self, step: int) -> str:
-        """Return why the trial is to be pruned after a step; "": it goes on.
+        """Return why the trial is to be pruned after a step; "": it continues.
 
-        It goes on, too, if the driver does not answer.
+        It continues, too, if the driver does not answer.
         """
         ...
 
@@ -50,7 +50,7 @@ def channel_of(folder: Path) -> Channel:
 class FolderChannel:
     """Channel of two files in a trial's folder.
 
-    A question that nobody answers in time is the last one that is waited for, until an answer shows
+    A question that gets no answer in time is the last one that is waited for, until an answer shows
     that a driver is there again.
     """
 
@@ -86,7 +86,7 @@ def question_in(folder: Path) -> tuple[str, int] | None:
 
 
 def answer_in(folder: Path, name: str, prune: str) -> None:
-    """Answer a question; `prune` is the reason to prune, or "" to go on."""
+    """Answer a question; `prune` is the reason to prune, or "" to let it continue."""
     with contextlib.suppress(OSError):  # the folder is gone: so is the trial
         _write(folder / ANSWER, {"name": name, "prune": prune})
 

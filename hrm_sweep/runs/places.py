@@ -1,4 +1,4 @@
-"""Where a study's folder lies, and whether that is where the study was last started.
+"""Where a study's folder is, and whether that is where the study was last started.
 
 A place is a machine and an absolute folder. The record of a study keeps the place of each of its
 starts, so a folder that was moved, copied or received from another machine is known as such.

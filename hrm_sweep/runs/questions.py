@@ -1,4 +1,4 @@
-"""Questions of running trials, whether they go on: the driver's end of the channels."""
+"""Questions of running trials, whether they continue: the driver's end of the channels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hrm_sweep.runs.channel import answer_in, question_in
 
 
 class Questions:
-    """Trials that wait to hear whether they go on. Any thread may put one."""
+    """Trials that wait for the verdict of the pruner. Any thread may put one."""
 
     def __init__(self) -> None:
         self.has_some: Future[None] = Future()

@@ -288,7 +288,7 @@ class Stopwatch:
         return self._total + (self._last - self._begin) / 1000
 
     def read(self, entry: Entry) -> None:
-        """Goes on by the next entry of the record."""
+        """Take the next entry of the record into account."""
         if entry.event == "finished":  # its seconds are also those of the attempts before it
             self._total, self._begin = float(entry.fields.get("seconds", self.seconds)), self._last
             return
@@ -298,7 +298,7 @@ class Stopwatch:
 
 
 def seconds_worked(entries: list[Entry]) -> float:
-    """By a stopwatch that has read them all."""
+    """Return the seconds that a stopwatch shows after all entries."""
     stopwatch = Stopwatch()
     for entry in entries:
         stopwatch.read(entry)

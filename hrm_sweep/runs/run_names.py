@@ -30,7 +30,7 @@ def reference(run: Run) -> str:
 
 
 def study_around(run: Run) -> Study | None:
-    """Return the study in whose folder a trial or a repeat lies; None: in that of no study."""
+    """Return the study whose folder a trial or a repeat is in; None: it is in that of no study."""
     if run.number is None:
         return None
     parents = [*run.folder.parents, *run.folder.absolute().parents]

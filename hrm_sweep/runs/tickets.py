@@ -34,7 +34,7 @@ class Adopted(NamedTuple):
     """Job of an earlier sweep that its launcher follows again."""
 
     future: Future[Any]
-    """As that of `Slots.submit`; raises `Interrupted` if nobody has seen how the job ended."""
+    """As that of `Slots.submit`; raises `Interrupted` if it is unknown how the job ended."""
     has_begun: bool
     """Whether the trial's record has entries of it; otherwise it waits to begin, or is gone."""
 

@@ -50,7 +50,7 @@ def describe_unknown(writer: Mapping[str, str], reference: str) -> str:
 
 
 def check_not_elsewhere(folder: Path) -> None:
-    """Check that a single run may go on here.
+    """Check that a single run may continue here.
 
     Raises:
         RecordError: a process that cannot be seen from here may still run it.

@@ -25,7 +25,7 @@ class Grid:
         self._index = [{step: at for at, step in enumerate(steps)} for steps in self._steps]
 
     def place_of(self, params: Mapping[str, Value]) -> Place | None:
-        """Return the place of a point; None if it is incomplete or lies between the places."""
+        """Return the place of a point; None if it is incomplete or is between the places."""
         found = []
         for axis, index in zip(self._axes, self._index, strict=True):
             step = tuple(params.get(dimension.name, math.nan) for dimension in axis)

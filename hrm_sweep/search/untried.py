@@ -93,7 +93,7 @@ class Untried(BaseSampler):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
-        """Let the sampler learn; it may stop `Study.optimize`, which nobody runs here."""
+        """Let the sampler learn; it may stop `Study.optimize`, which does not run here."""
         try:
             self._sampler.after_trial(study, trial, state, values)
         except RuntimeError as error:

@@ -103,7 +103,7 @@ class DashboardServer(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
     page = ""
-    """Address of the study's page, which nobody knows before: port and number may be any."""
+    """Address of the study's page, unknown until it is served: port and number may be any."""
 
 
 class _Quiet(WSGIRequestHandler):

@@ -81,7 +81,7 @@ class Drafts(BaseStorage):
             draft.trial.number = number
 
     def clear(self) -> None:
-        """Forget everything: nobody knows what the database has."""
+        """Forget everything: what the database has is unknown."""
         self._trials, self._growing = {}, set()
         self._is_loaded = False
         self.drop()

@@ -14,7 +14,7 @@ SECONDS_BETWEEN_TRIES = 2.0
 
 
 class RetryPolicy:
-    """Somebody's patience with a database: asks it, unless it has just failed to answer.
+    """Patience with a database: asks it, unless it has just failed to answer.
 
     Args:
         times_of_a_try: a try that takes long is repeated after so many times that long.

@@ -120,7 +120,7 @@ def _secrets_of_environment() -> list[str]:
 
 
 def is_secret(key: str) -> bool:
-    """Whether what stands under a key of this name is not for everybody."""
+    """Return whether the value under a key of this name is a secret."""
     return _KEY.search(key) is not None
 
 

@@ -23,7 +23,7 @@ class Refused(TrackingError):
 
 
 class Gone(Refused):
-    """Somebody has deleted the run."""
+    """The run was deleted there."""
 
 
 @contextmanager

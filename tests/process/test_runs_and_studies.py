@@ -32,7 +32,7 @@ def test_a_study_tells_what_it_was_asked():
     study = resolve_study("grid")
     assert (study.objective_names, study.directions) == (["objective"], ["minimize"])
     assert study.searched == ["x", "end"]
-    assert study.command.endswith("tracking.name=off +x=3,1,2 +end=well,raise")
+    assert study.command.endswith("study_name=grid +x=3,1,2 +end=well,raise")
     assert study.counted() == {"complete": 3, "failed": 3}
     assert not study.can_go_on
 

@@ -157,7 +157,7 @@ class Task:
 
     @property
     def is_balanced(self) -> bool:
-        """Whether `order` depends on what `observe` was told of the epochs before."""
+        """Whether `order` depends on what `observe` got of the epochs before."""
         return False
 
     def observe(self, metrics: Mapping[str, float]) -> None:
