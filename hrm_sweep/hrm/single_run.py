@@ -26,7 +26,7 @@ MOST_LINES = 40
 UNEVALUATED = ("train/loss", "train/token_accuracy")
 """What an epoch without evaluation shows."""
 
-_projector: Any = None
+_exporter: Any = None
 _folder: Path | None = None
 """Of the run that this process trains."""
 
@@ -52,7 +52,7 @@ def train(
         Interrupted: `last_step` was reached.
         KeyboardInterrupt: Ctrl-C; the command that continues is printed.
     """
-    global _projector, _folder
+    global _exporter, _folder
     handle = trial.current()
     _folder = handle.folder
     print(f"Run {handle.folder.name} · {cfg.model.name} on {cfg.data.name}\n", flush=True)
@@ -62,7 +62,7 @@ def train(
     if cfg.tracking.name != "off":  # after torch: both take seconds of the same cores
         from hrm_sweep.tracking.exporter_process import ExporterProcess
 
-        _projector = ExporterProcess(
+        _exporter = ExporterProcess(
             handle.folder, cfg.tracking.uri, cfg.tracking.experiment, pictures=APP.pictures
         )
         tracking = Tracking.at(cfg.tracking.uri, cfg.tracking.experiment)
@@ -82,7 +82,7 @@ def train(
     best = APP.metrics.metrics(values, formatting.matching_metrics(values, columns))
     print(f"\nBest epoch: {best}\n")
     print(f"  folder       {folder}")
-    if _projector is not None:
+    if _exporter is not None:
         print(f"  compare      {store.ui_hint(cfg.tracking.uri)}")
     return values
 
@@ -90,9 +90,9 @@ def train(
 @output.tolerated()
 def end() -> None:
     """Wait until MLflow has everything, or print what is waiting; draw what is not drawn yet."""
-    if _projector is not None:
-        if (backlog := _projector.close()).runs:
-            later = process.shell_command("sync", _projector.root.name)
+    if _exporter is not None:
+        if (backlog := _exporter.close()).runs:
+            later = process.shell_command("sync", _exporter.root.name)
             print(f"  tracking     {backlog}; later: {later}")
         elif backlog.left_out:
             print(f"  tracking     {backlog}")

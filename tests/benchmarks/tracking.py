@@ -3,10 +3,10 @@
     python tests/benchmarks/tracking.py [--write FILE]
 
 Each side trains the same recipe in a process of its own, on one thread, and takes its turn in every
-round. `plain` keeps nothing. `record` is tracking=off. `ours` is the record and the projector that
+round. `plain` keeps nothing. `record` is tracking=off. `ours` is the record and the exporter that
 sends it to MLflow meanwhile. `log_metrics` calls MLflow in the training loop, `async` with its
 asynchronous logging. All of a side runs on the cores that this command was given: with
-`taskset -c 0` in front, the projector takes its time from the training.
+`taskset -c 0` in front, the exporter takes its time from the training.
 """
 
 from __future__ import annotations
@@ -167,11 +167,11 @@ def ours(side: str, folder: Path, uri: str) -> Iterator[Log]:
     from hrm_sweep.runs import handle as trial
     from hrm_sweep.tracking.exporter_process import ExporterProcess
 
-    projector = ExporterProcess(folder, uri, side) if uri else None
+    exporter = ExporterProcess(folder, uri, side) if uri else None
     with trial.session(folder, kind="train", name=side, params={}, tags={}) as handle:
         yield lambda step, values: handle.log(values, step=step)
-    if projector:
-        assert projector.close().runs == 0
+    if exporter:
+        assert exporter.close().runs == 0
 
 
 @contextmanager

@@ -34,9 +34,9 @@ def test_a_study_appears_in_mlflow_while_it_runs(tmp_path, uri, truth):
     with Record(root) as study:
         study.append("started", name="otter", kind="study")
         begin = time.monotonic()
-        projector = ExporterProcess(root, uri, "hrm_sweep", pictures=APP.pictures)
+        exporter = ExporterProcess(root, uri, "hrm_sweep", pictures=APP.pictures)
         waited = time.monotonic() - begin
-        pid = projector._process.pid
+        pid = exporter._process.pid
         with Record(root / "0") as trial:
             trial.append("started", name="trial 0")
             until(lambda: len(truth.runs()) == 2)
@@ -52,7 +52,7 @@ def test_a_study_appears_in_mlflow_while_it_runs(tmp_path, uri, truth):
         until(lambda: truth.run("trial 0").info.status == "FINISHED")
         assert truth.files("trial 0")["training_metrics.png"].startswith(b"\x89PNG")
         study.append("finished", outcome="complete")
-    assert projector.close() == Backlog(sent=3)
+    assert exporter.close() == Backlog(sent=3)
     assert truth.run("otter").info.status == "FINISHED"
     assert is_gone(pid)
 

@@ -41,7 +41,7 @@ time.sleep(600)
 
 
 def parent(root: Path, uri: str, steps: int) -> tuple[subprocess.Popen[str], int]:
-    """A process that studies and projects, and the process id of its projector."""
+    """A process that studies and exports, and the process id of its exporter."""
     process = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(root), uri, str(steps)],
         stdout=subprocess.PIPE,
@@ -85,9 +85,9 @@ def test_it_sends_the_rest_and_the_truth_when_its_parent_is_killed(tmp_path, uri
 def test_a_server_that_is_down_is_left_alone_soon_and_told_without_its_password(tmp_path):
     with Record(tmp_path / "run") as record:
         record.append("started", name="run")
-        projector = ExporterProcess(tmp_path / "run", "http://me:c4n4ry@127.0.0.1:9", "hrm_sweep")
+        exporter = ExporterProcess(tmp_path / "run", "http://me:c4n4ry@127.0.0.1:9", "hrm_sweep")
         arguments = subprocess.run(
-            ["ps", "-o", "args=", "-p", str(projector._process.pid)],
+            ["ps", "-o", "args=", "-p", str(exporter._process.pid)],
             capture_output=True,
             text=True,
             check=True,
@@ -97,7 +97,7 @@ def test_a_server_that_is_down_is_left_alone_soon_and_told_without_its_password(
         record.metrics(1, {"x": 1.0})
         begin = time.monotonic()
         record.append("finished", outcome="complete", artifacts=["config.yaml"])
-    backlog = projector.close()
+    backlog = exporter.close()
     assert time.monotonic() - begin < PATIENCE_SECONDS
     assert str(backlog) == (
         "1 measurement and 1 file of 1 run not in MLflow yet "
@@ -153,10 +153,10 @@ class TestTheEnd:
         with Record(tmp_path / "run") as record:
             record.append("started", name="run")
             record.append("finished", outcome="complete")
-        projector = ExporterProcess(tmp_path / "run", uri, "hrm_sweep")
-        backlog = projector.close(timeout=0.1)
+        exporter = ExporterProcess(tmp_path / "run", uri, "hrm_sweep")
+        backlog = exporter.close(timeout=0.1)
         assert str(backlog) == ("1 run not in MLflow yet (it takes too long)")
-        assert is_gone(projector._process.pid)
+        assert is_gone(exporter._process.pid)
         assert sync(tmp_path / "run", uri, "hrm_sweep").runs == 0
         assert truth.run("run").info.status == "FINISHED"
 
@@ -165,27 +165,27 @@ class TestTheEnd:
             record.append("started", name="run")
             record.append("finished", outcome="complete")
         uri = f"http://me:c4n4ry@127.0.0.1:{silent_server.getsockname()[1]}"
-        projector = ExporterProcess(tmp_path / "run", uri, "hrm_sweep")
+        exporter = ExporterProcess(tmp_path / "run", uri, "hrm_sweep")
         connection, _ = silent_server.accept()
         begin = time.monotonic()
-        backlog = projector.close()
+        backlog = exporter.close()
         assert time.monotonic() - begin < PATIENCE_SECONDS
         connection.close()
         assert (backlog.runs, backlog.reason.partition(": ")[2]) == (1, "no answer in time")
 
-    def test_of_a_projector_is_no_end_of_projecting(self, tmp_path, uri, truth):
+    def test_of_an_exporter_is_no_end_of_exporting(self, tmp_path, uri, truth):
         with Record(tmp_path / "run") as record:
             record.append("started", name="run")
-            projector = ExporterProcess(tmp_path / "run", uri, "hrm_sweep")
+            exporter = ExporterProcess(tmp_path / "run", uri, "hrm_sweep")
             for step in range(1, 101):
                 record.metrics(step, {"x": step})
                 if step in (30, 60):
-                    projector._process.kill()
-                    projector._process.wait()
-                    projector.tick()
+                    exporter._process.kill()
+                    exporter._process.wait()
+                    exporter.tick()
                 time.sleep(0.05)
             record.append("finished", outcome="complete")
-        assert projector.close().runs == 0
+        assert exporter.close().runs == 0
         assert [row[1] for row in truth.metrics("run")] == list(range(1, 101))
         assert len(truth.runs()) == 1
 
@@ -264,11 +264,11 @@ def test_two_thousand_finished_trials_cost_little(tmp_path, uri, truth):
         assert sync(root, uri, "hrm_sweep").runs == 0
         for number in range(1, 2000):  # sent as well, says their cursor
             shutil.copytree(root / "0", root / str(number))
-        projector = ExporterProcess(root, uri, "hrm_sweep")
+        exporter = ExporterProcess(root, uri, "hrm_sweep")
         with Record(root / "2000") as record:
             record.append("started", name="the last")
             until(lambda: len(truth.runs()) == 3)
-            pid = projector._process.pid
+            pid = exporter._process.pid
             begin = cpu_seconds(pid)
             assert begin < 3 * cpu_seconds_of_an_import()
             time.sleep(5)
@@ -281,7 +281,7 @@ def test_two_thousand_finished_trials_cost_little(tmp_path, uri, truth):
                 again.append("finished", outcome="failed")
             record.append("finished", outcome="complete")
         study.append("finished", outcome="complete")
-    assert projector.close().runs == 0
+    assert exporter.close().runs == 0
 
 
 def cpu_seconds(pid: int) -> float:

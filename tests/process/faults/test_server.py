@@ -14,7 +14,6 @@ from tracking_server import TrackingServer
 
 from hrm_sweep.runs.export_state import Backlog, waiting
 from hrm_sweep.runs.record import Record
-from hrm_sweep.tracking import exporter
 from hrm_sweep.tracking.exporter import Exporter
 from hrm_sweep.tracking.exporter_process import ExporterProcess, sync
 from hrm_sweep.tracking.exporter_thread import PATIENCE_SECONDS
@@ -55,19 +54,19 @@ def write_study(root: Path, *, trials: Sequence[str] = TRIALS) -> None:
         study.append("finished", outcome="complete")
 
 
-def project(root: Path, uri: str, *, experiment: str, seconds: float = 180) -> Backlog:
-    projecting = Exporter(root, tracking_uri=uri, experiment=experiment)
+def export(root: Path, uri: str, *, experiment: str, seconds: float = 180) -> Backlog:
+    exporting = Exporter(root, tracking_uri=uri, experiment=experiment)
     end = time.monotonic() + seconds
     try:
         while True:
             begin = time.monotonic()
-            backlog = projecting.step()
+            backlog = exporting.step()
             assert time.monotonic() - begin < 60
-            if not (backlog.runs or projecting.reason) or time.monotonic() > end:
+            if not (backlog.runs or exporting.reason) or time.monotonic() > end:
                 return backlog
             time.sleep(0.05)
     finally:
-        projecting.close()
+        exporting.close()
 
 
 def check(server: TrackingServer, root: Path, *, trials: Sequence[str] = TRIALS) -> None:
@@ -106,11 +105,11 @@ def each_once(fault: str, *parts: str) -> Callable[[str, str, bytes], str]:
 
 @pytest.mark.parametrize("fault", ["pass", "500", "429", "reset", "lost"])
 def test_every_request_fails_once(tmp_path, server, proxy, fault, monkeypatch):
-    monkeypatch.setattr(exporter, "MAX_DELAY_SECONDS", 0.25)
+    monkeypatch.setattr("hrm_sweep.tracking.exporter.MAX_DELAY_SECONDS", 0.25)
     root = tmp_path / f"once-{fault}"
     write_study(root, trials=["0"])
     proxy.choose = each_once(fault, "")
-    assert project(root, proxy.uri, experiment=root.name).sent == STEPS
+    assert export(root, proxy.uri, experiment=root.name).sent == STEPS
     assert fault == "pass" or len(proxy.faults) > 15
     check(server, root, trials=["0"])
 
@@ -123,7 +122,7 @@ def test_answers_that_do_not_come(tmp_path, server, proxy, fault, part):
     root = tmp_path / f"{fault}-{part.replace('/', '-')}"
     write_study(root, trials=["0"])
     proxy.choose = each_once(fault, part)
-    project(root, proxy.uri, experiment=root.name)
+    export(root, proxy.uri, experiment=root.name)
     assert proxy.faults
     check(server, root, trials=["0"])
 
@@ -132,7 +131,7 @@ def test_a_run_that_is_created_after_its_creation_was_given_up(tmp_path, server,
     root = tmp_path / "late"
     write_study(root, trials=["0"])
     proxy.choose = each_once("late", "runs/create")
-    project(root, proxy.uri, experiment=root.name)
+    export(root, proxy.uri, experiment=root.name)
     check(server, root, trials=["0"])
     proxy.release.set()
     until(lambda: sum("late " in run.info.run_name for run in server.runs()) == 4)
@@ -151,7 +150,7 @@ def test_half_an_upload_is_never_a_whole_file(tmp_path, server, proxy):
         return half(method, path, body)
 
     proxy.choose = choose
-    project(root, proxy.uri, experiment=root.name)
+    export(root, proxy.uri, experiment=root.name)
     assert len(proxy.faults) == len(TRIALS)
     assert {len(content) for content in seen} <= {300_000}
     check(server, root)
@@ -160,7 +159,7 @@ def test_half_an_upload_is_never_a_whole_file(tmp_path, server, proxy):
 def test_a_server_that_is_down_before_the_start_and_again_later(tmp_path, server, proxy):
     root = tmp_path / "down"
     proxy.down()
-    projector = ExporterProcess(root, proxy.uri, root.name)
+    exporter = ExporterProcess(root, proxy.uri, root.name)
     write_study(root)
     time.sleep(4)
     proxy.up()
@@ -172,17 +171,17 @@ def test_a_server_that_is_down_before_the_start_and_again_later(tmp_path, server
     time.sleep(3)
     proxy.up()
     until(lambda: waiting(root) == Backlog())
-    assert projector.close().runs == 0
+    assert exporter.close().runs == 0
     check(server, root)
 
 
 def test_a_server_that_is_down_to_the_end_gets_all_by_sync(tmp_path, server, proxy):
     root = tmp_path / "end"
     proxy.down()
-    projector = ExporterProcess(root, proxy.uri, root.name)
+    exporter = ExporterProcess(root, proxy.uri, root.name)
     write_study(root)
     begin = time.monotonic()
-    backlog = projector.close()
+    backlog = exporter.close()
     assert time.monotonic() - begin < PATIENCE_SECONDS
     assert str(backlog) == (
         f"{len(TRIALS) * STEPS} measurements and 2 files of 3 runs not in MLflow yet "
@@ -193,16 +192,16 @@ def test_a_server_that_is_down_to_the_end_gets_all_by_sync(tmp_path, server, pro
     check(server, root)
 
 
-def test_a_killed_projector_between_the_faults(tmp_path, server, proxy):
+def test_a_killed_exporter_between_the_faults(tmp_path, server, proxy):
     """Answers get lost, and the process is killed after some of them."""
     root = tmp_path / "killed"
     write_study(root)
     proxy.choose = each_once("lost", "")
     for faults in (6, 13, 20):
-        projector = ExporterProcess(root, proxy.uri, root.name)
+        exporter = ExporterProcess(root, proxy.uri, root.name)
         until(lambda faults=faults: len(proxy.faults) >= faults or waiting(root) == Backlog())
-        projector._process.kill()
-        projector._process.wait()
+        exporter._process.kill()
+        exporter._process.wait()
     while sync(root, proxy.uri, root.name).runs:
         pass
     assert len(proxy.faults) > 10

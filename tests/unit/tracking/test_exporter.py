@@ -59,7 +59,7 @@ def write_study(folder: Path, trials: int = 2, **end: Any) -> None:
         record.append("finished", outcome="complete")
 
 
-def project(root: Path, uri: str, **options: Any) -> Backlog:
+def export(root: Path, uri: str, **options: Any) -> Backlog:
     """Steps until nothing moves any more, as a new process would."""
     projection = Exporter(root, tracking_uri=uri, experiment=EXPERIMENT, **options)
     try:
@@ -89,7 +89,7 @@ def written(folder: Path) -> list[tuple[str, int, float, int]]:
 class TestAStudy:
     def test_is_a_parent_run_with_its_trials_as_children(self, tmp_path, uri, truth):
         write_study(tmp_path / "otter")
-        assert project(tmp_path / "otter", uri) == Backlog(sent=6)
+        assert export(tmp_path / "otter", uri) == Backlog(sent=6)
         named = {run.info.run_name: run for run in truth.runs()}
         study, trials = named.pop("otter"), [*named.values()]
         assert "mlflow.parentRunId" not in study.data.tags
@@ -103,7 +103,7 @@ class TestAStudy:
     def test_has_every_value_once_with_its_own_time(self, tmp_path, uri, truth):
         root = tmp_path / "otter"
         write_study(root)
-        project(root, uri)
+        export(root, uri)
         for name in ("0", "1"):
             assert truth.metrics(name) == written(root / name)
             run, entries = truth.run(name), read(root / name)
@@ -115,7 +115,7 @@ class TestAStudy:
         root = tmp_path / "otter"
         write_study(root, trials=1)
         write_run(root / "0" / "1", name="repeat", outcome="complete")
-        project(root, uri)
+        export(root, uri)
         assert truth.run("repeat").data.tags["mlflow.parentRunId"] == truth.run("0").info.run_id
 
     @pytest.mark.parametrize("store", [".", "mlruns"])
@@ -127,7 +127,7 @@ class TestAStudy:
         for number in ("0", "1"):
             shutil.copytree(root / number, root / f"{number}-old")
         for _ in range(3):  # each time, MLflow's files have more records
-            assert not project(root, uri).runs
+            assert not export(root, uri).runs
         assert sorted(run.info.run_name for run in Truth(uri).runs()) == ["0", "1", "otter"]
 
     def test_has_repeats_that_appear_while_their_trial_is_sent(self, tmp_path, uri, truth):
@@ -140,7 +140,7 @@ class TestAStudy:
                 write_run(folder / "0", name="repeat", outcome="complete")
             return []
 
-        assert project(root, uri, pictures=draw).runs == 0
+        assert export(root, uri, pictures=draw).runs == 0
         assert truth.run("repeat").data.tags["mlflow.parentRunId"] == truth.run("0").info.run_id
 
     def test_has_the_mean_of_its_repeats_in_each_trial(self, tmp_path, uri, truth):
@@ -154,9 +154,9 @@ class TestAStudy:
                     record.metrics(7, {"x": value})
                     record.append("finished", outcome="complete", best={"x": value})
                 trial.metrics(repeat + 1, {"x": value})
-                project(root, uri)  # each time as a new process, which sends a part
+                export(root, uri)  # each time as a new process, which sends a part
             trial.append("finished", outcome="complete", best={"x": 3.0, "x/std": 2.6})
-        project(root, uri)
+        export(root, uri)
         assert truth.run("trial").data.metrics == {"x": 3.0, "best/x": 3.0, "best/x/std": 2.6}
         assert [row[1:3] for row in truth.metrics("trial") if row[0] == "x"] == [
             (1, 1.0),
@@ -187,7 +187,7 @@ class TestAStudy:
                 write_run(root / str(number), outcome="complete", best=best)
             write_run(root / "5", outcome="diverged", best={"x": 9.0, "loss": 0.0, "cost": 1.0})
             study.append("finished", outcome="complete")
-        project(root, uri)
+        export(root, uri)
         ranks = {
             int(run.data.tags["hrm_sweep.trial"]): run.data.metrics.get("hrm_sweep.rank")
             for run in truth.runs()
@@ -242,16 +242,16 @@ class TestAStudy:
                 at_once.setattr(Destination, "find", lambda *_: None)
                 at_once.setattr(Destination, "keep_oldest", lambda *_: None)
                 for folder in machines:
-                    project(folder, uri)
+                    export(folder, uri)
             assert len([run for run in truth.runs() if run.info.run_name == "otter"]) == 2
             second.append("finished", outcome="complete")
-            project(machines[1], uri)
+            export(machines[1], uri)
             first.metrics(1, {"x": 1.0})
             first.append("finished", outcome="complete")
-            project(machines[0], uri)
+            export(machines[0], uri)
         study = truth.run("otter")
         assert study.data.metrics["x"] == 1.0
-        project(machines[1], uri)
+        export(machines[1], uri)
         for trial in ("0", "1"):
             assert truth.run(trial).data.tags["mlflow.parentRunId"] == study.info.run_id
 
@@ -275,11 +275,11 @@ class TestEveryValueArrivesOnce:
     def test_when_everything_is_sent_again(self, tmp_path, uri, truth):
         root = tmp_path / "otter"
         write_study(root)
-        project(root, uri)
+        export(root, uri)
         before = truth.select("SELECT * FROM metrics ORDER BY 1, 2, 3, 4, 5, 6")
         for folder in (root, root / "0", root / "1"):
             (folder / "mlflow.json").unlink()
-        assert project(root, uri) == Backlog(sent=6)
+        assert export(root, uri) == Backlog(sent=6)
         assert truth.select("SELECT * FROM metrics ORDER BY 1, 2, 3, 4, 5, 6") == before
         assert len(truth.runs(ViewType.ALL)) == 3
         assert {run.info.status for run in truth.runs()} == {"FINISHED"}
@@ -298,7 +298,7 @@ class TestEveryValueArrivesOnce:
                 (root / "mlflow.json").unlink()
             else:
                 (root / "mlflow.json").write_bytes(state)
-            assert project(root, uri).runs == 0
+            assert export(root, uri).runs == 0
             assert truth.metrics("otter") == written(root)
             assert len(truth.runs(ViewType.ALL)) == 1
 
@@ -313,29 +313,29 @@ class TestEveryValueArrivesOnce:
     )
     def test_when_the_cursor_is_damaged(self, tmp_path, uri, truth, rubbish):
         write_run(tmp_path / "run", outcome="complete")
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         (tmp_path / "run" / "mlflow.json").write_bytes(rubbish)
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         assert truth.metrics("run") == written(tmp_path / "run")
 
     def test_when_a_creation_that_was_given_up_comes_late(self, tmp_path, uri, truth):
         write_run(tmp_path / "run")
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         first = truth.run("run")
         name = first.data.tags["hrm_sweep.record"]
         truth.client.create_run(first.info.experiment_id, tags={"hrm_sweep.record": name})
         with Record(tmp_path / "run") as record:
             record.append("finished", outcome="complete")
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         assert [run.info.run_id for run in truth.runs()] == [first.info.run_id]
 
     def test_when_the_folder_was_copied_from_another_machine(self, tmp_path, uri, truth):
         write_study(tmp_path / "otter")
-        project(tmp_path / "otter", uri)
+        export(tmp_path / "otter", uri)
         shutil.copytree(tmp_path / "otter", tmp_path / "copied" / "otter")
-        assert project(tmp_path / "copied" / "otter", uri) == Backlog()
+        assert export(tmp_path / "copied" / "otter", uri) == Backlog()
         (tmp_path / "copied" / "otter" / "1" / "mlflow.json").unlink()
-        assert project(tmp_path / "copied" / "otter", uri).sent == 3
+        assert export(tmp_path / "copied" / "otter", uri).sent == 3
         assert len(truth.runs(ViewType.ALL)) == 3
 
     def test_when_it_does_not_fit_into_one_request(self, tmp_path, uri, truth):
@@ -346,28 +346,28 @@ class TestEveryValueArrivesOnce:
             for step in range(1, 301):
                 record.metrics(step, {"a": step, "b": -step, "c": 0.5, "d": step / 7})
             record.append("finished", outcome="complete")
-        assert project(root, uri) == Backlog(sent=301)
+        assert export(root, uri) == Backlog(sent=301)
         assert truth.metrics("run") == written(root)
         assert truth.run("run").data.params == {f"key{n}": str(n) for n in range(250)}
 
     def test_into_another_database_too(self, tmp_path, uri, truth):
         write_study(tmp_path / "otter")
-        project(tmp_path / "otter", uri)
+        export(tmp_path / "otter", uri)
         other = fresh_database(tmp_path / "other")
-        assert project(tmp_path / "otter", other).sent == 6
+        assert export(tmp_path / "otter", other).sent == 6
         assert Truth(other).metrics("1") == truth.metrics("1") == written(tmp_path / "otter" / "1")
 
     def test_but_not_what_a_person_deleted(self, tmp_path, uri, truth):
         root = tmp_path / "otter"
         write_study(root, trials=1)
         write_run(root / "1")
-        project(root, uri)
+        export(root, uri)
         truth.client.delete_run(truth.run("1").info.run_id)
         with Record(root / "1") as record:
             record.metrics(9, {"late": 1.0})
-        assert project(root, uri) == Backlog()
+        assert export(root, uri) == Backlog()
         (root / "1" / "mlflow.json").unlink()
-        assert project(root, uri) == Backlog()
+        assert export(root, uri) == Backlog()
         assert sorted(run.info.run_name for run in truth.runs()) == ["0", "otter"]
 
 
@@ -389,7 +389,7 @@ class TestTheTruth:
             reason="why it ended",
             traceback="Traceback:\n  \ud800\nValueError: why it ended",
         )
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         run = truth.run("run")
         assert run.info.status == status
         assert run.data.tags["hrm_sweep.outcome"] == outcome
@@ -400,10 +400,10 @@ class TestTheTruth:
         root = tmp_path / "otter"
         write_study(root, trials=1)
         write_run(root / "1")
-        project(root, uri)
+        export(root, uri)
         assert truth.run("1").info.status == "RUNNING"
         assert not write_ends(root)
-        project(root, uri)
+        export(root, uri)
         assert truth.run("1").info.status == "KILLED"
         assert "ended without a word" in truth.run("1").data.tags["hrm_sweep.reason"]
         assert truth.run("0").info.status == "FINISHED"
@@ -412,22 +412,22 @@ class TestTheTruth:
         with Record(tmp_path / "run") as record:
             record.append("started", name="run")
             assert write_ends(tmp_path / "run")
-            project(tmp_path / "run", uri)
+            export(tmp_path / "run", uri)
             assert truth.run("run").info.status == "RUNNING"
 
     def test_of_a_process_that_died_before_it_began(self, tmp_path, uri, truth):
         with Record(tmp_path / "7") as record:
             record.append("finished", outcome="killed", best={}, reason="signal 9", artifacts=[])
-        project(tmp_path / "7", uri)
+        export(tmp_path / "7", uri)
         assert truth.run("7").info.status == "KILLED"
 
     def test_of_a_second_attempt(self, tmp_path, uri, truth):
         root = tmp_path / "run"
         write_run(root, outcome="killed", reason="no memory left")
-        project(root, uri)
+        export(root, uri)
         with Record(root) as record:
             record.append("started", name="run", params={"lr": 1e-3, "model.name": "hrm"})
-        project(root, uri)
+        export(root, uri)
         run = truth.run("run")
         assert (run.info.status, run.data.tags["hrm_sweep.attempt"]) == ("RUNNING", "2")
         assert run.data.tags["hrm_sweep.reason"] == "attempt 1: no memory left"
@@ -435,7 +435,7 @@ class TestTheTruth:
             record.metrics(3, {"train/loss": 1 / 3, "eval/exact_match": 0.7})
             record.metrics(4, {"train/loss": 0.25})
             record.append("finished", outcome="complete")
-        project(root, uri)
+        export(root, uri)
         run = truth.run("run")
         assert run.info.status == "FINISHED"
         assert run.info.end_time == read(root)[-1].time_ms
@@ -450,12 +450,12 @@ class TestTheTruth:
         root = tmp_path / "otter"
         write_study(root, trials=1)
         write_run(root / "1")
-        project(root, uri)
+        export(root, uri)
         path = root / "1" / "record.jsonl"
         with Record(root / "1") as record:
             record.metrics(4, {"train/loss": 0.1})
         path.write_bytes(path.read_bytes().replace(b'"train/loss": 0.1', b'"train/loss": 0.0'))
-        backlog = project(root, uri)
+        backlog = export(root, uri)
         assert "1/record.jsonl, line 5: changed after it was written" in backlog.reason
         assert truth.run("1").info.status == "FAILED"
         assert "line 5: changed" in truth.run("1").data.tags["hrm_sweep.reason"]
@@ -465,13 +465,13 @@ class TestTheTruth:
         write_run(tmp_path / "run", outcome="complete")
         with (tmp_path / "run" / layout.RECORD).open("ab") as file:
             file.write(b'{"n": 5, "time": 17')
-        assert project(tmp_path / "run", uri) == Backlog(sent=3)
+        assert export(tmp_path / "run", uri) == Backlog(sent=3)
         assert waiting(tmp_path / "run") == Backlog()
-        assert project(tmp_path / "run", uri) == Backlog()
+        assert export(tmp_path / "run", uri) == Backlog()
         with Record(tmp_path / "run") as again:  # the next attempt cuts the tail off
             again.append("started", name="run")
             again.append("finished", outcome="failed")
-        assert project(tmp_path / "run", uri) == Backlog()
+        assert export(tmp_path / "run", uri) == Backlog()
         assert truth.run("run").info.status == "FAILED"
 
 
@@ -482,7 +482,7 @@ class TestWhatMlflowCannotHold:
             record.metrics(10**20, {"loss": 1.0})
             record.metrics(2, {"loss": 0.5})
             record.append("finished", outcome="complete")
-        assert project(tmp_path / "otter", uri).runs == 0
+        assert export(tmp_path / "otter", uri).runs == 0
         run = truth.run("otter")
         assert run.info.status == "FINISHED"
         assert run.data.metrics["loss"] == 0.5
@@ -496,7 +496,7 @@ class TestWhatMlflowCannotHold:
             record.append("started", name="otter", kind="run", params={}, tags={})
             record.append("dataset", name="d" * 70_000, digest="e" * 100, note="n" * 70_000)
             record.append("finished", outcome="complete")
-        assert project(tmp_path / "otter", uri).runs == 0
+        assert export(tmp_path / "otter", uri).runs == 0
         assert truth.run("otter").info.status == "FINISHED"
 
     def test_values_that_are_no_numbers_become_tags(self, tmp_path, uri, truth):
@@ -506,7 +506,7 @@ class TestWhatMlflowCannotHold:
             record.metrics(2, {"loss": math.nan, "big": math.inf})
             record.metrics(3, {"loss": -math.inf, "big": math.inf})
             record.append("finished", outcome="diverged", best={"loss": math.nan, "big": 1e308})
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         assert [row[:3] for row in truth.metrics("run")] == [
             ("best/big", 0, 1e308),
             ("big", 1, 1e308),
@@ -524,7 +524,7 @@ class TestWhatMlflowCannotHold:
             record.append(
                 "started", name="run", params={"long": "x" * 9000}, description="y" * 20_000
             )
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         run = truth.run("run")
         assert len(run.data.params["long"]) == 6000
         assert run.data.params["long"].endswith("xxx ... (cut, 9000 characters)")
@@ -559,7 +559,7 @@ class TestWhatMlflowCannotHold:
             )
             record.metrics(1, dict.fromkeys(names, 1.0))
             record.metrics(2, dict.fromkeys(names, math.nan))
-        assert project(tmp_path / "run", uri) == Backlog(sent=2)
+        assert export(tmp_path / "run", uri) == Backlog(sent=2)
         run = truth.run("run??")
         assert len(run.data.params) == len(run.data.metrics) == len(names)
 
@@ -567,10 +567,10 @@ class TestWhatMlflowCannotHold:
         with Record(tmp_path / "run") as record:
             record.append("started", name="run", params={"a+": 1, "a@": 2, "a_": 3})
             record.metrics(1, {"m+": 1.0})
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         with Record(tmp_path / "run") as record:
             record.metrics(2, {"m@": 2.0, "m+": 3.0})
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         assert sorted(truth.run("run").data.params.values()) == ["1", "2", "3"]
         assert sorted(row[1:3] for row in truth.metrics("run") if row[0] == "m_") == [
             (1, 1.0),
@@ -588,7 +588,7 @@ class TestWhatMlflowCannotHold:
             )
             record.metrics(1, dict(zip(names, (1.0, 2.0, 3.0), strict=True)))
             record.metrics(2, dict.fromkeys(names, math.nan))
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         data = truth.run("run").data
         assert sorted(data.metrics.values()) == [1.0, 2.0, 3.0]
         assert len(data.params) == 3
@@ -599,7 +599,7 @@ class TestWhatMlflowCannotHold:
         values = {"a": True, "b": None, "c": 1e-4, "d": "", "e": [1], "f": math.inf, "g": "no"}
         with Record(tmp_path / "run") as record:
             record.append("started", name="run", params=values)
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         texts = ["true", "null", "0.0001", "", "[1]", "inf", "no"]
         assert truth.run("run").data.params == dict(zip(values, texts, strict=True))
 
@@ -607,12 +607,12 @@ class TestWhatMlflowCannotHold:
         root = tmp_path / "otter"
         write_study(root)
         write_run(root / "2", outcome="complete")
-        project(tmp_path / "none", uri)  # only opens the database
+        export(tmp_path / "none", uri)  # only opens the database
         experiment = truth.client.create_experiment(EXPERIMENT)
         name = read(root / "1")[0].fields["record"]
         theirs = truth.client.create_run(experiment, tags={"hrm_sweep.record": name})
         truth.client.log_param(theirs.info.run_id, "lr", "2")
-        backlog = project(root, uri)
+        backlog = export(root, uri)
         assert (backlog.runs, backlog.sent) == (1, 6)
         assert backlog.reason.startswith("run 1: ")
         assert "lr" in backlog.reason
@@ -657,7 +657,7 @@ class TestFiles:
             return ["drawn.png"]
 
         write_run(root, outcome="complete", artifacts=["config.yaml", "figures/a.png", "drawn.png"])
-        project(root, uri, pictures=draw)
+        export(root, uri, pictures=draw)
         assert truth.files("run") == {
             "config.yaml": b"lr: 1\n",
             "drawn.png": b"drawn",
@@ -685,14 +685,14 @@ class TestFiles:
         (root / "linked").symlink_to(tmp_path)
         (root / "good.txt").write_text("good")
         write_run(root, outcome="complete", artifacts=[*refused, "good.txt"])
-        assert project(root, uri) == Backlog(sent=3)
+        assert export(root, uri) == Backlog(sent=3)
         assert truth.files("run") == {"good.txt": b"good"}
         told = truth.run("run").data.tags["hrm_sweep.files_not_sent"]
         assert told == "; ".join(f"{name} {why}" for name, why in refused.items())
 
     def test_that_a_failed_run_never_wrote_are_no_news(self, tmp_path, uri, truth):
         write_run(tmp_path / "run", outcome="failed", artifacts=["best_model.pth"])
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         assert "hrm_sweep.files_not_sent" not in truth.run("run").data.tags
 
     def test_of_a_second_attempt_replace_those_of_the_first(self, tmp_path, uri, truth):
@@ -700,7 +700,7 @@ class TestFiles:
         for attempt in ("killed", "complete"):
             write_run(root, outcome=attempt, artifacts=["out.txt"])
             (root / "out.txt").write_text(attempt)
-            project(root, uri)
+            export(root, uri)
         assert truth.files("run") == {"out.txt": b"complete"}
 
 
@@ -710,7 +710,7 @@ def test_the_data_set_is_an_input_of_the_run(tmp_path, uri, truth):
         record.append("started", name="run")
         record.append("dataset", **described)
     for _ in range(2):
-        project(tmp_path / "run", uri)
+        export(tmp_path / "run", uri)
         (tmp_path / "run" / "mlflow.json").unlink()
     (used,) = truth.run("run").inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == ("copy_increment", ("ab" * 32)[:36])
@@ -724,7 +724,7 @@ def test_what_waits_is_counted_from_the_folders(tmp_path, uri):
     write_run(root / "2", outcome="complete", artifacts=["a", "b"])
     assert waiting(root) == Backlog(runs=4, measurements=9, files=2)
     assert str(waiting(root)) == "9 measurements and 2 files of 4 runs not in MLflow yet"
-    project(root, uri)
+    export(root, uri)
     assert waiting(root) == Backlog()
     assert str(waiting(root)) == "everything is in MLflow"
     with Record(root / "1") as record:
@@ -757,10 +757,10 @@ def test_two_projections_of_one_folder_do_not_mix(tmp_path, uri):
 
 def test_a_deleted_experiment_is_named_with_the_way_out(tmp_path, uri, truth):
     write_run(tmp_path / "run")
-    project(tmp_path / "run", uri)
+    export(tmp_path / "run", uri)
     found = truth.client.get_experiment_by_name(EXPERIMENT)
     truth.client.delete_experiment(found.experiment_id)
-    backlog = project(tmp_path / "run", uri)
+    backlog = export(tmp_path / "run", uri)
     assert backlog.reason == (
         "tracking.experiment=hrm_sweep: was deleted in MLflow; take another name, or run: "
         f"mlflow experiments restore --experiment-id {found.experiment_id}"
@@ -775,8 +775,8 @@ def test_no_password_is_shown_or_stored(tmp_path, uri, truth):
             "started", name="run", params={"uri": secret}, tags={"t": secret}, description=secret
         )
         record.append("finished", outcome="failed", reason=secret, traceback=secret)
-    project(root, uri)
-    down = project(root, "http://me:c4n4ry@127.0.0.1:9")
+    export(root, uri)
+    down = export(root, "http://me:c4n4ry@127.0.0.1:9")
     assert down.reason == "http://me:***@127.0.0.1:9: connection refused"
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or b"c4n4ry" not in path.read_bytes(), path
