@@ -116,6 +116,7 @@ def _looks(is_over: Callable[[], bool]) -> Iterator[None]:
     """Yield now and then until something is over, and once more: then all of it is written."""
     while not is_over():
         yield
+        process.raise_again()
         time.sleep(SECONDS_BETWEEN_LOOKS)
     yield
 
