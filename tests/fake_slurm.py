@@ -94,12 +94,13 @@ def keeper(job: str, name: str) -> None:
 
 
 def _begins(job: str) -> bool:
-    places = 0 if (FOLDER / "held").exists() else PLACES
+    if (FOLDER / "held").exists():
+        return False
     with locked():
         known = jobs()
         before = [each for each in known if each["state"] == "PENDING"]
         running = [each for each in known if each["state"] in ("RUNNING", "COMPLETING")]
-        is_next = before and before[0]["id"] == job and len(running) < places
+        is_next = before and before[0]["id"] == job and len(running) < PLACES
         if is_next:
             update(job, state="RUNNING")
     return bool(is_next)

@@ -22,6 +22,9 @@ TINY = (
 OTHER = (sys.executable, "app.py", "-m", "hydra/sweeper=hrm_sweep", "hydra/launcher=pool")
 TEMPLATE = (sys.executable, "src/train.py")
 
+OF_THE_NEWEST = tuple(f" {server}" for server in SERVERS)
+"""Ends of lines that open a page of whichever study is the newest: they say nothing of it."""
+
 SITUATIONS = [
     pytest.param([*SHIPPED, *TINY], id="a single run"),
     pytest.param([*SHIPPED, "-m", "lr=1e-3,1e-2", *TINY], id="a study"),
@@ -74,12 +77,12 @@ def test_what_is_printed_can_be_pasted(words, project, served):
     commands = commands_in(done.stdout + listed.stdout)
     assert commands
     for line in commands:
-        if any(line.endswith(f" {server}") for server in SERVERS):
-            if line in served:  # of whichever study is the newest: the line says nothing of it
-                continue
-            served.add(line)
+        if line in served:
+            continue
         code, printed = paste(line, project)
         assert code == 0, f"{line}\n{printed}"
+        if line.endswith(OF_THE_NEWEST):
+            served.add(line)
 
 
 def test_what_a_stopped_study_prints_can_be_pasted(project, start):
