@@ -12,10 +12,10 @@ from matplotlib.ticker import MaxNLocator
 
 from hrm_sweep.report.data import Data, curve
 from hrm_sweep.report.style import COLOURS, as_metric, drawing, gapped
+from hrm_sweep.report.svg import save_png
 from hrm_sweep.runs.run import Run
 from hrm_sweep.runs.run_names import label
 from hrm_sweep.runs.study import Study
-from hrm_sweep.system import files
 
 LINES = ("-", "--", ":")
 """Where there are more curves than colours."""
@@ -54,5 +54,4 @@ def draw(found: Sequence[Study | Run], path: Path, *, metric: str) -> None:
             axes.set_xlabel(name)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         figure.legend(loc="outside lower center", ncols=3)
-        with files.replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+    save_png(figure, path)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from hrm_sweep.report.style import INK, Mark, MarkedFigure, drawing
 from hrm_sweep.system import files
 
+PNG_DPI = 150
 POINTS = 72
 """Of an inch; the unit of Matplotlib's SVG."""
 RADIUS = 5
@@ -22,10 +23,16 @@ RADIUS = 5
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, and leave everything in it where it was drawn."""
+    """Write a figure as PNG, and leave everything in it where it was drawn.
+
+    It is laid out here, once: Matplotlib would draw it twice for each file, to lay it out anew.
+    """
     with drawing(), files.replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
-    figure.set_layout_engine("none")
+        figure.set_dpi(PNG_DPI)
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+        figure.set_layout_engine(None)
+        figure.savefig(temporary, format="png", dpi=PNG_DPI, metadata={"Software": None})
 
 
 def svg_of(figure: Figure, name: str) -> str:
