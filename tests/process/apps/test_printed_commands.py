@@ -27,29 +27,29 @@ OF_THE_NEWEST = tuple(f" {server}" for server in SERVERS)
 
 SITUATIONS = [
     pytest.param([*SHIPPED, *TINY], id="a single run"),
-    pytest.param([*SHIPPED, "-m", "lr=1e-3,1e-2", *TINY], id="a study"),
     pytest.param([*SHIPPED, "-m", "lr=1e-3,1e-2", *TINY, "tracking=off"], id="untracked"),
     pytest.param(
-        [*SHIPPED, "-m", "lr=1e-3,1e-2", *TINY, "study.name=two words"], id="a name with a space"
+        [*SHIPPED, "-m", "lr=1e-3,1e-2,1e-1", *TINY, "study.name=two words", "study.patience=1"],
+        id="a name with a space, patience",
     ),
     pytest.param(
-        [*SHIPPED, "-m", "lr=1e-3,1e-2", *TINY, "study.objective=[eval/loss,eval/segments]"],
-        id="several objectives",
+        [
+            *(*SHIPPED, "-m", "lr=1e-3,1e-2", *TINY, "hydra.sweep.dir=elsewhere/here"),
+            "study.objective=[eval/loss,eval/segments]",
+        ],
+        id="several objectives, elsewhere",
     ),
     pytest.param(
-        [*SHIPPED, "-m", "lr=1e-3,1e-2", *TINY, "hydra.sweep.dir=elsewhere/here"], id="elsewhere"
+        [*OTHER, "+x=1,2", "+end=raise,well", "+note='with a space'"],
+        id="another app, failed trials, a value with a space",
     ),
-    pytest.param([*SHIPPED, "-m", "lr=1e-3,1e-2,1e-1", *TINY, "study.patience=1"], id="patience"),
-    pytest.param([*OTHER, "+x=1,2"], id="another app"),
-    pytest.param([*OTHER, "+x=1,2", "+end=raise,well"], id="failed trials"),
     pytest.param([*OTHER, "+x=1,2", "hydra.sweep.dir=out/${hydra:job.name}"], id="its own folder"),
-    pytest.param([*OTHER, "+x=1,2", "+note='with a space'"], id="a value with a space"),
-    pytest.param([*TEMPLATE, "hparams_search=line_optuna", "seed=0"], id="a template"),
     pytest.param(
         [*TEMPLATE, "hparams_search=line_optuna", "seed=0", "hydra.sweeper.n_trials=2"],
         id="a template's search",
     ),
 ]
+"""Each with all that it can have at once: a study takes seconds, and so does each line."""
 
 
 @pytest.fixture(scope="module")
