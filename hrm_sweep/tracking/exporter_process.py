@@ -123,14 +123,8 @@ class ExporterProcess:
         self._starts += 1
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "hrm_sweep.tracking.exporter_process"),
-                *(
-                    str(self.root),
-                    "--experiment",
-                    self._experiment,
-                    "--state-file",
-                    self._state_file,
-                ),
+                *(sys.executable, "-m", "hrm_sweep.tracking.exporter_process", str(self.root)),
+                *("--experiment", self._experiment, "--state-file", self._state_file),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -191,9 +185,7 @@ def main() -> None:
     with Path(os.devnull).open("w") as nowhere:  # what libraries print is not part of the answer
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
     sys.modules.update(dict.fromkeys(NOT_NEEDED))  # type: ignore[arg-type]
-    os.environ.setdefault(
-        "MLFLOW_DISABLE_TELEMETRY", "true"
-    )  # it talks to the tracking server only
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it asks the tracking server alone
     gc.set_threshold(100_000)  # of the half a million objects that are imported, none is garbage
 
     try:

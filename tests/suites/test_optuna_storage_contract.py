@@ -1,7 +1,6 @@
 """Optuna's own tests of a storage, on ours: alone and inside an exclusive transaction."""
 
 import pickle
-import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -11,15 +10,23 @@ from optuna.testing.pytest_storages import StorageTestCase
 from hrm_sweep.storage.optuna_storage import SharedStorage
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def fresh_storage(request, tmp_path) -> SharedStorage:
-    """A storage without studies."""
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def url(request, tmp_path_factory) -> str:
     if request.param == "sqlite":
-        return SharedStorage(f"sqlite:///{tmp_path}/optuna.db")
+        return f"sqlite:///{tmp_path_factory.mktemp('contract')}/optuna.db"
     server = request.getfixturevalue("postgresql")
-    name = f"contract_{uuid.uuid4().hex}"
-    server.psql(f"CREATE DATABASE {name}")
-    return SharedStorage(server.get_uri().replace("@/postgres", f"@/{name}"))
+    server.psql("CREATE DATABASE contract")
+    return server.get_uri().replace("@/postgres", "@/contract")
+
+
+@pytest.fixture
+def fresh_storage(url) -> Iterator[SharedStorage]:
+    """A storage without studies; each test clears it, for a database of its own takes a second."""
+    storage = SharedStorage(url)
+    yield storage
+    for study in storage.get_all_studies():
+        storage.delete_study(study._study_id)
+    storage.engine.dispose()
 
 
 class TestAlone(StorageTestCase):
