@@ -31,12 +31,16 @@ def server(tmp_path_factory) -> Iterator[TrackingServer]:
 
 
 def study(
-    calls: str, *overrides: str, launcher: str = "pool", fails: bool = False, **environment: str
+    calls: str, *overrides: str, launcher: str = "", fails: bool = False, **environment: str
 ) -> Truth:
-    """Run two trials that make these calls; return what is in MLflow then."""
+    """Run two trials that make these calls; return what is in MLflow then.
+
+    Args:
+        launcher: with its defaults; none is a pool of one worker, as each imports MLflow.
+    """
+    where = f"hydra/launcher={launcher}" if launcher else "hydra.launcher.workers=1"
     done = subprocess.run(
-        command("+x=1,2", f"+calls={calls}", TRACKED, f"hydra/launcher={launcher}", *overrides,
-                app=APP),
+        command("+x=1,2", f"+calls={calls}", TRACKED, where, *overrides, app=APP),
         env={**os.environ, **environment},
         capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
@@ -111,7 +115,7 @@ def test_autolog_writes_into_the_trials_run(launcher):
 
 
 def test_a_killed_trial_continues_in_the_same_run():
-    truth = study("killed_once", "hydra.launcher.workers=1")
+    truth = study("killed_once")
     assert sorted(run.info.run_name for run in truth.runs()) == ["0 x=1", "1 x=2", "study"]
     for name in ("0 x=1", "1 x=2"):
         run = truth.run(name)
@@ -150,13 +154,13 @@ def test_an_address_that_the_user_gives_to_the_job_is_left_alone(tmp_path):
 
 
 def test_a_relative_address_of_the_shell_is_that_of_the_folder_of_the_command():
-    study("runs_of_its_own", "hydra.job.chdir=true", MLFLOW_TRACKING_URI="sqlite:///mine.db")
-    assert parents(Truth(f"sqlite:///{Path.cwd()}/mine.db")) == FAMILY
-
-
-def test_the_experiment_of_the_environment_is_the_default():
-    truth = study("runs_of_its_own", MLFLOW_EXPERIMENT_NAME="theirs")
-    assert parents(truth, "theirs") == FAMILY
+    study(
+        "runs_of_its_own",
+        "hydra.job.chdir=true",
+        MLFLOW_TRACKING_URI="sqlite:///mine.db",
+        MLFLOW_EXPERIMENT_NAME="theirs",
+    )
+    assert parents(Truth(f"sqlite:///{Path.cwd()}/mine.db"), "theirs") == FAMILY
 
 
 def test_an_experiment_that_is_typed_has_precedence_for_our_runs():

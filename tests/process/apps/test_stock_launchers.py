@@ -6,23 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from studies import PATIENCE_SECONDS, Sweep, awaiting, command, endings, sweep, until
+from studies import PATIENCE_SECONDS, awaiting, endings, sweep, until
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Starts a sweep that is killed when the test ends."""
-    started: list[Sweep] = []
-
-    def start(*overrides: str) -> Sweep:
-        started.append(Sweep(command(*overrides), tmp_path / "printed"))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.kill()
 
 
 def test_trials_are_printed_as_they_end_while_their_batch_runs(start):
