@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from composed import IN_SECONDS
 from studies import PATIENCE_SECONDS, awaiting, endings, sweep, until
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
@@ -64,9 +65,9 @@ def test_a_search_runs_in_batches_as_wide_as_the_launcher(launcher, words):
     ],
 )
 def test_the_shipped_app_trains_under_them(launcher):
-    typed = ["-m", "lr=1e-3,5e-4", "trainer=smoke", "epochs=1", "tracking=off", "study.name=s"]
+    typed = ["-m", "lr=1e-3,5e-4", *IN_SECONDS, "tracking=off", "study.name=s", *launcher]
     done = subprocess.run(
-        [sys.executable, "-m", "hrm_sweep", *typed, *launcher],
+        [sys.executable, "-m", "hrm_sweep", *typed],
         capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

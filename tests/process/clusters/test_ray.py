@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from composed import IN_SECONDS
 from paths import ROOT
 from ray_cluster import RayCluster, below, raylet_of
 from studies import (
@@ -330,7 +331,7 @@ def test_a_trial_that_takes_too_long_is_ended(project, shared):
 
 
 def test_the_shipped_app_trains_on_ray(project):
-    typed = ["-m", RAY, "lr=1e-3,1e-4", "trainer=smoke", "epochs=1", "study.name=s", "tracking=off"]
+    typed = ["-m", RAY, "lr=1e-3,1e-4", *IN_SECONDS, "study.name=s", "tracking=off"]
     done = subprocess.run(
         [sys.executable, "-m", "hrm_sweep", *typed],
         capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
