@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
 import sys
 import textwrap
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from hrm_sweep.errors import InputError
-from hrm_sweep.system import process
+from hrm_sweep.system import process, shell
 
 
 def study_argument(parser: argparse.ArgumentParser) -> None:
@@ -94,4 +93,4 @@ class _Parser(argparse.ArgumentParser):
         return super().add_argument(*names, **settings)
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{shlex.join(sys.argv[1:])}: {message}; see {self.prog} --help")
+        raise InputError(f"{shell.join(sys.argv[1:])}: {message}; see {self.prog} --help")

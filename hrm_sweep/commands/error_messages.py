@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
@@ -13,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]  # OmegaConf brings it
 
 from hrm_sweep import formatting
+from hrm_sweep.system import shell
 
 LIBRARY_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 """What is raised for a config, or for overrides, that cannot be composed."""
@@ -53,7 +53,7 @@ def explain(
     if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
         return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     if match := re.match(_SWEPT, text):
-        again = shlex.join([*command, "-m", *overrides])
+        again = shell.join([*command, "-m", *overrides])
         return f"{match[1] or match[2]}: several values need -m (a study): {again}"
     if match := re.match(r"Could not override '(.*?)'", text):
         return _unknown_key(match[1], overrides, keys)
@@ -64,7 +64,7 @@ def explain(
         return f"{group}={option}: no such option; {hint}"
     if is_hydra_value_error(error):
         typed = [override for override in overrides if _has_odd_option(override)] or overrides
-        return f"{shlex.join(typed)}: {text}; --help lists the groups and their options"
+        return f"{shell.join(typed)}: {text}; --help lists the groups and their options"
     if isinstance(error, OverrideParseException):
         return _parse_error(error.override, commands, text)
     if match := re.match(r"Error merging override (\S+)", text):
@@ -126,7 +126,7 @@ def _parse_error(override: str, commands: Iterable[str], text: str) -> str:
         return f"{override}: has a sign that is no minus; write {key}={plain}"
     if quoted := _quoted(key, value):
         what = "this text needs" if value.isascii() else "letters beyond ASCII need"
-        return f"{override}: {what} quotes of Hydra's own: {shlex.quote(quoted)}"
+        return f"{override}: {what} quotes of Hydra's own: {shell.quote(quoted)}"
     return (
         f"{override}: cannot be parsed; close every bracket and quote, and quote the whole "
         "override if it contains characters that your shell interprets"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from hrm_sweep import formatting
 from hrm_sweep.commands.command import Command
 from hrm_sweep.errors import InputError
-from hrm_sweep.system import files, process
+from hrm_sweep.system import files, process, shell
 
 TEMPLATE = Path(__file__).parents[1] / "template"
 """The app, as it is written; `gitignore` gets its dot."""
@@ -39,7 +38,7 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"Wrote {len(written)} files into {folder}: app.py, conf/, README.md and a test. Next:\n")
     commands = [*NEXT, (process.hrm_sweep_command("best"), "its best trial")]
     if folder.resolve() != Path.cwd():
-        commands = [(f"cd {shlex.quote(str(folder))}", ""), *commands]
+        commands = [(f"cd {shell.quote(str(folder))}", ""), *commands]
     for command, does in commands:
         print(f"  {command:36}{does}".rstrip())
 

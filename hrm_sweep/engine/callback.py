@@ -6,7 +6,6 @@ import importlib.util
 import inspect
 import pkgutil
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.system import companion, output
+from hrm_sweep.system import companion, output, shell
 from hrm_sweep.system.redact import redacted
 
 SHELL = "/bin/sh"
@@ -119,7 +118,7 @@ def parse_callback(key: str, value: Any) -> Callback | None:
         raise StudyError(f"{key}={value}: {rule}; such as {key}=[notify-send,done]")
     words = [str(word) for word in value]
     if shutil.which(words[0]) is None:
-        raise _not_found(key, shlex.join(words), words[0])
+        raise _not_found(key, shell.join(words), words[0])
     return CommandCallback(words)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 
 from hrm_sweep.formatting import MetricFormat
 from hrm_sweep.runs.own_keys import in_own_keys
-from hrm_sweep.system import process
+from hrm_sweep.system import process, shell
 
 if TYPE_CHECKING:
     from hrm_sweep.runs.handle import RunHandle
@@ -75,13 +74,13 @@ class App:
 
     def shell_command(self, *arguments: str) -> str:
         """Return a shell line that starts it with these arguments, in its own working folder."""
-        return shlex.join([*self.command, *self.flags, *arguments])
+        return shell.join([*self.command, *self.flags, *arguments])
 
     def from_here(self, line: str) -> str:
         """Return a line of `shell_command` that also works where the user's shell is."""
         is_elsewhere = self.folder and Path(self.folder) != process.typed_in()
         if is_elsewhere and Path(self.folder).is_dir():
-            return f"cd {shlex.quote(self.folder)} && {line}"
+            return f"cd {shell.quote(self.folder)} && {line}"
         return line
 
     def moved(self, before: str, now: Path) -> App:

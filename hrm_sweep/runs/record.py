@@ -29,7 +29,6 @@ import glob
 import json
 import math
 import os
-import shlex
 import time
 import uuid
 import zlib
@@ -40,7 +39,7 @@ from typing import Any, NamedTuple
 from hrm_sweep.errors import RecordError
 from hrm_sweep.runs import layout
 from hrm_sweep.runs.logs import mask_logs
-from hrm_sweep.system import files, locks, writers
+from hrm_sweep.system import files, locks, shell, writers
 from hrm_sweep.system.redact import redacted_tree
 from hrm_sweep.system.writers import LeaseState
 
@@ -481,7 +480,7 @@ def damaged(folder: Path, what: str, *, line: int | None = None) -> RecordError:
     What is set aside is kept, and out of the way: `resume` then runs a trial from its beginning.
     """
     place = f"{folder / layout.RECORD}" + (f", line {line}" if line else "")
-    return RecordError(f"{place}: {what}; set it aside with: mv {shlex.join(set_aside(folder))}")
+    return RecordError(f"{place}: {what}; set it aside with: mv {shell.join(set_aside(folder))}")
 
 
 def set_aside(folder: Path) -> tuple[str, str]:

@@ -7,7 +7,6 @@ import ctypes
 import os
 import re
 import resource
-import shlex
 import signal
 import sys
 import threading
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hrm_sweep.system import call
+from hrm_sweep.system import call, shell
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MXFAST = -1, -3, 1
 """As in malloc.h: bytes at the top of the heap, or in a block, that go back when they are free, and
@@ -59,7 +58,7 @@ def launch_command() -> list[str]:
 
 def shell_command(*arguments: str) -> str:
     """Return a shell line that starts the program of this process with other arguments."""
-    return shlex.join([*launch_command(), *arguments])
+    return shell.join([*launch_command(), *arguments])
 
 
 def hrm_sweep_command(*arguments: str) -> str:
@@ -69,8 +68,8 @@ def hrm_sweep_command(*arguments: str) -> str:
     """
     started = launch_command()
     is_own = Path(started[-1]).name in OWN_NAMES
-    line = shlex.join([*(started if is_own else OWN_COMMAND), *arguments])
-    return line if typed_in() == Path.cwd() else f"cd {shlex.quote(str(Path.cwd()))} && {line}"
+    line = shell.join([*(started if is_own else OWN_COMMAND), *arguments])
+    return line if typed_in() == Path.cwd() else f"cd {shell.quote(str(Path.cwd()))} && {line}"
 
 
 def usable_cores() -> int:

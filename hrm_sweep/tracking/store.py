@@ -8,14 +8,13 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
-import shlex
 import sqlite3
 import time
 from pathlib import Path
 
 from hrm_sweep.compat import mlflow
 from hrm_sweep.errors import TrackingError
-from hrm_sweep.system import files, process, sqlite_urls
+from hrm_sweep.system import files, process, shell, sqlite_urls
 from hrm_sweep.system.locks import locked
 from hrm_sweep.system.redact import redacted
 
@@ -99,7 +98,7 @@ def check(uri: str) -> None:
     if migrations > 1:
         raise TrackingError(
             f"{path}: made by an older MLflow than the {version} that is installed here; "
-            f"copy the file to keep it, then run: mlflow db upgrade {shlex.quote(uri)}"
+            f"copy the file to keep it, then run: mlflow db upgrade {shell.quote(uri)}"
         )
 
 
@@ -162,7 +161,7 @@ def ui_hint(uri: str | None) -> str:
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri and uri.startswith("http"):
         return f"{redacted(uri)} in a browser"
-    where = f"MLFLOW_TRACKING_URI={shlex.quote(redacted(uri))} " if uri else ""
+    where = f"MLFLOW_TRACKING_URI={shell.quote(redacted(uri))} " if uri else ""
     return where + process.hrm_sweep_command("ui")
 
 
