@@ -287,7 +287,7 @@ def test_an_epoch_without_evaluation_shows_what_training_measured(capsys):
     ]
 
 
-def test_the_time_left_is_known_to_a_run_that_goes_on(capsys, monkeypatch):
+def test_the_time_left_is_known_to_a_run_that_continues(capsys, monkeypatch):
     clock = iter([100.0, 103.0])
     monkeypatch.setattr(single_run.time, "monotonic", lambda: next(clock))
     say = single_run._printer(20, ["loss"])

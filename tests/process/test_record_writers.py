@@ -70,7 +70,7 @@ def test_a_killed_writer_loses_nothing_it_had_acknowledged(tmp_path):
     assert [entry.number for entry in read(tmp_path)] == list(range(len(read(tmp_path))))
 
 
-def test_a_full_disk_is_said_and_leaves_a_record_that_goes_on(tmp_path):
+def test_a_full_disk_is_said_and_leaves_a_record_that_continues(tmp_path):
     done = subprocess.run(
         [
             sys.executable,

@@ -37,7 +37,7 @@ def epochs() -> list[int]:
 
 
 @pytest.mark.usefixtures("in_a_folder_of_its_own")
-def test_a_run_stops_at_the_end_of_an_epoch_and_goes_on():
+def test_a_run_stops_at_the_end_of_an_epoch_and_continues():
     process = start(*SMALL, "study.name=mine")
     until(lambda: len(epochs()) >= 1)
     process.send_signal(signal.SIGINT)

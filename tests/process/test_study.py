@@ -113,7 +113,7 @@ class TestGrid:
         assert "12 complete" in again.stdout
 
 
-def test_a_failing_trial_is_told_with_its_reason_and_the_others_go_on():
+def test_a_failing_trial_is_told_with_its_reason_and_the_others_continue():
     done = sweep("+x=1", "+end=well,raise,exit,die,diverge,pair", "hydra.sweeper.max_attempts=1")
     assert done.returncode == 0
     told = {trial.params["end"]: trial for trial in study().get_trials()}
@@ -384,7 +384,7 @@ class TestCtrlC:
         until(lambda: not any(child.is_running() for child in children))
 
 
-def test_a_killed_sweep_goes_on_and_no_finished_trial_runs_twice(start):
+def test_a_killed_sweep_continues_and_no_finished_trial_runs_twice(start):
     overrides = ("+x=1,2,3,4,5", awaiting("go", [3, 4, 5]))
     killed = start(*overrides)
     until(lambda: endings(0) == endings(1) == ["complete"] and steps(2))

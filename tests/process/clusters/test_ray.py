@@ -102,7 +102,7 @@ def test_nodes_that_do_not_see_the_study_run_its_trials(cluster, project, shared
     assert "x=2" in best.stdout
 
 
-def test_the_trial_of_a_dead_node_goes_on_elsewhere_from_its_checkpoint(
+def test_the_trial_of_a_dead_node_continues_elsewhere_from_its_checkpoint(
     cluster, project, shared, started
 ):
     lost = cluster.add_node(hidden=project)

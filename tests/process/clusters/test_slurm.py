@@ -218,7 +218,7 @@ def test_a_cancelled_job_costs_an_attempt(cluster, start):
     assert "was cancelled" in sweep.printed
 
 
-def test_a_job_at_its_time_limit_goes_on_from_its_checkpoint(cluster, start):
+def test_a_job_at_its_time_limit_continues_from_its_checkpoint(cluster, start):
     sweep = start(*SLURM, "+x=0", awaiting("go", [0]), "+checkpoint_every=1")
     until(has_steps(0))
     cluster.cancel("--signal=USR2", cluster.job_of(0))

@@ -63,7 +63,7 @@ def grid(studies_folder, tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.usefixtures("grid")
-def test_every_command_goes_on_with_the_others(typed, damage, command):
+def test_every_command_continues_with_the_others(typed, damage, command):
     DAMAGES[damage]()
     code, out, err = typed(*COMMANDS[command])
     assert code == 0, err

@@ -103,7 +103,7 @@ def test_a_server_that_is_stopped_and_started_again(start, server, url, pruner):
 
 
 @pytest.mark.parametrize("by", ["its patience", "ctrl-c"])
-def test_a_study_that_ends_without_its_server_goes_on_later(start, server, url, by):
+def test_a_study_that_ends_without_its_server_continues_later(start, server, url, by):
     sweep = start(*HELD, app=APP if by == "ctrl-c" else IMPATIENT, HRM_SWEEP_STORAGE=url)
     until_some_are_handed_out_ahead(url)
     server.stop()

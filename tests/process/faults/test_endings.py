@@ -98,7 +98,7 @@ class TestCtrlC:
 
 
 class TestALauncherThatRaises:
-    def test_for_a_killed_job_the_others_go_on(self):
+    def test_for_a_killed_job_the_others_continue(self):
         jobs = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.max_attempts=2"]
         done = sweep("+x=1", "+end=a,b,die,c,d,e", *jobs)
         assert done.returncode == 0, done.stderr
@@ -107,7 +107,7 @@ class TestALauncherThatRaises:
         assert {outcome for outcome, _ in told.values()} == {"complete"}
         assert re.search(r"^trial 2  .*end=die.*  killed: ", done.stdout, re.M)
 
-    def test_for_a_config_that_cannot_be_read_the_others_go_on(self):
+    def test_for_a_config_that_cannot_be_read_the_others_continue(self):
         needed = "hydra.output_subdir=${oc.select:y,none}"
         done = sweep("+x=1", "+y=a,${nowhere},b", needed, "hydra/launcher=basic")
         assert done.returncode == 0, done.stderr

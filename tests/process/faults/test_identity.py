@@ -130,7 +130,7 @@ def test_trials_that_an_older_database_lacks_are_taken_from_the_folder():
     assert starts() == count
 
 
-def test_interrupted_trials_go_on_under_their_numbers_after_the_database_was_lost(start):
+def test_interrupted_trials_continue_under_their_numbers_after_the_database_was_lost(start):
     held = ("+x=1,2,3", awaiting("go", [2, 3]), "+checkpoint_every=1", "hydra.launcher.workers=2")
     first = start(*held)
     until(lambda: len(begun()) == 3)
@@ -175,7 +175,7 @@ def test_a_damaged_database_is_named_with_its_remedy():
     assert (kept(), starts()) == (before, count)
 
 
-def test_the_study_of_a_copied_folder_goes_on_in_another_project(monkeypatch):
+def test_the_study_of_a_copied_folder_continues_in_another_project(monkeypatch):
     swept("+x=1,2")
     source, count = STUDY.absolute(), starts()
     Path("other/multirun").mkdir(parents=True)

@@ -151,7 +151,7 @@ class TestKilledThere:
         assert [endings(number) for number in range(3)] == [[], [], ["complete"]]
 
 
-def test_a_single_run_goes_on_only_if_the_user_says_that_it_has_ended(on):
+def test_a_single_run_continues_only_if_the_user_says_that_it_has_ended(on):
     small = ("trainer=smoke", "tracking=off", "hidden_dim=32", "data.num_puzzles=64")
     run = cli(*small, "data.num_eval_puzzles=8", "trainer.epochs=20", "study.name=mine")
     folder = Path("multirun/train/mine")

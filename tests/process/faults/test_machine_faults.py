@@ -37,7 +37,7 @@ def attempts() -> list[int]:
         pytest.param(["+checkpoint_every=3"], id="in the task's own files"),
     ],
 )
-def test_a_study_stops_and_goes_on_as_if_nothing_had_been(start, project, tmp_path, checkpoints):
+def test_a_study_stops_and_continues_as_if_nothing_had_been(start, project, tmp_path, checkpoints):
     go = tmp_path / "go"
     held = [f"+x=range(0,{TRIALS})", awaiting(str(go), range(TRIALS)), *checkpoints]
     sweep = start(*held, "hydra.launcher.workers=2", log=tmp_path / "sweep.log")

@@ -77,7 +77,7 @@ def test_a_sweep_that_finds_every_trial_in_other_hands_has_not_failed(start):
     assert first.ends() == 0, first.printed
 
 
-def test_a_study_whose_reader_has_enough_goes_on():
+def test_a_study_whose_reader_has_enough_continues():
     held = command("+x=1,2,3", awaiting("go", [1, 2, 3]))
     with subprocess.Popen(held, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline().startswith("Study study")
@@ -90,7 +90,7 @@ def test_a_study_whose_reader_has_enough_goes_on():
     assert (end.event, end.fields["outcome"]) == ("finished", "complete")
 
 
-def test_a_study_goes_on_in_its_folder_when_hydras_own_has_another_date():
+def test_a_study_continues_in_its_folder_when_hydras_own_has_another_date():
     name = ["hydra/sweeper=hrm_sweep", "hydra.sweeper.study_name=study", UNTRACKED]
     typed = [sys.executable, str(APP), "-m", "hydra/launcher=pool", *name, "+x=1,2,3"]
     typed.append(awaiting("go", [2, 3]))

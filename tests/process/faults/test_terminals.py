@@ -66,7 +66,7 @@ def test_a_dumb_terminal_gets_plain_lines(tmp_path, monkeypatch):
     assert any(re.match(r"trial 0  step 2/10  objective 1\.5  ", line) for line in lines)
 
 
-def test_a_study_goes_on_where_a_value_cannot_be_printed(tmp_path, monkeypatch):
+def test_a_study_continues_where_a_value_cannot_be_printed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     done = sweep("+x=1,2", "+y='日'")
@@ -75,7 +75,7 @@ def test_a_study_goes_on_where_a_value_cannot_be_printed(tmp_path, monkeypatch):
     assert r"\u65e5" in done.stdout
 
 
-def test_a_study_goes_on_when_the_reader_of_its_output_has_left(tmp_path, monkeypatch):
+def test_a_study_continues_when_the_reader_of_its_output_has_left(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with subprocess.Popen(
         command("+x=1,2,3"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -124,7 +124,7 @@ for measurement in trainer.epochs():
 """
 
 
-def test_a_run_killed_in_mid_epoch_goes_on_as_if_it_had_not_been(tmp_path):
+def test_a_run_killed_in_mid_epoch_continues_as_if_it_had_not_been(tmp_path):
     path, finished = tmp_path / "state", 0
     for delay in (0.02, 0.04):
         here = Path(__file__).parent

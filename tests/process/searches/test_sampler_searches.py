@@ -10,7 +10,7 @@ def _own_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["CmaEsSampler", "GPSampler", "NSGAIISampler", "QMCSampler"])
-def test_each_sampler_goes_on_to_its_end(name):
+def test_each_sampler_continues_to_its_end(name):
     sampler = f"hydra.sweeper.sampler._target_=optuna.samplers.{name}"
     done = sweep("+x=interval(0, 4)", "+z=interval(0, 1)", sampler, "hydra.sweeper.n_trials=12")
     assert (done.returncode, done.stderr) == (0, "")

@@ -252,7 +252,7 @@ def test_a_study_whose_trials_fail_is_given_up(tmp_path):
         pytest.param(1.0, 4, id="all of them"),
     ],
 )
-def test_a_study_goes_on_as_long_as_its_failure_rate_is_allowed(tmp_path, rate, failures):
+def test_a_study_continues_as_long_as_its_failure_rate_is_allowed(tmp_path, rate, failures):
     def script(number, attempt):
         return Job(outcome="failed" if number >= 4 - failures else "complete")
 
@@ -266,7 +266,7 @@ def test_where_no_trial_may_fail_the_first_failure_ends_the_study(tmp_path):
         run.run()
 
 
-def test_the_study_goes_on_while_its_database_is_away(tmp_path):
+def test_the_study_continues_while_its_database_is_away(tmp_path):
     run = Run(tmp_path, "x=0,1,2", script=lasting(10, 20, 10))
     database = Database(run.opened)
     run.clock.at(5, database.leave)
@@ -413,7 +413,7 @@ class TestTrialsThatAskWhetherTheyGoOn:
         run.run()
         assert run.launcher.answers == [(0, 1, ""), (1, 1, "pruned after step 1")]
 
-    def test_go_on_while_the_database_is_away(self, tmp_path):
+    def test_continue_while_the_database_is_away(self, tmp_path):
         run = self.judged(tmp_path, ThresholdPruner(upper=1.0))
         database = Database(run.opened)
         run.clock.at(0.5, database.leave)

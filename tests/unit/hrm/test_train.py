@@ -29,7 +29,7 @@ def whole(small, tmp_path_factory):
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
-def test_a_stopped_run_goes_on_bit_for_bit(small, whole, tmp_path, epoch):
+def test_a_stopped_run_continues_bit_for_bit(small, whole, tmp_path, epoch):
     with pytest.raises(Interrupted, match=f"stopped after step {epoch}"):
         trained(small, tmp_path, stop_after=epoch)
     trained(small, tmp_path)
@@ -37,7 +37,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(small, whole, tmp_path, epoch):
     assert not list(tmp_path.glob("checkpoint*"))
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint(small, whole, tmp_path, monkeypatch):
+def test_a_killed_run_continues_from_its_last_checkpoint(small, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0)
     with pytest.raises(MemoryError):
         trained(small, tmp_path, kill_after=3)

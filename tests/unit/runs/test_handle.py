@@ -30,7 +30,7 @@ def test_a_step_may_be_told_in_several_calls_and_be_the_zeroth(tmp_path):
     assert heard == [(0, {"loss": 3.0}), (1, {"loss": 2.0}), (1, {"accuracy": 0.5})]
 
 
-def test_a_run_that_goes_on_tells_again_only_what_is_new(tmp_path):
+def test_a_run_that_continues_tells_again_only_what_is_new(tmp_path):
     for steps in ((0, 1), (1, 2)):
         with trial.session(tmp_path, **STARTED) as handle:
             for step in steps:

@@ -254,7 +254,7 @@ def test_states_carry_no_gradient_into_the_next_segment():
         assert not any(state.requires_grad for state in carry.states)
 
 
-def test_a_halted_row_starts_anew_and_the_others_go_on():
+def test_a_halted_row_starts_anew_and_the_others_continue():
     model = build(hrm_config()).eval()
     (first, output), (second, later) = segments(model, 2)
     assert not torch.allclose(later.logits, output.logits)

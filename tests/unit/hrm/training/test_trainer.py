@@ -249,7 +249,7 @@ def test_an_epoch_without_a_whole_batch_trains_nothing():
     assert trainer.state()["steps"] == 1
 
 
-def test_a_state_does_not_change_when_training_goes_on():
+def test_a_state_does_not_change_when_training_continues():
     trainer = build(epochs=3)
     epochs = trainer.epochs()
     next(epochs)
