@@ -11,12 +11,8 @@ from studies import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize(
-    "kind",
-    [
-        *("SIGKILL of a worker", "SIGKILL of the group", "record with a flipped bit"),
-        "Ray: all of these",
-    ],
-)
+    "kind", ["SIGKILL of the group", "record with a flipped bit", "Ray: all of these"]
+)  # kills of a worker, or of the sweep alone: test_kills
 def test_a_study_comes_out_as_if_nothing_had_happened(kind, tmp_path):
     typed = [
         *(sys.executable, "-m", "tests.chaos", "--faults", "3", "--seed", "1", "--jobs", "1"),
