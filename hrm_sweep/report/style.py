@@ -49,6 +49,8 @@ STYLE: Any = {
     "ytick.color": INK,
     "legend.frameon": False,
     "svg.fonttype": "none",
+    "figure.autolayout": False,  # a figure without a layout engine has none, whatever the user's
+    "figure.constrained_layout.use": False,  # matplotlibrc says
 }
 WIDTH, HEIGHT = 5.4, 3.3
 """Inches; figures that need more height grow."""

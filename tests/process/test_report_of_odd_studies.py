@@ -7,6 +7,7 @@ import re
 import warnings
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 from made_studies import made_study
 
@@ -77,6 +78,18 @@ def test_without_a_tie_there_is_none(tmp_path):
     study = made_study(tmp_path / "made", {"lr": "1, 2"}, trials, tie_breaker="loss")
     assert "are equal" not in words_of(page_of(study))
     assert [len(figure.axes) for figure in figures.drawn(Data(study)).values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("key", ["figure.autolayout", "figure.constrained_layout.use"])
+def test_the_users_matplotlibrc_moves_nothing(key, tmp_path):
+    study = tied(tmp_path / "made")
+    pictures = []
+    for value in (False, True):
+        with mpl.rc_context({key: value}):
+            write_report(study)
+        written = sorted((study.folder / "figures").iterdir())
+        pictures.append([path.read_bytes() for path in written])
+    assert pictures[0] == pictures[1]
 
 
 def test_few_curves_are_named_at_their_ends_and_many_where_the_pointer_is(tmp_path):
