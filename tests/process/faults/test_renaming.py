@@ -125,7 +125,7 @@ def test_a_study_renamed_from_another_folder_is_resumed_where_it_is(below, monke
 
 @pytest.mark.parametrize("way_out", ["again", "back"])
 def test_a_renaming_that_was_cut_off_anywhere_is_finished_or_undone(way_out, typed):
-    """What is not killed runs in this process: of two dozen commands a start takes most."""
+    """Commands that are not killed run in this process, as two dozen starts take a minute."""
 
     def said(*arguments: str, code: int = 0) -> str:
         ended, *printed = typed(*arguments)

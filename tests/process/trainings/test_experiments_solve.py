@@ -20,12 +20,12 @@ def test_small_sudokus_are_solved():
     assert best(composed("experiment=sudoku_4x4"))["eval/exact_match"] >= 0.98
 
 
-def test_larger_sudokus_are_mostly_solved_after_a_sixth_of_their_training():
-    built = composed("experiment=sudoku_6x6", "epochs=4", "data.num_eval_puzzles=250")
-    assert best(built)["eval/exact_match"] >= 0.5
+def test_larger_sudokus_are_mostly_solved_after_a_quarter_of_their_training():
+    built = composed("experiment=sudoku_6x6", "epochs=6", "data.num_eval_puzzles=250")
+    assert best(built)["eval/exact_match"] >= 0.85
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(5))
 def test_copy_and_increment_are_solved(seed):
     values = best(composed("experiment=copy_increment", f"seed={seed}"))
     for pattern in ("copy", "increment"):
